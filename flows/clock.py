@@ -1,0 +1,52 @@
+"""Issue times: the only place that says when 'now' is and what a T on the command line means."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+
+class TimeError(ValueError):
+    """A time that was given cannot be read. Exit status 2."""
+
+
+def now() -> datetime:
+    """The present, UTC."""
+    return datetime.now(UTC)
+
+
+def parse(text: str, timezone: str) -> datetime:
+    """ISO 8601 to UTC; without an offset it is in `timezone`. A day alone is its midnight.
+
+    A local time that a clock change repeats is its first instant; one that it skips is moved on by as much.
+
+    Raises:
+        TimeError: it is no ISO 8601 time.
+    """
+    try:
+        time_ = datetime.fromisoformat(text)
+    except ValueError:
+        raise TimeError(
+            f"{text!r} is not a time in ISO 8601, such as 2018-09-01 or 2018-09-01T10:30+02:00"
+        ) from None
+    if time_.tzinfo is None:
+        time_ = time_.replace(tzinfo=ZoneInfo(timezone))
+    return time_.astimezone(UTC)
+
+
+def last_issue(issue_at: time, timezone: str, not_after: datetime) -> datetime:
+    """The last instant at local `issue_at` that is not after `not_after`; UTC."""
+    zone = ZoneInfo(timezone)
+    day = not_after.astimezone(zone).date()
+    for back in (0, 1, 2):
+        issue = datetime.combine(day - timedelta(days=back), issue_at, zone).astimezone(UTC)
+        if issue <= not_after:
+            return issue
+    raise AssertionError("some day in three has an issue time")
+
+
+def default_issue(
+    issue_at: time, timezone: str, newest_target: datetime | None, present: datetime
+) -> datetime:
+    """The last issue time not after `present` and not after the newest target available."""
+    return last_issue(issue_at, timezone, min(present, newest_target) if newest_target else present)

@@ -1,0 +1,86 @@
+"""From history to panels: what the model is given to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from flows.pipeline_file import Feed, Pipeline
+from model.panel import Channel, Panel, channels
+from storage import history
+from storage.store import Store
+
+_VALUE = "value"
+
+
+def micros(instant: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC."""
+    return int(instant.timestamp()) * 1_000_000 + instant.microsecond
+
+
+def instant(micros: int) -> datetime:
+    """The instant back, UTC."""
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
+
+
+def known_series(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[str, ...]:
+    """Every series of which the target feeds had said anything at `as_of`, sorted."""
+    feeds = pipeline.feeds("target")
+    ids = {name for feed in feeds for name in history.series_ids(store, pipeline.name, feed.name, as_of)}
+    return tuple(sorted(ids))
+
+
+def newest_target(pipeline: Pipeline, store: Store, not_after: datetime) -> datetime | None:
+    """When the newest target value of the history became known, None if there is none."""
+    found = [
+        history.newest_available(store, pipeline.name, feed.name, feed.values[0], not_after)
+        for feed in pipeline.feeds("target")
+    ]
+    return max((time for time in found if time is not None), default=None)
+
+
+def seen_panel(
+    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
+) -> Panel:
+    """The as-of view of `as_of`, alone: what a forecast is made from."""
+    return _panel(pipeline, store, history.as_of, series, as_of, first, columns)
+
+
+def revised_panel(
+    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
+) -> Panel:
+    """Every revision up to `as_of`: what training windows, each with an as-of of its own, are made from."""
+    return _panel(pipeline, store, history.revisions, series, as_of, first, columns)
+
+
+def _panel(
+    pipeline: Pipeline, store: Store, read: Callable[..., pl.DataFrame], series: tuple[str, ...],
+    as_of: datetime, first: int, columns: int,
+) -> Panel:  # fmt: skip
+    grid = pipeline.grid
+    since = instant(int(grid.start(np.array([first]))[0]))
+
+    def channel(name: str, feeds: list[Feed], column: Callable[[Feed], str]) -> Channel:
+        frames = [
+            read(store, pipeline.name, feed.name, [column(feed)], as_of, since).rename({column(feed): _VALUE})
+            for feed in feeds
+        ]
+        frame = pl.concat(frames)
+        if len(frames) > 1 and "available_at" in frame.columns:
+            frame = frame.sort("available_at", nulls_last=False, maintain_order=True)
+        (found,) = channels(grid, frame, [_VALUE], series, first, columns)
+        return Channel(name, found.layers)
+
+    def covariates(role: str) -> tuple[Channel, ...]:
+        return tuple(
+            channel(
+                name, [feed for feed in pipeline.feeds(role) if name in feed.values], lambda feed, n=name: n
+            )
+            for name in pipeline.covariates(role)
+        )
+
+    target = channel("target", pipeline.feeds("target"), lambda feed: feed.values[0])
+    return Panel(grid, series, first, target, covariates("known_future"), covariates("observed"))

@@ -1,0 +1,59 @@
+"""Scores of forecasts: per row first, aggregated apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def pinball(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Mean over levels of max(q e, (q - 1) e), e = actual - quantile, no factor 2 (Koenker, Bassett 1978).
+
+    Args:
+        quantiles: (..., Q); levels: (Q,); actual: (...,), NaN where it is not known.
+
+    Returns:
+        (...,) in the target's unit, NaN where the actual is.
+    """
+    error = actual[..., None] - quantiles
+    return np.maximum(levels * error, (levels - 1) * error).mean(axis=-1)
+
+
+def absolute_error(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """|actual - median|, (...,)."""
+    return np.abs(actual - quantiles[..., int(np.argmin(np.abs(levels - 0.5)))])
+
+
+def covered(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray, mass: float = 0.8) -> np.ndarray:
+    """1.0 where the central interval of `mass` holds the actual, NaN where it is not known.
+
+    Its ends are interpolated between the quantiles given; NaN throughout if they do not reach that far.
+    """
+    low, high = (1 - mass) / 2, (1 + mass) / 2
+    if levels[0] > low + 1e-9 or levels[-1] < high - 1e-9:
+        return np.full(actual.shape, np.nan)
+    below, above = (_at_level(quantiles, levels, level) for level in (low, high))
+    inside = ((actual >= below) & (actual <= above)).astype(np.float64)
+    return np.where(np.isnan(actual), np.nan, inside)
+
+
+def summary(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+    """`n`, mean `pinball`, `mae` and `coverage_80` over the rows whose actual is known."""
+    known = ~np.isnan(actual)
+    quantiles, actual = quantiles[known], actual[known]
+    if not actual.size:
+        return {"n": 0, "pinball": float("nan"), "mae": float("nan"), "coverage_80": float("nan")}
+    return {
+        "n": int(actual.size),
+        "pinball": float(pinball(quantiles, levels, actual).mean()),
+        "mae": float(absolute_error(quantiles, levels, actual).mean()),
+        "coverage_80": float(covered(quantiles, levels, actual).mean()),
+    }
+
+
+def _at_level(quantiles: np.ndarray, levels: np.ndarray, level: float) -> np.ndarray:
+    high = int(np.searchsorted(levels, level - 1e-9))
+    low = max(high - 1, 0) if levels[high] > level + 1e-9 else high
+    if low == high:
+        return quantiles[..., high]
+    share = (level - levels[low]) / (levels[high] - levels[low])
+    return quantiles[..., low] * (1 - share) + quantiles[..., high] * share

@@ -1,0 +1,136 @@
+"""Dense panels: long history tables scattered onto [series, step] grids, with the time each value was known.
+
+A channel keeps its revisions as layers. Layer 0 holds the first value known of every cell, layer r the r-th
+revision; a window as of t takes, cell by cell, the last layer that was available at t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from model.timegrid import TimeGrid
+
+ALWAYS = np.iinfo(np.int64).min  # available_at of a value known at every issue time
+_NEVER = np.iinfo(np.int64).max
+
+
+class Layer(NamedTuple):
+    """values: (S, N) float32, NaN where nothing is known; available: (S, N) int64 us, or None if always."""
+
+    values: np.ndarray
+    available: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One variable over series and steps. S is 1 for a covariate shared by all series."""
+
+    name: str
+    layers: tuple[Layer, ...]
+
+    def as_of(self, rows: np.ndarray, starts: np.ndarray, length: int, issues: np.ndarray) -> np.ndarray:
+        """(B, length) float32: what was known at `issues` (B,) of the steps from column `starts` (B,) on.
+
+        `rows` (B,) are series. Not visible is NaN.
+        """
+        rows = rows if len(self.layers[0].values) > 1 else np.zeros_like(rows)
+        out = None
+        for layer in self.layers:
+            values = _gather(layer.values, rows, starts, length)
+            if layer.available is not None:
+                visible = _gather(layer.available, rows, starts, length) <= issues[:, None]
+                out = np.where(visible, values, np.float32("nan") if out is None else out)
+            else:
+                out = values
+        return out
+
+    def final(self, rows: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+        """(B, length) float32: the last value known of each cell, whenever it became known."""
+        return self.as_of(rows, starts, length, np.full(len(rows), _NEVER - 1))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All channels of a pipeline on one grid. Column 0 is step `first`; every channel has N columns."""
+
+    grid: TimeGrid
+    series: tuple[str, ...]
+    first: int
+    target: Channel
+    known_future: tuple[Channel, ...]
+    observed: tuple[Channel, ...]
+
+    @property
+    def columns(self) -> int:
+        """N, the number of steps."""
+        return self.target.layers[0].values.shape[1]
+
+
+def channels(
+    grid: TimeGrid, frame: pl.DataFrame, values: list[str], series: tuple[str, ...], first: int, columns: int
+) -> list[Channel]:
+    """Scatter a history table onto the grid: one channel for each of `values`.
+
+    Args:
+        frame: series_id (null: shared by all series), valid_time, values, and available_at where the
+            values of a key may have been revised (rows ordered by it); without it all are visible.
+        first, columns: the steps covered; rows outside are left out.
+    """
+    step = grid.index(frame["valid_time"].dt.epoch("us").to_numpy()) - first
+    shared = frame.is_empty() or frame["series_id"].null_count() == len(frame)
+    row, count = (
+        (np.zeros(len(frame), np.int64), 1) if shared else (_rows(frame["series_id"], series), len(series))
+    )
+    inside = (step >= 0) & (step < columns) & (row >= 0)
+    row, step = row[inside], step[inside]
+    available = None
+    if (
+        "available_at" in frame.columns
+        and not frame.is_empty()
+        and frame["available_at"].null_count() < len(frame)
+    ):
+        available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()[inside]
+    depth = _revision(row * columns + step)
+    found = []
+    for name in values:
+        value = frame[name].to_numpy().astype(np.float32)[inside]
+        layers = []
+        for revision in range(int(depth.max(initial=0)) + 1):
+            here = depth == revision
+            grid_values = np.full((count, columns), np.nan, np.float32)
+            grid_values[row[here], step[here]] = value[here]
+            grid_available = None
+            if available is not None:
+                grid_available = np.full((count, columns), _NEVER)
+                grid_available[row[here], step[here]] = available[here]
+            layers.append(Layer(grid_values, grid_available))
+        found.append(Channel(name, tuple(layers)))
+    return found
+
+
+def _rows(ids: pl.Series, series: tuple[str, ...]) -> np.ndarray:
+    """Row of each id in `series`, -1 for a series that is not in it."""
+    return ids.replace_strict(
+        list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64
+    ).to_numpy()
+
+
+def _revision(cell: np.ndarray) -> np.ndarray:
+    """For each entry, how many earlier entries have the same cell number."""
+    order = np.argsort(cell, kind="stable")
+    ordered = cell[order]
+    new = np.ones(len(cell), bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    position = np.arange(len(cell))
+    depth = np.empty(len(cell), np.int64)
+    depth[order] = position - np.maximum.accumulate(np.where(new, position, 0))
+    return depth
+
+
+def _gather(table: np.ndarray, rows: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """(B, length) slices of `table` (S, N): a strided view makes this a copy of contiguous runs."""
+    return np.lib.stride_tricks.sliding_window_view(table, length, axis=1)[rows, starts]

@@ -1,0 +1,95 @@
+"""Export to one ONNX file, and the proof that it computes what torch computes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+
+import numpy as np
+import onnx
+import torch
+
+from model.forecaster import SPEC_KEY, Forecaster
+from model.training.fit import tensors
+from model.training.network import Ensemble
+from model.windows import Windows
+
+_OPSET = 20
+_TOLERANCE = 1e-5
+
+
+class ExportError(RuntimeError):
+    """The ONNX file does not compute what the network computes; it must not be used."""
+
+
+def to_onnx(network: Ensemble, example: Windows) -> bytes:
+    """The network as ONNX bytes: weights inside, native recurrent operators, dynamic batch, spec in metadata.
+
+    Args:
+        example: at least two windows with a calendar each (one would freeze the batch at 1).
+    """
+    if len(example) < 2 or len(example.calendar) != len(example):
+        raise ValueError("the export needs at least two windows, each with its own calendar")
+    batch, calendars = torch.export.Dim("batch"), torch.export.Dim("calendars")
+    shapes = {name: {0: calendars if name == "calendar" else batch} for name in example.inputs()}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
+            output_names=["quantiles"], external_data=False, verbose=False,
+        )  # fmt: skip
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def prove(
+    network: Ensemble, model: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)
+) -> float:
+    """Largest relative error of ONNX Runtime against torch on real windows, at several batch sizes.
+
+    Also poisons one window with NaN: it must not change any other, and must come out finite, since a missing
+    value is masked inside the graph.
+
+    Raises:
+        ExportError: the error exceeds 1e-5 of a window's scale, or NaN spreads.
+    """
+    forecaster = Forecaster(model)
+    worst = 0.0
+    for size in batches:
+        part = samples[np.arange(size) % len(samples)]
+        with torch.inference_mode():
+            expected = network(**tensors(part))
+        expected = expected.numpy().astype(np.float64)
+        unit = np.abs(expected).max(axis=(1, 2), keepdims=True) + 1e-9
+        worst = max(worst, float((np.abs(forecaster.quantiles(part) - expected) / unit).max()))
+    if not worst <= _TOLERANCE:
+        raise ExportError(
+            f"ONNX Runtime and torch differ by {worst:.1e} (relative); at most {_TOLERANCE:.0e}"
+        )
+    part = samples[np.arange(2) % len(samples)]
+    clean = forecaster.quantiles(part)
+    for name in ("target", "known_future", "observed"):
+        poisoned = {**part.inputs(), name: getattr(part, name).copy()}
+        poisoned[name][0, ::5] = np.nan
+        result = forecaster.quantiles(Windows(**poisoned))
+        if not (np.isfinite(result).all() and (result[1] == clean[1]).all()):
+            raise ExportError(f"a missing value in {name} is not masked inside the graph")
+    return worst
+
+
+@contextlib.contextmanager
+def _quiet_exporter():
+    """The exporter logs its own progress; what matters of it is checked by `prove`."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    levels = [log.level for log in loggers]
+    for log in loggers:
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for log, level in zip(loggers, levels, strict=True):
+            log.setLevel(level)

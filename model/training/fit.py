@@ -1,0 +1,279 @@
+"""Fitting: windows drawn at random issue times, pinball or cross-entropy, early stop, a budget of time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from model.baseline import seasonal_scale
+from model.panel import Panel
+from model.spec import UNKNOWN, ModelSpec
+from model.training.heads import BINS, pinball
+from model.training.network import Ensemble, SegmentLSTM, Statistics
+from model.windows import Windows, embedding_index, windows
+
+_BATCH = 256
+_STEPS = 3000
+_LEARNING_RATE = 2e-3
+_WARM_UP = 0.05
+_DECAY = 0.995  # of the running mean of the weights
+_CHECKS = 12  # looks at the validation windows
+_PATIENCE = 5
+_SAMPLES = 4096
+
+
+class TooLittleHistory(ValueError):
+    """There are not enough windows to fit a model and to stop it early."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Windows and the truth apart: what the model may see, and what came."""
+
+    windows: Windows
+    actual: np.ndarray  # (B, H) float32, NaN where it is not known
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws training windows: any series at any step, as of an issue time that lies as far before its step
+    as the pipeline's does.
+
+    Attributes:
+        first, last: steps at which a forecast may start (inclusive) so that it ends within the fitting data.
+        lead: microseconds from issue time to the start of the first period.
+        phase: one window in two starts at this remainder modulo a segment, as nightly forecasts do.
+    """
+
+    spec: ModelSpec
+    panel: Panel
+    first: int
+    last: int
+    lead: int
+    phase: int
+    known: np.ndarray  # (starts,) (row, step) pairs that have something to learn from
+
+    def draw(self, random: np.random.Generator, count: int) -> Fold:
+        """`count` windows with their truth."""
+        pairs = self.known[random.integers(0, len(self.known), count)]
+        rows, steps = pairs[:, 0], pairs[:, 1].copy()
+        nightly = random.random(count) < 0.5
+        segment = self.spec.segment if self.spec.grid.step else 1
+        aligned = steps - (steps - self.phase) % segment
+        steps = np.where(nightly & (aligned >= self.first), aligned, steps)
+        return fold(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.lead)
+
+
+def fold(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray) -> Fold:
+    """Windows as of `issues`, and the last known actuals of their horizons."""
+    actual = panel.target.final(rows, steps - panel.first, spec.horizon)
+    return Fold(windows(spec, panel, rows, steps, issues), actual)
+
+
+def sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> Sampler:
+    """Everything a model may be fitted on: forecasts that begin within the panel and at `last` at the latest.
+
+    Raises:
+        TooLittleHistory: fewer than 64 such windows hold enough of a context and an actual.
+    """
+    final = panel.target.final(
+        np.arange(len(panel.series)), np.zeros(len(panel.series), np.int64), panel.columns
+    )
+    seen = np.cumsum(np.pad(~np.isnan(final), ((0, 0), (1, 0))), axis=1)
+    starts = np.arange(spec.context, last - panel.first + 1)
+    history = seen[:, starts] - seen[:, starts - spec.context]
+    future = seen[:, np.minimum(starts + spec.horizon, panel.columns)] - seen[:, starts]
+    row, column = np.nonzero((history >= spec.min_visible) & (future > 0))
+    if len(row) < 64:
+        raise TooLittleHistory(
+            f"only {len(row)} training windows of {spec.context} + {spec.horizon} steps; at least 64 are needed"
+        )
+    known = np.stack([row, starts[column] + panel.first], axis=1)
+    return Sampler(spec, panel, panel.first + spec.context, last, lead, phase, known)
+
+
+def fit(
+    spec: ModelSpec,
+    source: Sampler,
+    validation: Fold,
+    seed: int,
+    budget: float,
+    elapsed: Callable[[], float],
+    advance: Callable[[float], None],
+) -> Ensemble:
+    """Train `spec.members` networks and keep, of each, the state that was best on `validation`.
+
+    Args:
+        seed: the same seed, data and machine give the same weights, unless the budget cuts in.
+        budget: seconds for all members together.
+        elapsed: seconds since the fit began (the clock is the caller's).
+        advance: told the share done, 0 to 1.
+    """
+    torch.set_flush_denormal(True)  # gradients underflow over long contexts; denormals cost 4-6x
+    members = []
+    for member in range(spec.members):
+        share = (member / spec.members, 1 / spec.members)
+        members.append(
+            _fit_member(
+                spec, source, validation, seed + 1000 * member, budget * share[1],
+                lambda start=elapsed(): elapsed() - start,
+                lambda done, share=share: advance(share[0] + share[1] * done),
+            )
+        )  # fmt: skip
+    advance(1.0)
+    return Ensemble(spec, members).eval()
+
+
+def _fit_member(
+    spec: ModelSpec, source: Sampler, validation: Fold, seed: int, budget: float,
+    elapsed: Callable[[], float], advance: Callable[[float], None],
+) -> SegmentLSTM:  # fmt: skip
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
+    network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample))
+    average = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_DECAY)
+    )
+    weight = _series_weights(source)
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 1e-2}, {"params": rest, "weight_decay": 0.0}], lr=_LEARNING_RATE
+    )
+    best, best_state, worse, next_check = math.inf, None, 0, 1 / _CHECKS
+    for step in range(_STEPS):
+        # Whichever runs out first, steps or time, the learning rate has come down by then.
+        done = max(step / _STEPS, elapsed() / budget)
+        if done >= 1:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = _LEARNING_RATE * _schedule(done)
+        drawn = source.draw(random, _BATCH)
+        loss = _loss(network, drawn, _disturb(random, spec, drawn.windows), weight)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        average.update_parameters(network)
+        if done >= next_check or step == _STEPS - 1:
+            next_check += 1 / _CHECKS
+            advance(done)
+            score = _score(average.module, validation, weight)
+            worse = 0 if score < best else worse + 1
+            if score < best:
+                best, best_state = score, {k: v.clone() for k, v in average.module.state_dict().items()}
+            if worse >= _PATIENCE:
+                break
+    network.load_state_dict(best_state or average.module.state_dict())
+    return network
+
+
+def _loss(network: SegmentLSTM, drawn: Fold, disturbed: Windows, weight: torch.Tensor) -> torch.Tensor:
+    raw, base, scale = network(**tensors(disturbed))
+    actual = torch.from_numpy(drawn.actual)
+    known = ~torch.isnan(actual)
+    residual = (torch.where(known, actual, base[..., 0]) - base[..., 0]) / scale[..., 0]
+    loss = network.head.loss(raw, residual)
+    if network.spec.head == "quantile":
+        # In units of the series, as the score is, and not of the window: quiet weeks must not outweigh wild ones.
+        loss = loss * (scale[..., 0] * weight[drawn.windows.series][:, None]).clamp(max=10.0)
+    return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+def tensors(part: Windows) -> dict[str, torch.Tensor]:
+    """Windows as the keyword arguments of the network."""
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in part.inputs().items()}
+
+
+def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> float:
+    """Mean pinball of the validation windows, in units of the series."""
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for start in range(0, len(validation.actual), _BATCH):
+            part = slice(start, start + _BATCH)
+            raw, base, scale = network(**tensors(validation.windows[part]))
+            actual = torch.from_numpy(validation.actual[part])
+            loss = pinball(base + scale * network.head.quantiles(raw), network.head.levels, actual).mean(
+                dim=-1
+            )
+            loss = loss * weight[validation.windows.series[part]][:, None]
+            known = ~torch.isnan(actual)
+            total, count = total + float(loss[known].sum()), count + int(known.sum())
+    return total / max(count, 1)
+
+
+def _schedule(done: float) -> float:
+    """One cycle: up over the first few percent, down a cosine to nothing (Smith and Topin 2018)."""
+    if done < _WARM_UP:
+        return done / _WARM_UP + 1e-2
+    return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
+
+
+def _disturb(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:
+    """Take away what a night may lack, so that the network has met it: gaps, late tails, absent covariates,
+    series it does not know."""
+    count = len(drawn)
+    target, known = drawn.target.copy(), drawn.known_future.copy()
+    observed, series = drawn.observed.copy(), drawn.series.copy()
+    column = np.arange(spec.context)
+    tail = np.where(random.random(count) < 0.1, random.integers(1, spec.segment + 1, count), 0)
+    target[column >= (spec.context - tail)[:, None]] = np.nan
+    gap = np.where(random.random(count) < 0.05, random.integers(1, spec.context // 2 + 1, count), 0)
+    start = random.integers(0, spec.context, count)
+    target[(column >= start[:, None]) & (column < (start + gap)[:, None])] = np.nan
+    absent = random.random((count, known.shape[2])) < 0.05
+    known[np.broadcast_to(absent[:, None], known.shape)] = np.nan
+    blind = random.random((count, known.shape[2])) < 0.05
+    known[:, spec.context :][np.broadcast_to(blind[:, None], (count, spec.horizon, known.shape[2]))] = np.nan
+    absent = random.random((count, observed.shape[2])) < 0.05
+    observed[np.broadcast_to(absent[:, None], observed.shape)] = np.nan
+    series[random.random(count) < 0.1] = UNKNOWN
+    return Windows(target, known, observed, drawn.calendar, series)
+
+
+def _series_weights(source: Sampler) -> torch.Tensor:
+    """(series + 1,) one over each series' seasonal naive MAE; 1 for the unknown entry and where unknown."""
+    panel, spec = source.panel, source.spec
+    count = len(panel.series)
+    final = panel.target.final(np.arange(count), np.zeros(count, np.int64), source.last - panel.first + 1)
+    scale = seasonal_scale(final, spec.season)
+    weight = np.ones(len(spec.series) + 1, np.float32)
+    usable = np.isfinite(scale) & (scale > 0)
+    entry = embedding_index(spec, panel.series)
+    weight[entry[usable]] = 1 / scale[usable]
+    weight[UNKNOWN] = 1.0
+    return torch.from_numpy(weight)
+
+
+def _statistics(sample: Windows) -> Statistics:
+    def moments(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        flat = table.reshape(table.shape[0] * table.shape[1], table.shape[2]).astype(np.float64)
+        known = ~np.isnan(flat)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, flat, 0).sum(axis=0) / count
+        spread = np.sqrt((np.where(known, flat - mean, 0) ** 2).sum(axis=0) / count)
+        spread = np.where(spread > 0, spread, 1.0)
+        return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
+
+    return Statistics(*moments(sample.known_future), *moments(sample.observed))
+
+
+def _edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
+    """(BINS + 1,) edges of the softmax head's bins: quantiles of the scaled residuals met in training."""
+    if spec.head != "softmax":
+        return torch.empty(0)
+    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0))
+    with torch.inference_mode():
+        _, base, scale = blank(**tensors(sample.windows))
+    residual = ((sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()).ravel()
+    residual = residual[~np.isnan(residual)]
+    edges = np.quantile(residual, np.linspace(0, 1, BINS + 1))
+    # Room for what was never met, and no bin without width.
+    reach = 0.5 * (edges[-1] - edges[0]) + 1e-3
+    edges[0], edges[-1] = edges[0] - reach, edges[-1] + reach
+    return torch.from_numpy(np.maximum.accumulate(edges + np.arange(BINS + 1) * 1e-6).astype(np.float32))

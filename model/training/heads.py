@@ -1,0 +1,85 @@
+"""Heads: from the hidden vector of a step to quantiles of its scaled residual, never crossing by construction.
+
+Shapes: B windows, H horizon, Z hidden size, Q quantile levels, N bins.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+BINS = 64
+
+
+def pinball(quantiles: Tensor, levels: Tensor, actual: Tensor) -> Tensor:
+    """max(q e, (q - 1) e) per level, no factor 2: (B, H, Q) from `actual` (B, H)."""
+    error = actual[..., None] - quantiles
+    return torch.maximum(levels * error, (levels - 1) * error)
+
+
+class QuantileHead(nn.Module):
+    """The median, and softplus increments away from it on either side."""
+
+    def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
+        super().__init__()
+        self.middle = levels.index(0.5)
+        self.register_buffer("levels", torch.tensor(levels))
+        self.out = nn.Linear(size, len(levels))
+        nn.init.zeros_(self.out.weight)
+        # Start near the spread of a standard residual, not at one that is far too wide or nil.
+        nn.init.constant_(self.out.bias, -1.5)
+        nn.init.zeros_(self.out.bias[self.middle : self.middle + 1])
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, H, Z) -> (B, H, Q): median at the middle, raw increments around it."""
+        return self.out(hidden)
+
+    def quantiles(self, raw: Tensor) -> Tensor:
+        """(B, H, Q) scaled quantiles."""
+        m = self.middle
+        median = raw[..., m : m + 1]
+        above = nn.functional.softplus(raw[..., m + 1 :]).cumsum(dim=-1)
+        below = nn.functional.softplus(raw[..., :m]).flip(-1).cumsum(dim=-1).flip(-1)
+        return torch.cat([median - below, median, median + above], dim=-1)
+
+    def loss(self, raw: Tensor, actual: Tensor) -> Tensor:
+        """(B, H) pinball loss of scaled residuals (B, H)."""
+        return pinball(self.quantiles(raw), self.levels, actual).mean(dim=-1)
+
+
+class SoftmaxHead(nn.Module):
+    """Probabilities over bins of the scaled residual; quantiles by interpolating their cumulative sum.
+
+    The density is constant within a bin, so its quantile function is piecewise linear. Residuals beyond the
+    outer edges count with the outer bins.
+    """
+
+    def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("levels", torch.tensor(levels))
+        self.register_buffer("edges", edges)
+        self.out = nn.Linear(size, len(edges) - 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, H, Z) -> (B, H, N) logits."""
+        return self.out(hidden)
+
+    def quantiles(self, raw: Tensor) -> Tensor:
+        """(B, H, Q): the edge below plus the share of each bin's width that a level has passed."""
+        probability = torch.softmax(raw, dim=-1)
+        before = probability.cumsum(dim=-1) - probability
+        passed = (self.levels[:, None] - before[..., None, :]) / (probability[..., None, :] + 1e-12)
+        width = self.edges[1:] - self.edges[:-1]
+        return self.edges[0] + (passed.clamp(0.0, 1.0) * width).sum(dim=-1)
+
+    def loss(self, raw: Tensor, actual: Tensor) -> Tensor:
+        """(B, H) cross-entropy of the bin that holds the scaled residual (B, H)."""
+        bin_index = torch.bucketize(actual.contiguous(), self.edges[1:-1].contiguous(), right=True)
+        return nn.functional.cross_entropy(raw.flatten(0, 1), bin_index.flatten(), reduction="none").reshape(
+            actual.shape
+        )
+
+
+HEADS = {"quantile": QuantileHead, "softmax": SoftmaxHead}

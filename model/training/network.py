@@ -1,0 +1,225 @@
+"""The network: an LSTM over segments of the context, a decoder over the horizon, a head of quantiles.
+
+It takes raw values with NaN for what was not visible, and gives raw quantiles: scaling, masks, identity of the
+series and physical bounds live inside, so nothing has to be kept beside the ONNX file.
+
+Shapes: B windows, C context, H horizon, P steps a segment, M segments, K known_future, O observed covariates,
+Q quantile levels, Z hidden size. Segments: SegRNN (Lin et al. 2023, arXiv:2308.11200). LSTM: Hochreiter and
+Schmidhuber (1997) with the forget gate of Gers et al. (2000).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.calendar import CALENDAR
+from model.spec import ModelSpec
+from model.training.heads import HEADS
+
+_IDENTITY = 16  # width of the series embedding
+_STEP = 16  # width of what the decoder says to each single step
+_BACK = (1, 2, 3, 7, 14)  # segments back at which a step sees its own phase
+_CLIP = 10.0  # scaled inputs beyond this are spikes or faults; the network sees the limit
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Location and scale of the covariates over the fitting data, (K,) and (O,) each."""
+
+    known_location: Tensor
+    known_scale: Tensor
+    observed_location: Tensor
+    observed_scale: Tensor
+
+
+class Scaled(nn.Module):
+    """Standardise covariates (..., F) whose NaN mean 'not visible', and append the mask: (..., 2F)."""
+
+    def __init__(self, location: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("location", location)
+        self.register_buffer("scale", scale)
+
+    def forward(self, values: Tensor) -> Tensor:
+        seen = ~torch.isnan(values)
+        scaled = (torch.where(seen, values, self.location) - self.location) / self.scale
+        return torch.cat([scaled.clamp(-_CLIP, _CLIP), seen.to(values.dtype)], dim=-1)
+
+
+class SegmentLSTM(nn.Module):
+    """One member of the ensemble.
+
+    Args:
+        spec: shapes and meaning of inputs and outputs.
+        statistics: of the covariates.
+        edges: (bins + 1,) limits of the softmax head's bins in scaled units; the quantile head ignores them.
+    """
+
+    def __init__(self, spec: ModelSpec, statistics: Statistics, edges: Tensor) -> None:
+        super().__init__()
+        self.spec = spec
+        size, segment = spec.hidden_size, spec.segment
+        known, observed, calendar = 2 * len(spec.known_future), 2 * len(spec.observed), len(CALENDAR)
+        self.known = Scaled(statistics.known_location, statistics.known_scale)
+        self.observed = Scaled(statistics.observed_location, statistics.observed_scale)
+        self.identity = nn.Embedding(len(spec.series) + 1, _IDENTITY)
+        self.segment_in = nn.Linear(segment * (2 + known + observed), size)
+        self.segment_calendar = nn.Linear(segment * calendar, size, bias=False)
+        self.window_in = nn.Linear(_IDENTITY + 3, size)
+        self.future_in = nn.Linear(segment * known, size) if known else None
+        self.future_calendar = nn.Linear(segment * calendar, size)
+        self.recurrent = nn.LSTM if spec.cell == "lstm" else nn.RNN
+        self.encoder = self.recurrent(size, size, spec.layers, batch_first=True)
+        self.decoder = self.recurrent(size, size, spec.layers, batch_first=True)
+        self.to_steps = nn.Linear(size, segment * _STEP)
+        self.back = [b for b in _BACK if b <= -(-spec.context // segment)]
+        lags = 2 * len(self.back)
+        self.step_in = nn.Linear(_STEP + lags + 3 * known + _IDENTITY + 3, size)
+        self.step_calendar = nn.Linear(3 * calendar, size, bias=False)
+        self.head = HEADS[spec.head](size, spec.levels, edges)
+        if spec.cell == "lstm":
+            _raise_forget_bias(self.encoder)
+            _raise_forget_bias(self.decoder)
+
+    def forward(
+        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The head's raw output (B, H, ...), and the base (B, H, 1) and scale (B, 1, 1) it is relative to."""
+        spec, segment = self.spec, self.spec.segment
+        seen = ~torch.isnan(target)
+        value = torch.where(seen, target, torch.zeros_like(target))
+        mask = seen.to(target.dtype)
+        location, spread, scale = self._scales(value, mask)
+        base, base_lag = self._seasonal_base(value, mask, location)
+        shape = ((value - location) / spread * mask).clamp(-_CLIP, _CLIP)
+        window = torch.cat(
+            [
+                self.identity(series),
+                torch.log(scale / spread),
+                (torch.asinh(location / spread) / 3),
+                mask.mean(dim=1, keepdim=True),
+            ],
+            dim=1,
+        )  # (B, identity + 3)
+        known = self.known(known_future)  # (B, C + H, 2K)
+        context = torch.cat(
+            [shape[..., None], mask[..., None], known[:, : spec.context], self.observed(observed)], dim=2
+        )
+        past = self.segment_in(self._segments(context)) + self.segment_calendar(
+            self._segments(calendar[:, : spec.context])
+        )
+        past = nn.functional.silu(past + self.window_in(window)[:, None])  # (B, M, Z)
+        _, state = self.encoder(past)
+        future = self.future_calendar(self._segments(calendar[:, spec.context :], ahead=True))
+        if self.future_in is not None:
+            future = future + self.future_in(self._segments(known[:, spec.context :], ahead=True))
+        else:
+            future = future + torch.zeros_like(past[:, :1])  # one calendar may stand for all windows
+        decoded, _ = self.decoder(nn.functional.silu(future), state)
+        steps = self.to_steps(decoded).reshape(decoded.shape[0], -1, _STEP)[:, : spec.horizon]
+        lagged, lag_mask = self._lags(value, mask)
+        relative = ((lagged - base) / scale[..., None] * lag_mask).clamp(-_CLIP, _CLIP)
+        features = torch.cat(
+            [
+                steps, relative, lag_mask, *self._then_and_now(known, base_lag),
+                window[:, None].expand(-1, spec.horizon, -1),
+            ],
+            dim=2,
+        )  # fmt: skip
+        hidden = self.step_in(features) + self.step_calendar(
+            torch.cat(self._then_and_now(calendar, base_lag), dim=2)
+        )
+        return self.head(nn.functional.silu(hidden)), base, scale[..., None]
+
+    def _scales(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Location and standard deviation of the context, and its seasonal naive MAE; (B, 1) each."""
+        season = self.spec.season
+        count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
+        first = value.sum(dim=1, keepdim=True) / count
+        centred = (value - first) * mask  # twice: a large level costs float32 its small digits
+        location = first + centred.sum(dim=1, keepdim=True) / count
+        centred = (value - location) * mask
+        floor = 1e-4 * location.abs() + 1e-6
+        spread = torch.sqrt((centred * centred).sum(dim=1, keepdim=True) / count) + floor
+        if season >= self.spec.context:
+            return location, spread, spread
+        both = mask[:, season:] * mask[:, :-season]
+        pairs = both.sum(dim=1, keepdim=True)
+        change = ((centred[:, season:] - centred[:, :-season]).abs() * both).sum(dim=1, keepdim=True)
+        change = change / pairs.clamp(min=1.0)
+        scale = torch.where(pairs > 0, torch.maximum(change, 0.02 * spread), spread)
+        return location, spread, scale
+
+    def _seasonal_base(self, value: Tensor, mask: Tensor, location: Tensor) -> tuple[Tensor, int]:
+        """The seasonal naive forecast (B, H, 1): the newest visible value of each phase, else the location."""
+        spec = self.spec
+        count = spec.context // spec.season
+        if count == 0:
+            return location[:, None].expand(-1, spec.horizon, 1), spec.segment
+        tail = value[:, -count * spec.season :].reshape(-1, count, spec.season)
+        tail_mask = mask[:, -count * spec.season :].reshape(-1, count, spec.season)
+        rank = torch.arange(1, count + 1, dtype=value.dtype)[None, :, None] * tail_mask
+        newest = (rank == rank.amax(dim=1, keepdim=True)).to(value.dtype) * tail_mask
+        phase = (tail * newest).sum(dim=1) + location * (1 - newest.sum(dim=1))  # (B, season)
+        repeats = -(-spec.horizon // spec.season)
+        return phase.repeat(1, repeats)[:, : spec.horizon, None], spec.season
+
+    def _lags(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Each step's own phase in earlier segments, (B, H, lags), and their masks."""
+        both = self._segments(torch.stack([value, mask], dim=2)).reshape(
+            value.shape[0], -1, self.spec.segment, 2
+        )
+        picked = torch.stack([both[:, -back] for back in self.back], dim=2)  # (B, P, lags, 2)
+        repeats = -(-self.spec.horizon // self.spec.segment)
+        picked = picked.repeat(1, repeats, 1, 1)[:, : self.spec.horizon]
+        return picked[..., 0], picked[..., 1]
+
+    def _then_and_now(self, table: Tensor, base_lag: int) -> list[Tensor]:
+        """Covariates (B, C + H, F) at each step of the horizon, one segment earlier, and where the base is from."""
+        spec = self.spec
+        step = torch.arange(spec.horizon)
+        now = spec.context + step
+        return [table[:, index] for index in (now, *(
+            (spec.context - lag + step % lag).clamp(min=0) for lag in (spec.segment, base_lag)
+        ))]  # fmt: skip
+
+    def _segments(self, table: Tensor, ahead: bool = False) -> Tensor:
+        """(B, T, F) -> (B, M, P * F); a length that is no multiple of P is padded with zeros at its far end."""
+        pad = -table.shape[1] % self.spec.segment
+        if pad:
+            table = nn.functional.pad(table, (0, 0, 0, pad) if ahead else (0, 0, pad, 0))
+        return table.reshape(table.shape[0], -1, self.spec.segment * table.shape[2])
+
+
+class Ensemble(nn.Module):
+    """Members averaged quantile by quantile (Vincentization), kept inside `bounds`: (B, H, Q) raw quantiles."""
+
+    def __init__(self, spec: ModelSpec, members: list[SegmentLSTM]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.members = nn.ModuleList(members)
+
+    def forward(
+        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
+    ) -> Tensor:
+        quantiles = []
+        for member in self.members:
+            raw, base, scale = member(target, known_future, observed, calendar, series)
+            quantiles.append(base + scale * member.head.quantiles(raw))
+        mean = torch.stack(quantiles).mean(dim=0)
+        if self.spec.lower is not None:
+            mean = mean.clamp(min=self.spec.lower)
+        if self.spec.upper is not None:
+            mean = mean.clamp(max=self.spec.upper)
+        return mean
+
+
+def _raise_forget_bias(lstm: nn.LSTM) -> None:
+    """Start with the forget gates open (Jozefowicz et al. 2015); torch's gate order is i, f, g, o."""
+    for name, parameter in lstm.named_parameters():
+        if name.startswith("bias_ih"):
+            size = parameter.shape[0] // 4
+            nn.init.ones_(parameter.data[size : 2 * size])

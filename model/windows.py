@@ -1,0 +1,91 @@
+"""Windows: what a model may see at an issue time. One function builds them for training and for inference."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.calendar import CALENDAR, calendar_covariates
+from model.panel import Panel
+from model.spec import UNKNOWN, ModelSpec
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The inputs of the network, raw: physical units, NaN where a value was not visible. C context, H horizon.
+
+    Attributes:
+        target: (B, C) float32.
+        known_future: (B, C + H, K) float32.
+        observed: (B, C, O) float32.
+        calendar: (B or 1, C + H, len(CALENDAR)) float32; 1 when all windows have one issue time.
+        series: (B,) int64, entry of the series in the model's embedding; 0 is unknown.
+    """
+
+    target: np.ndarray
+    known_future: np.ndarray
+    observed: np.ndarray
+    calendar: np.ndarray
+    series: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, part: slice | np.ndarray) -> Windows:
+        calendar = self.calendar if len(self.calendar) == 1 else self.calendar[part]
+        return Windows(
+            self.target[part], self.known_future[part], self.observed[part], calendar, self.series[part]
+        )
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """By the names of the ONNX inputs."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def sha256(self) -> str:
+        """Hash of all that the model sees."""
+        digest = hashlib.sha256()
+        for name, array in self.inputs().items():
+            digest.update(f"{name}{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8))
+        return digest.hexdigest()
+
+
+def windows(
+    spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray
+) -> Windows:
+    """The windows of series `rows` (B,) whose first step forecast is `steps` (B,), as of `issues` (B,) in us.
+
+    Columns before the panel's first are the caller's error (IndexError): the panel must cover every context.
+    """
+    context, length = spec.context, spec.context + spec.horizon
+    starts = steps - panel.first - context
+    if starts.min(initial=0) < 0 or starts.max(initial=0) + length > panel.columns:
+        raise IndexError("the panel does not cover the windows")
+
+    def stack(channels, length: int) -> np.ndarray:
+        parts = [channel.as_of(rows, starts, length, issues) for channel in channels]
+        return np.stack(parts, axis=2) if parts else np.empty((len(rows), length, 0), np.float32)
+
+    first, inverse = np.unique(steps, return_inverse=True)
+    lead = np.arange(-context, spec.horizon)
+    if len(first) == 1:
+        calendar = calendar_covariates(panel.grid, first[0] + lead)[None]
+    else:
+        low = first[0] - context
+        table = calendar_covariates(panel.grid, np.arange(low, first[-1] + spec.horizon))
+        calendar = table[(first[inverse] - low - context)[:, None] + lead + context]
+    return Windows(
+        target=panel.target.as_of(rows, starts, context, issues),
+        known_future=stack(panel.known_future, length),
+        observed=stack(panel.observed, context),
+        calendar=calendar.reshape(-1, length, len(CALENDAR)),
+        series=embedding_index(spec, panel.series)[rows],
+    )
+
+
+def embedding_index(spec: ModelSpec, series: tuple[str, ...]) -> np.ndarray:
+    """(S,) int64: entry of each series in the embedding of a model of `spec`."""
+    known = {name: entry for entry, name in enumerate(spec.series, start=UNKNOWN + 1)}
+    return np.array([known.get(name, UNKNOWN) for name in series], np.int64)

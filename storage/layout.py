@@ -1,0 +1,52 @@
+"""Keys of the contract's store: the only place where they are put together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+
+def stamp(instant: datetime) -> str:
+    """`20180901T040000Z`: an instant as file and version names write it."""
+    return instant.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def history(pipeline: str, feed: str) -> str:
+    """Folder of one feed's history."""
+    return f"history/{pipeline}/{feed}"
+
+
+def quarantine(pipeline: str, feed: str) -> str:
+    """Folder of one feed's refused rows."""
+    return f"quarantine/{pipeline}/{feed}"
+
+
+def models(pipeline: str) -> str:
+    """Folder of a pipeline's models."""
+    return f"models/{pipeline}"
+
+
+def model(pipeline: str, version: str) -> str:
+    """The ONNX file of one version."""
+    return f"{models(pipeline)}/{version}/model.onnx"
+
+
+def manifest(pipeline: str, version: str) -> str:
+    """What is known of one version: hashes, scores, decision."""
+    return f"{models(pipeline)}/{version}/manifest.json"
+
+
+def champion(pipeline: str) -> str:
+    """Which version serves."""
+    return f"{models(pipeline)}/champion.json"
+
+
+def forecast(pipeline: str, issue_time: datetime, timezone: str) -> str:
+    """The forecast file of one issue time; `issue_date` is the local date in the pipeline's `timezone`."""
+    day = issue_time.astimezone(ZoneInfo(timezone)).date()
+    return f"forecasts/pipeline={pipeline}/issue_date={day}/{stamp(issue_time)}.parquet"
+
+
+def latest(pipeline: str) -> str:
+    """The copy of the newest forecast."""
+    return f"latest/{pipeline}.parquet"

@@ -1,0 +1,36 @@
+"""Refused rows, kept as they came, with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+import polars as pl
+
+from storage import layout
+from storage.store import Store
+
+
+def keep(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> int:
+    """Keep `rows` (the feed's columns and `reason`); those kept by an earlier ingest are not repeated.
+
+    Returns how many were new.
+    """
+    folder = layout.quarantine(pipeline, feed)
+    new = rows
+    for key in store.keys(folder, "*.parquet"):
+        known = pl.read_parquet(store.path(key))
+        if known.schema == new.schema:
+            new = new.join(known, on=new.columns, how="anti", nulls_equal=True)
+    if not new.is_empty():
+        digest = hashlib.sha256(new.write_ipc(None, compat_level=pl.CompatLevel.oldest()).getvalue())
+        store.put_parquet(f"{folder}/{layout.stamp(ingested_at)}-{digest.hexdigest()[:8]}.parquet", new)
+    return len(new)
+
+
+def read(store: Store, pipeline: str, feed: str) -> pl.DataFrame:
+    """All refused rows of a feed; empty where none was ever refused."""
+    files = [store.path(key) for key in store.keys(layout.quarantine(pipeline, feed), "*.parquet")]
+    if not files:
+        return pl.DataFrame(schema={"reason": pl.String})
+    return pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")

@@ -1,0 +1,53 @@
+"""The tables of the contract: column names, types, and the errors of data that does not fit them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+CONTRACT_VERSION = "1"
+
+#: Instants are stored in UTC at microsecond resolution, everywhere.
+INSTANT = pl.Datetime("us", "UTC")
+
+MODEL, STALE_MODEL, BASELINE = "model", "stale_model", "baseline"
+
+
+class DataError(Exception):
+    """Something outside the code cannot be used: a feed, a store, a model.
+
+    The message names the thing and what to do; the command line prints it alone and exits with 1.
+    """
+
+
+def quantile_column(level: float) -> str:
+    """Column that holds the quantile of `level` in (0, 1): 0.5 -> `q50`, 0.025 -> `q2_5`."""
+    return "q" + f"{level * 100:.6f}".rstrip("0").rstrip(".").replace(".", "_")
+
+
+def history_schema(values: list[str]) -> dict[str, pl.DataType]:
+    """Columns of one feed's history.
+
+    `series_id` is null for covariates shared by all series; `available_at` is null for values known at
+    every issue time.
+    """
+    keys: dict[str, pl.DataType] = {
+        "series_id": pl.String(),
+        "valid_time": INSTANT,
+        "available_at": INSTANT,
+        "ingested_at": INSTANT,
+    }
+    return keys | {name: pl.Float64() for name in values}
+
+
+def forecast_schema(levels: list[float]) -> dict[str, pl.DataType]:
+    """Columns of a forecast file, in order; one float64 column a quantile level."""
+    return {
+        "series_id": pl.String(),
+        "issue_time": INSTANT,
+        "valid_time": INSTANT,
+        "step": pl.Int32(),
+        **{quantile_column(level): pl.Float64() for level in levels},
+        "status": pl.String(),
+        "reason": pl.String(),
+        "model_version": pl.String(),
+    }

@@ -1,0 +1,75 @@
+"""A store: one folder, its paths, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from pathlib import Path
+
+import polars as pl
+
+from storage.schemas import DataError
+
+
+class Store:
+    """The folder that `store` of the pipeline file names. Every path below it is made here or in `layout`."""
+
+    def __init__(self, uri: str) -> None:
+        if "://" in uri:
+            raise DataError(f"store {uri!r}: only folders are supported as stores so far; give a folder")
+        self.root = Path(uri)
+
+    def path(self, key: str) -> Path:
+        """The place of `key` ('a/b.parquet'). Raises DataError for a key that would leave the store."""
+        place = self.root / key
+        if ".." in Path(key).parts or Path(key).is_absolute():
+            raise DataError(f"{key!r} would lie outside the store {self.root}")
+        return place
+
+    def put(self, key: str, content: bytes) -> Path:
+        """Write `content` whole: beside its place, flushed to the disk, then renamed over it."""
+        place = self.path(key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # The leading dot hides an orphan of a crash from every listing and glob.
+        temporary = place.parent / f".{place.name}.{secrets.token_hex(6)}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, place)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        folder = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return place
+
+    def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> Path:
+        """Write `frame` as Parquet (zstd level 1, row groups of 24k rows: fast to read one series)."""
+        buffer = io.BytesIO()
+        frame.write_parquet(
+            buffer, compression="zstd", compression_level=1, row_group_size=24_000, metadata=metadata
+        )
+        return self.put(key, buffer.getvalue())
+
+    def get(self, key: str) -> bytes:
+        """The bytes at `key`. Raises DataError where there are none."""
+        try:
+            return self.path(key).read_bytes()
+        except FileNotFoundError:
+            raise DataError(f"{self.path(key)} does not exist") from None
+
+    def has(self, key: str) -> bool:
+        """Whether there is something at `key`."""
+        return self.path(key).exists()
+
+    def keys(self, prefix: str, pattern: str) -> list[str]:
+        """Keys under `prefix` whose last part matches the glob `pattern`, sorted; never a temporary."""
+        folder = self.path(prefix)
+        found = (place for place in folder.rglob(pattern) if not place.name.startswith("."))
+        return sorted(place.relative_to(self.root).as_posix() for place in found)
