@@ -62,4 +62,7 @@ class Forecaster:
 
     def _run(self, windows: Windows) -> np.ndarray:
         inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
+        if len(windows.calendar) != len(windows):
+            # The graph wants a calendar a window; a chunk's worth of copies is small.
+            inputs["calendar"] = np.repeat(windows.calendar, len(windows), axis=0)
         return self._session.run(["quantiles"], inputs)[0]

@@ -7,11 +7,13 @@ revision; a window as of t takes, cell by cell, the last layer that was availabl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from model.calendar import calendar_covariates
 from model.timegrid import TimeGrid
 
 ALWAYS = np.iinfo(np.int64).min  # available_at of a value known at every issue time
@@ -63,6 +65,11 @@ class Panel:
     target: Channel
     known_future: tuple[Channel, ...]
     observed: tuple[Channel, ...]
+
+    @cached_property
+    def calendar(self) -> np.ndarray:
+        """(N, len(CALENDAR)) float32, the calendar covariates of the steps."""
+        return calendar_covariates(self.grid, self.first + np.arange(self.columns))
 
     @property
     def columns(self) -> int:

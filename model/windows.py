@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.calendar import CALENDAR, calendar_covariates
 from model.panel import Panel
 from model.spec import UNKNOWN, ModelSpec
 
@@ -68,19 +67,14 @@ def windows(
         parts = [channel.as_of(rows, starts, length, issues) for channel in channels]
         return np.stack(parts, axis=2) if parts else np.empty((len(rows), length, 0), np.float32)
 
-    first, inverse = np.unique(steps, return_inverse=True)
-    lead = np.arange(-context, spec.horizon)
-    if len(first) == 1:
-        calendar = calendar_covariates(panel.grid, first[0] + lead)[None]
-    else:
-        low = first[0] - context
-        table = calendar_covariates(panel.grid, np.arange(low, first[-1] + spec.horizon))
-        calendar = table[(first[inverse] - low - context)[:, None] + lead + context]
+    # All windows of a night look at the same days: one calendar serves them.
+    days = starts[:1] if len(starts) and (starts == starts[0]).all() else starts
+    calendar = np.lib.stride_tricks.sliding_window_view(panel.calendar, length, axis=0)[days].swapaxes(1, 2)
     return Windows(
         target=panel.target.as_of(rows, starts, context, issues),
         known_future=stack(panel.known_future, length),
         observed=stack(panel.observed, context),
-        calendar=calendar.reshape(-1, length, len(CALENDAR)),
+        calendar=calendar,
         series=embedding_index(spec, panel.series)[rows],
     )
 

@@ -32,8 +32,7 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
     """
     if len(example) < 2 or len(example.calendar) != len(example):
         raise ValueError("the export needs at least two windows, each with its own calendar")
-    batch, calendars = torch.export.Dim("batch"), torch.export.Dim("calendars")
-    shapes = {name: {0: calendars if name == "calendar" else batch} for name in example.inputs()}
+    shapes = {name: {0: torch.export.Dim("batch")} for name in example.inputs()}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -67,10 +67,10 @@ class SegmentLSTM(nn.Module):
         self.observed = Scaled(statistics.observed_location, statistics.observed_scale)
         self.identity = nn.Embedding(len(spec.series) + 1, _IDENTITY)
         self.segment_in = nn.Linear(segment * (2 + known + observed), size)
-        self.segment_calendar = nn.Linear(segment * calendar, size, bias=False)
+        self.segment_calendar = nn.Linear(2 * calendar, size, bias=False)
         self.window_in = nn.Linear(_IDENTITY + 3, size)
         self.future_in = nn.Linear(segment * known, size) if known else None
-        self.future_calendar = nn.Linear(segment * calendar, size)
+        self.future_calendar = nn.Linear(2 * calendar, size)
         self.recurrent = nn.LSTM if spec.cell == "lstm" else nn.RNN
         self.encoder = self.recurrent(size, size, spec.layers, batch_first=True)
         self.decoder = self.recurrent(size, size, spec.layers, batch_first=True)
@@ -88,7 +88,7 @@ class SegmentLSTM(nn.Module):
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The head's raw output (B, H, ...), and the base (B, H, 1) and scale (B, 1, 1) it is relative to."""
-        spec, segment = self.spec, self.spec.segment
+        spec = self.spec
         seen = ~torch.isnan(target)
         value = torch.where(seen, target, torch.zeros_like(target))
         mask = seen.to(target.dtype)
@@ -109,15 +109,13 @@ class SegmentLSTM(nn.Module):
             [shape[..., None], mask[..., None], known[:, : spec.context], self.observed(observed)], dim=2
         )
         past = self.segment_in(self._segments(context)) + self.segment_calendar(
-            self._segments(calendar[:, : spec.context])
+            self._segment_calendar(calendar[:, : spec.context])
         )
         past = nn.functional.silu(past + self.window_in(window)[:, None])  # (B, M, Z)
         _, state = self.encoder(past)
-        future = self.future_calendar(self._segments(calendar[:, spec.context :], ahead=True))
+        future = self.future_calendar(self._segment_calendar(calendar[:, spec.context :], ahead=True))
         if self.future_in is not None:
             future = future + self.future_in(self._segments(known[:, spec.context :], ahead=True))
-        else:
-            future = future + torch.zeros_like(past[:, :1])  # one calendar may stand for all windows
         decoded, _ = self.decoder(nn.functional.silu(future), state)
         steps = self.to_steps(decoded).reshape(decoded.shape[0], -1, _STEP)[:, : spec.horizon]
         lagged, lag_mask = self._lags(value, mask)
@@ -185,6 +183,14 @@ class SegmentLSTM(nn.Module):
         return [table[:, index] for index in (now, *(
             (spec.context - lag + step % lag).clamp(min=0) for lag in (spec.segment, base_lag)
         ))]  # fmt: skip
+
+    def _segment_calendar(self, table: Tensor, ahead: bool = False) -> Tensor:
+        """(B, T, F) -> (B, M, 2F): the calendar at both ends of each segment tells what lies between."""
+        pad = -table.shape[1] % self.spec.segment
+        if pad:
+            table = nn.functional.pad(table, (0, 0, 0, pad) if ahead else (0, 0, pad, 0))
+        segments = table.reshape(table.shape[0], -1, self.spec.segment, table.shape[2])
+        return torch.cat([segments[:, :, 0], segments[:, :, -1]], dim=2)
 
     def _segments(self, table: Tensor, ahead: bool = False) -> Tensor:
         """(B, T, F) -> (B, M, P * F); a length that is no multiple of P is padded with zeros at its far end."""

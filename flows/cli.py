@@ -1,0 +1,295 @@
+"""The `gatecast` command. Every command takes the pipeline file first."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows import clock, outcome, pipeline_file
+from flows.stages.progress import Progress, silent
+from storage.schemas import DataError
+from storage.store import Store
+
+
+class _Command(click.Group):
+    """Turns the errors that a user can mend into one clear message and the exit status of the contract."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (pipeline_file.PipelineFileError, clock.TimeError) as error:
+            _say(f"error: {error}")
+            ctx.exit(outcome.WRONG)
+        except (DataError, OSError) as error:
+            _say(f"error: {error}")
+            ctx.exit(outcome.FAILED)
+
+
+@click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gatecast")
+def main() -> None:
+    """Scheduled batch forecasting: feeds in, an LSTM, quantiles in Parquet out."""
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option("--quiet", is_flag=True, help="Print nothing but errors and warnings."),
+        click.argument("file", type=click.Path(path_type=Path)),
+    ):
+        command = decorate(command)
+    return command
+
+
+@main.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors and warnings.")
+def init(directory: Path, as_json: bool, quiet: bool) -> None:
+    """Write a commented pipeline file and a tiny sample into DIR."""
+    from flows.stages.init import init as stage
+
+    result = stage(directory)
+    _finish(result, as_json, quiet, [f"wrote {path}" for path in result["written"]])
+
+
+@main.command()
+@_common
+def check(file: Path, as_json: bool, quiet: bool) -> None:
+    """Validate FILE, read its feeds and say what would be refused."""
+    from flows.stages.ingest import check_feed, summarise
+
+    pipeline = pipeline_file.read(file)
+    feeds, failures = {}, {}
+    for feed in pipeline.feed:
+        try:
+            feeds[feed.name] = summarise(check_feed(pipeline, feed, clock.now()))
+        except DataError as error:
+            failures[feed.name] = str(error)
+    lines = [f"{file}: pipeline {pipeline.name!r}, {len(pipeline.feed)} feeds"]
+    for name, found in feeds.items():
+        lines.append(
+            f"{name}: {found['read']} rows, {found['accepted']} accepted, {found['series'] or 'no'} series, "
+            f"{found['first']} to {found['last']}"
+        )
+        lines += [f"  {n} refused: {reason}" for reason, n in found["reasons"].items()]
+    _finish({"feeds": feeds, "failures": failures}, as_json, quiet, lines)
+    for error in failures.values():
+        _say(f"error: {error}")
+    sys.exit(outcome.FAILED if failures else outcome.PUBLISHED)
+
+
+@main.command()
+@_common
+@click.option("--as-of", metavar="T", help="Take in what was available at T (ISO 8601).")
+def ingest(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
+    """Feeds -> validated history in the store."""
+    from flows.stages.ingest import ingest as stage
+
+    pipeline, store = _open(file)
+    present = clock.now()
+    until = clock.parse(as_of, pipeline.pipeline.timezone) if as_of else present
+    with _progress(as_json, quiet) as progress:
+        report = stage(pipeline, store, until, present, progress)
+    _finish(report, as_json, quiet, [*_table(outcome.feed_rows(report)), *_refusals(report)])
+
+
+@main.command()
+@_common
+@click.option("--as-of", metavar="T", help="Train on what was known at T (ISO 8601).")
+def train(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
+    """Train a challenger, export it, compare it, promote it or record why not."""
+    from flows.stages.train import train as stage
+
+    pipeline, store = _open(file)
+    at = _issue(pipeline, store, as_of)
+    with _progress(as_json, quiet) as progress:
+        manifest = stage(pipeline, store, at, clock.now(), progress)
+    _finish(manifest, as_json, quiet, _training(manifest))
+
+
+@main.command()
+@_common
+@click.option("--issue-time", metavar="T", help="Forecast as of T (ISO 8601).")
+def forecast(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> None:
+    """Champion + history as of T -> one forecast file."""
+    from flows.stages.forecast import forecast as stage
+
+    pipeline, store = _open(file)
+    at = _issue(pipeline, store, issue_time)
+    with _progress(as_json, quiet) as progress:
+        published = stage(pipeline, store, at, progress=progress)
+    _finish(
+        published,
+        as_json,
+        quiet,
+        [outcome.sentence(published), *outcome.why(published), *_preview(published)],
+    )
+    sys.exit(outcome.DEGRADED if published["degraded"] else outcome.PUBLISHED)
+
+
+@main.command()
+@_common
+@click.option("--issue-time", metavar="T", help="The night of T (ISO 8601).")
+def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> None:
+    """Ingest, train if due, forecast, report: one Prefect flow run."""
+    # Wrong input is said at once, not after Prefect has started.
+    pipeline = pipeline_file.read(file)
+    if issue_time:
+        clock.parse(issue_time, pipeline.pipeline.timezone)
+    _prefect_settings(quiet or as_json)
+    if not quiet and not as_json:
+        click.echo(f"nightly {pipeline.name}: starting Prefect ...", err=True)
+    from flows.nightly import nightly as flow
+
+    state = flow(str(file), issue_time, return_state=True)
+    if not state.is_completed():
+        error = state.result(raise_on_failure=False)
+        _say(f"error: {error if isinstance(error, Exception) else state.message}")
+        sys.exit(outcome.FAILED)
+    report = state.result()
+    lines = []
+    if report["ingest"]:
+        lines += [*_table(outcome.feed_rows(report["ingest"])), *_refusals(report["ingest"]), ""]
+    if report["train"] and report["train"]["trained"]:
+        lines += [*_training(report["train"]), ""]
+    lines += [outcome.sentence(report["forecast"]), *outcome.why(report["forecast"])]
+    lines += _preview(report["forecast"])
+    _finish(report, as_json, quiet, lines)
+    for stage, error in report["failures"].items():
+        _say(f"warning: {stage} failed, the night went on without it: {error}")
+    sys.exit(outcome.DEGRADED if report["degraded"] else outcome.PUBLISHED)
+
+
+@main.command()
+@_common
+@click.option("--rollback", metavar="VERSION", help="Make VERSION the champion again.")
+def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
+    """Every model, the champion marked, with why it was or was not promoted."""
+    from storage import registry
+
+    pipeline, store = _open(file)
+    if rollback:
+        registry.roll_back(store, pipeline.name, rollback)
+    serving = registry.champions(store, pipeline.name)[:1]
+    found = registry.manifests(store, pipeline.name)
+    lines = [
+        f"{'*' if m['version'] in serving else ' '} {m['version']}  {m['decision']['reason']}" for m in found
+    ] or [f"pipeline {pipeline.name!r} has no models; run `gatecast train`"]
+    _finish({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
+
+
+def _open(file: Path) -> tuple[pipeline_file.Pipeline, Store]:
+    pipeline = pipeline_file.read(file)
+    return pipeline, Store(pipeline.pipeline.store)
+
+
+def _issue(pipeline: pipeline_file.Pipeline, store: Store, asked: str | None) -> datetime:
+    from flows.stages.panels import newest_target
+
+    at, present = pipeline.pipeline, clock.now()
+    if asked:
+        return clock.parse(asked, at.timezone)
+    return clock.default_issue(at.issue_at, at.timezone, newest_target(pipeline, store, present), present)
+
+
+def _prefect_settings(quiet: bool) -> None:
+    """Settings of an embedded Prefect that a user of one command expects; what is configured stays."""
+    for name, value in {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,model,storage",
+        "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",
+    }.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("flows").setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+@contextmanager
+def _progress(as_json: bool, quiet: bool) -> Iterator[Progress]:
+    """A bar on a terminal, nothing elsewhere."""
+    if as_json or quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("", total=1.0)
+        yield lambda what, done: bar.update(line, description=what, completed=done)
+
+
+def _training(manifest: dict[str, Any]) -> list[str]:
+    return [
+        f"trained {manifest['version']} in {manifest['seconds']:.0f} s; {manifest['decision']['reason']}",
+        f"{outcome.held_out(manifest)}:",
+        *_table(outcome.score_rows(manifest)),
+    ]
+
+
+def _refusals(report: dict[str, Any]) -> list[str]:
+    return [
+        f"{name}: {count} rows to quarantine: {reason}"
+        for name, counts in report["feeds"].items()
+        for reason, count in counts["reasons"].items()
+    ]
+
+
+def _preview(published: dict[str, Any]) -> list[str]:
+    """The first rows of each of a few series, three quantiles wide."""
+    import polars as pl
+
+    rows = pl.read_parquet(published["path"], hive_partitioning=False)
+    levels = [c for c in rows.columns if c.startswith("q")]
+    shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
+    head = rows.group_by("series_id", maintain_order=True).head(3).head(12)
+    return _table(
+        head.select(
+            "series_id", pl.col("valid_time").dt.strftime("%Y-%m-%d %H:%MZ"), "step",
+            *(pl.col(c).round(2) for c in shown), "status",
+        ).to_dicts()
+    )  # fmt: skip
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows as aligned text, numbers to the right."""
+    if not rows:
+        return []
+    cells = [[str(v) for v in row.values()] for row in rows]
+    names = list(rows[0])
+    width = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
+    number = [isinstance(v, int | float) for v in rows[0].values()]
+
+    def line(values: list[str]) -> str:
+        return "  ".join(
+            v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, width, number, strict=True)
+        ).rstrip()
+
+    return [f"  {line(names)}", *(f"  {line(values)}" for values in cells)]
+
+
+def _finish(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
+    if as_json:
+        click.echo(json.dumps(result, default=str))
+    elif not quiet:
+        click.echo("\n".join(lines))
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+if __name__ == "__main__":
+    main()
