@@ -363,7 +363,7 @@ def _secrets(uri: str, feed: str, path: Path, environment: Mapping[str, str]) ->
 
 
 def _place(uri: str, folder: Path) -> str:
-    return uri if "://" in uri else str(folder / uri)
+    return uri if "://" in uri else os.path.normpath(folder / uri)
 
 
 def _explain(error: ValidationError) -> list[str]:

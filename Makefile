@@ -1,0 +1,39 @@
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test check bench picture clean
+
+run: $(VENV)/.run
+	$(BIN)/gatecast nightly deployments/load.toml
+	$(BIN)/gatecast nightly deployments/market.toml
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.first_light
+
+picture: $(VENV)/.dev
+	$(BIN)/python -m docs.picture docs/forecast.png
+
+clean:
+	rm -rf $(VENV) store
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[train]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[dev]'
+	touch $@ $(VENV)/.run
