@@ -170,7 +170,7 @@ def _times(column: pl.Series, feed: FeedShape, name: str) -> pl.Series:
         text = column.str.strip_chars().str.replace(" ", "T", literal=True).str.replace(r"Z$", "+00:00")
         # With an offset or a Z the text names an instant; without, a wall-clock time.
         zoned = bool(text.drop_nulls().head(1).str.contains(_OFFSET).any())
-        formats = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H")
+        formats = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
         tries = [
             text.str.to_datetime(form + ("%z" if zoned else ""), time_unit="us", strict=False, exact=True)
             for form in formats
