@@ -89,7 +89,9 @@ def test_text_in_a_number_column(tmp_path):
     load.with_columns(y=pl.lit("high")).write_csv(tmp_path / "load.csv")
     clear(gatecast("ingest", path), 1, "demand", "'y'", "'high'", "row 1")
     # A few such cells are refused, with their text, and the rest is used.
-    cells = load.with_columns(y=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("n.a.")).otherwise(pl.col("y").cast(pl.String)))
+    cells = load.with_columns(
+        y=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("n.a.")).otherwise(pl.col("y").cast(pl.String))
+    )
     cells.write_csv(tmp_path / "load.csv")
     done = gatecast("ingest", path, "--json")
     assert done.returncode == 0
@@ -147,7 +149,9 @@ def test_init_then_check_then_ingest(tmp_path):
 def test_single_stages_import_no_prefect(trained, tmp_path, stage):
     """They start in about a second because of it."""
     shutil.copytree(trained.parent, tmp_path / "copy")
-    done = gatecast(stage, tmp_path / "copy" / trained.name, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
+    done = gatecast(
+        stage, tmp_path / "copy" / trained.name, "--json", PYTHONPATH=str(block(tmp_path, "prefect"))
+    )
     assert done.returncode == 0, done.stderr
 
 

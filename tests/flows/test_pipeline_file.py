@@ -1,0 +1,99 @@
+"""The pipeline file: what is wrong is named with its key, its value and what is allowed."""
+
+from __future__ import annotations
+
+from datetime import time, timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from flows.pipeline_file import PipelineFileError, read
+from tests.conftest import write_pipeline
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write_pipeline(tmp_path)
+
+
+def test_defaults_are_the_contracts(path):
+    pipeline = read(path, {})
+    assert pipeline.pipeline.quantile_levels == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    assert pipeline.pipeline.issue_at == time(0)
+    assert (pipeline.model.head, pipeline.model.layers, pipeline.model.members) == ("quantile", 1, 1)
+    assert (pipeline.training.every, pipeline.training.seed) == (timedelta(days=1), 7)
+    assert (pipeline.promotion.margin, pipeline.forecast.providers) == (0.0, ("cpu",))
+    assert (pipeline.forecast.deadline, pipeline.scale.engine) == (timedelta(minutes=10), "local")
+
+
+def test_it_is_frozen(path):
+    with pytest.raises(ValidationError):
+        read(path, {}).pipeline.horizon = 1
+
+
+def test_paths_are_relative_to_the_file(path):
+    pipeline = read(path, {})
+    assert pipeline.pipeline.store == str(path.parent / "store")
+    assert pipeline.feed[0].uri == str(path.parent / "load.parquet")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('name = "small"', 'name = "Small"', ["pipeline.name", "Small"]),
+        ('frequency = "1h"', 'frequency = "2h"', ["pipeline.frequency", "2h", "15m"]),
+        ("horizon = 24", "horizon = 0", ["pipeline.horizon", "0"]),
+        ("horizon = 24", 'horizon = "24"', ["pipeline.horizon", "integer"]),
+        ("horizon = 24", "horizons = 24", ["pipeline.horizons", "no such key"]),
+        ('"America/New_York"\nholidays', '"America/Nowhere"\nholidays', ["pipeline.timezone", "Nowhere"]),
+        ('holidays = "US"', 'holidays = "ZZ"', ["pipeline.holidays", "ZZ", "NYSE"]),
+        ("season = 168", "season = 168\nquantile_levels = [0.1, 0.9]", ["quantile_levels", "0.5"]),
+        ("season = 168", "season = 168\nquantile_levels = [0.0, 0.5]", ["quantile_levels", "between 0 and 1"]),
+        ("season = 168", "season = 168\nquantile_levels = [0.9, 0.5]", ["quantile_levels", "ascend"]),
+        ("bounds = { min = 0.0 }", "bounds = { min = 2.0, max = 1.0 }", ["bounds", "min must be below max"]),
+        ("season = 168", 'season = 168\nissue_at = "25:00"', ["pipeline.issue_at", "25:00"]),
+        ('role = "target"', 'role = "goal"', ["feed.0.role", "goal", "known_future"]),
+        ('role = "target"', 'role = "observed"', ["target"]),
+        ('values = ["y"]', 'values = ["y", "z"]', ["feed.0", "exactly one"]),
+        ('budget = "24s"', 'budget = "soon"', ["training.budget", "soon"]),
+        ('head = "quantile"', 'head = "mixture"', ["model.head", "mixture", "softmax"]),
+        ('name = "weather"', 'name = "demand"', ["feed names must differ"]),
+        ("[pipeline]", "[pipeline", ["TOML"]),
+    ],
+)  # fmt: skip
+def test_wrong_values(path, old, new, words):
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(PipelineFileError) as error:
+        read(path, {})
+    for word in [str(path), *words]:
+        assert word in str(error.value)
+
+
+def test_the_environment_gives_any_value(path):
+    pipeline = read(
+        path,
+        {
+            "GATECAST_PIPELINE__STORE": "/elsewhere",
+            "GATECAST_PIPELINE__HORIZON": "48",
+            "GATECAST_FORECAST__PROVIDERS": '["cuda", "cpu"]',
+            "GATECAST_FEED__0__AVAILABLE_AFTER": "2h",
+            "GATECAST_FEED__WEATHER__TIME_ZONE": "UTC",
+        },
+    )
+    assert (pipeline.pipeline.store, pipeline.pipeline.horizon) == ("/elsewhere", 48)
+    assert pipeline.forecast.providers == ("cuda", "cpu")
+    assert pipeline.feed[0].available_after == timedelta(hours=2)
+    assert pipeline.feed[1].time_zone == "UTC"
+
+
+def test_a_wrong_key_in_the_environment_is_an_error(path):
+    with pytest.raises(PipelineFileError, match="horizons"):
+        read(path, {"GATECAST_PIPELINE__HORIZONS": "48"})
+
+
+def test_secrets_come_from_the_environment(path):
+    path.write_text(path.read_text().replace("load.parquet", "${FOLDER}/load.parquet"))
+    assert read(path, {"FOLDER": "/data"}).feed[0].uri == "/data/load.parquet"
+    with pytest.raises(PipelineFileError, match="FOLDER"):
+        read(path, {})

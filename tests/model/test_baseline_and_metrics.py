@@ -1,0 +1,75 @@
+"""The bar and the scores, against values worked out by hand or by another library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model import metrics
+from model.baseline import seasonal_naive, seasonal_scale
+from model.promotion import decide
+
+LEVELS = np.array([0.1, 0.5, 0.9])
+
+
+def test_seasonal_naive_repeats_the_last_season():
+    history = np.tile([1.0, 2.0, 3.0], 6)[None]
+    out = seasonal_naive(history, 3, 5, LEVELS)
+    assert (out == np.array([1, 2, 3, 1, 2])[None, :, None]).all()
+
+
+def test_its_spread_is_the_empirical_quantiles_of_its_errors():
+    rng = np.random.default_rng(0)
+    history = rng.normal(size=(2, 400)).cumsum(axis=1)
+    out = seasonal_naive(history, 1, 3, LEVELS)
+    for step in (1, 2, 3):
+        errors = history[:, step:] - history[:, :-step]
+        expected = history[:, -1:] + np.quantile(errors, LEVELS, axis=1).T
+        np.testing.assert_allclose(out[:, step - 1], expected)
+
+
+def test_gaps_reach_back_to_an_earlier_season_and_the_unknown_to_the_others():
+    history = np.array([[1.0, 2, 1, 2, 1, np.nan], [np.nan] * 6])
+    out = seasonal_naive(history, 2, 2, LEVELS)
+    assert out[0, :, 1].tolist() == [1.0, 2.0]
+    assert np.isfinite(out).all()
+    assert (np.diff(out, axis=2) >= 0).all()
+    assert np.isnan(seasonal_naive(np.full((1, 6), np.nan), 2, 2, LEVELS)).all()
+
+
+def test_seasonal_scale():
+    np.testing.assert_allclose(seasonal_scale(np.array([[1.0, 2, 4, np.nan, 5]]), 1), [1.5])
+    assert np.isnan(seasonal_scale(np.array([[np.nan, 1.0]]), 1)).all()
+
+
+def test_pinball_by_hand():
+    quantiles = np.array([[8.0, 10.0, 14.0]])
+    # e = 2, 0, -4: 0.1 * 2, 0, (0.9 - 1) * -4
+    assert metrics.pinball(quantiles, LEVELS, np.array([10.0]))[0] == pytest.approx((0.2 + 0 + 0.4) / 3)
+    assert metrics.absolute_error(quantiles, LEVELS, np.array([7.0]))[0] == 3.0
+
+
+def test_coverage_and_missing_actuals():
+    quantiles = np.tile([8.0, 10.0, 14.0], (4, 1))
+    actual = np.array([8.0, 14.0, 14.1, np.nan])
+    summary = metrics.summary(quantiles, LEVELS, actual)
+    assert summary["n"] == 3
+    assert summary["coverage_80"] == pytest.approx(2 / 3)
+    between = metrics.covered(
+        np.array([[0.0, 10, 20, 30, 40]]), np.array([0.05, 0.25, 0.5, 0.75, 0.95]), np.array([2.4])
+    )
+    assert between[0] == 0.0  # the quantile of 0.1 lies at 2.5
+    assert np.isnan(metrics.covered(quantiles[:, 1:], LEVELS[1:], actual)).all()
+
+
+def test_promotion():
+    def scored(pinball):
+        return {"pinball": pinball, "mae": 1.0, "coverage_80": 0.8, "n": 10}
+
+    assert decide(scored(1.0), None, scored(2.0), 0.0).promoted
+    assert not decide(scored(2.0), None, scored(2.0), 0.0).promoted
+    assert not decide(scored(float("nan")), None, scored(2.0), 0.0).promoted
+    assert not decide(scored(1.0), scored(0.9), scored(2.0), 0.0).promoted
+    assert not decide(scored(0.89), scored(0.9), scored(2.0), 0.05).promoted
+    assert decide(scored(0.85), scored(0.9), scored(2.0), 0.05).promoted
+    assert "0.85" in decide(scored(0.85), scored(0.9), scored(2.0), 0.05).reason

@@ -1,0 +1,59 @@
+"""The grid: instants to steps and back, over clock changes and holidays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.timegrid import DAY, FREQUENCIES, TimeGrid, holiday_calendar
+
+ZONES = [
+    "UTC",
+    "Europe/Madrid",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "America/Sao_Paulo",
+    "Asia/Kolkata",
+]
+
+
+def us(text: str) -> int:
+    return int(np.datetime64(text, "us").astype(np.int64))
+
+
+@given(st.sampled_from(FREQUENCIES), st.sampled_from(ZONES), st.integers(us("1990-01-01"), us("2035-01-01")))
+def test_steps_tile_time(frequency, zone, instant):
+    grid = TimeGrid(frequency, zone, "NYSE" if frequency == "1b" else None)
+    step = int(grid.index(np.array([instant]))[0])
+    around = np.arange(step - 2, step + 3)
+    start = grid.start(around)
+    assert (grid.index(start) == around).all()
+    assert (np.diff(start) > 0).all()
+    assert start[2] <= instant < start[3]
+    if frequency != "1b":
+        assert (grid.end(around)[:-1] == start[1:]).all()
+    first = grid.first_step(instant)
+    assert grid.start(np.array([first]))[0] >= instant > grid.start(np.array([first - 1]))[0]
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2018-03-25", 23), ("2018-10-28", 25), ("2018-10-29", 24)])
+def test_local_days_have_their_length(day, hours):
+    grid = TimeGrid("1d", "Europe/Madrid", None)
+    step = np.array([np.datetime64(day).astype(int)])
+    assert grid.end(step) - grid.start(step) == hours * DAY // 24
+
+
+def test_business_days_skip_weekends_and_holidays():
+    grid = TimeGrid("1b", "America/New_York", "NYSE")
+    steps = grid.index(np.array([us("2018-12-21T15:00")])) + np.arange(5)
+    days = ["2018-12-21", "2018-12-24", "2018-12-26", "2018-12-27", "2018-12-28"]
+    assert grid.dates(steps).astype(str).tolist() == days
+
+
+def test_holiday_codes():
+    assert "2018-12-25" in holiday_calendar("US", range(2018, 2019))
+    assert "2018-01-06" in holiday_calendar("DE-BY", range(2018, 2019))
+    with pytest.raises(ValueError):
+        holiday_calendar("DE-XX", range(2018, 2019))
