@@ -40,9 +40,19 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
             output_names=["quantiles"], external_data=False, verbose=False,
         )  # fmt: skip
     model = program.model_proto
+    _forget_where_it_was_made(model)
     onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes: they hold this machine's paths, and differ between two equal models."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        if not isinstance(part, onnx.ModelProto):
+            part.doc_string = ""
 
 
 def prove(

@@ -141,9 +141,7 @@ def _fit_member(
     random = np.random.default_rng(seed)
     sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
     network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample))
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_DECAY)
-    )
+    average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_running_mean)
     weight = _series_weights(source)
     decay = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
@@ -176,6 +174,11 @@ def _fit_member(
                 break
     network.load_state_dict(best_state or average.module.state_dict())
     return network
+
+
+def _running_mean(mean: torch.Tensor, now: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Exponential, with a short memory at first: a retrain of few steps must not end near where it began."""
+    return torch.lerp(mean, now, max(1 - _DECAY, 10 / (10 + float(count))))
 
 
 def _loss(network: SegmentLSTM, drawn: Fold, disturbed: Windows, weight: torch.Tensor) -> torch.Tensor:

@@ -17,8 +17,17 @@ def pinball(quantiles: Tensor, levels: Tensor, actual: Tensor) -> Tensor:
     return torch.maximum(levels * error, (levels - 1) * error)
 
 
+def _positive(raw: Tensor) -> Tensor:
+    """exp below zero and 1 + raw above.
+
+    Not softplus: ONNX Runtime computes Softplus and Log with other last bits in the tail of a vector than within
+    it, so that a series' forecast would depend on how many others share its batch. Exp does not.
+    """
+    return torch.exp(raw.clamp(max=0.0)) + raw.clamp(min=0.0)
+
+
 class QuantileHead(nn.Module):
-    """The median, and softplus increments away from it on either side."""
+    """The median, and positive increments away from it on either side."""
 
     def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
         super().__init__()
@@ -38,8 +47,8 @@ class QuantileHead(nn.Module):
         """(B, H, Q) scaled quantiles."""
         m = self.middle
         median = raw[..., m : m + 1]
-        above = nn.functional.softplus(raw[..., m + 1 :]).cumsum(dim=-1)
-        below = nn.functional.softplus(raw[..., :m]).flip(-1).cumsum(dim=-1).flip(-1)
+        above = _positive(raw[..., m + 1 :]).cumsum(dim=-1)
+        below = _positive(raw[..., :m]).flip(-1).cumsum(dim=-1).flip(-1)
         return torch.cat([median - below, median, median + above], dim=-1)
 
     def loss(self, raw: Tensor, actual: Tensor) -> Tensor:

@@ -98,8 +98,8 @@ class SegmentLSTM(nn.Module):
         window = torch.cat(
             [
                 self.identity(series),
-                torch.log(scale / spread),
-                (torch.asinh(location / spread) / 3),
+                torch.sqrt(scale / spread),  # no Log: see heads._positive
+                torch.asinh(location / spread) / 3,
                 mask.mean(dim=1, keepdim=True),
             ],
             dim=1,
@@ -136,17 +136,17 @@ class SegmentLSTM(nn.Module):
         """Location and standard deviation of the context, and its seasonal naive MAE; (B, 1) each."""
         season = self.spec.season
         count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
-        first = value.sum(dim=1, keepdim=True) / count
+        first = _total(value) / count
         centred = (value - first) * mask  # twice: a large level costs float32 its small digits
-        location = first + centred.sum(dim=1, keepdim=True) / count
+        location = first + _total(centred) / count
         centred = (value - location) * mask
         floor = 1e-4 * location.abs() + 1e-6
-        spread = torch.sqrt((centred * centred).sum(dim=1, keepdim=True) / count) + floor
+        spread = torch.sqrt(_total(centred * centred) / count) + floor
         if season >= self.spec.context:
             return location, spread, spread
         both = mask[:, season:] * mask[:, :-season]
         pairs = both.sum(dim=1, keepdim=True)
-        change = ((centred[:, season:] - centred[:, :-season]).abs() * both).sum(dim=1, keepdim=True)
+        change = _total((centred[:, season:] - centred[:, :-season]).abs() * both)
         change = change / pairs.clamp(min=1.0)
         scale = torch.where(pairs > 0, torch.maximum(change, 0.02 * spread), spread)
         return location, spread, scale
@@ -221,6 +221,12 @@ class Ensemble(nn.Module):
         if self.spec.upper is not None:
             mean = mean.clamp(max=self.spec.upper)
         return mean
+
+
+def _total(rows: Tensor) -> Tensor:
+    """(B, T) -> (B, 1) sums. ONNX Runtime adds in an order that depends on where in memory a row begins; padded
+    to whole cache lines every row begins alike, and its sum does not depend on its place in the batch."""
+    return nn.functional.pad(rows, (0, -rows.shape[1] % 16)).sum(dim=1, keepdim=True)
 
 
 def _raise_forget_bias(lstm: nn.LSTM) -> None:

@@ -1,0 +1,43 @@
+"""Panels and specs made in a few lines."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.panel import Channel, Layer, Panel
+from model.spec import ModelSpec
+from model.timegrid import TimeGrid
+
+
+def spec(**changes) -> ModelSpec:
+    """A small model on hours, with one covariate of each kind."""
+    given = {
+        "frequency": "1h", "timezone": "Europe/Madrid", "holidays": "ES", "horizon": 24, "context": 72,
+        "season": 24, "segment": 24, "levels": (0.1, 0.25, 0.5, 0.9), "lower": 0.0, "upper": None,
+        "known_future": ("temperature",), "observed": ("price",), "head": "quantile", "cell": "lstm",
+        "hidden_size": 8, "layers": 1, "members": 1, "series": ("a", "b", "c"),
+    }  # fmt: skip
+    return ModelSpec(**given | changes)
+
+
+def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
+    """Three series with a daily shape, weather and noise; every hour is known when it ends."""
+    rng = np.random.default_rng(seed)
+    first = 420_000
+    grid = TimeGrid(of.frequency, of.timezone, of.holidays)
+    hour = np.arange(columns)
+    temperature = 10 * np.sin(hour / 97)[None] + rng.normal(size=(1, columns))
+    scale = np.array([[1.0], [30.0], [1000.0]])
+    target = scale * (
+        5 + 2 * np.sin(2 * np.pi * hour / 24) + 0.2 * temperature + 0.2 * rng.normal(size=(3, columns))
+    )
+    known = np.tile(grid.end(first + hour), (3, 1))
+
+    def channel(name, values, available=None):
+        return Channel(name, (Layer(values.astype(np.float32), available),))
+
+    return Panel(
+        grid, ("a", "b", "c"), first, channel("target", target, known),
+        tuple(channel(n, temperature) for n in of.known_future),
+        tuple(channel(n, rng.normal(size=(3, columns)), known) for n in of.observed),
+    )  # fmt: skip

@@ -1,0 +1,205 @@
+"""The network, its heads and its export, on real ONNX Runtime."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from model.forecaster import Forecaster
+from model.training.export import ExportError, prove, to_onnx
+from model.training.fit import TooLittleHistory, fit, fold, sampler
+from model.training.heads import QuantileHead, SoftmaxHead
+from model.windows import Windows
+from tests.model import made
+
+LEVELS = (0.1, 0.25, 0.5, 0.9)
+
+
+def train(spec, steps_done=60, seed=7):
+    panel = made.panel(spec)
+    last = panel.first + 1200
+    source = sampler(spec, panel, last, 0, last)
+    steps = last + 24 * np.arange(1, 8)
+    validation = fold(
+        spec, panel, np.tile(np.arange(3), 7), np.repeat(steps, 3), np.repeat(panel.grid.start(steps), 3)
+    )
+    ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine
+    budget = steps_done * spec.members
+    network = fit(spec, source, validation, seed, budget, lambda: next(ticks), lambda done: None)
+    return network, source.draw(np.random.default_rng(0), 400).windows, validation
+
+
+@pytest.fixture(scope="module", params=["quantile", "softmax"])
+def exported(request):
+    spec = made.spec(head=request.param, members=2 if request.param == "quantile" else 1)
+    network, samples, validation = train(spec)
+    return network, samples, validation, to_onnx(network, samples[:4])
+
+
+def alone(forecaster, samples):
+    """Assert that a window's forecast is bitwise the same alone, among few and among many."""
+    whole = forecaster.quantiles(samples)
+    for size in (1, 7):
+        parts = [forecaster.quantiles(samples[i : i + size]) for i in range(0, len(samples), size)]
+        assert (np.concatenate(parts) == whole).all()
+
+
+def test_parity_with_torch_at_every_batch_size(exported):
+    network, samples, _, model = exported
+    assert prove(network, model, samples, (1, 2, 7, 64, 1000)) <= 1e-5
+
+
+def test_the_lstm_is_one_native_operator(exported):
+    network, _, _, model = exported
+    graph = onnx.load_from_string(model).graph
+    operators = Counter(node.op_type for node in graph.node)
+    assert operators["LSTM"] == 2 * len(network.members)  # encoder and decoder
+    assert "Loop" not in operators
+    assert not any(t.data_location == onnx.TensorProto.EXTERNAL for t in graph.initializer)
+
+
+def test_quantiles_never_cross_and_keep_the_bounds(exported):
+    _, samples, _, model = exported
+    forecaster = Forecaster(model)
+    wild = Windows(**{**samples.inputs(), "target": samples.target * np.float32(-1e3)})
+    for windows in (samples, wild):
+        quantiles = forecaster.quantiles(windows)
+        assert np.isfinite(quantiles).all()
+        assert (np.diff(quantiles, axis=2) >= 0).all()
+        assert (quantiles >= 0).all()
+
+
+def test_one_nan_changes_only_its_own_series(exported):
+    """ONNX Runtime's LSTM hides a NaN that reaches it, so a mask in the graph must catch it first."""
+    network, samples, _, model = exported
+    forecaster = Forecaster(model)
+    clean = forecaster.quantiles(samples)
+    target = samples.target.copy()
+    target[5, 40] = np.nan
+    holed = Windows(**{**samples.inputs(), "target": target})
+    quantiles = forecaster.quantiles(holed)
+    changed = (quantiles != clean).any(axis=(1, 2))
+    assert changed[5]
+    assert changed.sum() == 1
+    with torch.inference_mode():
+        expected = network(
+            **{k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in holed.inputs().items()}
+        )
+    np.testing.assert_allclose(quantiles[5], expected[5].numpy(), rtol=1e-4)
+
+
+def test_nothing_visible_is_still_finite(exported):
+    _, samples, _, model = exported
+    blind = {
+        k: np.full_like(v, np.nan) if v.dtype == np.float32 and k != "calendar" else v
+        for k, v in samples.inputs().items()
+    }
+    assert np.isfinite(Forecaster(model).quantiles(Windows(**blind))).all()
+
+
+def test_the_result_is_the_same_for_any_chunking_and_threads(exported):
+    _, samples, _, model = exported
+    whole = Forecaster(model, threads=1).quantiles(samples)
+    assert (Forecaster(model, threads=3).quantiles(samples) == whole).all()
+    alone(Forecaster(model), samples)
+
+
+@pytest.mark.parametrize("head", ["quantile", "softmax"])
+def test_it_learns(head):
+    """Noise of 0.2 is all that cannot be known, so the best median's error is 1/sqrt(2) of the naive's, or less."""
+    spec = made.spec(head=head, hidden_size=32)
+    network, _, validation = train(spec, steps_done=500)
+    quantiles = Forecaster(to_onnx(network, validation.windows[:4])).quantiles(validation.windows)
+    size = np.array([1, 30, 1000])[validation.windows.series - 1][:, None]
+    naive = validation.windows.target[:, -24:]
+    error = (np.abs(quantiles[:, :, spec.levels.index(0.5)] - validation.actual) / size).mean()
+    assert error < 0.7 * (np.abs(naive - validation.actual) / size).mean()
+    below = (validation.actual[..., None] < quantiles).mean(axis=(0, 1))
+    np.testing.assert_allclose(below, spec.levels, atol=0.1)
+
+
+def test_prove_refuses_another_networks_file(exported):
+    network, samples, _, _ = exported
+    with torch.no_grad():
+        changed = type(network)(network.spec, list(network.members)).eval()
+        model = to_onnx(changed, samples[:4])
+        next(changed.members[0].step_in.parameters()).add_(0.1)
+    with pytest.raises(ExportError, match="differ by"):
+        prove(changed, model, samples)
+
+
+def test_a_seed_gives_the_same_weights():
+    first, second = (train(made.spec())[0].state_dict() for _ in range(2))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_the_plain_rnn_is_an_rnn():
+    network, samples, _ = train(made.spec(cell="rnn"))
+    model = to_onnx(network, samples[:4])
+    assert prove(network, model, samples) <= 1e-5
+    assert "LSTM" not in {n.op_type for n in onnx.load_from_string(model).graph.node}
+
+
+def test_shapes_that_do_not_divide_and_seasons_longer_than_the_context():
+    for changes in ({"context": 70, "horizon": 7}, {"season": 100}, {"known_future": (), "observed": ()}):
+        spec = made.spec(**changes)
+        network, samples, _ = train(spec)
+        model = to_onnx(network, samples[:4])
+        assert prove(network, model, samples) <= 1e-5
+        alone(Forecaster(model), samples)
+
+
+def test_too_little_history():
+    spec = made.spec()
+    panel = made.panel(spec, columns=110)
+    with pytest.raises(TooLittleHistory):
+        sampler(spec, panel, panel.first + 80, 0, 0)
+
+
+def test_softmax_quantiles_interpolate_the_cumulative_probabilities():
+    edges = torch.tensor([-1.0, 0.0, 1.0, 3.0])
+    head = SoftmaxHead(4, LEVELS, edges)
+    raw = torch.log(torch.tensor([[[0.2, 0.3, 0.5]]]))
+    # 0.1 is half way through the first bin; 0.5 ends the second; 0.9 is four fifths through the last.
+    np.testing.assert_allclose(head.quantiles(raw)[0, 0], [-0.5, 0.05 / 0.3, 1.0, 2.6], atol=1e-5)
+
+
+def test_quantile_head_ascends():
+    head = QuantileHead(4, LEVELS, torch.empty(0))
+    assert (head.quantiles(torch.randn(50, 3, 4) * 20).diff(dim=-1) >= 0).all()
+
+
+def test_not_a_model():
+    with pytest.raises(ValueError, match="not a model"):
+        Forecaster(b"nonsense")
+
+
+def test_a_provider_that_is_not_there_is_said(exported, caplog):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this machine has CUDA, so nothing falls back")
+    forecaster = Forecaster(exported[3], ("cuda", "cpu"))
+    assert forecaster.provider == "CPUExecutionProvider"
+    assert "CUDAExecutionProvider" in caplog.text
+
+
+def test_cuda_parity(exported):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("no CUDA provider in this ONNX Runtime, or no GPU")
+    on_cpu, on_gpu = (Forecaster(exported[3], (p,)).quantiles(exported[1]) for p in ("cpu", "cuda"))
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=1e-4)
+
+
+def test_the_file_says_nothing_of_the_machine_it_was_made_on(exported):
+    model = exported[3]
+    assert str(Path(__file__).parent.parent.parent).encode() not in model
+    assert b"stack_trace" not in model

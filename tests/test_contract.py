@@ -1,0 +1,89 @@
+"""The forecast file, as its readers meet it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from storage import forecasts
+from tests.conftest import ISSUE, gatecast, said
+
+
+@pytest.fixture(scope="module")
+def published(trained) -> Path:
+    done = gatecast("forecast", trained, "--issue-time", ISSUE, "--json")
+    assert done.returncode == 0
+    return Path(said(done)["path"])
+
+
+def test_path(trained, published):
+    store = trained.parent / "store"
+    assert published == store / "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
+    assert (store / "latest/small.parquet").read_bytes() == published.read_bytes()
+    assert not [p for p in store.rglob("*") if p.name.startswith(".")]
+
+
+def test_columns_and_types(published, utc):
+    rows = pl.read_parquet(published, hive_partitioning=False)
+    instant = pl.Datetime("us", "UTC")
+    quantiles = {f"q{p}": pl.Float64 for p in range(10, 100, 10)}
+    assert dict(rows.schema) == {
+        "series_id": pl.String, "issue_time": instant, "valid_time": instant, "step": pl.Int32, **quantiles,
+        "status": pl.String, "reason": pl.String, "model_version": pl.String,
+    }  # fmt: skip
+    assert rows.equals(rows.sort("series_id", "valid_time"))
+    assert rows.filter(pl.col("series_id") == "LDC1")["step"].to_list() == list(range(1, 25))
+    assert rows["issue_time"].unique().to_list() == [utc(2018, 9, 1, 4)]
+    assert rows["valid_time"].min() == utc(2018, 9, 1, 4)
+    values = rows.select("^q.*$").to_numpy()
+    assert (np.diff(values, axis=1) >= 0).all()
+    assert (values >= 0).all()
+    assert rows["reason"].null_count() == len(rows)
+
+
+def test_metadata(trained, published):
+    version = said(gatecast("models", trained, "--json"))["models"][0]
+    found = forecasts.metadata(published)
+    assert found["gatecast.contract_version"] == "1"
+    assert found["gatecast.pipeline"] == "small"
+    assert found["gatecast.issue_time"] == "20180901T040000Z"
+    assert found["gatecast.model_sha256"] == version["sha256"]
+    assert len(found["gatecast.data_sha256"]) == 64
+
+
+def test_pandas_and_duckdb_read_the_same(published):
+    rows = pl.read_parquet(published, hive_partitioning=False)
+    by_pandas = pd.read_parquet(published)
+    assert by_pandas["q50"].tolist() == rows["q50"].to_list()
+    assert str(by_pandas["valid_time"].dtype) == "datetime64[us, UTC]"
+    everything = f"{published.parent.parent.parent}/**/*.parquet"
+    query = (
+        f"select count(*), sum(q50), min(pipeline) from read_parquet('{everything}', hive_partitioning=true)"
+    )
+    count, total, name = duckdb.execute(query).fetchall()[0]
+    assert (count, name) == (72, "small")
+    assert total == pytest.approx(rows["q50"].sum())
+
+
+def test_an_older_night_does_not_become_the_latest(pipeline, utc):
+    store = pipeline.parent / "store"
+    for issue in ("2018-09-02", "2018-09-01"):
+        assert gatecast("forecast", pipeline, "--issue-time", issue).returncode == 0
+    newest = pl.read_parquet(store / "latest/small.parquet")
+    assert newest["issue_time"].unique().to_list() == [utc(2018, 9, 2, 4)]
+
+
+def test_history_and_models(trained):
+    store = trained.parent / "store"
+    (history,) = (store / "history/small/demand").glob("*.parquet")
+    assert pl.read_parquet(history).columns == ["series_id", "valid_time", "available_at", "ingested_at", "y"]
+    (refused,) = (store / "quarantine/small/demand").glob("*.parquet")
+    assert pl.read_parquet(refused).columns == ["series_id", "ds", "y", "reason"]
+    (model,) = (store / "models/small").glob("*/model.onnx")
+    assert {p.name for p in model.parent.iterdir()} == {"model.onnx", "manifest.json"}
+    assert (store / "models/small/champion.json").exists()

@@ -1,0 +1,88 @@
+"""The nightly flow on a real Prefect, embedded, from feeds to files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import ISSUE, SHARED, said, write_pipeline
+
+
+def nightly(path: Path, prefect_home: Path, *arguments: str, **environment: str):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", "nightly", str(path), *arguments],
+        capture_output=True, text=True, timeout=400, check=False,
+        env={**clean, "PREFECT_HOME": str(prefect_home), **environment},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("prefect")
+
+
+def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path, home):
+    path = write_pipeline(tmp_path)
+    first = nightly(path, home, "--issue-time", ISSUE, "--json")
+    assert first.returncode == 0, first.stderr
+    report = said(first)
+    assert report["train"]["trained"]
+    published = Path(report["forecast"]["path"])
+    content = published.read_bytes()
+    second = nightly(path, home, "--issue-time", ISSUE, "--json")
+    assert second.returncode == 0, second.stderr
+    assert not said(second)["train"]["trained"]
+    assert {f["added"] for f in said(second)["ingest"]["feeds"].values()} == {0}
+    assert published.read_bytes() == content
+
+
+def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_path, home):
+    path = write_pipeline(tmp_path)
+    environment = {"GATECAST_TRAINING__BUDGET": "6s"}
+    good = nightly(path, home, "--issue-time", "2018-02-10", "--json", **environment)
+    # Ten days of history are too few to train on: the night is published from the baseline.
+    assert good.returncode == 3, good.stderr
+    assert "too little history" in said(good)["failures"]["train"]
+    rows = pl.read_parquet(said(good)["forecast"]["path"])
+    assert rows["status"].unique().to_list() == ["baseline"]
+    assert rows["reason"].unique().to_list() == ["there is no champion"]
+    (tmp_path / "load.parquet").write_bytes(b"not parquet")
+    bad = nightly(path, home, "--issue-time", "2018-02-10", "--json", **environment)
+    assert bad.returncode == 3, bad.stderr
+    assert "load.parquet" in said(bad)["failures"]["ingest"]
+
+
+def test_nothing_to_forecast_from_is_1_and_publishes_nothing(tmp_path, home):
+    path = write_pipeline(tmp_path)
+    done = nightly(path, home, "--issue-time", "2001-01-01")
+    assert done.returncode == 1
+    assert "no target value was known" in done.stderr
+    assert not list(tmp_path.rglob("forecasts"))
+
+
+def test_gas_of_spain(tmp_path, home):
+    source = SHARED / "spain_daily.parquet"
+    if not source.exists():
+        pytest.skip("the shared development data are not beside this checkout")
+    path = Path(__file__).parent.parent / "deployments" / "gas.toml"
+    gas = pl.read_parquet(source).filter(pl.col("series_id").str.starts_with("gas"))
+    gas.select("series_id", "ds", "y").write_csv(tmp_path / "gas.csv")
+    done = nightly(
+        path, home, "--issue-time", "2025-06-01T06:00", "--json", GAS_URI=str(tmp_path / "gas.csv"),
+        GATECAST_PIPELINE__STORE=str(tmp_path / "store"), GATECAST_TRAINING__BUDGET="40s",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = said(done)
+    scores = report["train"]["scores"]
+    assert scores["challenger"]["pinball"] < scores["baseline"]["pinball"]
+    rows = pl.read_parquet(report["forecast"]["path"])
+    assert rows["series_id"].n_unique() == 3
+    # Issued at 06:00, the gas day has begun: the first day that starts after that is tomorrow.
+    local = rows["valid_time"].dt.convert_time_zone("Europe/Madrid")
+    assert str(local.min()) == "2025-06-02 00:00:00+02:00"

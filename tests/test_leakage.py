@@ -1,0 +1,101 @@
+"""What becomes available after T changes no byte of T's forecast; what came before does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from tests.conftest import ISSUE, gatecast, said
+
+NOON = pl.datetime(2018, 9, 1)
+
+
+def forecast(pipeline: Path) -> bytes:
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json")
+    assert done.returncode == 0, done.stderr
+    return Path(said(done)["path"]).read_bytes()
+
+
+def change(pipeline: Path, expression: pl.Expr) -> None:
+    feed = pipeline.parent / "load.parquet"
+    pl.read_parquet(feed).with_columns(y=expression).write_parquet(feed)
+    assert gatecast("ingest", pipeline).returncode == 0
+
+
+def test_data_after_t_changes_nothing(pipeline):
+    before = forecast(pipeline)
+    assert forecast(pipeline) == before
+    change(pipeline, pl.when(pl.col("ds") >= NOON).then(pl.col("y") * 3).otherwise("y"))
+    assert forecast(pipeline) == before
+
+
+def test_data_before_t_counts(pipeline):
+    before = forecast(pipeline)
+    last = (pl.col("ds") == NOON - pl.duration(hours=1)) & (pl.col("series_id") == "LDC1")
+    change(pipeline, pl.when(last).then(pl.col("y") * 1.1).otherwise("y"))
+    after = forecast(pipeline)
+    assert after != before
+    frames = [pl.read_parquet(source) for source in (before, after)]
+    same = [f.filter(pl.col("series_id") != "LDC1") for f in frames]
+    assert same[0].equals(same[1])
+
+
+def test_a_late_feed_is_masked_not_an_error(pipeline):
+    """The last hours of one series have not come: it is forecast all the same, wider or not, by the model."""
+    text = pipeline.read_text()
+    pipeline.write_text(text.replace("./store", "./late"))
+    folder = pipeline.parent
+    (folder / "store").rename(folder / "late")
+    for old in (folder / "late" / "history" / "small" / "demand").glob("*"):
+        old.unlink()
+    load = pl.read_parquet(folder / "load.parquet")
+    late = (pl.col("series_id") == "LDC2") & (pl.col("ds") >= NOON - pl.duration(hours=10))
+    load.filter(~late).write_parquet(folder / "load.parquet")
+    assert gatecast("ingest", pipeline, "--as-of", ISSUE).returncode == 0
+    rows = pl.read_parquet(forecast(pipeline))
+    assert rows["status"].unique().to_list() == ["model"]
+
+
+def test_training_is_blind_to_what_comes_after(trained, tmp_path):
+    """The panel, the folds and the fitting windows of T are the same whatever is appended after T."""
+    import numpy as np
+
+    from flows import clock, pipeline_file
+    from flows.stages import train
+    from model.training.fit import sampler
+    from storage.store import Store
+
+    def drawn(path: Path):
+        pipeline = pipeline_file.read(path, {})
+        at = clock.parse(ISSUE, pipeline.pipeline.timezone)
+        panel, first = train._history(pipeline, Store(pipeline.pipeline.store), at)
+        folds, recent, last = train._split(pipeline, at, first, panel.first)
+        source = sampler(pipeline.spec(panel.series), panel, last, 0, int(folds.steps[-1]))
+        fold = source.draw(np.random.default_rng(0), 500)
+        return fold.windows.sha256(), fold.actual.tobytes(), folds.issues.tolist(), recent.issues.tolist()
+
+    import shutil
+
+    shutil.copytree(trained.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / trained.name
+    before = drawn(copy)
+    change(copy, pl.when(pl.col("ds") >= NOON).then(pl.col("y") * 3).otherwise("y"))
+    assert drawn(copy) == before
+
+
+def test_parts_of_the_data_do_not_overlap(trained):
+    """No fitting horizon reaches into the early-stop nights, and none of those into the folds."""
+    from flows import clock, pipeline_file
+    from flows.stages import train
+    from storage.store import Store
+
+    pipeline = pipeline_file.read(trained, {})
+    at = clock.parse(ISSUE, pipeline.pipeline.timezone)
+    panel, first = train._history(pipeline, Store(pipeline.pipeline.store), at)
+    folds, recent, last = train._split(pipeline, at, first, panel.first)
+    horizon = pipeline.pipeline.horizon
+    assert last + horizon <= recent.steps[0]
+    assert recent.steps[-1] + horizon <= folds.steps[0]
+    assert folds.steps[-1] + horizon <= first
+    assert len(folds.steps) == len(recent.steps) == 7
