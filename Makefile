@@ -1,6 +1,7 @@
 # run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure.
 PYTHON ?= python3
 VENV := .venv
+PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -23,7 +24,9 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light
 
 picture: $(VENV)/.dev
-	$(BIN)/python -m docs.picture docs/forecast.png
+	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast nightly deployments/load.toml --issue-time 2018-09-01
+	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/python -m docs.picture deployments/load.toml 2018-09-01 docs/forecast.png
+	rm -rf $(PICTURE)
 
 clean:
 	rm -rf $(VENV) store

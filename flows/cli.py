@@ -83,8 +83,8 @@ def check(file: Path, as_json: bool, quiet: bool) -> None:
         )
         lines += [f"  {n} refused: {reason}" for reason, n in found["reasons"].items()]
     _finish({"feeds": feeds, "failures": failures}, as_json, quiet, lines)
-    for error in failures.values():
-        _say(f"error: {error}")
+    for failure in failures.values():
+        _say(f"error: {failure}")
     sys.exit(outcome.FAILED if failures else outcome.PUBLISHED)
 
 
@@ -132,7 +132,7 @@ def forecast(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> 
         published,
         as_json,
         quiet,
-        [outcome.sentence(published), *outcome.why(published), *_preview(published)],
+        [outcome.sentence(published), *outcome.why(published), *_preview(pipeline, published)],
     )
     sys.exit(outcome.DEGRADED if published["degraded"] else outcome.PUBLISHED)
 
@@ -151,19 +151,19 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
         click.echo(f"nightly {pipeline.name}: starting Prefect ...", err=True)
     from flows.nightly import nightly as flow
 
-    state = flow(str(file), issue_time, return_state=True)
+    state: Any = flow(str(file), issue_time, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         _say(f"error: {error if isinstance(error, Exception) else state.message}")
         sys.exit(outcome.FAILED)
-    report = state.result()
+    report: dict[str, Any] = state.result()
     lines = []
     if report["ingest"]:
         lines += [*_table(outcome.feed_rows(report["ingest"])), *_refusals(report["ingest"]), ""]
     if report["train"] and report["train"]["trained"]:
         lines += [*_training(report["train"]), ""]
     lines += [outcome.sentence(report["forecast"]), *outcome.why(report["forecast"])]
-    lines += _preview(report["forecast"])
+    lines += _preview(pipeline, report["forecast"])
     _finish(report, as_json, quiet, lines)
     for stage, error in report["failures"].items():
         _say(f"warning: {stage} failed, the night went on without it: {error}")
@@ -182,9 +182,9 @@ def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None
         registry.roll_back(store, pipeline.name, rollback)
     serving = registry.champions(store, pipeline.name)[:1]
     found = registry.manifests(store, pipeline.name)
-    lines = [
-        f"{'*' if m['version'] in serving else ' '} {m['version']}  {m['decision']['reason']}" for m in found
-    ] or [f"pipeline {pipeline.name!r} has no models; run `gatecast train`"]
+    lines = [f"{'*' if m['version'] in serving else ' '} {m['version']}  {m['decision']['reason']}" for m in found] or [
+        f"pipeline {pipeline.name!r} has no models; run `gatecast train`"
+    ]
     _finish({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
 
 
@@ -247,17 +247,19 @@ def _refusals(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def _preview(published: dict[str, Any]) -> list[str]:
-    """The first rows of each of a few series, three quantiles wide."""
+def _preview(pipeline: pipeline_file.Pipeline, published: dict[str, Any]) -> list[str]:
+    """The first rows of each of a few series in local time, three quantiles wide."""
     import polars as pl
 
     rows = pl.read_parquet(published["path"], hive_partitioning=False)
     levels = [c for c in rows.columns if c.startswith("q")]
     shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
+    at = pipeline.pipeline
+    shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
     head = rows.group_by("series_id", maintain_order=True).head(3).head(12)
     return _table(
         head.select(
-            "series_id", pl.col("valid_time").dt.strftime("%Y-%m-%d %H:%MZ"), "step",
+            "series_id", pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape), "step",
             *(pl.col(c).round(2) for c in shown), "status",
         ).to_dicts()
     )  # fmt: skip

@@ -26,9 +26,7 @@ def parse(text: str, timezone: str) -> datetime:
     try:
         time_ = datetime.fromisoformat(text)
     except ValueError:
-        raise TimeError(
-            f"{text!r} is not a time in ISO 8601, such as 2018-09-01 or 2018-09-01T10:30+02:00"
-        ) from None
+        raise TimeError(f"{text!r} is not a time in ISO 8601, such as 2018-09-01 or 2018-09-01T10:30+02:00") from None
     if time_.tzinfo is None:
         time_ = time_.replace(tzinfo=ZoneInfo(timezone))
     return time_.astimezone(UTC)
@@ -45,8 +43,6 @@ def last_issue(issue_at: time, timezone: str, not_after: datetime) -> datetime:
     raise AssertionError("some day in three has an issue time")
 
 
-def default_issue(
-    issue_at: time, timezone: str, newest_target: datetime | None, present: datetime
-) -> datetime:
+def default_issue(issue_at: time, timezone: str, newest_target: datetime | None, present: datetime) -> datetime:
     """The last issue time not after `present` and not after the newest target available."""
     return last_issue(issue_at, timezone, min(present, newest_target) if newest_target else present)

@@ -26,7 +26,7 @@ from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-_TASK = {"cache_policy": NO_CACHE, "persist_result": False}
+_TASK: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
 @task(name="ingest", retries=2, retry_delay_seconds=[2, 10], **_TASK)
@@ -55,7 +55,7 @@ def forecast_task(pipeline_path: str, issue_time: str, needs_champion: bool = Fa
     return forecast_stage(pipeline, store, clock.parse(issue_time, "UTC"), needs_champion)
 
 
-@flow(name="nightly", persist_result=False)
+@flow(name="nightly", flow_run_name="nightly {pipeline}", persist_result=False)
 def nightly(pipeline: str, issue_time: str | None = None) -> State:
     """One night of a pipeline.
 
@@ -122,9 +122,7 @@ def _artifacts(report: dict[str, Any]) -> None:
         create_table_artifact(
             key=f"{key}-ingest", table=outcome.feed_rows(report["ingest"]), description="Rows of each feed"
         )
-    create_markdown_artifact(
-        key=f"{key}-published", markdown="\n".join(lines), description="What was published"
-    )
+    create_markdown_artifact(key=f"{key}-published", markdown="\n".join(lines), description="What was published")
 
 
 def _open(path: str) -> tuple[pipeline_file.Pipeline, Store]:

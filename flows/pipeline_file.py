@@ -354,9 +354,7 @@ def _toml_value(text: str) -> Any:
 def _secrets(uri: str, feed: str, path: Path, environment: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in environment:
-            raise PipelineFileError(
-                f"{path}: feed.{feed}.uri: the environment has no variable {match[1]}; set it"
-            )
+            raise PipelineFileError(f"{path}: feed.{feed}.uri: the environment has no variable {match[1]}; set it")
         return environment[match[1]]
 
     return re.sub(r"\$\{(\w+)\}", value, uri)

@@ -85,17 +85,13 @@ def check(
     # Of several rows of one key the last in the feed counts; refusing the others keeps the sum of rows right.
     if work.select(pl.struct([*key, "reason"]).is_duplicated().any()).item():
         group = [*key, "reason"]
-        superseded = pl.col("reason").is_null() & (
-            pl.int_range(pl.len()).over(group) < pl.len().over(group) - 1
-        )
+        superseded = pl.col("reason").is_null() & (pl.int_range(pl.len()).over(group) < pl.len().over(group) - 1)
         work = work.with_columns(reason=pl.when(superseded).then(pl.lit(_DUPLICATE)).otherwise("reason"))
     is_later = pl.col("reason").is_null() & (pl.col("available_at") > as_of)
     accepted = work.filter(pl.col("reason").is_null() & ~is_later.fill_null(False))
     accepted = accepted.select(*key, **{name: f"value:{name}" for name in feed.values})
     refused = table.join(work.filter(pl.col("reason").is_not_null()).select(_ROW, "reason"), on=_ROW)
-    return Checked(
-        accepted, refused.sort(_ROW).drop(_ROW), work.select(is_later.fill_null(False).sum()).item()
-    )
+    return Checked(accepted, refused.sort(_ROW).drop(_ROW), work.select(is_later.fill_null(False).sum()).item())
 
 
 def _series(table: pl.DataFrame, feed: FeedShape) -> pl.Expr:
@@ -142,8 +138,7 @@ def _valid_time(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> list[pl
     if _zone(time):
         # An instant names the day that begins with it, in the feed's zone or else in the pipeline's.
         feed_time, own_time = (
-            time.dt.convert_time_zone(zone).dt.replace_time_zone(None)
-            for zone in (feed.time_zone, grid.timezone)
+            time.dt.convert_time_zone(zone).dt.replace_time_zone(None) for zone in (feed.time_zone, grid.timezone)
         )
         local = feed_time.zip_with(feed_time == feed_time.dt.truncate("1d"), own_time)
     dates = local.dt.date()
@@ -216,34 +211,28 @@ def _available_at(table: pl.DataFrame, work: pl.DataFrame, feed: FeedShape, grid
     return (end + int(feed.available_after / timedelta(microseconds=1))).cast(INSTANT)
 
 
-def _reason(
-    work: pl.DataFrame, feed: FeedShape, grid: TimeGrid, bounds: tuple[float | None, float | None]
-) -> pl.Expr:
+def _reason(work: pl.DataFrame, feed: FeedShape, grid: TimeGrid, bounds: tuple[float | None, float | None]) -> pl.Expr:
     """Why a row cannot be used, null if it can; the first that applies."""
     lower, upper = bounds if feed.role == "target" else (None, None)
-    reason = pl.when(pl.col("valid_time").is_null() & pl.col("time_problem").is_null()).then(
-        pl.lit(f"{feed.valid_time} is not a time")
-    )
-    reason = reason.when(pl.col("time_problem").is_not_null()).then("time_problem")
+    found = [
+        pl.when(pl.col("valid_time").is_null() & pl.col("time_problem").is_null()).then(
+            pl.lit(f"{feed.valid_time} is not a time")
+        ),
+        pl.col("time_problem"),
+    ]
     if feed.series_id is not None:
         unnamed = pl.col("series_id").is_null() | (pl.col("series_id") == "")
-        reason = reason.when(unnamed).then(pl.lit(f"{feed.series_id} is empty"))
+        found.append(pl.when(unnamed).then(pl.lit(f"{feed.series_id} is empty")))
     if feed.available_at is not None:
-        reason = reason.when(pl.col("available_at").is_null()).then(
-            pl.lit(f"{feed.available_at} is not a time")
-        )
+        found.append(pl.when(pl.col("available_at").is_null()).then(pl.lit(f"{feed.available_at} is not a time")))
     for name in feed.values:
         value, raw = pl.col(f"value:{name}"), pl.col(f"raw:{name}")
         text = raw.str.strip_chars()
         unreadable = value.is_null() & raw.is_not_null() & ~text.is_in(["", "NaN"])
-        reason = reason.when(unreadable).then(pl.format(f"{name} is not a number: '{{}}'", text))
-        reason = reason.when(value.is_infinite()).then(pl.lit(f"{name} is infinite"))
+        found.append(pl.when(unreadable).then(pl.format(f"{name} is not a number: '{{}}'", text)))
+        found.append(pl.when(value.is_infinite()).then(pl.lit(f"{name} is infinite")))
         if lower is not None:
-            reason = reason.when(value < lower).then(
-                pl.format(f"{name} is {{}}, below the bound {lower}", value)
-            )
+            found.append(pl.when(value < lower).then(pl.format(f"{name} is {{}}, below the bound {lower}", value)))
         if upper is not None:
-            reason = reason.when(value > upper).then(
-                pl.format(f"{name} is {{}}, above the bound {upper}", value)
-            )
-    return reason.otherwise(None)
+            found.append(pl.when(value > upper).then(pl.format(f"{name} is {{}}, above the bound {upper}", value)))
+    return pl.coalesce(found)

@@ -40,12 +40,12 @@ class Channel:
         `rows` (B,) are series. Not visible is NaN.
         """
         rows = rows if len(self.layers[0].values) > 1 else np.zeros_like(rows)
-        out = None
+        out = np.full((len(rows), length), np.nan, np.float32)
         for layer in self.layers:
             values = _gather(layer.values, rows, starts, length)
             if layer.available is not None:
                 visible = _gather(layer.available, rows, starts, length) <= issues[:, None]
-                out = np.where(visible, values, np.float32("nan") if out is None else out)
+                out = np.where(visible, values, out)
             else:
                 out = values
         return out
@@ -89,17 +89,11 @@ def channels(
     """
     step = grid.index(frame["valid_time"].dt.epoch("us").to_numpy()) - first
     shared = frame.is_empty() or frame["series_id"].null_count() == len(frame)
-    row, count = (
-        (np.zeros(len(frame), np.int64), 1) if shared else (_rows(frame["series_id"], series), len(series))
-    )
+    row, count = (np.zeros(len(frame), np.int64), 1) if shared else (_rows(frame["series_id"], series), len(series))
     inside = (step >= 0) & (step < columns) & (row >= 0)
     row, step = row[inside], step[inside]
     available = None
-    if (
-        "available_at" in frame.columns
-        and not frame.is_empty()
-        and frame["available_at"].null_count() < len(frame)
-    ):
+    if "available_at" in frame.columns and not frame.is_empty() and frame["available_at"].null_count() < len(frame):
         available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()[inside]
     depth = _revision(row * columns + step)
     found = []
@@ -121,9 +115,7 @@ def channels(
 
 def _rows(ids: pl.Series, series: tuple[str, ...]) -> np.ndarray:
     """Row of each id in `series`, -1 for a series that is not in it."""
-    return ids.replace_strict(
-        list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64
-    ).to_numpy()
+    return ids.replace_strict(list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64).to_numpy()
 
 
 def _revision(cell: np.ndarray) -> np.ndarray:

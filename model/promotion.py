@@ -34,9 +34,5 @@ def decide(
     needed = champion["pinball"] * (1 - margin)
     if score > needed:
         asked = f" less the margin of {margin:.1%}" if margin else ""
-        return Decision(
-            False, f"refused: pinball {score:.6g}, the champion has {champion['pinball']:.6g}{asked}"
-        )
-    return Decision(
-        True, f"promoted: pinball {score:.6g}, the champion has {champion['pinball']:.6g}; {against}"
-    )
+        return Decision(False, f"refused: pinball {score:.6g}, the champion has {champion['pinball']:.6g}{asked}")
+    return Decision(True, f"promoted: pinball {score:.6g}, the champion has {champion['pinball']:.6g}; {against}")

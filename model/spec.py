@@ -64,7 +64,8 @@ class ModelSpec:
     def from_json(cls, text: str) -> ModelSpec:
         """The spec back from `to_json`."""
         content: dict[str, Any] = json.loads(text)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        return cls(**given)
 
 
 def segment_steps(frequency: str, context: int) -> int:

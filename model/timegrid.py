@@ -33,9 +33,7 @@ def midnights(dates: np.ndarray, zone: str) -> np.ndarray:
     """
     naive = pl.DataFrame({"t": dates.astype("datetime64[us]")})
     earliest = pl.col("t").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-    skipped = (pl.col("t") + pl.duration(hours=1)).dt.replace_time_zone(
-        zone, ambiguous="earliest", non_existent="null"
-    )
+    skipped = (pl.col("t") + pl.duration(hours=1)).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     start = pl.coalesce(earliest, skipped).dt.convert_time_zone("UTC").dt.epoch("us")
     return naive.select(start)["t"].to_numpy()
 

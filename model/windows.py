@@ -34,9 +34,7 @@ class Windows:
 
     def __getitem__(self, part: slice | np.ndarray) -> Windows:
         calendar = self.calendar if len(self.calendar) == 1 else self.calendar[part]
-        return Windows(
-            self.target[part], self.known_future[part], self.observed[part], calendar, self.series[part]
-        )
+        return Windows(self.target[part], self.known_future[part], self.observed[part], calendar, self.series[part])
 
     def inputs(self) -> dict[str, np.ndarray]:
         """By the names of the ONNX inputs."""
@@ -47,13 +45,11 @@ class Windows:
         digest = hashlib.sha256()
         for name, array in self.inputs().items():
             digest.update(f"{name}{array.shape}{array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array).view(np.uint8))
+            digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
 
-def windows(
-    spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray
-) -> Windows:
+def windows(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray) -> Windows:
     """The windows of series `rows` (B,) whose first step forecast is `steps` (B,), as of `issues` (B,) in us.
 
     Columns before the panel's first are the caller's error (IndexError): the panel must cover every context.

@@ -37,7 +37,7 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
         rows.lazy()
         .join(latest, on=version, how="left", nulls_equal=True)
         .filter(pl.col("known").is_null() | changed)
-        .select(*version, ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")), *values)
+        .with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
         .sort(version)
         .collect()
     )
@@ -81,9 +81,7 @@ def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[
     return rows.select(pl.col("series_id").unique().sort()).collect()["series_id"].drop_nulls().to_list()
 
 
-def newest_available(
-    store: Store, pipeline: str, feed: str, value: str, not_after: datetime
-) -> datetime | None:
+def newest_available(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
     """When the newest non-missing value of a feed became known, looking no further than `not_after`."""
     rows = _visible(_scan(store, pipeline, feed, [value]), not_after, None)
     return rows.filter(pl.col(value).is_not_null()).select(pl.col("available_at").max()).collect().item()

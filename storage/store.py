@@ -34,11 +34,11 @@ class Store:
         # The leading dot hides an orphan of a crash from every listing and glob.
         temporary = place.parent / f".{place.name}.{secrets.token_hex(6)}.tmp"
         try:
-            with open(temporary, "wb") as file:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, place)
+            temporary.replace(place)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -52,9 +52,7 @@ class Store:
     def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> Path:
         """Write `frame` as Parquet (zstd level 1, row groups of 24k rows: fast to read one series)."""
         buffer = io.BytesIO()
-        frame.write_parquet(
-            buffer, compression="zstd", compression_level=1, row_group_size=24_000, metadata=metadata
-        )
+        frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=24_000, metadata=metadata)
         return self.put(key, buffer.getvalue())
 
     def get(self, key: str) -> bytes:

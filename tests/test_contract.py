@@ -62,9 +62,7 @@ def test_pandas_and_duckdb_read_the_same(published):
     assert by_pandas["q50"].tolist() == rows["q50"].to_list()
     assert str(by_pandas["valid_time"].dtype) == "datetime64[us, UTC]"
     everything = f"{published.parent.parent.parent}/**/*.parquet"
-    query = (
-        f"select count(*), sum(q50), min(pipeline) from read_parquet('{everything}', hive_partitioning=true)"
-    )
+    query = f"select count(*), sum(q50), min(pipeline) from read_parquet('{everything}', hive_partitioning=true)"
     count, total, name = duckdb.execute(query).fetchall()[0]
     assert (count, name) == (72, "small")
     assert total == pytest.approx(rows["q50"].sum())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,6 @@ from flows.stages.progress import Progress, silent
 from model.baseline import history_steps, seasonal_naive
 from model.forecast_checks import faults
 from model.forecaster import Forecaster
-from model.spec import ModelSpec
 from model.windows import windows
 from storage import forecasts, registry
 from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL, DataError, quantile_column
@@ -79,7 +79,9 @@ def forecast(
         raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
     levels = np.array(at.quantile_levels)
     lower, upper = at.bounds.min, at.bounds.max
-    quantiles = seasonal_naive(past, at.season, at.horizon, levels).clip(lower, upper)
+    quantiles = np.clip(  # type: ignore[call-overload]
+        seasonal_naive(past, at.season, at.horizon, levels), lower, upper
+    )
     reasons = np.full(len(series), why_none or "", dtype=object)
     digest = hashlib.sha256(past.tobytes())
     if serving:
@@ -163,17 +165,18 @@ def _rows(
     count = len(series)
     valid = pipeline.grid.start(first + np.arange(horizon))
     by_model = reasons == ""
-    status = np.where(by_model, (STALE_MODEL if serving and serving.why_stale else MODEL), BASELINE)
-    why = np.where(by_model, serving.why_stale if serving else None, reasons)
-    version = np.where(by_model, serving.version if serving else None, None)
+    stale, made_by = (serving.why_stale, serving.version) if serving else (None, None)
+    status = [(STALE_MODEL if stale else MODEL) if model else BASELINE for model in by_model]
+    why = [stale if model else reason for model, reason in zip(by_model, reasons, strict=True)]
+    version = [made_by if model else None for model in by_model]
 
-    def each(values: np.ndarray, dtype: pl.DataType) -> pl.Series:
+    def each(values: Sequence[str | None]) -> pl.Series:
         """One value a series, repeated over the horizon."""
-        return pl.Series(values.tolist(), dtype=dtype).gather(np.repeat(np.arange(count), horizon))
+        return pl.Series(values, dtype=pl.String).gather(np.repeat(np.arange(count), horizon))
 
     return pl.DataFrame(
         {
-            "series_id": each(np.array(series, dtype=object), pl.String()),
+            "series_id": each(series),
             "issue_time": pl.repeat(issue_time, count * horizon, dtype=INSTANT, eager=True),
             "valid_time": pl.Series(np.tile(valid, count)).cast(INSTANT),
             "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), count),
@@ -181,9 +184,9 @@ def _rows(
                 quantile_column(level): quantiles[:, :, i].ravel()
                 for i, level in enumerate(pipeline.pipeline.quantile_levels)
             },
-            "status": each(status, pl.String()),
-            "reason": each(why, pl.String()),
-            "model_version": each(version, pl.String()),
+            "status": each(status),
+            "reason": each(why),
+            "model_version": each(version),
         }
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import polars as pl
+
 from flows.pipeline_file import Feed, Pipeline
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
@@ -53,7 +55,10 @@ def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime) -> Checked:
 def summarise(result: Checked) -> dict[str, Any]:
     """Counts of one read, JSON-ready."""
     reasons = result.refused["reason"].value_counts(sort=True)
-    times = result.accepted["valid_time"]
+    first, last = result.accepted.select(
+        first=pl.col("valid_time").min().dt.to_string("iso:strict"),
+        last=pl.col("valid_time").max().dt.to_string("iso:strict"),
+    ).row(0)
     series = result.accepted["series_id"].drop_nulls()
     return {
         "read": len(result.accepted) + len(result.refused) + result.later,
@@ -61,7 +66,7 @@ def summarise(result: Checked) -> dict[str, Any]:
         "refused": len(result.refused),
         "later": result.later,
         "series": series.n_unique(),
-        "first": times.min().isoformat() if len(times) else None,
-        "last": times.max().isoformat() if len(times) else None,
+        "first": first,
+        "last": last,
         "reasons": dict(zip(reasons["reason"].to_list(), reasons["count"].to_list(), strict=True)),
     }

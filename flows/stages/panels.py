@@ -46,41 +46,43 @@ def seen_panel(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
     """The as-of view of `as_of`, alone: what a forecast is made from."""
-    return _panel(pipeline, store, history.as_of, series, as_of, first, columns)
+    return _panel(pipeline, store, series, as_of, first, columns, revised=False)
 
 
 def revised_panel(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
     """Every revision up to `as_of`: what training windows, each with an as-of of its own, are made from."""
-    return _panel(pipeline, store, history.revisions, series, as_of, first, columns)
+    return _panel(pipeline, store, series, as_of, first, columns, revised=True)
 
 
 def _panel(
-    pipeline: Pipeline, store: Store, read: Callable[..., pl.DataFrame], series: tuple[str, ...],
-    as_of: datetime, first: int, columns: int,
+    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int,
+    revised: bool,
 ) -> Panel:  # fmt: skip
     grid = pipeline.grid
     since = instant(int(grid.start(np.array([first]))[0]))
 
     def channel(name: str, feeds: list[Feed], column: Callable[[Feed], str]) -> Channel:
+        read = history.revisions if revised or len(feeds) > 1 else history.as_of
         frames = [
             read(store, pipeline.name, feed.name, [column(feed)], as_of, since).rename({column(feed): _VALUE})
             for feed in feeds
         ]
         frame = pl.concat(frames)
-        if len(frames) > 1 and "available_at" in frame.columns:
+        if len(frames) > 1:
+            # The feeds of one role are one table: what became known last counts, whichever feed said it.
             frame = frame.sort("available_at", nulls_last=False, maintain_order=True)
+            if not revised:
+                frame = frame.unique(history.KEY, keep="last", maintain_order=True).drop("available_at")
         (found,) = channels(grid, frame, [_VALUE], series, first, columns)
         return Channel(name, found.layers)
 
     def covariates(role: str) -> tuple[Channel, ...]:
-        return tuple(
-            channel(
-                name, [feed for feed in pipeline.feeds(role) if name in feed.values], lambda feed, n=name: n
-            )
-            for name in pipeline.covariates(role)
-        )
+        def covariate(name: str) -> Channel:
+            return channel(name, [feed for feed in pipeline.feeds(role) if name in feed.values], lambda _: name)
+
+        return tuple(map(covariate, pipeline.covariates(role)))
 
     target = channel("target", pipeline.feeds("target"), lambda feed: feed.values[0])
     return Panel(grid, series, first, target, covariates("known_future"), covariates("observed"))

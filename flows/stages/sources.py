@@ -17,9 +17,7 @@ def read_feed(feed: Feed) -> pl.DataFrame:
     """
     if "://" in feed.uri:
         scheme = feed.uri.split("://")[0]
-        raise DataError(
-            f"feed {feed.name!r}: {scheme}:// feeds cannot be read yet; give a Parquet or CSV file"
-        )
+        raise DataError(f"feed {feed.name!r}: {scheme}:// feeds cannot be read yet; give a Parquet or CSV file")
     try:
         return files.read(feed.uri, feed.shape().columns)
     except DataError as error:

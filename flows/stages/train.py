@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -16,9 +17,9 @@ from flows.stages.progress import Progress, silent
 from model import metrics
 from model.baseline import history_steps, seasonal_naive
 from model.forecaster import Forecaster
-from model.panel import Panel
+from model.panel import Channel, Layer, Panel
 from model.promotion import decide
-from model.timegrid import DAY, TimeGrid, local_naive
+from model.timegrid import TimeGrid, local_naive, midnights
 from model.windows import windows
 from storage import registry
 from storage.schemas import DataError
@@ -38,9 +39,8 @@ class Nights:
     def over(self, panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, steps and issue times of every series at every one of these nights, night by night."""
         count = len(panel.series)
-        return np.tile(np.arange(count), len(self.steps)), *(
-            np.repeat(a, count) for a in (self.steps, self.issues)
-        )
+        rows = np.tile(np.arange(count), len(self.steps))
+        return rows, np.repeat(self.steps, count), np.repeat(self.issues, count)
 
 
 def due(pipeline: Pipeline, store: Store, issue_time: datetime) -> str | None:
@@ -97,14 +97,12 @@ def train(
     progress("export and prove", 0.9)
     samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
     onnx = to_onnx(network, samples[:4])
-    error = prove(network, onnx, samples)
+    parity = prove(network, onnx, samples)
     progress("compare", 0.95)
     serving, _ = champion(pipeline, store, as_of)
     models = {"challenger": Forecaster(onnx)} | ({"champion": serving.forecaster} if serving else {})
     scores = _compare(pipeline, panel, folds, models)
-    decision = decide(
-        scores["challenger"], scores.get("champion"), scores["baseline"], pipeline.promotion.margin
-    )
+    decision = decide(scores["challenger"], scores.get("champion"), scores["baseline"], pipeline.promotion.margin)
     version = registry.add(
         store, pipeline.name, as_of, onnx,
         {
@@ -116,13 +114,13 @@ def train(
             "fitted_to": instant(int(panel.grid.end(np.array([last + spec.horizon - 1]))[0])).isoformat(),
             "folds": {
                 "count": len(folds.issues),
-                "first": instant(int(folds.issues[0])).isoformat(),
-                "last": instant(int(folds.issues[-1])).isoformat(),
+                "first": _local(pipeline, folds.issues[0]),
+                "last": _local(pipeline, folds.issues[-1]),
             },
             "scores": scores,
             "compared_with": serving.version if serving else None,
             "decision": {"promoted": decision.promoted, "reason": decision.reason},
-            "parity": error,
+            "parity": parity,
             "seed": pipeline.training.seed,
             "pipeline": pipeline.model.model_dump(),
         },
@@ -155,10 +153,6 @@ def _history(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, 
 
 
 def _crop(panel: Panel, skip: int) -> Panel:
-    from dataclasses import replace
-
-    from model.panel import Channel, Layer
-
     def crop(channel: Channel) -> Channel:
         return Channel(channel.name, tuple(
             Layer(layer.values[:, skip:], None if layer.available is None else layer.available[:, skip:])
@@ -192,6 +186,11 @@ def _split(pipeline: Pipeline, as_of: datetime, first: int, earliest: int) -> tu
     return folds, recent, int(recent.steps[0]) - at.horizon
 
 
+def _local(pipeline: Pipeline, issue: int) -> str:
+    """An issue time (us) as people know it, with its offset."""
+    return instant(int(issue)).astimezone(ZoneInfo(pipeline.pipeline.timezone)).isoformat()
+
+
 def nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> Nights:
     """The last `count` nights, at the local time of day of `as_of`, whose forecast starts at step `last` or before."""
     local = local_naive(np.array([micros(as_of)]), grid.timezone)[0]
@@ -200,8 +199,6 @@ def nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> Nig
     back = np.arange(2 * count + 30 + int((day - end).astype(int)), 0, -1)
     days = day - back.astype("timedelta64[D]")
     days = days[grid.is_day(days)]
-    from model.timegrid import midnights
-
     issues = midnights(days, grid.timezone) + int((local - day).astype("timedelta64[us]").astype(np.int64))
     steps = np.array([grid.first_step(int(issue)) for issue in issues])
     keep = steps <= last

@@ -39,6 +39,8 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
             network.eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
             output_names=["quantiles"], external_data=False, verbose=False,
         )  # fmt: skip
+    if program is None:
+        raise ExportError("the exporter gave no model")
     model = program.model_proto
     _forget_where_it_was_made(model)
     onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
@@ -49,15 +51,13 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
     """Drop the exporter's notes: they hold this machine's paths, and differ between two equal models."""
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+    del model.metadata_props[:]
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
-        if not isinstance(part, onnx.ModelProto):
-            part.doc_string = ""
+        part.doc_string = ""
 
 
-def prove(
-    network: Ensemble, model: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)
-) -> float:
+def prove(network: Ensemble, model: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)) -> float:
     """Largest relative error of ONNX Runtime against torch on real windows, at several batch sizes.
 
     Also poisons one window with NaN: it must not change any other, and must come out finite, since a missing
@@ -76,9 +76,7 @@ def prove(
         unit = np.abs(expected).max(axis=(1, 2), keepdims=True) + 1e-9
         worst = max(worst, float((np.abs(forecaster.quantiles(part) - expected) / unit).max()))
     if not worst <= _TOLERANCE:
-        raise ExportError(
-            f"ONNX Runtime and torch differ by {worst:.1e} (relative); at most {_TOLERANCE:.0e}"
-        )
+        raise ExportError(f"ONNX Runtime and torch differ by {worst:.1e} (relative); at most {_TOLERANCE:.0e}")
     part = samples[np.arange(2) % len(samples)]
     clean = forecaster.quantiles(part)
     for name in ("target", "known_future", "observed"):

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -84,9 +85,7 @@ def sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> 
     Raises:
         TooLittleHistory: fewer than 64 such windows hold enough of a context and an actual.
     """
-    final = panel.target.final(
-        np.arange(len(panel.series)), np.zeros(len(panel.series), np.int64), panel.columns
-    )
+    final = panel.target.final(np.arange(len(panel.series)), np.zeros(len(panel.series), np.int64), panel.columns)
     seen = np.cumsum(np.pad(~np.isnan(final), ((0, 0), (1, 0))), axis=1)
     starts = np.arange(spec.context, last - panel.first + 1)
     history = seen[:, starts] - seen[:, starts - spec.context]
@@ -119,16 +118,15 @@ def fit(
     """
     torch.set_num_threads(_THREADS)
     torch.set_flush_denormal(True)  # gradients underflow over long contexts; denormals cost 4-6x
-    members = []
-    for member in range(spec.members):
-        share = (member / spec.members, 1 / spec.members)
-        members.append(
-            _fit_member(
-                spec, source, validation, seed + 1000 * member, budget * share[1],
-                lambda start=elapsed(): elapsed() - start,
-                lambda done, share=share: advance(share[0] + share[1] * done),
-            )
+
+    def member(number: int) -> SegmentLSTM:
+        start = elapsed()
+        return _fit_member(
+            spec, source, validation, seed + 1000 * number, budget / spec.members,
+            lambda: elapsed() - start, lambda done: advance((number + done) / spec.members),
         )  # fmt: skip
+
+    members = [member(number) for number in range(spec.members)]
     advance(1.0)
     return Ensemble(spec, members).eval()
 
@@ -142,6 +140,7 @@ def _fit_member(
     sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
     network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample))
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_running_mean)
+    averaged = cast(SegmentLSTM, average.module)
     weight = _series_weights(source)
     decay = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
@@ -166,17 +165,17 @@ def _fit_member(
         if done >= next_check or step == _STEPS - 1:
             next_check += 1 / _CHECKS
             advance(done)
-            score = _score(average.module, validation, weight)
+            score = _score(averaged, validation, weight)
             worse = 0 if score < best else worse + 1
             if score < best:
-                best, best_state = score, {k: v.clone() for k, v in average.module.state_dict().items()}
+                best, best_state = score, {k: v.clone() for k, v in averaged.state_dict().items()}
             if worse >= _PATIENCE:
                 break
-    network.load_state_dict(best_state or average.module.state_dict())
+    network.load_state_dict(best_state or averaged.state_dict())
     return network
 
 
-def _running_mean(mean: torch.Tensor, now: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+def _running_mean(mean: torch.Tensor, now: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
     """Exponential, with a short memory at first: a retrain of few steps must not end near where it began."""
     return torch.lerp(mean, now, max(1 - _DECAY, 10 / (10 + float(count))))
 
@@ -217,9 +216,7 @@ def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> floa
             part = slice(start, start + _BATCH)
             raw, base, scale = network(**tensors(validation.windows[part]))
             actual = torch.from_numpy(validation.actual[part])
-            loss = pinball(base + scale * network.head.quantiles(raw), network.head.levels, actual).mean(
-                dim=-1
-            )
+            loss = pinball(base + scale * network.head.quantiles(raw), network.head.levels, actual).mean(dim=-1)
             loss = loss * weight[validation.windows.series[part]][:, None]
             known = ~torch.isnan(actual)
             total, count = total + float(loss[known].sum()), count + int(known.sum())
@@ -235,7 +232,8 @@ def _schedule(done: float) -> float:
 
 def _disturb(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:
     """Take away what a night may lack, so that the network has met it: gaps, late tails, absent covariates,
-    series it does not know."""
+    series it does not know.
+    """
     count = len(drawn)
     target, known = drawn.target.copy(), drawn.known_future.copy()
     observed, series = drawn.observed.copy(), drawn.series.copy()

@@ -18,7 +18,7 @@ def pinball(quantiles: Tensor, levels: Tensor, actual: Tensor) -> Tensor:
 
 
 def _positive(raw: Tensor) -> Tensor:
-    """exp below zero and 1 + raw above.
+    """`exp(raw)` below zero and `1 + raw` above.
 
     Not softplus: ONNX Runtime computes Softplus and Log with other last bits in the tail of a vector than within
     it, so that a series' forecast would depend on how many others share its batch. Exp does not.
@@ -28,6 +28,8 @@ def _positive(raw: Tensor) -> Tensor:
 
 class QuantileHead(nn.Module):
     """The median, and positive increments away from it on either side."""
+
+    levels: Tensor
 
     def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
         super().__init__()
@@ -63,6 +65,9 @@ class SoftmaxHead(nn.Module):
     outer edges count with the outer bins.
     """
 
+    levels: Tensor
+    edges: Tensor
+
     def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
         super().__init__()
         self.register_buffer("levels", torch.tensor(levels))
@@ -91,4 +96,5 @@ class SoftmaxHead(nn.Module):
         )
 
 
-HEADS = {"quantile": QuantileHead, "softmax": SoftmaxHead}
+Head = QuantileHead | SoftmaxHead
+HEADS: dict[str, type[Head]] = {"quantile": QuantileHead, "softmax": SoftmaxHead}

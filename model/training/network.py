@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model.calendar import CALENDAR
 from model.spec import ModelSpec
-from model.training.heads import HEADS
+from model.training.heads import HEADS, Head
 
 _IDENTITY = 16  # width of the series embedding
 _STEP = 16  # width of what the decoder says to each single step
@@ -37,6 +37,9 @@ class Statistics:
 
 class Scaled(nn.Module):
     """Standardise covariates (..., F) whose NaN mean 'not visible', and append the mask: (..., 2F)."""
+
+    location: Tensor
+    scale: Tensor
 
     def __init__(self, location: Tensor, scale: Tensor) -> None:
         super().__init__()
@@ -79,10 +82,10 @@ class SegmentLSTM(nn.Module):
         lags = 2 * len(self.back)
         self.step_in = nn.Linear(_STEP + lags + 3 * known + _IDENTITY + 3, size)
         self.step_calendar = nn.Linear(3 * calendar, size, bias=False)
-        self.head = HEADS[spec.head](size, spec.levels, edges)
-        if spec.cell == "lstm":
-            _raise_forget_bias(self.encoder)
-            _raise_forget_bias(self.decoder)
+        self.head: Head = HEADS[spec.head](size, spec.levels, edges)
+        for recurrent in (self.encoder, self.decoder):
+            if isinstance(recurrent, nn.LSTM):
+                _raise_forget_bias(recurrent)
 
     def forward(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
@@ -127,9 +130,7 @@ class SegmentLSTM(nn.Module):
             ],
             dim=2,
         )  # fmt: skip
-        hidden = self.step_in(features) + self.step_calendar(
-            torch.cat(self._then_and_now(calendar, base_lag), dim=2)
-        )
+        hidden = self.step_in(features) + self.step_calendar(torch.cat(self._then_and_now(calendar, base_lag), dim=2))
         return self.head(nn.functional.silu(hidden)), base, scale[..., None]
 
     def _scales(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,9 +168,7 @@ class SegmentLSTM(nn.Module):
 
     def _lags(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Each step's own phase in earlier segments, (B, H, lags), and their masks."""
-        both = self._segments(torch.stack([value, mask], dim=2)).reshape(
-            value.shape[0], -1, self.spec.segment, 2
-        )
+        both = self._segments(torch.stack([value, mask], dim=2)).reshape(value.shape[0], -1, self.spec.segment, 2)
         picked = torch.stack([both[:, -back] for back in self.back], dim=2)  # (B, P, lags, 2)
         repeats = -(-self.spec.horizon // self.spec.segment)
         picked = picked.repeat(1, repeats, 1, 1)[:, : self.spec.horizon]
@@ -206,13 +205,14 @@ class Ensemble(nn.Module):
     def __init__(self, spec: ModelSpec, members: list[SegmentLSTM]) -> None:
         super().__init__()
         self.spec = spec
+        self.networks = members
         self.members = nn.ModuleList(members)
 
     def forward(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
     ) -> Tensor:
         quantiles = []
-        for member in self.members:
+        for member in self.networks:
             raw, base, scale = member(target, known_future, observed, calendar, series)
             quantiles.append(base + scale * member.head.quantiles(raw))
         mean = torch.stack(quantiles).mean(dim=0)
@@ -225,7 +225,8 @@ class Ensemble(nn.Module):
 
 def _total(rows: Tensor) -> Tensor:
     """(B, T) -> (B, 1) sums. ONNX Runtime adds in an order that depends on where in memory a row begins; padded
-    to whole cache lines every row begins alike, and its sum does not depend on its place in the batch."""
+    to whole cache lines every row begins alike, and its sum does not depend on its place in the batch.
+    """
     return nn.functional.pad(rows, (0, -rows.shape[1] % 16)).sum(dim=1, keepdim=True)
 
 

@@ -17,6 +17,7 @@ def read(uri: str, columns: list[str]) -> pl.DataFrame:
 
     Raises DataError, naming the file, when nothing is there, a file cannot be read or a column is missing.
     """
+    # Path.glob takes no absolute pattern.
     paths = sorted(glob.glob(uri, recursive=True)) if any(c in uri for c in "*?[") else [uri]
     paths = [path for path in paths if Path(path).is_file()]
     if not paths:
@@ -37,9 +38,7 @@ def _read_one(path: Path, columns: list[str]) -> pl.DataFrame:
         present = scan.collect_schema().names()
         missing = [column for column in columns if column not in present]
         if missing:
-            raise DataError(
-                f"{path}: there is no column {missing[0]!r}; the file has {', '.join(map(repr, present))}"
-            )
+            raise DataError(f"{path}: there is no column {missing[0]!r}; the file has {', '.join(map(repr, present))}")
         return scan.select(columns).collect()
     except pl.exceptions.NoDataError:
         raise DataError(f"{path}: the file is empty") from None

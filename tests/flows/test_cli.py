@@ -149,9 +149,7 @@ def test_init_then_check_then_ingest(tmp_path):
 def test_single_stages_import_no_prefect(trained, tmp_path, stage):
     """They start in about a second because of it."""
     shutil.copytree(trained.parent, tmp_path / "copy")
-    done = gatecast(
-        stage, tmp_path / "copy" / trained.name, "--json", PYTHONPATH=str(block(tmp_path, "prefect"))
-    )
+    done = gatecast(stage, tmp_path / "copy" / trained.name, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
     assert done.returncode == 0, done.stderr
 
 

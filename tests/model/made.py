@@ -28,9 +28,7 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
     hour = np.arange(columns)
     temperature = 10 * np.sin(hour / 97)[None] + rng.normal(size=(1, columns))
     scale = np.array([[1.0], [30.0], [1000.0]])
-    target = scale * (
-        5 + 2 * np.sin(2 * np.pi * hour / 24) + 0.2 * temperature + 0.2 * rng.normal(size=(3, columns))
-    )
+    target = scale * (5 + 2 * np.sin(2 * np.pi * hour / 24) + 0.2 * temperature + 0.2 * rng.normal(size=(3, columns)))
     known = np.tile(grid.end(first + hour), (3, 1))
 
     def channel(name, values, available=None):

@@ -63,7 +63,10 @@ def test_reasons():
     table = pl.DataFrame(
         {
             "id": ["a", None, "a", "a", "a", "a", "a", "a"],
-            "t": ["2018-07-01 00:00", "2018-07-01 00:00", "soon", "2018-07-01 00:30", "2018-07-01T01:00:00", "2018-07-01 02:00", "2018-07-01 03:00", "2018-07-01 03:00"],
+            "t": [
+                "2018-07-01 00:00", "2018-07-01 00:00", "soon", "2018-07-01 00:30", "2018-07-01T01:00:00",
+                "2018-07-01 02:00", "2018-07-01 03:00", "2018-07-01 03:00",
+            ],
             "y": ["1", "1", "1", "1", "-3", "inf", "4", "5"],
         }
     )  # fmt: skip
@@ -133,9 +136,7 @@ def test_wrong_kinds_of_column():
 cell = st.one_of(st.none(), st.floats(), st.floats(-5, 5).map(str), st.sampled_from(["", "x", " 1 "])).map(
     lambda v: None if v is None else str(v)
 )
-when = st.one_of(
-    st.none(), st.datetimes(datetime(2017, 1, 1), datetime(2019, 1, 1)).map(str), st.text(max_size=5)
-)
+when = st.one_of(st.none(), st.datetimes(datetime(2017, 1, 1), datetime(2019, 1, 1)).map(str), st.text(max_size=5))
 
 
 @settings(max_examples=200, deadline=None)

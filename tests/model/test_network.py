@@ -26,9 +26,7 @@ def train(spec, steps_done=60, seed=7):
     last = panel.first + 1200
     source = sampler(spec, panel, last, 0, last)
     steps = last + 24 * np.arange(1, 8)
-    validation = fold(
-        spec, panel, np.tile(np.arange(3), 7), np.repeat(steps, 3), np.repeat(panel.grid.start(steps), 3)
-    )
+    validation = fold(spec, panel, np.tile(np.arange(3), 7), np.repeat(steps, 3), np.repeat(panel.grid.start(steps), 3))
     ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine
     budget = steps_done * spec.members
     network = fit(spec, source, validation, seed, budget, lambda: next(ticks), lambda done: None)
@@ -88,9 +86,7 @@ def test_one_nan_changes_only_its_own_series(exported):
     assert changed[5]
     assert changed.sum() == 1
     with torch.inference_mode():
-        expected = network(
-            **{k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in holed.inputs().items()}
-        )
+        expected = network(**{k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in holed.inputs().items()})
     np.testing.assert_allclose(quantiles[5], expected[5].numpy(), rtol=1e-4)
 
 

@@ -29,9 +29,7 @@ def test_shapes_and_identity():
     assert seen.calendar.shape[1:] == (96, 18)
     assert seen.series.tolist() == [2, 0, 1]  # b is unknown
     np.testing.assert_array_equal(seen.target[1], panel.target.layers[0].values[1, 28:100])
-    np.testing.assert_array_equal(
-        seen.known_future[2, :, 0], panel.known_future[0].layers[0].values[0, 28:124]
-    )
+    np.testing.assert_array_equal(seen.known_future[2, :, 0], panel.known_future[0].layers[0].values[0, 28:124])
 
 
 def test_steps_not_known_yet_are_masked():
@@ -77,9 +75,7 @@ def test_revisions_are_seen_from_their_own_time_on(utc):
 
     for hour in range(72, 116):
         at = start + timedelta(hours=hour)
-        known = revisions.filter(pl.col("available_at") <= at).unique(
-            "valid_time", keep="last", maintain_order=True
-        )
+        known = revisions.filter(pl.col("available_at") <= at).unique("valid_time", keep="last", maintain_order=True)
         np.testing.assert_array_equal(seen(revisions, hour), seen(known.drop("available_at"), hour))
 
 

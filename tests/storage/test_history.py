@@ -20,19 +20,14 @@ def store(tmp_path):
 
 
 def add(store, rows, at):
-    return len(
-        history.append(store, "p", "f", rows.select("series_id", "valid_time", "available_at", "y"), at)
-    )
+    return len(history.append(store, "p", "f", rows.select("series_id", "valid_time", "available_at", "y"), at))
 
 
 def test_ingesting_again_adds_nothing(store, utc):
     rows = hourly(utc(2018, 1, 1), np.arange(5.0))
     assert add(store, rows, utc(2018, 2, 1)) == 5
     assert add(store, rows, utc(2018, 2, 2)) == 0
-    assert (
-        add(store, rows.with_columns(y=pl.when(pl.col("y") == 2).then(None).otherwise("y")), utc(2018, 2, 3))
-        == 1
-    )
+    assert add(store, rows.with_columns(y=pl.when(pl.col("y") == 2).then(None).otherwise("y")), utc(2018, 2, 3)) == 1
     assert len(store.keys(layout.history("p", "f"), "*.parquet")) == 2
 
 

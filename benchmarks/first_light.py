@@ -1,0 +1,86 @@
+"""What one night of the embedded sample costs: `make bench`. Prints Markdown; writes to a scratch folder only.
+
+Each command runs in a process of its own; CPU and peak memory are what the kernel counted for it (wait4).
+Medians of five runs; the training is run once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+PIPELINE = Path(__file__).parent.parent / "deployments" / "load.toml"
+ISSUE = "2018-09-01"
+RUNS = 5
+
+
+class Cost(NamedTuple):
+    """Of one process: seconds by the wall, seconds of CPU, peak resident memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["GATECAST_PIPELINE__STORE"] = scratch
+        rows = {
+            "`gatecast --help`": median(["--help"]),
+            "`gatecast ingest`, 135,000 rows": run(["ingest", PIPELINE, "--as-of", ISSUE]),
+            "`gatecast train`, budget 90 s": run(["train", PIPELINE, "--as-of", ISSUE]),
+            "`gatecast forecast`, 3 series": median(["forecast", PIPELINE, "--issue-time", ISSUE]),
+            "`gatecast nightly`, nothing to train": median(["nightly", PIPELINE, "--issue-time", ISSUE]),
+        }
+        manifest = json.loads(next(Path(scratch).glob("models/load/*/manifest.json")).read_text())
+    print(f"{machine()}\n")
+    print("| what | wall s | CPU s | peak MB |\n|---|---:|---:|---:|")
+    for name, cost in rows.items():
+        print(f"| {name} | {cost.wall:.2f} | {cost.cpu:.2f} | {cost.memory:.0f} |")
+    folds = manifest["folds"]
+    print(f"\nHeld out: {folds['count']} issue times, {folds['first'][:10]} to {folds['last'][:10]}\n")
+    print("| | pinball | MAE | 80% interval covers |\n|---|---:|---:|---:|")
+    for name, score in manifest["scores"].items():
+        print(f"| {name} | {score['pinball']:.2f} | {score['mae']:.2f} | {score['coverage_80']:.1%} |")
+
+
+def median(arguments: list) -> Cost:
+    """The median of each figure over several runs."""
+    costs = [run(arguments) for _ in range(RUNS)]
+    return Cost(*(statistics.median(figures) for figures in zip(*costs, strict=True)))
+
+
+def run(arguments: list) -> Cost:
+    """One run of the command."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status):
+        sys.exit(f"{' '.join(command)} failed:\n{errors.decode()}")
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def machine() -> str:
+    """Processor, cores and versions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("torch", "onnxruntime", "polars", "prefect"))
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+
+
+if __name__ == "__main__":
+    main()
