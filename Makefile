@@ -25,6 +25,7 @@ bench: $(VENV)/.dev
 
 picture: $(VENV)/.dev
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast nightly deployments/load.toml --issue-time 2018-09-01
+	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast ingest deployments/load.toml
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/python -m docs.picture deployments/load.toml 2018-09-01 docs/forecast.png
 	rm -rf $(PICTURE)
 

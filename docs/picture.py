@@ -17,7 +17,8 @@ from flows import clock, pipeline_file
 from storage import history, layout
 from storage.store import Store
 
-_DAYS_BEFORE = 3
+_DAYS_BEFORE = 2
+_COLOURS = {"domain": ["load known at the issue time", "load that came"], "range": ["#222", "#d1495b"]}
 _BANDS = [("q10", "q90"), ("q20", "q80"), ("q30", "q70"), ("q40", "q60")]
 
 
@@ -34,7 +35,9 @@ def main(pipeline_path: str, issue: str, out: str) -> None:
     local = pl.col("valid_time").dt.convert_time_zone(zone).dt.replace_time_zone(None)
     forecast, actual = forecast.with_columns(time=local), actual.with_columns(time=local)
     split = actual.with_columns(
-        known=pl.when(pl.col("valid_time") < at).then(pl.lit("known at the issue time")).otherwise(pl.lit("came later"))
+        known=pl.when(pl.col("valid_time") < at)
+        .then(pl.lit("load known at the issue time"))
+        .otherwise(pl.lit("load that came"))
     )
     charts = [panel(forecast, split, series) for series in forecast["series_id"].unique().sort()]
     title = alt.Title(
@@ -68,9 +71,7 @@ def panel(forecast: pl.DataFrame, actual: pl.DataFrame, series: str) -> alt.Laye
         .encode(
             x="time:T",
             y="y:Q",
-            strokeDash=alt.StrokeDash(
-                "known:N", title=None, sort=["known at the issue time", "came later"], legend=alt.Legend(orient="top")
-            ),
+            color=alt.Color("known:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(**_COLOURS)),
         )
     )
     return alt.layer(*fan, median, came).properties(width=760, height=150)
