@@ -66,26 +66,23 @@ def init(directory: Path, as_json: bool, quiet: bool) -> None:
 @_common
 def check(file: Path, as_json: bool, quiet: bool) -> None:
     """Validate FILE, read its feeds and say what would be refused."""
-    from flows.stages.ingest import check_feed, summarise
+    from flows.stages.check import check as stage
 
     pipeline = pipeline_file.read(file)
-    feeds, failures = {}, {}
-    for feed in pipeline.feed:
-        try:
-            feeds[feed.name] = summarise(check_feed(pipeline, feed, clock.now()))
-        except DataError as error:
-            failures[feed.name] = str(error)
-    lines = [f"{file}: pipeline {pipeline.name!r}, {len(pipeline.feed)} feeds"]
-    for name, found in feeds.items():
+    with _progress(as_json, quiet) as progress:
+        found = stage(pipeline, clock.now(), progress)
+    lines = [f"{file}: pipeline {pipeline.name!r}, {len(pipeline.feed)} feeds; next issue {found['next_issue']}"]
+    for name, counts in found["feeds"].items():
         lines.append(
-            f"{name}: {found['read']} rows, {found['accepted']} accepted, {found['series'] or 'no'} series, "
-            f"{found['first']} to {found['last']}"
+            f"{name}: {counts['read']} rows, {counts['accepted']} accepted, {counts['series'] or 'no'} series, "
+            f"{counts['first']} to {counts['last']}"
         )
-        lines += [f"  {n} refused: {reason}" for reason, n in found["reasons"].items()]
-    _finish({"feeds": feeds, "failures": failures}, as_json, quiet, lines)
-    for failure in failures.values():
+        lines += [f"  {line}" for line in outcome.oddities({"feeds": {name: counts}})]
+        lines += [f"  {name}: late: {counts['late']}"] if counts["late"] else []
+    _finish(found, as_json, quiet, lines)
+    for failure in found["failures"].values():
         _say(f"error: {failure}")
-    sys.exit(outcome.FAILED if failures else outcome.PUBLISHED)
+    sys.exit(outcome.FAILED if found["failures"] else outcome.PUBLISHED)
 
 
 @main.command()
@@ -100,7 +97,7 @@ def ingest(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
     until = clock.parse(as_of, pipeline.pipeline.timezone) if as_of else present
     with _progress(as_json, quiet) as progress:
         report = stage(pipeline, store, until, present, progress)
-    _finish(report, as_json, quiet, [*_table(outcome.feed_rows(report)), *_refusals(report)])
+    _finish(report, as_json, quiet, [*_table(outcome.feed_rows(report)), *outcome.oddities(report)])
 
 
 @main.command()
@@ -159,7 +156,7 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
     report: dict[str, Any] = state.result()
     lines = []
     if report["ingest"]:
-        lines += [*_table(outcome.feed_rows(report["ingest"])), *_refusals(report["ingest"]), ""]
+        lines += [*_table(outcome.feed_rows(report["ingest"])), *outcome.oddities(report["ingest"]), ""]
     if report["train"] and report["train"]["trained"]:
         lines += [*_training(report["train"]), ""]
     lines += [outcome.sentence(report["forecast"]), *outcome.why(report["forecast"])]
@@ -236,14 +233,6 @@ def _training(manifest: dict[str, Any]) -> list[str]:
         f"trained {manifest['version']} in {manifest['seconds']:.0f} s; {manifest['decision']['reason']}",
         f"{outcome.held_out(manifest)}:",
         *_table(outcome.score_rows(manifest)),
-    ]
-
-
-def _refusals(report: dict[str, Any]) -> list[str]:
-    return [
-        f"{name}: {count} rows to quarantine: {reason}"
-        for name, counts in report["feeds"].items()
-        for reason, count in counts["reasons"].items()
     ]
 
 

@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from model.feed_checks import FeedShape
+from model.series_checks import Action
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, TimeGrid, holiday_calendar
 
@@ -128,10 +129,22 @@ class PipelineSection(Section):
     context: Steps
     season: Steps
     issue_at: Annotated[time, BeforeValidator(_local_time)] = time(0)
+    day_start: Annotated[time, BeforeValidator(_local_time)] = time(0)
     quantile_levels: Annotated[tuple[float, ...], BeforeValidator(tuple), AfterValidator(_levels)] = tuple(
         round(0.1 * i, 1) for i in range(1, 10)
     )
     bounds: Bounds = Bounds()
+
+    @model_validator(mode="after")
+    def _days_begin(self) -> PipelineSection:
+        if self.day_start != time(0) and self.frequency != "1d":
+            raise ValueError(f'day_start is for frequency = "1d", not {self.frequency!r}')
+        return self
+
+    @property
+    def day_start_micros(self) -> int:
+        """`day_start` in microseconds after midnight."""
+        return (self.day_start.hour * 60 + self.day_start.minute) * 60_000_000
 
     @model_validator(mode="before")
     @classmethod
@@ -155,6 +168,24 @@ _STEPS = {
 assert set(_STEPS) == set(FREQUENCIES)
 
 
+_SAY = Literal["accept", "warn"]
+_DO = Literal["accept", "warn", "quarantine"]
+
+
+class Checks(Section):
+    """`[feed.checks]`: what to do when a series of the feed shows something odd."""
+
+    gap: _SAY = "warn"
+    flat_line: _DO = "warn"
+    spike: _DO = "warn"
+    dropout: _DO = "warn"
+    level_jump: _SAY = "warn"
+    repeated_block: _DO = "quarantine"
+    stopped: _SAY = "warn"
+    same_series: _SAY = "warn"
+    other_unit: _SAY = "warn"
+
+
 class Feed(Section):
     """`[[feed]]`: one table of observations."""
 
@@ -168,6 +199,8 @@ class Feed(Section):
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     available_after: Duration = timedelta(0)
     available_at: Text | None = None
+    checks: Checks = Checks()
+    expected: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _values_of_the_role(self) -> Feed:
@@ -176,6 +209,14 @@ class Feed(Section):
         if not self.values or len(set(self.values)) != len(self.values):
             raise ValueError("values must name at least one column, each once")
         return self
+
+    def actions(self) -> dict[str, Action]:
+        """What to do on each check of whole series. Of a covariate only its holes are odd, if the file says no more."""
+        said = self.checks.model_dump()
+        if self.role != "target":
+            asked = {"gap", "stopped", *self.checks.model_fields_set}
+            said = {check: action if check in asked else "accept" for check, action in said.items()}
+        return said
 
     def shape(self) -> FeedShape:
         """How the feed's table is read."""
@@ -262,7 +303,8 @@ class Pipeline(Section):
     @property
     def grid(self) -> TimeGrid:
         """The grid of the pipeline's periods."""
-        return TimeGrid(self.pipeline.frequency, self.pipeline.timezone, self.pipeline.holidays)
+        at = self.pipeline
+        return TimeGrid(at.frequency, at.timezone, at.holidays, at.day_start_micros)
 
     def feeds(self, role: str) -> list[Feed]:
         """The feeds of one role, in the file's order."""
@@ -281,7 +323,7 @@ class Pipeline(Section):
             levels=at.quantile_levels, lower=at.bounds.min, upper=at.bounds.max,
             known_future=self.covariates("known_future"), observed=self.covariates("observed"),
             head=model.head, cell=model.cell, hidden_size=model.hidden_size, layers=model.layers,
-            members=model.members, series=series,
+            members=model.members, day_start=at.day_start_micros, series=series,
         )  # fmt: skip
 
 

@@ -33,12 +33,13 @@ class ModelSpec:
     hidden_size: int
     layers: int
     members: int
+    day_start: int = 0  # microseconds after local midnight at which a period of 1d begins
     series: tuple[str, ...] = ()
 
     @property
     def grid(self) -> TimeGrid:
         """The grid on which the model's steps are counted."""
-        return TimeGrid(self.frequency, self.timezone, self.holidays)
+        return TimeGrid(self.frequency, self.timezone, self.holidays, self.day_start)
 
     @property
     def min_visible(self) -> int:

@@ -26,12 +26,13 @@ def local_naive(instants: np.ndarray, zone: str) -> np.ndarray:
     return times.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
 
 
-def midnights(dates: np.ndarray, zone: str) -> np.ndarray:
-    """UTC instants (int64 us) at which local `dates` (datetime64[D]) begin in `zone`.
+def midnights(dates: np.ndarray, zone: str, after: int = 0) -> np.ndarray:
+    """UTC instants (int64 us) at which local `dates` (datetime64[D]) begin in `zone`: at midnight, or `after` (us)
+    it by the wall clock.
 
-    Where a clock change skips midnight, the day begins at the first instant that exists.
+    Where a clock change skips that time, the day begins at the first instant that exists.
     """
-    naive = pl.DataFrame({"t": dates.astype("datetime64[us]")})
+    naive = pl.DataFrame({"t": dates.astype("datetime64[us]") + np.timedelta64(after, "us")})
     earliest = pl.col("t").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     skipped = (pl.col("t") + pl.duration(hours=1)).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     start = pl.coalesce(earliest, skipped).dt.convert_time_zone("UTC").dt.epoch("us")
@@ -43,12 +44,13 @@ class TimeGrid:
 
     Args:
         frequency: one of FREQUENCIES.
-        timezone: IANA zone of the local delivery day; for 1d and 1b, days begin at its midnight.
+        timezone: IANA zone of the local delivery day.
         holidays: code of the holidays library, or None.
+        day_start: microseconds after local midnight at which a period of 1d begins (a gas day: 06:00).
     """
 
-    def __init__(self, frequency: str, timezone: str, holidays: str | None) -> None:
-        self.frequency, self.timezone, self.holidays = frequency, timezone, holidays
+    def __init__(self, frequency: str, timezone: str, holidays: str | None, day_start: int = 0) -> None:
+        self.frequency, self.timezone, self.holidays, self.day_start = frequency, timezone, holidays, day_start
         self.step = SUBDAILY.get(frequency)
 
     @property
@@ -60,9 +62,10 @@ class TimeGrid:
         """Step number (int64) of the period that contains each instant."""
         if self.step:
             return instants // self.step
-        dates = local_naive(instants, self.timezone).astype("datetime64[D]")
+        wall = local_naive(instants, self.timezone)
         if self.frequency == "1d":
-            return dates.astype(np.int64)
+            return (wall - np.timedelta64(self.day_start, "us")).astype("datetime64[D]").astype(np.int64)
+        dates = wall.astype("datetime64[D]")
         # A Saturday belongs to no period: it counts with the business day before it.
         business = np.busday_offset(dates, 0, roll="backward", busdaycal=self._business)
         return np.busday_count(_EPOCH, business, busdaycal=self._business).astype(np.int64)
@@ -77,13 +80,17 @@ class TimeGrid:
 
     def start(self, steps: np.ndarray) -> np.ndarray:
         """Instants (int64 us) at which steps begin."""
-        return steps * self.step if self.step else midnights(self.dates(steps), self.timezone)
+        return steps * self.step if self.step else self.begin(self.dates(steps))
+
+    def begin(self, dates: np.ndarray) -> np.ndarray:
+        """Instants at which the periods named by local dates (datetime64[D]) begin; 1d and 1b only."""
+        return midnights(dates, self.timezone, self.day_start)
 
     def end(self, steps: np.ndarray) -> np.ndarray:
         """Instants at which the periods end; a business day ends at the next local midnight."""
         if self.step:
             return (steps + 1) * self.step
-        return midnights(self.dates(steps) + np.timedelta64(1, "D"), self.timezone)
+        return self.begin(self.dates(steps) + np.timedelta64(1, "D"))
 
     def first_step(self, instant: int) -> int:
         """The first step that starts at or after `instant`: step 1 of a forecast issued then."""

@@ -83,6 +83,6 @@ def test_gas_of_spain(tmp_path, home):
     assert scores["challenger"]["pinball"] < scores["baseline"]["pinball"]
     rows = pl.read_parquet(report["forecast"]["path"])
     assert rows["series_id"].n_unique() == 3
-    # Issued at 06:00, the gas day has begun: the first day that starts after that is tomorrow.
+    # Issued at 06:00, as the gas day begins: it is the first one forecast.
     local = rows["valid_time"].dt.convert_time_zone("Europe/Madrid")
-    assert str(local.min()) == "2025-06-02 00:00:00+02:00"
+    assert str(local.min()) == "2025-06-01 06:00:00+02:00"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,9 @@ from flows.pipeline_file import Feed, Pipeline
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
 from model.feed_checks import Checked, check
+from model.series_checks import Finding, not_as_expected, other_unit
 from storage import history, quarantine
+from storage.schemas import DataError
 from storage.store import Store
 
 
@@ -30,10 +33,9 @@ def ingest(
     Raises:
         DataError: a feed cannot be used at all. Feeds are read and checked before anything is written.
     """
-    checked = {}
-    for number, feed in enumerate(pipeline.feed):
-        progress(f"ingest {feed.name}", number / len(pipeline.feed))
-        checked[feed.name] = check_feed(pipeline, feed, as_of)
+    checked, failures = survey(pipeline, as_of, progress)
+    for error in failures.values():
+        raise DataError(error)
     report = {}
     for name, result in checked.items():
         added = history.append(store, pipeline.name, name, result.accepted, now)
@@ -46,18 +48,52 @@ def ingest(
     return {"feeds": report}
 
 
+def survey(
+    pipeline: Pipeline, as_of: datetime, progress: Progress = silent
+) -> tuple[dict[str, Checked], dict[str, str]]:
+    """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all."""
+    checked, failures = {}, {}
+    for number, feed in enumerate(pipeline.feed):
+        progress(f"ingest {feed.name}", number / len(pipeline.feed))
+        try:
+            checked[feed.name] = check_feed(pipeline, feed, as_of)
+        except DataError as error:
+            failures[feed.name] = str(error)
+    return _units(pipeline, checked), failures
+
+
+def _units(pipeline: Pipeline, checked: dict[str, Checked]) -> dict[str, Checked]:
+    """The same, with what a target shows beside its covariates and what the pipeline file expects of it."""
+    found = dict(checked)
+    for feed in (feed for feed in pipeline.feeds("target") if feed.name in checked):
+        of = checked[feed.name]
+        action = feed.actions()["other_unit"]
+        found[feed.name] = _more(of, not_as_expected(of.accepted, feed.values[0], feed.expected, action))
+        for other in (*pipeline.feeds("known_future"), *pipeline.feeds("observed")):
+            for name in other.values if other.name in checked else ():
+                more = other_unit(of.accepted, feed.values[0], checked[other.name].accepted, name, action)
+                found[feed.name] = _more(found[feed.name], more)
+    return found
+
+
+def _more(checked: Checked, findings: list[Finding]) -> Checked:
+    return replace(checked, findings=(*checked.findings, *findings))
+
+
 def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime) -> Checked:
     """Read one feed and sort out its rows."""
-    bounds = pipeline.pipeline.bounds
-    return check(read_feed(feed), feed.shape(), pipeline.grid, (bounds.min, bounds.max), as_of)
+    at = pipeline.pipeline
+    return check(
+        read_feed(feed), feed.shape(), pipeline.grid, (at.bounds.min, at.bounds.max), as_of, at.season, feed.actions()
+    )
 
 
 def summarise(result: Checked) -> dict[str, Any]:
     """Counts of one read, JSON-ready."""
     reasons = result.refused["reason"].value_counts(sort=True)
     first, last = result.accepted.select(
-        first=pl.col("valid_time").min().dt.to_string("iso:strict"),
-        last=pl.col("valid_time").max().dt.to_string("iso:strict"),
+        first=pl.col("valid_time").min().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
+        last=pl.col("valid_time").max().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
     ).row(0)
     series = result.accepted["series_id"].drop_nulls()
     return {
@@ -69,4 +105,8 @@ def summarise(result: Checked) -> dict[str, Any]:
         "first": first,
         "last": last,
         "reasons": dict(zip(reasons["reason"].to_list(), reasons["count"].to_list(), strict=True)),
+        "findings": [
+            found._asdict() | {"first": found.first.isoformat(), "last": found.last.isoformat()}
+            for found in result.findings
+        ],
     }

@@ -1,4 +1,4 @@
-"""Fitting: windows drawn at random issue times, pinball or cross-entropy, early stop, a budget of time."""
+"""Fitting: windows drawn at random issue times, pinball or CRPS, early stop, a budget of time."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _DECAY = 0.995  # of the running mean of the weights
 _CHECKS = 12  # looks at the validation windows
 _PATIENCE = 5
 _SAMPLES = 4096
+_TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
 
 
 class TooLittleHistory(ValueError):
@@ -187,10 +188,8 @@ def _loss(network: SegmentLSTM, drawn: Fold, disturbed: Windows, weight: torch.T
     actual = torch.from_numpy(drawn.actual)
     known = ~torch.isnan(actual)
     residual = (torch.where(known, actual, base[..., 0]) - base[..., 0]) / scale[..., 0]
-    loss = network.head.loss(raw, residual)
-    if network.spec.head == "quantile":
-        # In units of the series, as the score is, and not of the window: quiet weeks must not outweigh wild ones.
-        loss = loss * (scale[..., 0] * weight[drawn.windows.series][:, None]).clamp(max=10.0)
+    # In units of the series, as the score is, and not of the window: quiet weeks must not outweigh wild ones.
+    loss = network.head.loss(raw, residual) * (scale[..., 0] * weight[drawn.windows.series][:, None]).clamp(max=10.0)
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 
@@ -289,8 +288,12 @@ def _edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
         _, base, scale = blank(**tensors(sample.windows))
     residual = ((sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()).ravel()
     residual = residual[~np.isnan(residual)]
-    edges = np.quantile(residual, np.linspace(0, 1, BINS + 1))
-    # Room for what was never met, and no bin without width.
-    reach = 0.5 * (edges[-1] - edges[0]) + 1e-3
+    # Half of the edges where the residuals are, half evenly over their range: wide bins in the tails would make
+    # long tails of the mass in them.
+    low, high = np.quantile(residual, _TAILS)
+    dense = np.quantile(residual, np.linspace(0, 1, BINS // 2 + 1))
+    edges = np.sort(np.concatenate([dense, np.linspace(low, high, BINS // 2)]))
+    # A little room for what was never met, and no bin without width.
+    reach = 0.05 * (edges[-1] - edges[0]) + 1e-3
     edges[0], edges[-1] = edges[0] - reach, edges[-1] + reach
     return torch.from_numpy(np.maximum.accumulate(edges + np.arange(BINS + 1) * 1e-6).astype(np.float32))

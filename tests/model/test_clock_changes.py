@@ -1,0 +1,83 @@
+"""Local time, by many zones: no row is lost, none counts twice, days have 23, 24 or 25 hours."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from model.feed_checks import FeedShape, check
+from model.timegrid import TimeGrid
+
+ZONES = [
+    "Europe/Madrid", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Los_Angeles", "America/St_Johns",
+    "America/Santiago", "Australia/Melbourne", "Australia/Lord_Howe", "Asia/Tehran", "Asia/Kolkata", "UTC",
+]  # fmt: skip
+LATE = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def shape(zone: str) -> FeedShape:
+    return FeedShape("d", "target", "id", "t", ("y",), zone, timedelta(0), None)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES), day=st.dates(date(2005, 1, 1), date(2024, 12, 1)), days=st.integers(1, 40),
+    frequency=st.sampled_from(["15m", "30m", "1h"]),
+)  # fmt: skip
+def test_wall_clock_rows_are_the_instants_they_came_from(zone, day, days, frequency):
+    """Instants written down as naive wall-clock times, as sources do, come back as the same instants."""
+    # A change of half an hour repeats half an hour: one row of an hourly feed cannot tell which it is.
+    assume(not (zone == "Australia/Lord_Howe" and frequency == "1h"))
+    step = timedelta(microseconds=TimeGrid(frequency, zone, None).step)
+    first = datetime.combine(day, datetime.min.time(), UTC)
+    instants = [first + i * step for i in range(int(timedelta(days=days) / step))]
+    wall = [t.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for t in instants]
+    rows = pl.DataFrame({"id": "a", "t": wall, "y": np.arange(len(wall), dtype=float)})
+    result = check(rows, shape(zone), TimeGrid(frequency, zone, None), (None, None), LATE)
+    assert result.refused.is_empty()
+    assert result.accepted["valid_time"].to_list() == instants
+    assert result.accepted["y"].sum() == rows["y"].sum()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    zone=st.sampled_from(ZONES), first=st.dates(date(2005, 1, 1), date(2024, 12, 1)), start=st.sampled_from([0, 6, 9])
+)
+def test_days_follow_each_other_without_gap_or_overlap(zone, first, start):
+    grid = TimeGrid("1d", zone, None, start * 3_600_000_000)
+    steps = (first - date(1970, 1, 1)).days + np.arange(400)
+    begin, end = grid.start(steps), grid.end(steps)
+    assert (begin[1:] == end[:-1]).all()
+    hours = (end - begin) / 3_600_000_000
+    assert set(hours.tolist()) <= {23.0, 23.5, 24.0, 24.5, 25.0}
+    assert (grid.index(begin) == steps).all()
+    assert (grid.index(end - 1) == steps).all()
+
+
+def test_hours_of_local_delivery_days():
+    grid = TimeGrid("1h", "Europe/Madrid", None)
+    day = TimeGrid("1d", "Europe/Madrid", None)
+    for when, hours in (("2018-03-25", 23), ("2018-06-01", 24), ("2018-10-28", 25)):
+        step = np.array([int(np.datetime64(when).astype(int))])
+        first, last = int(day.start(step)[0]), int(day.end(step)[0])
+        assert grid.first_step(last) - grid.first_step(first) == hours
+
+
+def test_gas_days_begin_at_six():
+    grid = TimeGrid("1d", "Europe/Madrid", None, 6 * 3_600_000_000)
+    six = datetime(2018, 3, 24, 5, tzinfo=UTC)  # 06:00 in winter; the clock changes in the night after
+
+    def checked(time):
+        rows = pl.DataFrame({"id": "a", "t": [time], "y": [1.0]})
+        return check(rows, shape("Europe/Madrid"), grid, (0.0, None), LATE)
+
+    for time in (date(2018, 3, 24), datetime(2018, 3, 24, 6), "2018-03-24 06:00", six):
+        accepted = checked(time).accepted
+        assert accepted["valid_time"].to_list() == [six], time
+        assert accepted["available_at"].to_list() == [six + timedelta(hours=23)]
+    assert "not midnight or 06:00" in checked(datetime(2018, 3, 24, 5)).refused["reason"].item()

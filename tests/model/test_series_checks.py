@@ -1,0 +1,193 @@
+"""What whole series show: each check finds its fault, and says nothing of a clean series."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flows.pipeline_file import Checks
+from model.feed_checks import FeedShape, check
+from model.series_checks import inspect, not_as_expected, other_unit
+from model.timegrid import TimeGrid
+from tests.conftest import SHARED, hourly
+
+GRID = TimeGrid("1h", "Europe/Madrid", None)
+START = datetime(2018, 9, 1, tzinfo=UTC)
+WARN = Checks().model_dump()
+
+
+def load(hours: int = 24 * 90, seed: int = 0) -> np.ndarray:
+    """A daily and weekly shape with noise, as load has."""
+    hour = np.arange(hours)
+    noise = np.random.default_rng(seed).normal(size=hours)
+    return 100 + 30 * np.sin(2 * np.pi * hour / 24) + 10 * np.sin(2 * np.pi * hour / 168) + noise
+
+
+def found(values: np.ndarray, grid: TimeGrid = GRID, frame: pl.DataFrame | None = None, **actions: str):
+    rows = hourly(START, values) if frame is None else frame
+    findings, reasons = inspect(rows, "y", grid, 168, WARN | actions)
+    return {finding.check: finding for finding in findings}, reasons
+
+
+def test_a_clean_series_shows_nothing():
+    assert found(load()) == ({}, None)
+
+
+def test_a_gap():
+    rows = hourly(START, load())
+    finding = found(None, frame=rows.filter(~pl.int_range(pl.len()).is_in([500, 501, 900])))[0]["gap"]
+    assert finding.detail == "3 periods missing in 2 gaps"
+    assert finding.first == START + timedelta(hours=502)
+
+
+def test_a_flat_line():
+    values = load()
+    values[300:315] = values[300]
+    assert found(values)[0]["flat_line"].rows == 15
+    values[300:315] = load()[300:315]
+    values[300:308] = values[300]  # shorter than half a day
+    assert not found(values)[0]
+
+
+@pytest.mark.parametrize("factor", [20, 1000])
+def test_a_spike_is_named_and_taken_away_if_asked(factor):
+    values = load()
+    values[700] *= factor
+    findings, reasons = found(values, spike="quarantine")
+    assert findings["spike"].rows == 1
+    assert findings["spike"].first == START + timedelta(hours=700)
+    assert reasons.is_not_null().arg_true().to_list() == [700]
+    assert found(values)[1] is None
+
+
+def test_a_zero_among_large_values():
+    values = load()
+    values[700] = 0
+    assert found(values)[0]["dropout"].first == START + timedelta(hours=700)
+
+
+def test_prices_may_spike_and_be_negative():
+    values = load() - 100
+    values[700] = 3000.0
+    assert not found(values)[0]
+
+
+@pytest.mark.parametrize("factor", [2.5, 4, 1000, 0.25])
+def test_a_jump_of_level(factor):
+    values = load()
+    values[24 * 50 :] *= factor
+    finding = found(values, spike="accept", dropout="accept")[0]["level_jump"]
+    assert finding.first.date() == (START + timedelta(days=50)).date()
+    assert finding.detail.startswith("level ")
+    assert float(finding.detail.split()[1]) == pytest.approx(factor, rel=0.1)
+
+
+def test_values_that_stop_are_no_jump_of_level():
+    values = load()
+    values[24 * 50 :] = np.nan
+    values[24 * 88 :] = 100
+    assert "level_jump" not in found(values)[0]
+
+
+def test_a_block_repeated_at_the_clock_change():
+    """entsoe-py #468: in the autumn the quarters of the first 02:00 came again for the second."""
+    grid = TimeGrid("15m", "Europe/Madrid", None)
+    first = datetime(2018, 10, 20, tzinfo=UTC)
+    values = load(96 * 20)
+    change = int((datetime(2018, 10, 28, 1, tzinfo=UTC) - first) / timedelta(minutes=15))
+    times = [first + timedelta(minutes=15 * i) for i in range(len(values))]
+    rows = pl.DataFrame({"series_id": "a", "valid_time": pl.Series(times, dtype=pl.Datetime("us", "UTC")), "y": values})
+    rows = rows.with_columns(available_at=pl.col("valid_time"))
+    assert not found(None, grid, rows)[0]
+    values[change : change + 4] = values[change - 4 : change]
+    findings, reasons = found(None, grid, rows.with_columns(y=values))
+    assert findings["repeated_block"].rows == 4
+    assert reasons.is_not_null().arg_true().to_list() == list(range(change, change + 4))
+    # The same repetition on any other day is how the series is.
+    values = load(96 * 20)
+    values[200:204] = values[196:200]
+    assert not found(None, grid, rows.with_columns(y=values))[0]
+
+
+def test_series_beside_each_other():
+    ends, twin = load(), load(seed=1)
+    ends[24 * 80 :] = np.nan
+    parts = {"a": ends, "b": twin, "c": twin}
+    rows = pl.concat([hourly(START, values, name) for name, values in parts.items()])
+    findings, _ = found(None, frame=rows)
+    assert findings["stopped"].series_id == "a"
+    assert findings["same_series"].series_id == "c"
+    assert findings["same_series"].detail == "all values equal those of another series, 'b'"
+
+
+def test_order_and_revisions_do_not_matter():
+    values = load()
+    values[700] *= 20
+    rows = hourly(START, values)
+    corrected = rows[700].with_columns(y=pl.lit(100.0), available_at=pl.col("available_at") + timedelta(days=1))
+    shuffled = pl.concat([rows, corrected]).sample(fraction=1.0, shuffle=True, seed=1)
+    assert not found(None, frame=shuffled)[0]
+    spiked, reasons = found(None, frame=rows.reverse(), spike="quarantine")
+    assert rows.reverse().filter(reasons.is_not_null())["valid_time"].item() == spiked["spike"].first
+
+
+def test_another_unit():
+    rows = pl.concat([hourly(START, load() * factor, name) for name, factor in (("a", 1), ("b", 4), ("c", 1000))])
+    forecast = rows.select("series_id", "valid_time", forecast="y")
+    forecast = forecast.with_columns(pl.when(pl.col("series_id") == "a").then("forecast").otherwise(pl.lit(100.0)))
+    findings = other_unit(rows, "y", forecast, "forecast", "warn")
+    assert [(f.series_id, f.check) for f in findings] == [("b", "other_unit"), ("c", "other_unit")]
+    expected = {"a": 100.0, "b": 100.0, "z": 5.0}
+    assert [f.series_id for f in not_as_expected(rows, "y", expected, "warn")] == ["b"]
+
+
+def test_quarantined_rows_stay_whole():
+    """What a check of whole series takes away is refused like any other row: nothing is lost."""
+    values = load(24 * 20)
+    values[100] *= 50
+    values[200] = -1
+    rows = hourly(START, values).rename({"valid_time": "t"}).with_columns(extra=pl.lit("x"))
+    shape = FeedShape("d", "target", "series_id", "t", ("y",), "UTC", timedelta(0), None)
+    late = datetime(2100, 1, 1, tzinfo=UTC)
+    result = check(rows, shape, GRID, (0.0, None), late, 168, WARN | {"spike": "quarantine"})
+    assert len(result.accepted) + len(result.refused) == len(rows)
+    assert result.refused["y"].to_list() == [values[100], -1]
+    assert result.refused["reason"].str.starts_with("spike").to_list() == [True, False]
+
+
+SHARED_FEEDS = {
+    # file: zone, frequency, season, least value, (check, series) that must be named
+    "pjm_hourly": ("America/New_York", "1h", 168, 0.0, {("gap", "AEP"), ("gap", "PJME")}),
+    "gefcom2012": ("America/New_York", "1h", 168, 0.0, {("level_jump", "zone_10"), ("same_series", "zone_07")}),
+    "vic_elec": ("Australia/Melbourne", "30m", 336, 0.0, set()),
+    "entsoe_tscv": ("UTC", "1h", 168, None, {("other_unit", f"load_{c}") for c in ("DE", "NL")}),
+    "spain_daily": ("Europe/Madrid", "1d", 7, 0.0, {("gap", "gas_ES_total_Enagas")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARED_FEEDS)
+def test_known_faults_of_real_data_are_named_and_nothing_is_lost(name):
+    source = SHARED / f"{name}.parquet"
+    if not source.exists():
+        pytest.skip("the shared development data are not beside this checkout")
+    zone, frequency, season, least, expected = SHARED_FEEDS[name]
+    rows = pl.read_parquet(source, columns=["series_id", "ds", "y"])
+    shape = FeedShape("d", "target", "series_id", "ds", ("y",), zone, timedelta(0), None)
+    late = datetime(2100, 1, 1, tzinfo=UTC)
+    result = check(rows, shape, TimeGrid(frequency, zone, None), (least, None), late, season, WARN)
+    assert len(result.accepted) + len(result.refused) == len(rows)
+    levels = {"load_DE": 55_000.0, "load_NL": 12_500.0, "load_FR": 53_000.0}
+    findings = [*result.findings, *not_as_expected(result.accepted, "y", levels, "warn")]
+    named = {(finding.check, finding.series_id) for finding in findings}
+    assert named >= expected
+    if name == "pjm_hourly":
+        reasons = dict(result.refused["reason"].value_counts().iter_rows())
+        assert sum(n for reason, n in reasons.items() if reason.startswith("duplicate")) == 32
+        assert sum(n for reason, n in reasons.items() if "does not exist" in reason) == 92
+    if name == "gefcom2012":
+        assert [f.series_id for f in findings if f.check == "level_jump"] == ["zone_10"]
+    if name == "vic_elec":
+        assert not findings
