@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from model.feed_times import available_times, valid_times
-from model.series_checks import Action, Finding, in_order, inspect
+from model.series_checks import Action, Finding, inspect
 from model.timegrid import TimeGrid
-from storage.schemas import INSTANT, DataError
+from storage.schemas import INSTANT, DataError, in_order
 
 _KEY = ["series_id", "valid_time", "available_at"]
 _DUPLICATE = "duplicate: a later row of the feed has the same series and time"

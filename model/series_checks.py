@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from model.timegrid import TimeGrid, local_naive
-from storage.schemas import INSTANT
+from storage.schemas import INSTANT, in_order
 
 Action = Literal["accept", "warn", "quarantine"]
 
@@ -193,15 +193,6 @@ def _flat(rows: pl.DataFrame, value: str, grid: TimeGrid) -> tuple[np.ndarray | 
     steps = grid.index(keys["valid_time"].dt.epoch("us").to_numpy())
     values = keys[value].cast(pl.Float64).to_numpy()
     return order, Flat(values, steps, bounds), keys["series_id"].gather(bounds[:-1]).to_list()
-
-
-def in_order(keys: pl.DataFrame) -> bool:
-    """Whether series come one after the other and times ascend within each, so that no key can occur twice."""
-    if keys.is_empty():
-        return True
-    run = keys["series_id"].rle_id()
-    ascending = (keys["valid_time"].dt.epoch("us").diff() > 0) | (run.diff() > 0)
-    return bool(ascending.all()) and keys["series_id"].n_unique() == int(run[-1]) + 1
 
 
 def _gaps(table: Flat, grid: TimeGrid, season: int) -> Found:

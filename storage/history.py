@@ -8,15 +8,20 @@ one ingested last.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 
 from storage import layout
-from storage.schemas import history_schema
+from storage.schemas import history_schema, in_order
 from storage.store import Store
 
 KEY = ["series_id", "valid_time"]
+_VERSION = [*KEY, "available_at"]
+_MANY = 64  # parts of a feed before they are made one
+_TRIES = 5
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
@@ -25,28 +30,57 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
     Returns the rows added: what is stored already with the same availability and values adds nothing.
     """
     values = [c for c in rows.columns if c not in (*KEY, "available_at")]
-    known = _scan(store, pipeline, feed, values)
-    version = [*KEY, "available_at"]
-    latest = (
-        known.sort("ingested_at", maintain_order=True)
-        .unique(version, keep="last", maintain_order=True)
-        .select(*version, *(pl.col(v).alias(f"known:{v}") for v in values), known=pl.lit(True))
-    )
-    changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f"known:{v}")) for v in values)
-    new = (
-        rows.lazy()
-        .join(latest, on=version, how="left", nulls_equal=True)
-        .filter(pl.col("known").is_null() | changed)
-        .with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
-        .sort(version)
-        .collect()
-    )
+    new = _unknown(store, pipeline, feed, rows, values) if _files(store, pipeline, feed) else rows
+    # Sources are in order as a rule, and a sort costs more than all else here.
+    new = new if in_order(new) else new.sort(_VERSION)
+    new = new.with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
     new = new.select(history_schema(values).keys())
     if not new.is_empty():
-        # The random part lets two ingests of one feed run at the same second without meeting.
-        name = f"{layout.stamp(ingested_at)}-{secrets.token_hex(4)}.parquet"
-        store.put_parquet(f"{layout.history(pipeline, feed)}/{name}", new)
+        _put(store, pipeline, feed, new, ingested_at)
+        if len(_files(store, pipeline, feed)) > _MANY:
+            compact(store, pipeline, feed)
     return new
+
+
+def compact(store: Store, pipeline: str, feed: str) -> int:
+    """Make one file of a feed's parts: their union is written first, and only then are they removed.
+
+    What a crash leaves in between is a union and its parts, which read as the union does. A part that another
+    process adds meanwhile is not touched; one that reads meanwhile looks again.
+
+    Returns how many parts were removed.
+    """
+    parts = _files(store, pipeline, feed)
+    if len(parts) < 2:
+        return 0
+    # Also columns that the feed no longer names: nothing is lost.
+    named = dict.fromkeys(name for part in parts for name in pl.read_parquet_schema(part))
+    values = [name for name in named if name not in (*_VERSION, "ingested_at")]
+    union = _newest(_union(parts, values)).collect()
+    _put(store, pipeline, feed, union, union.select(pl.col("ingested_at").max()).item())
+    for part in parts:
+        part.unlink(missing_ok=True)
+    return len(parts)
+
+
+def _put(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> None:
+    # The random part lets two ingests of one feed run at the same second without meeting.
+    name = f"{layout.stamp(ingested_at)}-{secrets.token_hex(4)}.parquet"
+    store.put_parquet(f"{layout.history(pipeline, feed)}/{name}", rows)
+
+
+def _unknown(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> pl.DataFrame:
+    """The `rows` whose key and availability the history does not have, or has with other values."""
+    changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f"known:{v}")) for v in values)
+
+    def query(known: pl.LazyFrame) -> pl.LazyFrame:
+        latest = _newest(known).select(
+            *_VERSION, *(pl.col(v).alias(f"known:{v}") for v in values), known=pl.lit(True)
+        )  # fmt: skip
+        joined = rows.lazy().join(latest, on=_VERSION, how="left", nulls_equal=True, maintain_order="left")
+        return joined.filter(pl.col("known").is_null() | changed).select(rows.columns)
+
+    return _read(store, pipeline, feed, values, query)
 
 
 def revisions(
@@ -57,14 +91,9 @@ def revisions(
     Columns: series_id, valid_time, available_at, values. This is what training reads, since every training
     window has an as-of of its own.
     """
-    rows = _visible(_scan(store, pipeline, feed, values), as_of, since)
-    order = [*KEY, "available_at", "ingested_at"]
-    return (
-        rows.sort(order, nulls_last=False, maintain_order=True)
-        .unique([*KEY, "available_at"], keep="last", maintain_order=True)
-        .drop("ingested_at")
-        .collect()
-    )
+    return _read(
+        store, pipeline, feed, values, lambda rows: _newest(_visible(rows, as_of, since)).drop("ingested_at")
+    )  # fmt: skip
 
 
 def as_of(
@@ -77,14 +106,15 @@ def as_of(
 
 def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
     """Every series of which a row was available at or before `as_of`, sorted."""
-    rows = _visible(_scan(store, pipeline, feed, []), as_of, None)
-    return rows.select(pl.col("series_id").unique().sort()).collect()["series_id"].drop_nulls().to_list()
+    names = pl.col("series_id").drop_nulls().unique().sort()
+    found = _read(store, pipeline, feed, [], lambda rows: _visible(rows, as_of, None).select(names))
+    return found["series_id"].to_list()
 
 
 def newest_available(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
     """When the newest non-missing value of a feed became known, looking no further than `not_after`."""
-    rows = _visible(_scan(store, pipeline, feed, [value]), not_after, None)
-    return rows.filter(pl.col(value).is_not_null()).select(pl.col("available_at").max()).collect().item()
+    newest = pl.col("available_at").filter(pl.col(value).is_not_null()).max()
+    return _read(store, pipeline, feed, [value], lambda rows: _visible(rows, not_after, None).select(newest)).item()
 
 
 def _visible(rows: pl.LazyFrame, as_of: datetime, since: datetime | None) -> pl.LazyFrame:
@@ -92,11 +122,34 @@ def _visible(rows: pl.LazyFrame, as_of: datetime, since: datetime | None) -> pl.
     return rows if since is None else rows.filter(pl.col("valid_time") >= since)
 
 
-def _scan(store: Store, pipeline: str, feed: str, values: list[str]) -> pl.LazyFrame:
+def _newest(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """One row a key and availability: the one ingested last. Sorted by series, time and availability."""
+    order = [*_VERSION, "ingested_at"]
+    return rows.sort(order, nulls_last=False, maintain_order=True).unique(_VERSION, keep="last", maintain_order=True)
+
+
+def _read(
+    store: Store, pipeline: str, feed: str, values: list[str], query: Callable[[pl.LazyFrame], pl.LazyFrame]
+) -> pl.DataFrame:
+    """A query of all parts. Where a compaction took one away between the listing and the reading, list again."""
+    for attempt in range(_TRIES):
+        files = _files(store, pipeline, feed)
+        try:
+            return query(_union(files, values)).collect()
+        except (FileNotFoundError, pl.exceptions.ComputeError):
+            if attempt + 1 == _TRIES or all(file.exists() for file in files):
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def _union(files: list[Path], values: list[str]) -> pl.LazyFrame:
     schema = history_schema(values)
-    files = [store.path(key) for key in store.keys(layout.history(pipeline, feed), "*.parquet")]
     if not files:
         return pl.LazyFrame(schema=schema)
     # A covariate that joined the feed later is missing in the older files, not an error.
     scan = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", schema=schema)
     return scan.select(schema.keys())
+
+
+def _files(store: Store, pipeline: str, feed: str) -> list[Path]:
+    return [store.path(key) for key in store.keys(layout.history(pipeline, feed), "*.parquet")]

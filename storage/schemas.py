@@ -51,3 +51,12 @@ def forecast_schema(levels: list[float]) -> dict[str, pl.DataType]:
         "reason": pl.String(),
         "model_version": pl.String(),
     }
+
+
+def in_order(keys: pl.DataFrame) -> bool:
+    """Whether series come one after the other and valid_time ascends within each: then no key can occur twice."""
+    if keys.is_empty():
+        return True
+    run = keys["series_id"].rle_id()
+    ascending = (keys["valid_time"].dt.epoch("us").diff() > 0) | (run.diff() > 0)
+    return bool(ascending.all()) and keys["series_id"].n_unique() == int(run[-1]) + 1

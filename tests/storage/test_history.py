@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -102,3 +105,114 @@ def test_keys_stay_in_the_store(store):
     for key in ("../outside", "/etc/passwd"):
         with pytest.raises(DataError, match="outside the store"):
             store.put(key, b"")
+
+
+def many_parts(store, utc, parts=10):
+    rng = np.random.default_rng(0)
+    for part in range(parts):
+        rows = hourly(utc(2018, 1, 1 + part), rng.normal(size=36))
+        late = rows.head(5).with_columns(available_at=pl.col("available_at") + timedelta(hours=9), y=pl.lit(7.0))
+        add(store, pl.concat([rows, late]), utc(2018, 2, 1 + part))
+
+
+def everything(store, utc):
+    times = [utc(2018, 1, day, 7) for day in range(1, 13)]
+    views = [history.as_of(store, "p", "f", ["y"], at) for at in times]
+    return [*views, history.revisions(store, "p", "f", ["y"], times[-1])]
+
+
+def same(first, second):
+    return all(a.equals(b) for a, b in zip(first, second, strict=True))
+
+
+def test_compaction_changes_nothing_that_can_be_read(store, utc):
+    many_parts(store, utc)
+    before = everything(store, utc)
+    assert history.compact(store, "p", "f") == 10
+    assert len(store.keys(layout.history("p", "f"), "*.parquet")) == 1
+    assert same(everything(store, utc), before)
+    assert history.compact(store, "p", "f") == 0
+
+
+def test_a_crash_within_a_compaction_changes_nothing(store, utc, monkeypatch):
+    """Killed before the union is in place, and between the union and the removal of each of its parts."""
+    many_parts(store, utc)
+    before = everything(store, utc)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put_parquet", killed)
+        with pytest.raises(KeyboardInterrupt):
+            history.compact(store, "p", "f")
+    assert same(everything(store, utc), before)
+    removed = []
+    unlink = Path.unlink
+
+    def at_most(count):
+        def remove(self, missing_ok=False):
+            if len(removed) == count:
+                raise KeyboardInterrupt
+            removed.append(self)
+            unlink(self, missing_ok=missing_ok)
+
+        return remove
+
+    for count in (0, 3):
+        removed.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", at_most(count))
+            with pytest.raises(KeyboardInterrupt):
+                history.compact(store, "p", "f")
+        assert same(everything(store, utc), before)
+    history.compact(store, "p", "f")
+    assert same(everything(store, utc), before)
+
+
+def test_columns_that_the_feed_no_longer_names_survive(store, utc):
+    rows = hourly(utc(2018, 1, 1), np.arange(3.0))
+    history.append(store, "p", "f", rows.with_columns(old=pl.lit(1.5)), utc(2018, 2, 1))
+    add(store, rows.with_columns(pl.col("valid_time") + timedelta(days=1)), utc(2018, 2, 2))
+    history.compact(store, "p", "f")
+    found = history.as_of(store, "p", "f", ["y", "old"], utc(2018, 3, 1))
+    assert found["old"].to_list() == [1.5] * 3 + [None] * 3
+
+
+def test_many_nights_are_compacted_by_themselves(store, utc):
+    for night in range(70):
+        add(store, hourly(utc(2018, 1, 1) + timedelta(hours=night), np.array([1.0])), utc(2018, 2, 1, 0, night % 60))
+    assert len(store.keys(layout.history("p", "f"), "*.parquet")) < 10
+    assert len(history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 70
+
+
+def test_ingests_readers_and_compactions_at_once(store, utc):
+    """Six writers of overlapping rows, a compaction after the other, and a reader that must never fail."""
+    parts = [hourly(utc(2018, 1, 1 + day), np.full(48, float(day))) for day in range(6)]
+    done = threading.Event()
+
+    def write(number):
+        for part in parts:
+            add(store, part, utc(2018, 2, 1, number))
+
+    def compacting():
+        while not done.is_set():
+            history.compact(store, "p", "f")
+
+    def reading():
+        seen = 0
+        while not done.is_set():
+            rows = history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+            assert len(rows) >= seen
+            seen = len(rows)
+
+    with ThreadPoolExecutor(9) as pool:
+        others = [pool.submit(compacting), pool.submit(reading)]
+        for writer in [pool.submit(write, number) for number in range(6)]:
+            writer.result()
+        done.set()
+        for other in others:
+            other.result()
+    rows = history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+    assert len(rows) == 7 * 24
+    assert rows["valid_time"].is_unique().all()
