@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -90,6 +90,16 @@ def _levels(value: tuple[float, ...]) -> tuple[float, ...]:
     if list(value) != sorted(set(value)):
         raise ValueError("must ascend, each level once")
     return value
+
+
+_KINDS = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http"}
+
+
+def _day(value: object) -> object:
+    try:
+        return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError('must be a day such as "2018-01-01"') from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
@@ -186,6 +196,17 @@ class Checks(Section):
     other_unit: _SAY = "warn"
 
 
+class Options(Section):
+    """`[feed.options]`: how a web feed is asked and read; see docs/sources.md."""
+
+    format: Literal["csv", "json"] | None = None
+    records: Text | None = None
+    next: Text | None = None
+    timeout: PositiveDuration = timedelta(seconds=30)
+    retries: Annotated[int, Field(ge=0, le=20)] = 4
+    backoff: PositiveDuration = timedelta(seconds=1)
+
+
 class Feed(Section):
     """`[[feed]]`: one table of observations."""
 
@@ -199,6 +220,10 @@ class Feed(Section):
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     available_after: Duration = timedelta(0)
     available_at: Text | None = None
+    kind: Literal["file", "sql", "http"] | None = None
+    start: Annotated[datetime, BeforeValidator(_day)] = datetime(1970, 1, 1, tzinfo=UTC)
+    overlap: Duration = timedelta(days=7)
+    options: Options = Options()
     checks: Checks = Checks()
     expected: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
@@ -206,9 +231,21 @@ class Feed(Section):
     def _values_of_the_role(self) -> Feed:
         if self.role == "target" and len(self.values) != 1:
             raise ValueError("values of a target feed must name exactly one column")
+        if self.source == "sql" and self.query is None:
+            raise ValueError("a database feed needs a query")
+        if self.source != "sql" and self.query is not None:
+            raise ValueError("query is for database feeds: sqlite:///... or postgresql://...")
         if not self.values or len(set(self.values)) != len(self.values):
             raise ValueError("values must name at least one column, each once")
         return self
+
+    @property
+    def source(self) -> str:
+        """The kind of source: `kind`, or what the uri tells."""
+        if self.kind:
+            return self.kind
+        scheme = self.uri.split("://")[0] if "://" in self.uri else ""
+        return _KINDS.get(scheme, "file")
 
     def actions(self) -> dict[str, Action]:
         """What to do on each check of whole series. Of a covariate only its holes are odd, if the file says no more."""

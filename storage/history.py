@@ -117,6 +117,11 @@ def newest_available(store: Store, pipeline: str, feed: str, value: str, not_aft
     return _read(store, pipeline, feed, [value], lambda rows: _visible(rows, not_after, None).select(newest)).item()
 
 
+def newest_valid(store: Store, pipeline: str, feed: str) -> datetime | None:
+    """Start of the newest period of which a feed has said anything, None if it never has."""
+    return _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").max())).item()
+
+
 def _visible(rows: pl.LazyFrame, as_of: datetime, since: datetime | None) -> pl.LazyFrame:
     rows = rows.filter(pl.col("available_at").is_null() | (pl.col("available_at") <= as_of))
     return rows if since is None else rows.filter(pl.col("valid_time") >= since)

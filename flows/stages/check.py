@@ -16,6 +16,8 @@ from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
 from model.feed_checks import Checked
 
+_LITTLE = timedelta(days=60)  # of a source that can be asked for a part
+
 
 def check(pipeline: Pipeline, now: datetime, progress: Progress = silent) -> dict[str, Any]:
     """What an ingest at `now` would find.
@@ -26,7 +28,7 @@ def check(pipeline: Pipeline, now: datetime, progress: Progress = silent) -> dic
     """
     at = pipeline.pipeline
     issue = clock.last_issue(at.issue_at, at.timezone, now + timedelta(days=1))
-    checked, failures = survey(pipeline, now, progress)
+    checked, failures = survey(pipeline, now, lambda feed: max(feed.start, now - _LITTLE), progress)
     feeds = {
         feed.name: summarise(checked[feed.name]) | {"late": _late(pipeline, feed, checked[feed.name], issue, now)}
         for feed in pipeline.feed

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from flows.pipeline_file import Feed, Pipeline
+from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
 from model.feed_checks import Checked, check
@@ -33,7 +36,12 @@ def ingest(
     Raises:
         DataError: a feed cannot be used at all. Feeds are read and checked before anything is written.
     """
-    checked, failures = survey(pipeline, as_of, progress)
+
+    def since(feed: Feed) -> datetime:
+        newest = history.newest_valid(store, pipeline.name, feed.name)
+        return feed.start if newest is None else max(feed.start, newest - feed.overlap)
+
+    checked, failures = survey(pipeline, as_of, since, progress)
     for error in failures.values():
         raise DataError(error)
     report = {}
@@ -49,14 +57,18 @@ def ingest(
 
 
 def survey(
-    pipeline: Pipeline, as_of: datetime, progress: Progress = silent
+    pipeline: Pipeline, as_of: datetime, since: Callable[[Feed], datetime], progress: Progress = silent
 ) -> tuple[dict[str, Checked], dict[str, str]]:
-    """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all."""
+    """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all.
+
+    Args:
+        since: the oldest valid time worth asking a feed for.
+    """
     checked, failures = {}, {}
     for number, feed in enumerate(pipeline.feed):
         progress(f"ingest {feed.name}", number / len(pipeline.feed))
         try:
-            checked[feed.name] = check_feed(pipeline, feed, as_of)
+            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed))
         except DataError as error:
             failures[feed.name] = str(error)
     return _units(pipeline, checked), failures
@@ -80,11 +92,22 @@ def _more(checked: Checked, findings: list[Finding]) -> Checked:
     return replace(checked, findings=(*checked.findings, *findings))
 
 
-def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime) -> Checked:
+def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime) -> Checked:
     """Read one feed and sort out its rows."""
-    at = pipeline.pipeline
+    at, grid = pipeline.pipeline, pipeline.grid
+    until = as_of
+    if feed.role == "known_future":
+        # To the end of the last forecast that can be issued before the next ingest.
+        end = grid.end(np.array([grid.first_step(micros(as_of)) + at.horizon]))
+        until = instant(int(end[0])) + timedelta(days=1)
     return check(
-        read_feed(feed), feed.shape(), pipeline.grid, (at.bounds.min, at.bounds.max), as_of, at.season, feed.actions()
+        read_feed(feed, since, until),
+        feed.shape(),
+        grid,
+        (at.bounds.min, at.bounds.max),
+        as_of,
+        at.season,
+        feed.actions(),
     )
 
 

@@ -8,15 +8,19 @@ from pathlib import Path
 import polars as pl
 
 from storage.schemas import DataError
+from storage.sources.request import Request
 
 _READERS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv"}
 
 
-def read(uri: str, columns: list[str]) -> pl.DataFrame:
-    """The named `columns` of the file or files at `uri`, as they are (CSV cells stay text).
+def read(request: Request) -> pl.DataFrame:
+    """The named columns of the file or files at the uri, as they are (CSV cells stay text).
 
     Raises DataError, naming the file, when nothing is there, a file cannot be read or a column is missing.
     """
+    uri, columns = request.uri, list(request.columns)
+    if "://" in uri:
+        raise DataError(f"{request.shown}: a file feed is a path or a glob; other places cannot be read yet")
     # Path.glob takes no absolute pattern.
     paths = sorted(glob.glob(uri, recursive=True)) if any(c in uri for c in "*?[") else [uri]
     paths = [path for path in paths if Path(path).is_file()]
@@ -42,5 +46,6 @@ def _read_one(path: Path, columns: list[str]) -> pl.DataFrame:
         return scan.select(columns).collect()
     except pl.exceptions.NoDataError:
         raise DataError(f"{path}: the file is empty") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        # A damaged Parquet page makes Polars panic, which Python does not count among the Exceptions.
         raise DataError(f"{path}: cannot be read as {kind}: {str(error).splitlines()[0]}") from None

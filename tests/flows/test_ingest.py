@@ -1,0 +1,154 @@
+"""Ingest from sources that are asked for a part, and from files that somebody has spoilt."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows import pipeline_file
+from flows.stages.check import check
+from flows.stages.ingest import check_feed, ingest
+from storage import history, quarantine
+from storage.schemas import DataError
+from storage.store import Store
+from tests.conftest import SAMPLES, gatecast
+
+FILE = """
+[pipeline]
+name = "p"
+store = "./store"
+frequency = "1h"
+timezone = "America/New_York"
+bounds = {{ min = 0.0 }}
+
+[[feed]]
+name = "demand"
+role = "target"
+uri = "{uri}"
+series_id = "series_id"
+valid_time = "ds"
+values = ["y"]
+time_zone = "America/New_York"
+{more}
+"""
+LATE = datetime(2018, 12, 1, tzinfo=UTC)
+
+
+def pipeline_of(folder: Path, uri: str, more: str = "") -> pipeline_file.Pipeline:
+    path = folder / "p.toml"
+    path.write_text(FILE.format(uri=uri, more=more))
+    return pipeline_file.read(path, {})
+
+
+def sample(days: int) -> pl.DataFrame:
+    first = pl.datetime(2018, 6, 1)
+    rows = pl.read_parquet(SAMPLES / "load.parquet")
+    return rows.filter(pl.col("ds").is_between(first, first + pl.duration(days=days), closed="left"))
+
+
+def test_a_database_is_asked_only_for_what_is_new(tmp_path):
+    place = tmp_path / "demand.db"
+    rows = sample(40).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
+    with sqlite3.connect(place) as connection:
+        connection.execute("create table demand (series_id text, ds text, y real)")
+        connection.executemany("insert into demand values (?, ?, ?)", rows.head(3 * 24 * 39).rows())
+        connection.executemany("insert into demand values (?, ?, ?)", rows.tail(3 * 24).rows())
+    more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-03"'
+    pipeline = pipeline_of(tmp_path, f"sqlite:///{place}", more)
+    store = Store(pipeline.pipeline.store)
+    middle = datetime(2018, 6, 20, 4, tzinfo=UTC)
+    first = ingest(pipeline, store, middle, LATE)["feeds"]["demand"]
+    assert first["first"] == "2018-06-03T00:00:00Z"
+    assert first["read"] == first["added"] == 3 * (24 * 17 + 4)
+    second = ingest(pipeline, store, LATE, LATE)["feeds"]["demand"]
+    assert second["unchanged"] == 3 * 49
+    assert second["added"] == 3 * 24 * 21
+    assert ingest(pipeline, store, LATE, LATE)["feeds"]["demand"]["added"] == 0
+    assert len(history.as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
+
+
+def test_check_says_what_is_late(tmp_path):
+    sample(30).write_parquet(tmp_path / "load.parquet")
+    pipeline = pipeline_of(tmp_path, "load.parquet")
+    found = check(pipeline, datetime(2018, 7, 1, 7, tzinfo=UTC))
+    assert found["next_issue"] == "2018-07-02T04:00:00+00:00"
+    assert found["feeds"]["demand"]["late"] == (
+        "the newest value is of 2018-06-30 23:00, that of 2018-07-01 02:00 is due: 3 periods"
+    )
+    assert check(pipeline, datetime(2018, 7, 1, 4, tzinfo=UTC))["feeds"]["demand"]["late"] is None
+
+
+def test_the_report_names_what_is_odd_and_the_file_decides(tmp_path):
+    rows = sample(60).with_row_index("n").with_columns(
+        y=pl.when(pl.col("n") == 700).then(pl.col("y") * 50).otherwise("y")
+    ).drop("n")  # fmt: skip
+    rows.write_parquet(tmp_path / "load.parquet")
+    path = tmp_path / "p.toml"
+    for more, read in (("", 0), ('[feed.checks]\nspike = "quarantine"', 1)):
+        pipeline_of(tmp_path, "load.parquet", more)
+        done = gatecast("ingest", path)
+        assert done.returncode == 0, done.stderr
+        assert "demand: spike: LDC1 (2018-06-30): up to" in done.stdout
+        kept = quarantine.read(Store(str(tmp_path / "store")), "p", "demand")
+        assert len(kept) == read
+    assert kept["y"].item() == rows["y"].max()
+    with pytest.raises(pipeline_file.PipelineFileError, match=r"checks.spike: 'drop'"):
+        pipeline_of(tmp_path, "load.parquet", '[feed.checks]\nspike = "drop"')
+
+
+def mutated(content: bytes, dice: random.Random) -> bytes:
+    """`content` with some bytes changed, cut, doubled or put elsewhere."""
+    content = bytearray(content)
+    for _ in range(dice.randint(1, 8)):
+        place, size = dice.randrange(len(content)), dice.randint(1, 60)
+        part = content[place : place + size]
+        match dice.randrange(6):
+            case 0:
+                content[place : place + size] = b""
+            case 1:
+                content[place:place] = part
+            case 2:
+                content[place] = dice.randrange(256)
+            case 3:
+                content[place:place] = dice.choice([b"\n", b",", b'"', b"\x00", b"\xff", b"NaN", b"1e999", b"-", b"\r"])
+            case 4:
+                del content[place:]
+            case 5:
+                target = dice.randrange(len(content))
+                content[target:target] = part
+        if not content:
+            return b""
+    return bytes(content)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_spoilt_files_give_one_error_or_lose_no_row(tmp_path, suffix):
+    """300 files of each kind: either a DataError of one line that names the file, or every row is accounted for."""
+    rows = sample(3)
+    source = tmp_path / f"clean.{suffix}"
+    rows.write_csv(source) if suffix == "csv" else rows.write_parquet(source)
+    clean = source.read_bytes()
+    errors = 0
+    for seed in range(300):
+        spoilt = tmp_path / f"spoilt.{suffix}"
+        spoilt.write_bytes(mutated(clean, random.Random(seed)))
+        pipeline = pipeline_of(tmp_path, f"spoilt.{suffix}")
+        try:
+            result = check_feed(pipeline, pipeline.feed[0], LATE, LATE - timedelta(days=365))
+        except DataError as error:
+            errors += 1
+            assert str(error).startswith("feed 'demand': ")
+            assert "\n" not in str(error)
+            continue
+        if suffix == "csv":
+            read = len(pl.read_csv(spoilt, infer_schema=False))
+        else:
+            read = len(pl.read_parquet(spoilt))
+        assert len(result.accepted) + len(result.refused) + result.later == read
+        assert result.refused["reason"].null_count() == 0
+    assert errors < 300

@@ -1,0 +1,94 @@
+"""Database feeds, on a real PostgreSQL and a real SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import polars as pl
+import pytest
+from adbc_driver_postgresql import dbapi
+
+from storage.schemas import DataError
+from storage.sources import sql
+
+
+@pytest.fixture
+def demand(postgres) -> str:
+    with dbapi.connect(postgres) as connection, connection.cursor() as cursor:
+        cursor.execute("drop table if exists demand")
+        cursor.execute(
+            "create table demand (id text, at timestamptz, local timestamp, mw numeric(10, 3), kind text, n bigint)"
+        )
+        cursor.execute(
+            "insert into demand select s, t, t at time zone 'Europe/Madrid', 100.125 + extract(hour from t), "
+            "'it''s :since', null from unnest(array['a', 'b']) s, "
+            "generate_series(timestamptz '2018-08-30 00:00+00', '2018-09-03 00:00+00', interval '1 hour') t"
+        )
+        connection.commit()
+    return postgres
+
+
+def test_the_period_is_bound(demand, request_of):
+    query = "select id, at, mw, n from demand where at >= :since and at < :until order by id, at"
+    rows = sql.read(request_of(demand, ["id", "at", "mw", "n"], query))
+    assert len(rows) == 48
+    assert rows["at"].dtype == pl.Datetime("us", "UTC")
+    assert rows["at"].min().isoformat() == "2018-09-01T00:00:00+00:00"
+    assert rows["mw"].cast(pl.Float64).to_list()[:2] == [100.125, 101.125]
+    assert rows["n"].null_count() == 48
+
+
+def test_naive_columns_compare_in_the_feeds_zone(demand, request_of):
+    query = "select local as at from demand where id = 'a' and local >= :since and local < :until order by 1"
+    rows = sql.read(request_of(demand, ["at"], query, zone="Europe/Madrid"))
+    assert len(rows) == 24
+    assert rows["at"].min().isoformat() == "2018-09-01T02:00:00"
+
+
+def test_what_looks_like_a_parameter_and_is_none(demand, request_of):
+    query = """select kind, id::text as "a:since" /* :until */ from demand -- :since
+        where kind = 'it''s :since' and kind = $tag$it's :since$tag$ and at >= :since and at >= :since limit 1"""
+    rows = sql.read(request_of(demand, ["kind", "a:since"], query))
+    assert rows.row(0) == ("it's :since", "a")
+
+
+def test_sqlite(tmp_path, request_of):
+    place = tmp_path / "demand.db"
+    with sqlite3.connect(place) as connection:
+        connection.execute("create table demand (id text, at text, y real)")
+        connection.executemany(
+            "insert into demand values (?, ?, ?)",
+            [("it's", f"2018-09-0{d} {h:02d}:00:00", d * h * 1.5) for d in (1, 2, 3) for h in range(24)],
+        )
+    uri = f"sqlite:///{place}"
+    query = "select * from demand where at >= :since and at < :until"
+    rows = sql.read(request_of(uri, ["id", "at", "y"], query))
+    assert len(rows) == 24
+    assert rows["id"].unique().to_list() == ["it's"]
+    # In the feed's zone: midnight UTC is 02:00 in Madrid.
+    local = sql.read(request_of(uri, ["at"], query, zone="Europe/Madrid"))
+    assert local["at"].min() == "2018-09-01 02:00:00"
+
+
+@pytest.mark.parametrize(
+    ("query", "columns", "said"),
+    [
+        ("select 1 as a", ["b"], "the query gives no column 'b'; it gives 'a'"),
+        ("select nonsense", ["a"], "the query failed: .*nonsense"),
+        ("selekt 1", ["a"], "the query failed: .*selekt"),
+    ],
+)
+def test_errors_say_what_and_no_secret(postgres, request_of, query, columns, said):
+    with pytest.raises(DataError, match=said) as raised:
+        sql.read(request_of(postgres, columns, query))
+    assert "reader:***@127.0.0.1" in str(raised.value)
+    assert "planted-s3cret" not in str(raised.value)
+
+
+def test_a_server_that_is_not_there_or_refuses(postgres, request_of):
+    for uri in (postgres.replace("s3cret", "wrong"), "postgresql://reader:planted-s3cret@127.0.0.1:1/postgres"):
+        with pytest.raises(DataError, match="the query failed") as raised:
+            sql.read(request_of(uri, ["a"], "select 1 as a"))
+        assert "planted" not in str(raised.value)
+    with pytest.raises(DataError, match="needs a query"):
+        sql.read(request_of(postgres, ["a"]))
