@@ -13,7 +13,7 @@ import polars as pl
 
 from model.feed_times import available_times, valid_times
 from model.series_checks import Action, Finding, inspect
-from model.timegrid import TimeGrid
+from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import INSTANT, DataError, in_order
 
 _KEY = ["series_id", "valid_time", "available_at"]
@@ -90,7 +90,7 @@ def check(
         | {"available_at": _available_at(rows, time, feed, grid)}
         | {name: _number(rows, feed, name) for name in feed.values}
     )
-    reason = _reason(rows, work, feed, bounds, time_problem)
+    reason = _reason(rows, work, feed, grid, bounds, time_problem)
     reason = _superseded(work, reason)
     later = (work["available_at"] > as_of).fill_null(False)
     if reason is not None:
@@ -160,8 +160,8 @@ def _available_at(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: Ti
 
 
 def _reason(
-    rows: pl.DataFrame, work: pl.DataFrame, feed: FeedShape, bounds: tuple[float | None, float | None],
-    time_problem: pl.Series | None,
+    rows: pl.DataFrame, work: pl.DataFrame, feed: FeedShape, grid: TimeGrid,
+    bounds: tuple[float | None, float | None], time_problem: pl.Series | None,
 ) -> pl.Series | None:  # fmt: skip
     """Why each row cannot be used, null if it can; the first that applies. None if all rows can."""
     found: list[tuple[pl.Series, pl.Expr]] = []
@@ -173,6 +173,9 @@ def _reason(
     unreadable = work["valid_time"].is_null()
     if time_problem is not None:
         refuse(time_problem.is_not_null(), pl.lit(time_problem))
+        if grid.step:
+            why = f"one of several values within {grid.frequency}: the feed is of finer steps here"
+            refuse(_of_finer_steps(work, grid.step), pl.lit(why))
     refuse(unreadable, pl.lit(f"{feed.valid_time} is not a time"))
     if feed.series_id is not None:
         names = work["series_id"]
@@ -194,6 +197,17 @@ def _reason(
     if not found:
         return None
     return pl.select(pl.coalesce([pl.when(pl.lit(wrong)).then(why) for wrong, why in found])).to_series()
+
+
+def _of_finer_steps(work: pl.DataFrame, step: int) -> pl.Series:
+    """Rows on the grid that share their period with rows of whole five minutes: the first quarter is not the hour."""
+    if not (work["valid_time"].dt.epoch("us") % step != 0).any():
+        return pl.zeros(len(work), dtype=pl.Boolean, eager=True)
+    start = pl.col("valid_time").dt.epoch("us")
+    periods = work.select("series_id", period=start // step, off=start % step != 0, fine=start % (5 * MINUTE) == 0)
+    shared = periods.filter(pl.col("off") & pl.col("fine")).select("series_id", "period", shared=pl.lit(True)).unique()
+    joined = periods.join(shared, on=["series_id", "period"], how="left", nulls_equal=True, maintain_order="left")
+    return joined.select(~pl.col("off") & pl.col("shared").fill_null(False)).to_series().fill_null(False)
 
 
 def _superseded(work: pl.DataFrame, reason: pl.Series | None) -> pl.Series | None:

@@ -64,7 +64,7 @@ def test_reasons():
         {
             "id": ["a", None, "a", "a", "a", "a", "a", "a"],
             "t": [
-                "2018-07-01 00:00", "2018-07-01 00:00", "soon", "2018-07-01 00:30", "2018-07-01T01:00:00",
+                "2018-07-01 00:00", "2018-07-01 00:00", "soon", "2018-07-01 00:17", "2018-07-01T01:00:00",
                 "2018-07-01 02:00", "2018-07-01 03:00", "2018-07-01 03:00",
             ],
             "y": ["1", "1", "1", "1", "-3", "inf", "4", "5"],
@@ -109,6 +109,21 @@ def test_days_are_named_by_their_date(utc):
         assert result.accepted["available_at"].to_list() == [day + timedelta(days=1)]
     refused = check(rows([datetime(2018, 7, 1, 6)]), shape(), grid, (None, None), LATE).refused
     assert "not midnight" in refused["reason"].item()
+
+
+def test_the_first_quarter_is_not_the_hour(utc):
+    """A feed that changes from 60 to 15 minutes: the hours of quarters are refused whole, not taken for their first."""
+    hours = [datetime(2025, 9, 30, h) for h in (21, 22, 23)]
+    quarters = [datetime(2025, 10, 1, 0, minute) for minute in (0, 15, 30, 45)]
+    result = check(rows([*hours, *quarters]), shape(time_zone="UTC"), MADRID, (None, None), LATE)
+    assert result.accepted["valid_time"].to_list() == [utc(2025, 9, 30, h) for h in (21, 22, 23)]
+    reasons = result.refused["reason"].to_list()
+    assert reasons[0] == "one of several values within 1h: the feed is of finer steps here"
+    assert reasons[1:] == ["time is not on the 1h grid"] * 3
+    other = check(
+        pl.concat([rows(quarters, ids="a"), rows(quarters[:1], ids="b")]), shape(), MADRID, (None, None), LATE
+    )
+    assert other.accepted["series_id"].to_list() == ["b"]
 
 
 def test_market_holidays_are_refused():
