@@ -91,23 +91,26 @@ def channels(
     shared = frame.is_empty() or frame["series_id"].null_count() == len(frame)
     row, count = (np.zeros(len(frame), np.int64), 1) if shared else (_rows(frame["series_id"], series), len(series))
     inside = (step >= 0) & (step < columns) & (row >= 0)
-    row, step = row[inside], step[inside]
+    everything = bool(inside.all())
+    cell = row * columns + step if everything else row[inside] * columns + step[inside]
     available = None
     if "available_at" in frame.columns and not frame.is_empty() and frame["available_at"].null_count() < len(frame):
-        available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()[inside]
-    depth = _revision(row * columns + step)
+        available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()
+        available = available if everything else available[inside]
+    depth = _revision(cell)
     found = []
     for name in values:
-        value = frame[name].to_numpy().astype(np.float32)[inside]
+        value = frame[name].to_numpy().astype(np.float32)
+        value = value if everything else value[inside]
         layers = []
-        for revision in range(int(depth.max(initial=0)) + 1):
-            here = depth == revision
+        for revision in range(1 if depth is None else int(depth.max(initial=0)) + 1):
+            here = slice(None) if depth is None else depth == revision
             grid_values = np.full((count, columns), np.nan, np.float32)
-            grid_values[row[here], step[here]] = value[here]
+            grid_values.reshape(-1)[cell[here]] = value[here]
             grid_available = None
             if available is not None:
                 grid_available = np.full((count, columns), _NEVER)
-                grid_available[row[here], step[here]] = available[here]
+                grid_available.reshape(-1)[cell[here]] = available[here]
             layers.append(Layer(grid_values, grid_available))
         found.append(Channel(name, tuple(layers)))
     return found
@@ -115,11 +118,18 @@ def channels(
 
 def _rows(ids: pl.Series, series: tuple[str, ...]) -> np.ndarray:
     """Row of each id in `series`, -1 for a series that is not in it."""
-    return ids.replace_strict(list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64).to_numpy()
+    # Rows come series by series as a rule, so one look a run of equal ids does.
+    runs = ids.rle().struct.unnest()
+    number = runs["value"].replace_strict(
+        list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64
+    )  # fmt: skip
+    return np.repeat(number.to_numpy(), runs["len"].to_numpy())
 
 
-def _revision(cell: np.ndarray) -> np.ndarray:
-    """For each entry, how many earlier entries have the same cell number."""
+def _revision(cell: np.ndarray) -> np.ndarray | None:
+    """For each entry, how many earlier entries have the same cell number; None if no cell occurs twice in order."""
+    if (np.diff(cell) > 0).all():
+        return None
     order = np.argsort(cell, kind="stable")
     ordered = cell[order]
     new = np.ones(len(cell), bool)

@@ -56,7 +56,7 @@ def compact(store: Store, pipeline: str, feed: str) -> int:
     # Also columns that the feed no longer names: nothing is lost.
     named = dict.fromkeys(name for part in parts for name in pl.read_parquet_schema(part))
     values = [name for name in named if name not in (*_VERSION, "ingested_at")]
-    union = _newest(_union(parts, values)).collect()
+    union = _newest(_union(parts, values).collect())
     _put(store, pipeline, feed, union, union.select(pl.col("ingested_at").max()).item())
     for part in parts:
         part.unlink(missing_ok=True)
@@ -73,14 +73,10 @@ def _unknown(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values:
     """The `rows` whose key and availability the history does not have, or has with other values."""
     changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f"known:{v}")) for v in values)
 
-    def query(known: pl.LazyFrame) -> pl.LazyFrame:
-        latest = _newest(known).select(
-            *_VERSION, *(pl.col(v).alias(f"known:{v}") for v in values), known=pl.lit(True)
-        )  # fmt: skip
-        joined = rows.lazy().join(latest, on=_VERSION, how="left", nulls_equal=True, maintain_order="left")
-        return joined.filter(pl.col("known").is_null() | changed).select(rows.columns)
-
-    return _read(store, pipeline, feed, values, query)
+    known = _newest(_read(store, pipeline, feed, values, lambda rows: rows))
+    latest = known.select(*_VERSION, *(pl.col(v).alias(f"known:{v}") for v in values), known=pl.lit(True))
+    joined = rows.join(latest, on=_VERSION, how="left", nulls_equal=True, maintain_order="left")
+    return joined.filter(pl.col("known").is_null() | changed).select(rows.columns)
 
 
 def revisions(
@@ -91,17 +87,18 @@ def revisions(
     Columns: series_id, valid_time, available_at, values. This is what training reads, since every training
     window has an as-of of its own.
     """
-    return _read(
-        store, pipeline, feed, values, lambda rows: _newest(_visible(rows, as_of, since)).drop("ingested_at")
-    )  # fmt: skip
+    visible = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since))
+    return _newest(visible).drop("ingested_at")
 
 
 def as_of(
     store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None
 ) -> pl.DataFrame:
-    """What was known at `as_of`: one row a key, sorted. Columns: series_id, valid_time, values."""
-    rows = revisions(store, pipeline, feed, values, as_of, since)
-    return rows.unique(KEY, keep="last", maintain_order=True).drop("available_at")
+    """What was known at `as_of`: one row a key, series by series. Columns: series_id, valid_time, values."""
+    rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since))
+    if not in_order(rows):
+        rows = _newest(rows).unique(KEY, keep="last", maintain_order=True)
+    return rows.drop("available_at", "ingested_at")
 
 
 def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
@@ -127,8 +124,10 @@ def _visible(rows: pl.LazyFrame, as_of: datetime, since: datetime | None) -> pl.
     return rows if since is None else rows.filter(pl.col("valid_time") >= since)
 
 
-def _newest(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a key and availability: the one ingested last. Sorted by series, time and availability."""
+def _newest(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row a key and availability: the one ingested last. Series by series, ascending in time and availability."""
+    if in_order(rows):
+        return rows
     order = [*_VERSION, "ingested_at"]
     return rows.sort(order, nulls_last=False, maintain_order=True).unique(_VERSION, keep="last", maintain_order=True)
 
