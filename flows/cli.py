@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows import clock, outcome, pipeline_file
-from flows.stages.progress import Progress, silent
+from flows import clock, outcome, pipeline_file, terminal
 from storage.schemas import DataError
 from storage.store import Store
 
@@ -27,10 +24,10 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except (pipeline_file.PipelineFileError, clock.TimeError) as error:
-            _say(f"error: {error}")
+            terminal.say(f"error: {error}")
             ctx.exit(outcome.WRONG)
         except (DataError, OSError) as error:
-            _say(f"error: {error}")
+            terminal.say(f"error: {error}")
             ctx.exit(outcome.FAILED)
 
 
@@ -59,7 +56,7 @@ def init(directory: Path, as_json: bool, quiet: bool) -> None:
     from flows.stages.init import init as stage
 
     result = stage(directory)
-    _finish(result, as_json, quiet, [f"wrote {path}" for path in result["written"]])
+    terminal.finish(result, as_json, quiet, [f"wrote {path}" for path in result["written"]])
 
 
 @main.command()
@@ -69,7 +66,7 @@ def check(file: Path, as_json: bool, quiet: bool) -> None:
     from flows.stages.check import check as stage
 
     pipeline = pipeline_file.read(file)
-    with _progress(as_json, quiet) as progress:
+    with terminal.progress(as_json, quiet) as progress:
         found = stage(pipeline, clock.now(), progress)
     lines = [f"{file}: pipeline {pipeline.name!r}, {len(pipeline.feed)} feeds; next issue {found['next_issue']}"]
     for name, counts in found["feeds"].items():
@@ -79,9 +76,9 @@ def check(file: Path, as_json: bool, quiet: bool) -> None:
         )
         lines += [f"  {line}" for line in outcome.oddities({"feeds": {name: counts}})]
         lines += [f"  {name}: late: {counts['late']}"] if counts["late"] else []
-    _finish(found, as_json, quiet, lines)
+    terminal.finish(found, as_json, quiet, lines)
     for failure in found["failures"].values():
-        _say(f"error: {failure}")
+        terminal.say(f"error: {failure}")
     sys.exit(outcome.FAILED if found["failures"] else outcome.PUBLISHED)
 
 
@@ -95,9 +92,9 @@ def ingest(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
     pipeline, store = _open(file)
     present = clock.now()
     until = clock.parse(as_of, pipeline.pipeline.timezone) if as_of else present
-    with _progress(as_json, quiet) as progress:
+    with terminal.progress(as_json, quiet) as progress:
         report = stage(pipeline, store, until, present, progress)
-    _finish(report, as_json, quiet, [*_table(outcome.feed_rows(report)), *outcome.oddities(report)])
+    terminal.finish(report, as_json, quiet, [*terminal.table(outcome.feed_rows(report)), *outcome.oddities(report)])
 
 
 @main.command()
@@ -109,9 +106,9 @@ def train(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
 
     pipeline, store = _open(file)
     at = _issue(pipeline, store, as_of)
-    with _progress(as_json, quiet) as progress:
+    with terminal.progress(as_json, quiet) as progress:
         manifest = stage(pipeline, store, at, clock.now(), progress)
-    _finish(manifest, as_json, quiet, _training(manifest))
+    terminal.finish(manifest, as_json, quiet, terminal.training(manifest))
 
 
 @main.command()
@@ -123,13 +120,13 @@ def forecast(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> 
 
     pipeline, store = _open(file)
     at = _issue(pipeline, store, issue_time)
-    with _progress(as_json, quiet) as progress:
+    with terminal.progress(as_json, quiet) as progress:
         published = stage(pipeline, store, at, progress=progress)
-    _finish(
+    terminal.finish(
         published,
         as_json,
         quiet,
-        [outcome.sentence(published), *outcome.why(published), *_preview(pipeline, published)],
+        [outcome.sentence(published), *outcome.why(published), *terminal.preview(pipeline, published)],
     )
     sys.exit(outcome.DEGRADED if published["degraded"] else outcome.PUBLISHED)
 
@@ -151,19 +148,19 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
     state: Any = flow(str(file), issue_time, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
-        _say(f"error: {error if isinstance(error, Exception) else state.message}")
+        terminal.say(f"error: {error if isinstance(error, Exception) else state.message}")
         sys.exit(outcome.FAILED)
     report: dict[str, Any] = state.result()
     lines = []
     if report["ingest"]:
-        lines += [*_table(outcome.feed_rows(report["ingest"])), *outcome.oddities(report["ingest"]), ""]
+        lines += [*terminal.table(outcome.feed_rows(report["ingest"])), *outcome.oddities(report["ingest"]), ""]
     if report["train"] and report["train"]["trained"]:
-        lines += [*_training(report["train"]), ""]
+        lines += [*terminal.training(report["train"]), ""]
     lines += [outcome.sentence(report["forecast"]), *outcome.why(report["forecast"])]
-    lines += _preview(pipeline, report["forecast"])
-    _finish(report, as_json, quiet, lines)
+    lines += terminal.preview(pipeline, report["forecast"])
+    terminal.finish(report, as_json, quiet, lines)
     for stage, error in report["failures"].items():
-        _say(f"warning: {stage} failed, the night went on without it: {error}")
+        terminal.say(f"warning: {stage} failed, the night went on without it: {error}")
     sys.exit(outcome.DEGRADED if report["degraded"] else outcome.PUBLISHED)
 
 
@@ -182,7 +179,7 @@ def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None
     lines = [f"{'*' if m['version'] in serving else ' '} {m['version']}  {m['decision']['reason']}" for m in found] or [
         f"pipeline {pipeline.name!r} has no models; run `gatecast train`"
     ]
-    _finish({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
+    terminal.finish({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
 
 
 def _open(file: Path) -> tuple[pipeline_file.Pipeline, Store]:
@@ -210,76 +207,6 @@ def _prefect_settings(quiet: bool) -> None:
     }.items():
         os.environ.setdefault(name, value)
     logging.getLogger("flows").setLevel(logging.WARNING if quiet else logging.INFO)
-
-
-@contextmanager
-def _progress(as_json: bool, quiet: bool) -> Iterator[Progress]:
-    """A bar on a terminal, nothing elsewhere."""
-    if as_json or quiet or not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task("", total=1.0)
-        yield lambda what, done: bar.update(line, description=what, completed=done)
-
-
-def _training(manifest: dict[str, Any]) -> list[str]:
-    return [
-        f"trained {manifest['version']} in {manifest['seconds']:.0f} s; {manifest['decision']['reason']}",
-        f"{outcome.held_out(manifest)}:",
-        *_table(outcome.score_rows(manifest)),
-    ]
-
-
-def _preview(pipeline: pipeline_file.Pipeline, published: dict[str, Any]) -> list[str]:
-    """The first rows of each of a few series in local time, three quantiles wide."""
-    import polars as pl
-
-    rows = pl.read_parquet(published["path"], hive_partitioning=False)
-    levels = [c for c in rows.columns if c.startswith("q")]
-    shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
-    at = pipeline.pipeline
-    shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
-    head = rows.group_by("series_id", maintain_order=True).head(3).head(12)
-    return _table(
-        head.select(
-            "series_id", pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape), "step",
-            *(pl.col(c).round(2) for c in shown), "status",
-        ).to_dicts()
-    )  # fmt: skip
-
-
-def _table(rows: list[dict[str, Any]]) -> list[str]:
-    """Rows as aligned text, numbers to the right."""
-    if not rows:
-        return []
-    cells = [[str(v) for v in row.values()] for row in rows]
-    names = list(rows[0])
-    width = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
-    number = [isinstance(v, int | float) for v in rows[0].values()]
-
-    def line(values: list[str]) -> str:
-        return "  ".join(
-            v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, width, number, strict=True)
-        ).rstrip()
-
-    return [f"  {line(names)}", *(f"  {line(values)}" for values in cells)]
-
-
-def _finish(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
-    if as_json:
-        click.echo(json.dumps(result, default=str))
-    elif not quiet:
-        click.echo("\n".join(lines))
-
-
-def _say(message: str) -> None:
-    click.echo(message, err=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from flows import clock
-from flows.pipeline_file import Feed, Pipeline
+from flows.feed_settings import Feed
+from flows.settings import Pipeline
 from flows.stages.ingest import summarise, survey
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.pipeline_file import Pipeline
+from flows.settings import Pipeline
 from flows.stages.panels import known_series, micros, seen_panel
 from flows.stages.progress import Progress, silent
 from model.baseline import history_steps, seasonal_naive

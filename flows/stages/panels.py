@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from flows.pipeline_file import Feed, Pipeline
+from flows.feed_settings import Feed
+from flows.settings import Pipeline
 from model.panel import Channel, Panel, channels
 from storage import history
 from storage.store import Store

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from flows.pipeline_file import Feed
+from flows.feed_settings import Feed
 from storage.schemas import DataError
 from storage.sources.request import Request
 

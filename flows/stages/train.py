@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from flows.pipeline_file import Pipeline
+from flows.settings import Pipeline
 from flows.stages.forecast import champion
 from flows.stages.panels import instant, known_series, micros, revised_panel
 from flows.stages.progress import Progress, silent

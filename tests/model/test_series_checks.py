@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.pipeline_file import Checks
+from flows.feed_settings import Checks
 from model.feed_checks import FeedShape, check
 from model.series_checks import inspect, not_as_expected, other_unit
 from model.timegrid import TimeGrid

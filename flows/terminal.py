@@ -1,0 +1,88 @@
+"""How the command speaks: progress on a terminal, tables as aligned text, JSON, errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from flows import outcome
+from flows.settings import Pipeline
+from flows.stages.progress import Progress, silent
+
+
+@contextmanager
+def progress(as_json: bool, quiet: bool) -> Iterator[Progress]:
+    """A bar on a terminal, nothing elsewhere."""
+    if as_json or quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task("", total=1.0)
+        yield lambda what, done: bar.update(line, description=what, completed=done)
+
+
+def training(manifest: dict[str, Any]) -> list[str]:
+    """What was trained, and how it compares."""
+    return [
+        f"trained {manifest['version']} in {manifest['seconds']:.0f} s; {manifest['decision']['reason']}",
+        f"{outcome.held_out(manifest)}:",
+        *table(outcome.score_rows(manifest)),
+    ]
+
+
+def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
+    """The first rows of each of a few series in local time, three quantiles wide."""
+    import polars as pl
+
+    rows = pl.read_parquet(published["path"], hive_partitioning=False)
+    levels = [c for c in rows.columns if c.startswith("q")]
+    shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
+    at = pipeline.pipeline
+    shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
+    head = rows.group_by("series_id", maintain_order=True).head(3).head(12)
+    return table(
+        head.select(
+            "series_id", pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape), "step",
+            *(pl.col(c).round(2) for c in shown), "status",
+        ).to_dicts()
+    )  # fmt: skip
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows as aligned text, numbers to the right."""
+    if not rows:
+        return []
+    cells = [[str(v) for v in row.values()] for row in rows]
+    names = list(rows[0])
+    width = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
+    number = [isinstance(v, int | float) for v in rows[0].values()]
+
+    def line(values: list[str]) -> str:
+        return "  ".join(
+            v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, width, number, strict=True)
+        ).rstrip()
+
+    return [f"  {line(names)}", *(f"  {line(values)}" for values in cells)]
+
+
+def finish(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
+    """Say the result of a command: JSON, nothing, or lines for people."""
+    if as_json:
+        click.echo(json.dumps(result, default=str))
+    elif not quiet:
+        click.echo("\n".join(lines))
+
+
+def say(message: str) -> None:
+    """An error or a warning."""
+    click.echo(message, err=True)
