@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -52,15 +53,21 @@ class Forecaster:
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._threads = threads
 
-    def quantiles(self, windows: Windows) -> np.ndarray:
-        """(B, H, Q) float64 in the target's unit, never crossing; a row is not finite where its input forbids."""
+    def quantiles(self, windows: Windows, in_time: Callable[[], bool] | None = None) -> np.ndarray:
+        """(B, H, Q) float64 in the target's unit, never crossing; a row is not finite where its input forbids.
+
+        Args:
+            in_time: asked before each chunk; from the first False on, chunks are not run and their rows are NaN.
+        """
         chunks = [windows[start : start + _CHUNK] for start in range(0, len(windows), _CHUNK)]
         if not chunks:
             return np.empty((0, self.spec.horizon, len(self.spec.levels)))
         with ThreadPoolExecutor(self._threads) as pool:
-            return np.concatenate(list(pool.map(self._run, chunks))).astype(np.float64)
+            return np.concatenate(list(pool.map(lambda chunk: self._run(chunk, in_time), chunks))).astype(np.float64)
 
-    def _run(self, windows: Windows) -> np.ndarray:
+    def _run(self, windows: Windows, in_time: Callable[[], bool] | None) -> np.ndarray:
+        if in_time is not None and not in_time():
+            return np.full((len(windows), self.spec.horizon, len(self.spec.levels)), np.nan, np.float32)
         inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
         if len(windows.calendar) != len(windows):
             # The graph wants a calendar a window; a chunk's worth of copies is small.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,27 +11,17 @@ import numpy as np
 import polars as pl
 
 from flows.settings import Pipeline
+from flows.stages.ladder import Climb, Serving, climb, servings
 from flows.stages.panels import known_series, micros, seen_panel
 from flows.stages.progress import Progress, silent
 from model.baseline import history_steps, seasonal_naive
-from model.forecast_checks import faults
-from model.forecaster import Forecaster
-from model.windows import windows
-from storage import forecasts, registry
-from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL, DataError, quantile_column
+from storage import forecasts
+from storage.schemas import INSTANT, MODEL, DataError, quantile_column
 from storage.store import Store
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Serving:
-    """The model that serves an issue time; `why_stale` says why it is not the champion, None if it is."""
-
-    forecaster: Forecaster
-    version: str
-    sha256: str
-    why_stale: str | None
+def _always() -> bool:
+    return True
 
 
 def forecast(
@@ -42,12 +29,18 @@ def forecast(
     store: Store,
     issue_time: datetime,
     needs_champion: bool = True,
+    stale: str | None = None,
+    without_model: str | None = None,
+    in_time: Callable[[], bool] = _always,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Publish the forecast of `issue_time` from what was known then.
 
     Args:
         needs_champion: refuse to publish without one; else every row comes from the baseline.
+        stale: why even the champion's rows are stale: what it or its input should have been renewed by failed.
+        without_model: why no model is to be asked, so that every row comes from the baseline.
+        in_time: asked on the way; once it is False, the rows still missing come from the baseline.
 
     Returns:
         path, issue_time, series, rows, rows by status, reasons (of rows that are not `model`), model_version.
@@ -62,10 +55,9 @@ def forecast(
             f"pipeline {pipeline.name!r}: no target value was known at {issue_time.isoformat()}; "
             "run `gatecast ingest` or choose a later issue time"
         )
-    serving, why_none = champion(pipeline, store, issue_time)
-    if serving is None and needs_champion:
+    models, why_none = (iter(()), without_model) if without_model else servings(pipeline, store, issue_time)
+    if why_none and needs_champion:
         raise DataError(f"pipeline {pipeline.name!r}: {why_none}; run `gatecast train`")
-    spec = serving.forecaster.spec if serving else pipeline.spec()
     grid, at = pipeline.grid, pipeline.pipeline
     issue, first = micros(issue_time), grid.first_step(micros(issue_time))
     back = history_steps(at.season, at.context)
@@ -78,63 +70,21 @@ def forecast(
     if np.isnan(past).all():
         raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
     levels = np.array(at.quantile_levels)
-    lower, upper = at.bounds.min, at.bounds.max
-    quantiles = np.clip(  # type: ignore[call-overload]
-        seasonal_naive(past, at.season, at.horizon, levels), lower, upper
-    )
-    reasons = np.full(len(series), why_none or "", dtype=object)
+    bounds = (at.bounds.min, at.bounds.max)
+    baseline = np.clip(seasonal_naive(past, at.season, at.horizon, levels), *bounds)  # type: ignore[call-overload]
+    progress("forecast", 0.3)
+    made = climb(baseline, models, why_none, panel, first, issue, bounds, stale, in_time)
     digest = hashlib.sha256(past.tobytes())
-    if serving:
-        progress("forecast", 0.3)
-        count = len(series)
-        seen = windows(spec, panel, np.arange(count), np.full(count, first), np.full(count, issue))
-        digest.update(seen.sha256().encode())
-        visible = (~np.isnan(seen.target)).sum(axis=1)
-        predicted = serving.forecaster.quantiles(seen)
-        reasons = faults(predicted, lower, upper)
-        too_few = visible < spec.min_visible
-        reasons[too_few] = [
-            f"only {n} of {spec.context} values of the context were known; the model needs {spec.min_visible}"
-            for n in visible[too_few]
-        ]
-        by_model = reasons == ""
-        quantiles[by_model] = predicted[by_model]
+    for seen in made.seen:
+        digest.update(seen.encode())
     progress("forecast", 0.8)
-    rows = _rows(pipeline, series, issue_time, first, quantiles, reasons, serving)
+    rows = _rows(pipeline, series, issue_time, first, made)
     path = forecasts.publish(
         store, pipeline.name, at.timezone, issue_time, rows, list(at.quantile_levels),
-        serving.sha256 if serving else None, digest.hexdigest(),
+        made.first.sha256 if made.first else None, digest.hexdigest(),
     )  # fmt: skip
     progress("forecast", 1.0)
-    return _report(path, issue_time, rows, serving)
-
-
-def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Serving | None, str | None]:
-    """The model that serves `issue_time`: the champion, else the newest predecessor that can be used.
-
-    Returns:
-        The model and None, or None and why there is none.
-    """
-    versions = registry.champions(store, pipeline.name, issue_time)
-    if not versions:
-        later = registry.champions(store, pipeline.name)
-        if later:
-            return None, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return None, "there is no champion"
-    why = None
-    for version in versions:
-        try:
-            onnx = registry.load(store, pipeline.name, version)
-            forecaster = Forecaster(onnx, pipeline.forecast.providers, threads=os.cpu_count() or 1)
-            difference = forecaster.spec.differs(pipeline.spec())
-            if difference:
-                raise DataError(f"model {version} does not fit the pipeline file: {difference}")
-        except (DataError, ValueError) as error:
-            logger.warning("model %s cannot serve: %s", version, error)
-            why = why or str(error)
-            continue
-        return Serving(forecaster, version, hashlib.sha256(onnx).hexdigest(), why), None
-    return None, why
+    return _report(path, issue_time, rows, made.first)
 
 
 def _with_older_values(
@@ -157,18 +107,10 @@ def _with_older_values(
     return past
 
 
-def _rows(
-    pipeline: Pipeline, series: tuple[str, ...], issue_time: datetime, first: int, quantiles: np.ndarray,
-    reasons: np.ndarray, serving: Serving | None,
-) -> pl.DataFrame:  # fmt: skip
+def _rows(pipeline: Pipeline, series: tuple[str, ...], issue_time: datetime, first: int, made: Climb) -> pl.DataFrame:
     horizon = pipeline.pipeline.horizon
     count = len(series)
     valid = pipeline.grid.start(first + np.arange(horizon))
-    by_model = reasons == ""
-    stale, made_by = (serving.why_stale, serving.version) if serving else (None, None)
-    status = [(STALE_MODEL if stale else MODEL) if model else BASELINE for model in by_model]
-    why = [stale if model else reason for model, reason in zip(by_model, reasons, strict=True)]
-    version = [made_by if model else None for model in by_model]
 
     def each(values: Sequence[str | None]) -> pl.Series:
         """One value a series, repeated over the horizon."""
@@ -181,12 +123,12 @@ def _rows(
             "valid_time": pl.Series(np.tile(valid, count)).cast(INSTANT),
             "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), count),
             **{
-                quantile_column(level): quantiles[:, :, i].ravel()
+                quantile_column(level): made.quantiles[:, :, i].ravel()
                 for i, level in enumerate(pipeline.pipeline.quantile_levels)
             },
-            "status": each(status),
-            "reason": each(why),
-            "model_version": each(version),
+            "status": each(made.status.tolist()),
+            "reason": each(made.reason.tolist()),
+            "model_version": each(made.version.tolist()),
         }
     )
 

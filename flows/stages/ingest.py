@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -23,27 +25,35 @@ from storage.store import Store
 
 
 def ingest(
-    pipeline: Pipeline, store: Store, as_of: datetime, now: datetime, progress: Progress = silent
+    pipeline: Pipeline,
+    store: Store,
+    as_of: datetime,
+    now: datetime,
+    progress: Progress = silent,
+    within: float | None = None,
 ) -> dict[str, Any]:
     """Take in what every feed says as of `as_of`.
 
     Args:
         now: when this happens; kept as `ingested_at`.
+        within: seconds for the sources to answer; then, and where one fails, the other feeds are taken in all the
+            same. None: every feed or none.
 
     Returns:
-        `{"feeds": {name: counts}}`; for each feed read = added + unchanged + refused + later, and how many
-        rows were refused for which reason.
+        `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = added + unchanged + refused +
+        later, and how many rows were refused for which reason.
 
     Raises:
-        DataError: a feed cannot be used at all. Feeds are read and checked before anything is written.
+        DataError: a feed cannot be used at all, and all were asked for. Feeds are read and checked before anything
+            is written.
     """
 
     def since(feed: Feed) -> datetime:
         newest = history.newest_valid(store, pipeline.name, feed.name)
         return feed.start if newest is None else max(feed.start, newest - feed.overlap)
 
-    checked, failures = survey(pipeline, as_of, since, progress)
-    for error in failures.values():
+    checked, failures = survey(pipeline, as_of, since, progress, within)
+    for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
     for name, result in checked.items():
@@ -54,25 +64,47 @@ def ingest(
             "unchanged": len(result.accepted) - len(added),
         }
     progress("ingest", 1.0)
-    return {"feeds": report}
+    return {"feeds": report, "failures": failures}
 
 
 def survey(
-    pipeline: Pipeline, as_of: datetime, since: Callable[[Feed], datetime], progress: Progress = silent
+    pipeline: Pipeline,
+    as_of: datetime,
+    since: Callable[[Feed], datetime],
+    progress: Progress = silent,
+    within: float | None = None,
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all.
 
     Args:
         since: the oldest valid time worth asking a feed for.
+        within: seconds in which all must have answered, side by side; None: one after the other, however long.
     """
-    checked, failures = {}, {}
-    for number, feed in enumerate(pipeline.feed):
-        progress(f"ingest {feed.name}", number / len(pipeline.feed))
+    checked: dict[str, Checked] = {}
+    failures: dict[str, str] = {}
+
+    def take(feed: Feed) -> None:
         try:
             checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed))
         except DataError as error:
             failures[feed.name] = str(error)
-    return _units(pipeline, checked), failures
+
+    if within is None:
+        for number, feed in enumerate(pipeline.feed):
+            progress(f"ingest {feed.name}", number / len(pipeline.feed))
+            take(feed)
+        return _units(pipeline, checked), failures
+    # Not a pool, whose end would wait for a source that hangs.
+    threads = {feed.name: Thread(target=take, args=(feed,), daemon=True) for feed in pipeline.feed}
+    for thread in threads.values():
+        thread.start()
+    end = time.monotonic() + within
+    for name, thread in threads.items():
+        thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            failures[name] = f"feed {name!r}: no answer within {within:.0f} s"
+    answered = {name: checked[name] for name in threads if name in checked and name not in failures}
+    return _units(pipeline, answered), failures
 
 
 def _units(pipeline: Pipeline, checked: dict[str, Checked]) -> dict[str, Checked]:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from flows.settings import Pipeline
-from flows.stages.forecast import champion
+from flows.stages.ladder import champion
 from flows.stages.panels import instant, known_series, micros, revised_panel
 from flows.stages.progress import Progress, silent
 from model import metrics

@@ -1,0 +1,178 @@
+"""A stage in a process of its own: bounded in time, and stopped with all that it started.
+
+A source that hangs inside a driver, a training that the kernel kills for its memory or a runtime that crashes would
+take the night with it. Here each costs its stage only: the caller gets the result, or one sentence why there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import IO, Any
+
+logger = logging.getLogger(__name__)
+
+_KEPT = 3  # last lines of what a crashed stage wrote, for its reason
+
+
+class StageFailed(Exception):
+    """A stage gave no result: it failed, crashed, or took longer than it was given. The message says which."""
+
+
+def run(stage: str, pipeline: str, at: datetime, limit: float, **options: Any) -> dict[str, Any]:
+    """The result of a stage of `STAGES`, run with the pipeline file at `pipeline` as of `at`.
+
+    Args:
+        limit: seconds after which the stage is killed.
+        options: of the stage; anything JSON can say.
+
+    Raises:
+        StageFailed: with the stage's own error where it gave one.
+    """
+    if limit <= 0:
+        raise StageFailed(f"{stage}: no time was left for it before the deadline")
+    job = {"stage": stage, "pipeline": pipeline, "at": at.isoformat(), "options": options}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    written: list[str] = []
+    answer: list[str] = []
+    readers = [
+        threading.Thread(target=_forward, args=(process.stderr, written), daemon=True),
+        threading.Thread(target=lambda out: answer.append(out.read()), args=(process.stdout,), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            # Left open: a stage whose caller died sees its end and stops.
+            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.flush()
+        process.wait(limit)
+    except subprocess.TimeoutExpired:
+        raise StageFailed(f"{stage}: stopped after {limit:.0f} s, which is all that it could have") from None
+    finally:
+        # The whole session: whatever the stage started goes with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for reader in readers:
+            reader.join(timeout=5)
+        process.stdin.close()
+    return _result(stage, process.returncode, "".join(answer), written)
+
+
+def _result(stage: str, status: int, answer: str, written: list[str]) -> dict[str, Any]:
+    if status < 0:
+        name = signal.Signals(-status).name
+        hint = "; the kernel does that to a process that takes too much memory" if -status == signal.SIGKILL else ""
+        raise StageFailed(f"{stage}: its process was killed by {name}{hint}")
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        last = " | ".join(written[-_KEPT:]) or "it wrote nothing"
+        raise StageFailed(f"{stage}: its process ended with status {status}: {last}") from None
+    if "error" in said:
+        raise StageFailed(said["error"])
+    return said["result"]
+
+
+def _forward(errors: IO[str], kept: list[str]) -> None:
+    """What the stage logs, line by line into the caller's log."""
+    for line in errors:
+        text = line.rstrip()
+        if text:
+            kept.append(text)
+            logger.info("%s", text)
+
+
+def _ingest(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows import clock
+    from flows.stages.ingest import ingest
+
+    settings, store = _open(pipeline)
+    return ingest(settings, store, at, clock.now(), _log, within=options["within"])
+
+
+def _train(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows import clock
+    from flows.stages.train import train
+
+    settings, store = _open(pipeline)
+    return train(settings, store, at, clock.now(), _log)
+
+
+def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows.stages.forecast import forecast
+
+    settings, store = _open(pipeline)
+    end = time.monotonic() + options.pop("within")
+    return forecast(settings, store, at, in_time=lambda: time.monotonic() < end, **options)
+
+
+#: What can be run apart.
+STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], dict[str, Any]]] = {
+    "ingest": _ingest,
+    "train": _train,
+    "forecast": _forecast,
+}
+
+
+def _open(path: str):  # -> tuple[Pipeline, Store]
+    from flows import pipeline_file
+    from storage.store import Store
+
+    settings = pipeline_file.read(path)
+    return settings, Store(settings.pipeline.store)
+
+
+def _log(what: str, done: float) -> None:
+    logger.info("%s: %.0f%%", what, 100 * done)
+
+
+def _main() -> None:
+    # Whatever a library prints goes to the log; only the result goes to the caller.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for room in ("flows", "model", "storage"):
+        logging.getLogger(room).setLevel(logging.INFO)
+    result: dict[str, Any]
+    try:
+        result = {"result": STAGES[job["stage"]](job["pipeline"], datetime.fromisoformat(job["at"]), job["options"])}
+    except Exception as error:
+        from flows.pipeline_file import PipelineFileError
+        from storage.schemas import DataError
+
+        expected = isinstance(error, DataError | PipelineFileError | OSError)
+        if not expected:
+            logging.getLogger("flows").exception("%s", job["stage"])
+        result = {"error": str(error) if expected else f"{job['stage']}: {type(error).__name__}: {error}"}
+    answer.write(json.dumps(result, default=str))
+    answer.close()
+    sys.stderr.flush()
+    # Not through the interpreter's end: a thread that hangs in a source would hold it up.
+    os._exit(0)
+
+
+def _end_with_the_caller() -> None:
+    while sys.stdin.read(1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,173 @@
+"""The ladder: for every series the champion, else its predecessor, else the baseline; each with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+import numpy as np
+
+from flows.settings import Pipeline
+from model.forecast_checks import faults
+from model.forecaster import Forecaster
+from model.panel import Panel
+from model.windows import windows
+from storage import registry
+from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
+from storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+_RUNGS = 2  # models tried for a series: the champion and its predecessor
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A model that may serve an issue time; `why_stale` says why it is not the champion, None if it is."""
+
+    forecaster: Forecaster
+    version: str
+    sha256: str
+    why_stale: str | None
+
+
+def servings(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Iterator[Serving], str | None]:
+    """The models that can serve `issue_time`, the champion first, each loaded when it is asked for.
+
+    Returns:
+        At least one model and None, or none and why.
+    """
+    versions = registry.champions(store, pipeline.name, issue_time)
+    if not versions:
+        later = registry.champions(store, pipeline.name)
+        if later:
+            return iter(()), f"every champion was trained on data after the issue time {issue_time.isoformat()}"
+        return iter(()), "there is no champion"
+    faults: list[str] = []
+
+    def usable() -> Iterator[Serving]:
+        for version in versions:
+            try:
+                yield _load(pipeline, store, version, faults[0] if faults else None)
+            except DataError as error:
+                logger.warning("model %s cannot serve: %s", version, error)
+                faults.append(str(error))
+
+    models = usable()
+    first = next(models, None)
+    return (iter(()), faults[0]) if first is None else (chain([first], models), None)
+
+
+def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Serving | None, str | None]:
+    """The model that serves `issue_time`: the champion, else the newest predecessor that can; or None and why."""
+    models, why_none = servings(pipeline, store, issue_time)
+    return next(models, None), why_none
+
+
+def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None) -> Serving:
+    onnx = registry.load(store, pipeline.name, version)
+    try:
+        forecaster = Forecaster(onnx, pipeline.forecast.providers, threads=os.cpu_count() or 1)
+    except ValueError as error:
+        raise DataError(f"model {version}: {error}") from None
+    difference = forecaster.spec.differs(pipeline.spec())
+    if difference:
+        raise DataError(f"model {version} does not fit the pipeline file: {difference}")
+    return Serving(forecaster, version, hashlib.sha256(onnx).hexdigest(), why_stale)
+
+
+@dataclass
+class Climb:
+    """What each of S series is forecast by.
+
+    Attributes:
+        quantiles: (S, H, Q), of the baseline at first.
+        status, reason, version: (S,) of objects, as the forecast file has them.
+        first: the model that was tried first, None if none was.
+        seen: hashes of what the models looked at.
+    """
+
+    quantiles: np.ndarray
+    status: np.ndarray
+    reason: np.ndarray
+    version: np.ndarray
+    first: Serving | None = None
+    seen: tuple[str, ...] = ()
+
+
+def climb(
+    baseline: np.ndarray,
+    models: Iterator[Serving],
+    why_none: str | None,
+    panel: Panel,
+    step: int,
+    issue: int,
+    bounds: tuple[float | None, float | None],
+    stale: str | None,
+    in_time: Callable[[], bool],
+) -> Climb:
+    """Forecast every series by the first model that can.
+
+    Args:
+        baseline: (S, H, Q), the last rung.
+        why_none: reason of rows that no model was there for.
+        step, issue: first step forecast, and the issue time (us).
+        stale: why a model's rows are stale in any case, None if they are not.
+        in_time: False once the rows still missing must come from the baseline.
+    """
+    count = len(baseline)
+    out = Climb(
+        baseline.copy(), np.full(count, BASELINE, object), np.full(count, why_none, object),
+        np.full(count, None, object),
+    )  # fmt: skip
+    left = np.arange(count)
+    for tried, serving in enumerate(models):
+        if tried == _RUNGS or not len(left):
+            break
+        out.first = out.first or serving
+        predicted, fault, seen = _by(serving, panel, left, step, issue, bounds, in_time)
+        out.seen = (*out.seen, seen)
+        good = fault == ""
+        rows = left[good]
+        why = [out.reason[row] or serving.why_stale or stale for row in rows]
+        out.quantiles[rows] = predicted[good]
+        out.status[rows] = [STALE_MODEL if reason else MODEL for reason in why]
+        out.reason[rows] = why
+        out.version[rows] = serving.version
+        left, fault = left[~good], fault[~good]
+        for row, reason in zip(left, fault, strict=True):
+            # The champion's reason says most; what its predecessor lacked is a consequence.
+            out.reason[row] = out.reason[row] or reason
+    return out
+
+
+def _by(
+    serving: Serving, panel: Panel, rows: np.ndarray, step: int, issue: int,
+    bounds: tuple[float | None, float | None], in_time: Callable[[], bool],
+) -> tuple[np.ndarray, np.ndarray, str]:  # fmt: skip
+    """Quantiles of the series `rows` by one model, why each cannot be used ('' if it can), hash of what was seen."""
+    spec = serving.forecaster.spec
+    seen = windows(spec, panel, rows, np.full(len(rows), step), np.full(len(rows), issue))
+    visible = (~np.isnan(seen.target)).sum(axis=1)
+    try:
+        predicted = serving.forecaster.quantiles(seen, in_time)
+    except Exception as error:  # ONNX Runtime raises a class of its own for every fault
+        logger.warning("model %s cannot run: %s", serving.version, error)
+        empty = np.full((len(rows), spec.horizon, len(spec.levels)), np.nan)
+        reason = f"model {serving.version} cannot run: {str(error).splitlines()[0]}"
+        return empty, np.full(len(rows), reason, object), seen.sha256()
+    fault = faults(predicted, *bounds)
+    missing = np.isnan(predicted).all(axis=(1, 2))
+    if missing.any() and not in_time():
+        fault[missing] = "the deadline came before the model had forecast this series"
+    too_few = visible < spec.min_visible
+    fault[too_few] = [
+        f"only {n} of {spec.context} values of the context were known; the model needs {spec.min_visible}"
+        for n in visible[too_few]
+    ]
+    return predicted, fault, seen.sha256()
