@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -28,19 +29,19 @@ class StageFailed(Exception):
     """A stage gave no result: it failed, crashed, or took longer than it was given. The message says which."""
 
 
-def run(stage: str, pipeline: str, at: datetime, limit: float, **options: Any) -> dict[str, Any]:
-    """The result of a stage of `STAGES`, run with the pipeline file at `pipeline` as of `at`.
+def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any) -> dict[str, Any]:
+    """The result of a stage of `STAGES`, run with the pipeline file at `pipeline` as of `at` (ISO 8601, UTC).
 
     Args:
-        limit: seconds after which the stage is killed.
+        limit: seconds after which the stage is killed; None: never.
         options: of the stage; anything JSON can say.
 
     Raises:
         StageFailed: with the stage's own error where it gave one.
     """
-    if limit <= 0:
+    if limit is not None and limit <= 0:
         raise StageFailed(f"{stage}: no time was left for it before the deadline")
-    job = {"stage": stage, "pipeline": pipeline, "at": at.isoformat(), "options": options}
+    job = {"stage": stage, "pipeline": pipeline, "at": at, "options": options}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
@@ -117,7 +118,8 @@ def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str,
     from flows.stages.forecast import forecast
 
     settings, store = _open(pipeline)
-    end = time.monotonic() + options.pop("within")
+    within = options.pop("within")
+    end = math.inf if within is None else time.monotonic() + within
     return forecast(settings, store, at, in_time=lambda: time.monotonic() < end, **options)
 
 

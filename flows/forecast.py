@@ -14,5 +14,5 @@ from flows.nightly import final_state, forecast_task, resolve_issue
 def forecast(pipeline: str, issue_time: str | None = None) -> State:
     """Publish the forecast of `issue_time` (ISO 8601), by default the last one at the scheduled start."""
     present = flow_run.scheduled_start_time or clock.now()
-    published = forecast_task(pipeline, resolve_issue(pipeline, issue_time, present), needs_champion=True)
+    published = forecast_task(pipeline, resolve_issue(pipeline, issue_time, present))
     return final_state(published, published, published["degraded"])

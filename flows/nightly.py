@@ -1,7 +1,7 @@
-"""The nightly flow: ingest, train if due, forecast, report. Each stage is one task; frames never pass between.
+"""The nightly flow: ingest, train if due, forecast, score, report. Each stage is one task in a process of its own.
 
-A stage that fails does not stop the night: the forecast is made from what there is, and the run ends as
-degraded. Only when nothing could be published does the run fail.
+A stage that fails, hangs or is killed does not stop the night: by the deadline the forecast is made from what there
+is, its rows say what was missing, and the run ends as degraded. Only when nothing could be published does it fail.
 """
 
 from __future__ import annotations
@@ -16,43 +16,39 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import clock, outcome, pipeline_file
-from flows.stages.forecast import forecast as forecast_stage
-from flows.stages.ingest import ingest as ingest_stage
+from flows import apart, clock, outcome, pipeline_file
+from flows.deadline import Deadline, answering
+from flows.settings import Pipeline
 from flows.stages.panels import newest_target
 from flows.stages.train import due
-from flows.stages.train import train as train_stage
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
 _TASK: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+_STARTING = 20.0  # seconds that a training takes beside its budget: a process, torch, reading, exporting, comparing
+_AFTERWARDS = 900.0  # seconds for what comes after the forecast is published
+_LAST_RESORT = 60.0  # seconds that the baseline may take even when the deadline is over
 
 
-@task(name="ingest", retries=2, retry_delay_seconds=[2, 10], **_TASK)
-def ingest_task(pipeline_path: str, as_of: str) -> dict[str, Any]:
-    """Feeds into the history."""
-    pipeline, store = _open(pipeline_path)
-    return ingest_stage(pipeline, store, clock.parse(as_of, "UTC"), clock.now(), _log)
+@task(name="ingest", **_TASK)
+def ingest_task(pipeline_path: str, as_of: str, limit: float | None = None) -> dict[str, Any]:
+    """Feeds into the history; with a limit, those that answer in time."""
+    within = None if limit is None else answering(limit)
+    return apart.run("ingest", pipeline_path, as_of, limit, within=within)
 
 
 @task(name="train", **_TASK)
-def train_task(pipeline_path: str, issue_time: str, only_if_due: bool = True) -> dict[str, Any]:
-    """A challenger, if one is due."""
-    pipeline, store = _open(pipeline_path)
-    at = clock.parse(issue_time, "UTC")
-    reason = due(pipeline, store, at) if only_if_due else "asked for"
-    if reason is None:
-        return {"trained": False}
-    logger.info("training: %s", reason)
-    return {"trained": True, "due": reason, **train_stage(pipeline, store, at, clock.now(), _log)}
+def train_task(pipeline_path: str, as_of: str, limit: float | None = None) -> dict[str, Any]:
+    """A challenger."""
+    return apart.run("train", pipeline_path, as_of, limit)
 
 
 @task(name="forecast", **_TASK)
-def forecast_task(pipeline_path: str, issue_time: str, needs_champion: bool = False) -> dict[str, Any]:
+def forecast_task(pipeline_path: str, issue_time: str, limit: float | None = None, **options: Any) -> dict[str, Any]:
     """The forecast file."""
-    pipeline, store = _open(pipeline_path)
-    return forecast_stage(pipeline, store, clock.parse(issue_time, "UTC"), needs_champion)
+    within = None if limit is None else answering(limit)
+    return apart.run("forecast", pipeline_path, issue_time, limit, within=within, **options)
 
 
 @flow(name="nightly", flow_run_name="nightly {pipeline}", persist_result=False)
@@ -67,15 +63,29 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
         Completed, or Completed named `CompletedPartial` when some rows are not the champion's; its data is the
         report of the night.
     """
-    present = flow_run.scheduled_start_time or clock.now()
-    settings, _ = _open(pipeline)
-    report: dict[str, Any] = {"pipeline": settings.name, "failures": {}}
+    started = clock.now()
+    present = flow_run.scheduled_start_time or started
+    settings, store = _open(pipeline)
+    deadline = Deadline(settings.forecast.deadline)
+    report: dict[str, Any] = {
+        "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {},
+        "deadline": (started + settings.forecast.deadline).isoformat(),
+    }  # fmt: skip
     until = clock.parse(issue_time, settings.pipeline.timezone) if issue_time else present
-    report["ingest"] = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat())
+    taken = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat(), deadline.for_ingest)
+    report["ingest"] = taken
+    if taken:
+        report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
-    report["train"] = _attempt(report, "train", train_task, pipeline, when)
-    report["forecast"] = forecast_task(pipeline, when)
-    report["degraded"] = report["forecast"]["degraded"] or bool(report["failures"])
+    reason = due(settings, store, datetime.fromisoformat(when))
+    in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
+    report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
+    report["forecast"] = _forecast(report, pipeline, when, deadline)
+    report["published_at"] = clock.now().isoformat()
+    report["degraded"] = report["forecast"]["degraded"]
+    if not in_time:
+        # It could not have served this night; its model is there for the next.
+        report["train"] = _train(report, pipeline, when, reason, settings.training.budget.total_seconds() + _AFTERWARDS)
     _artifacts(report)
     return final_state(report, report["forecast"], report["degraded"])
 
@@ -96,9 +106,32 @@ def final_state(report: dict[str, Any], published: dict[str, Any], degraded: boo
     return Completed(message=outcome.sentence(published), data=report, name=name)
 
 
-def _attempt(report: dict[str, Any], stage: str, run, *arguments: str) -> dict[str, Any] | None:
+def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None, limit: float) -> dict[str, Any] | None:
+    if reason is None:
+        return {"trained": False}
+    logger.info("training: %s", reason)
+    manifest = _attempt(report, "train", train_task, pipeline, when, limit)
+    return None if manifest is None else {"trained": True, "due": reason, **manifest}
+
+
+def _forecast(report: dict[str, Any], pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
+    """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
+    # A model that should have been renewed, or fed with what a source did not give, is not the model of this night.
+    stale = "; ".join(report["failures"].values()) or None
+    limit = deadline.for_forecast
+    published = _attempt(report, "forecast", forecast_task, pipeline, when, limit, needs_champion=False, stale=stale)
+    if published is not None:
+        return published
+    without = f"the model gave no forecast: {report['failures']['forecast']}"
+    limit = max(deadline.left, _LAST_RESORT)
+    return forecast_task(pipeline, when, limit, needs_champion=False, without_model=without)
+
+
+def _attempt(report: dict[str, Any], stage: str, run, *arguments: Any, **options: Any) -> dict[str, Any] | None:
     """The result of a stage, or None with its failure in the report: the night goes on without it."""
-    state = run(*arguments, return_state=True)
+    begun = clock.now()
+    state = run(*arguments, **options, return_state=True)
+    report["seconds"][stage] = round((clock.now() - begun).total_seconds(), 2)
     if state.is_completed():
         return state.result()
     error = state.result(raise_on_failure=False)
@@ -125,10 +158,6 @@ def _artifacts(report: dict[str, Any]) -> None:
     create_markdown_artifact(key=f"{key}-published", markdown="\n".join(lines), description="What was published")
 
 
-def _open(path: str) -> tuple[pipeline_file.Pipeline, Store]:
+def _open(path: str) -> tuple[Pipeline, Store]:
     settings = pipeline_file.read(path)
     return settings, Store(settings.pipeline.store)
-
-
-def _log(what: str, done: float) -> None:
-    logger.info("%s: %.0f%%", what, 100 * done)

@@ -15,4 +15,4 @@ from flows.nightly import resolve_issue, train_task
 def train(pipeline: str, as_of: str | None = None) -> dict[str, Any]:
     """Train on what was known at `as_of` (ISO 8601), by default the last issue time at the scheduled start."""
     present = flow_run.scheduled_start_time or clock.now()
-    return train_task(pipeline, resolve_issue(pipeline, as_of, present), only_if_due=False)
+    return train_task(pipeline, resolve_issue(pipeline, as_of, present))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -82,6 +88,16 @@ def gatecast(*arguments: object, **environment: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
+def nightly(path: Path, prefect_home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One night in a process of its own, on Prefect's embedded API or the one that `environment` names."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", "nightly", str(path), *arguments],
+        capture_output=True, text=True, timeout=400, check=False,
+        env={**clean, "PREFECT_HOME": str(prefect_home), **environment},
+    )  # fmt: skip
+
+
 def said(done: subprocess.CompletedProcess[str]) -> dict:
     """The JSON that a command printed."""
     assert done.stdout, done.stderr
@@ -96,6 +112,37 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = gatecast("train", path, "--as-of", ISSUE)
     assert done.returncode == 0, done.stderr
     return path
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A standing Prefect server; the environment that leads to it."""
+    home = tmp_path_factory.mktemp("prefect-server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    log = (home / "server.log").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        stdout=log, stderr=log, env={**clean, **environment}, start_new_session=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/api"
+    try:
+        for _ in range(240):
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                    break
+            assert server.poll() is None, (home / "server.log").read_text()
+            time.sleep(0.5)
+        else:
+            pytest.fail("the Prefect server did not start within two minutes")
+        yield {"PREFECT_API_URL": url, **environment}
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        log.close()
 
 
 @pytest.fixture

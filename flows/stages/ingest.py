@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,8 @@ from model.series_checks import Finding, not_as_expected, other_unit
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def ingest(
@@ -94,8 +97,16 @@ def survey(
             progress(f"ingest {feed.name}", number / len(pipeline.feed))
             take(feed)
         return _units(pipeline, checked), failures
+
+    def take_apart(feed: Feed) -> None:
+        try:
+            take(feed)
+        except Exception as error:  # one feed's fault is not the others'
+            logger.exception("feed %s", feed.name)
+            failures[feed.name] = f"feed {feed.name!r}: {type(error).__name__}: {error}"
+
     # Not a pool, whose end would wait for a source that hangs.
-    threads = {feed.name: Thread(target=take, args=(feed,), daemon=True) for feed in pipeline.feed}
+    threads = {feed.name: Thread(target=take_apart, args=(feed,), daemon=True) for feed in pipeline.feed}
     for thread in threads.values():
         thread.start()
     end = time.monotonic() + within

@@ -1,0 +1,150 @@
+"""Whatever breaks in the night, the file is there by the deadline, and says what it is made of."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import ISSUE, nightly, said
+
+NEXT = "2018-09-02"
+
+
+@pytest.fixture
+def night(prefect_server, pipeline):
+    """`night(issue_time, ...)` runs one night of a trained pipeline, in which no training is due unless asked for."""
+
+    def run(*arguments: str, path: Path = pipeline, **environment: str):
+        settings = {"GATECAST_TRAINING__EVERY": "30d", **prefect_server, **environment}
+        return nightly(path, Path(prefect_server["PREFECT_HOME"]), *arguments, "--json", **settings)
+
+    return run
+
+
+def published(done) -> pl.DataFrame:
+    assert done.returncode == 3, (done.returncode, done.stderr)
+    rows = pl.read_parquet(said(done)["forecast"]["path"], hive_partitioning=False)
+    assert len(rows) == 72
+    degraded = rows.filter(pl.col("status") != "model")
+    assert len(degraded) and degraded["reason"].null_count() == 0
+    return rows
+
+
+def test_a_night_without_trouble_is_whole(night):
+    done = night("--issue-time", ISSUE)
+    assert done.returncode == 0, done.stderr
+    report = said(done)
+    assert report["failures"] == {} and report["train"] == {"trained": False}
+    assert report["started_at"] < report["published_at"] < report["deadline"]
+
+
+def test_a_source_that_hangs(night, pipeline):
+    """One feed accepts the connection and never answers: the other is taken in, and the night is on time."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}/load.csv"
+        begun = time.monotonic()
+        done = night("--issue-time", NEXT, GATECAST_FEED__DEMAND__URI=uri, GATECAST_FORECAST__DEADLINE="40s")
+        assert time.monotonic() - begun < 40
+    rows = published(done)
+    report = said(done)
+    assert "no answer within" in report["failures"]["ingest:demand"]
+    assert report["ingest"]["feeds"]["weather"]["read"] > 0
+    assert rows["status"].unique().to_list() == ["stale_model"]
+    assert rows["reason"].str.contains("feed 'demand': no answer within").all()
+    assert report["published_at"] < report["deadline"]
+
+
+def test_a_source_that_fails(night, pipeline):
+    (pipeline.parent / "temperature.parquet").write_bytes(b"not parquet")
+    rows = published(night("--issue-time", NEXT))
+    assert rows["status"].unique().to_list() == ["stale_model"]
+    assert rows["reason"].str.contains("temperature.parquet").all()
+
+
+def test_a_training_that_fails(night, pipeline):
+    """Training is due and cannot be done: the champion forecasts, and its rows say that it is stale."""
+    done = night("--issue-time", NEXT, GATECAST_TRAINING__EVERY="1d", GATECAST_TRAINING__WINDOW="20d")
+    rows = published(done)
+    assert "too little history" in said(done)["failures"]["train"]
+    assert rows["status"].unique().to_list() == ["stale_model"]
+    assert rows["model_version"].null_count() == 0
+
+
+def test_a_training_that_is_killed(prefect_server, pipeline):
+    """As the kernel does to a process that takes too much memory."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server},
+    )  # fmt: skip
+    stop = threading.Event()
+    killer = threading.Thread(target=_stop_when, args=(process.pid, "torch", signal.SIGKILL, stop))
+    killer.start()
+    out, errors = process.communicate(timeout=300)
+    stop.set()
+    killer.join()
+    rows = published(subprocess.CompletedProcess([], process.returncode, out, errors))
+    assert rows["status"].unique().to_list() == ["stale_model"]
+    assert rows["reason"].str.contains("train: its process was killed by SIGKILL").all()
+    assert not [place for place in pipeline.parent.rglob("*") if place.name.startswith(".")]
+
+
+def test_a_forecast_that_hangs(prefect_server, pipeline):
+    """The process of the model's forecast is stopped as it begins: the baseline is there by the deadline."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    settings = {"GATECAST_TRAINING__EVERY": "30d", "GATECAST_FORECAST__DEADLINE": "40s"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server, **settings},
+    )  # fmt: skip
+    stop = threading.Event()
+    stopper = threading.Thread(target=_stop_when, args=(process.pid, "onnxruntime", signal.SIGSTOP, stop))
+    stopper.start()
+    out, errors = process.communicate(timeout=300)
+    stop.set()
+    stopper.join()
+    done = subprocess.CompletedProcess([], process.returncode, out, errors)
+    rows = published(done)
+    assert rows["status"].unique().to_list() == ["baseline"]
+    assert rows["reason"].str.contains("the model gave no forecast: forecast: stopped after").all()
+    assert said(done)["published_at"] < said(done)["deadline"]
+
+
+def test_a_champion_that_is_corrupt(night, pipeline):
+    (model,) = pipeline.parent.rglob("model.onnx")
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    rows = published(night("--issue-time", ISSUE, GATECAST_TRAINING__WINDOW="20d"))
+    assert rows["status"].unique().to_list() == ["baseline"]
+    assert rows["reason"].str.contains("sha256 differs").all()
+
+
+def test_nothing_can_be_published(night, pipeline):
+    done = night("--issue-time", "2001-01-01")
+    assert done.returncode == 1
+    assert "no target value was known" in done.stderr
+    assert not list((pipeline.parent / "store").rglob("forecasts"))
+
+
+def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.Event) -> None:
+    """Send `sign` to the first child of `parent` that has loaded `library`."""
+    while not done.is_set():
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                status = (place / "stat").read_text().rpartition(")")[2].split()
+                if int(status[1]) == parent and f"/{library}/" in (place / "maps").read_text():
+                    os.kill(int(place.name), sign)
+                    return
+            except OSError:
+                continue
+        time.sleep(0.02)
