@@ -56,7 +56,7 @@ def forecast(
             "run `gatecast ingest` or choose a later issue time"
         )
     models, why_none = (iter(()), without_model) if without_model else servings(pipeline, store, issue_time)
-    if why_none and needs_champion:
+    if why_none and needs_champion and not without_model:
         raise DataError(f"pipeline {pipeline.name!r}: {why_none}; run `gatecast train`")
     grid, at = pipeline.grid, pipeline.pipeline
     issue, first = micros(issue_time), grid.first_step(micros(issue_time))

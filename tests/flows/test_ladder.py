@@ -1,0 +1,118 @@
+"""The rungs of the ladder, forced one by one: champion, predecessor, baseline, for every series on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+
+from flows import clock, pipeline_file
+from flows.stages.forecast import forecast
+from storage import registry
+from storage.store import Store
+from tests.conftest import ISSUE
+
+
+@pytest.fixture
+def opened(pipeline):
+    """The pipeline, its store and its one champion."""
+    settings = pipeline_file.read(pipeline, {})
+    store = Store(settings.pipeline.store)
+    (version,) = registry.champions(store, settings.name)
+    return settings, store, version
+
+
+def serve(settings, store, predecessor: bytes, champion: bytes) -> tuple[str, str]:
+    """Let these two serve ISSUE, and nothing else; their versions."""
+    (facts,) = registry.manifests(store, settings.name)
+    facts = {k: v for k, v in facts.items() if k not in ("version", "as_of", "sha256")}
+    versions = []
+    for day, content in (("2018-08-30", predecessor), ("2018-08-31", champion)):
+        as_of = clock.parse(day, settings.pipeline.timezone)
+        versions.append(registry.add(store, settings.name, as_of, content, facts))
+        registry.promote(store, settings.name, versions[-1])
+    registry.roll_back(store, settings.name, versions[-1])
+    return versions[0], versions[1]
+
+
+def poisoned(content: bytes, entry: int) -> bytes:
+    """The model, but with NaN for the series of one entry of its embedding."""
+    model = onnx.load_from_string(content)
+    graph = model.graph
+    for node in graph.node:
+        node.output[:] = ["whole" if name == "quantiles" else name for name in node.output]
+    constants = {
+        "entry": np.array(entry, np.int64), "nothing": np.array(np.nan, np.float32), "axes": np.array([1, 2], np.int64)
+    }  # fmt: skip
+    graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+    graph.node.extend(
+        [
+            onnx.helper.make_node("Equal", ["series", "entry"], ["hit"]),
+            onnx.helper.make_node("Unsqueeze", ["hit", "axes"], ["wide"]),
+            onnx.helper.make_node("Where", ["wide", "nothing", "whole"], ["quantiles"]),
+        ]
+    )
+    return model.SerializeToString()
+
+
+def rows_of(settings, store, **options) -> pl.DataFrame:
+    at = clock.parse(ISSUE, settings.pipeline.timezone)
+    report = forecast(settings, store, at, **options)
+    return pl.read_parquet(report["path"], hive_partitioning=False)
+
+
+def by_series(rows: pl.DataFrame) -> dict[str, tuple]:
+    picked = rows.select("series_id", "status", "reason", "model_version").unique()
+    return {name: tuple(rest) for name, *rest in picked.rows()}
+
+
+def test_one_series_that_the_champion_cannot_forecast_comes_from_its_predecessor(opened):
+    settings, store, version = opened
+    good = registry.load(store, settings.name, version)
+    predecessor, champion = serve(settings, store, good, poisoned(good, 2))
+    assert by_series(rows_of(settings, store)) == {
+        "LDC1": ("model", None, champion),
+        "LDC2": ("stale_model", "the model's output is not finite", predecessor),
+        "LDC3": ("model", None, champion),
+    }
+
+
+def test_a_series_that_neither_model_can_forecast_comes_from_the_baseline(opened):
+    settings, store, version = opened
+    good = registry.load(store, settings.name, version)
+    _, champion = serve(settings, store, poisoned(good, 2), poisoned(good, 2))
+    found = by_series(rows_of(settings, store))
+    assert found["LDC2"] == ("baseline", "the model's output is not finite", None)
+    assert found["LDC1"] == found["LDC3"] == ("model", None, champion)
+
+
+def test_a_champion_that_is_corrupt_or_gone_hands_over_to_its_predecessor(opened):
+    settings, store, version = opened
+    good = registry.load(store, settings.name, version)
+    predecessor, champion = serve(settings, store, good, poisoned(good, 99))
+    place = Path(settings.pipeline.store) / "models" / settings.name / champion / "model.onnx"
+    for spoil, word in ((lambda: place.write_bytes(b"nonsense"), "sha256 differs"), (place.unlink, "does not exist")):
+        spoil()
+        for status, reason, made_by in by_series(rows_of(settings, store)).values():
+            assert (status, made_by) == ("stale_model", predecessor)
+            assert word in reason
+
+
+def test_what_the_deadline_leaves_out_comes_from_the_baseline(opened):
+    settings, store, _ = opened
+    found = by_series(rows_of(settings, store, in_time=lambda: False))
+    assert {(status, reason) for status, reason, _ in found.values()} == {
+        ("baseline", "the deadline came before the model had forecast this series")
+    }
+
+
+def test_a_stale_night_and_a_night_without_model_say_why(opened):
+    settings, store, version = opened
+    assert set(by_series(rows_of(settings, store, stale="feed x failed")).values()) == {
+        ("stale_model", "feed x failed", version)
+    }
+    found = by_series(rows_of(settings, store, without_model="no time"))
+    assert set(found.values()) == {("baseline", "no time", None)}
