@@ -36,6 +36,29 @@ def covered(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray, mass:
     return np.where(np.isnan(actual), np.nan, inside)
 
 
+def pit(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Level at which the actual lies (probability integral transform; Dawid 1984), (...,) in (0, 1).
+
+    Between two quantiles it is interpolated linearly; beyond the outer ones it is the middle of the mass that
+    lies there (below q10: 0.05); where several quantiles equal the actual, the middle of their levels. Uniform
+    if the forecasts are calibrated. NaN where the actual is not known.
+    """
+    value = actual[..., None]
+    below, upto = (quantiles < value).sum(axis=-1), (quantiles <= value).sum(axis=-1)
+    edges = np.concatenate([[levels[0] / 2], levels, [(1 + levels[-1]) / 2]])
+    # The ends of each gap; beyond the outer quantiles both ends are the middle of the mass there.
+    low = np.where(below == len(levels), len(levels) + 1, below)
+    high = np.where(below == 0, 0, below + 1)
+    ends = [
+        np.take_along_axis(quantiles, np.clip(i - 1, 0, len(levels) - 1)[..., None], -1)[..., 0] for i in (low, high)
+    ]
+    width = ends[1] - ends[0]
+    share = np.where(width > 0, (actual - ends[0]) / np.where(width > 0, width, 1), 0.0)
+    between = edges[low] + share * (edges[high] - edges[low])
+    level = np.where(upto > below, (edges[np.minimum(below + 1, len(levels))] + edges[upto]) / 2, between)
+    return np.where(np.isnan(actual), np.nan, level)
+
+
 def summary(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray) -> dict[str, float]:
     """`n`, mean `pinball`, `mae` and `coverage_80` over the rows whose actual is known."""
     known = ~np.isnan(actual)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 CONTRACT_VERSION = "1"
 
 #: Instants are stored in UTC at microsecond resolution, everywhere.
 INSTANT = pl.Datetime("us", "UTC")
+
+_QUANTILE = re.compile(r"q\d+(_\d+)?")
 
 MODEL, STALE_MODEL, BASELINE = "model", "stale_model", "baseline"
 
@@ -22,6 +26,12 @@ class DataError(Exception):
 def quantile_column(level: float) -> str:
     """Column that holds the quantile of `level` in (0, 1): 0.5 -> `q50`, 0.025 -> `q2_5`."""
     return "q" + f"{level * 100:.6f}".rstrip("0").rstrip(".").replace(".", "_")
+
+
+def quantile_levels(columns: list[str]) -> list[float]:
+    """The levels whose quantiles a forecast table of these `columns` has, ascending: `q2_5` -> 0.025."""
+    found = [name[1:].replace("_", ".") for name in columns if _QUANTILE.fullmatch(name)]
+    return sorted(round(float(percent) / 100, 8) for percent in found)
 
 
 def history_schema(values: list[str]) -> dict[str, pl.DataType]:
@@ -50,6 +60,34 @@ def forecast_schema(levels: list[float]) -> dict[str, pl.DataType]:
         "status": pl.String(),
         "reason": pl.String(),
         "model_version": pl.String(),
+    }
+
+
+def score_schema() -> dict[str, pl.DataType]:
+    """Columns of a score table: one row for each row of a forecast file that came true. docs/scores.md defines them.
+
+    Null where a number cannot be told: coverage where the levels do not reach from 0.1 to 0.9, what leans on the
+    past where the series had none at the issue time.
+    """
+    number = pl.Float64()
+    return {
+        "series_id": pl.String(),
+        "issue_time": INSTANT,
+        "valid_time": INSTANT,
+        "step": pl.Int32(),
+        "status": pl.String(),
+        "model_version": pl.String(),
+        "actual": number,
+        "median": number,
+        "error": number,
+        "absolute_error": number,
+        "pinball": number,
+        "covered_80": number,
+        "pit": number,
+        "baseline_pinball": number,
+        "baseline_absolute_error": number,
+        "baseline_covered_80": number,
+        "scale": number,
     }
 
 

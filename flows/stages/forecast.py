@@ -13,6 +13,7 @@ import polars as pl
 from flows.settings import Pipeline
 from flows.stages.ladder import Climb, Serving, climb, servings
 from flows.stages.panels import known_series, micros, seen_panel
+from flows.stages.past import with_older_values
 from flows.stages.progress import Progress, silent
 from model.baseline import history_steps, seasonal_naive
 from storage import forecasts
@@ -62,11 +63,7 @@ def forecast(
     issue, first = micros(issue_time), grid.first_step(micros(issue_time))
     back = history_steps(at.season, at.context)
     panel = seen_panel(pipeline, store, series, issue_time, first - back, back + at.horizon)
-    past = panel.target.layers[0].values[:, :back]
-    silent_series = np.isnan(past).all(axis=1)
-    if silent_series.any():
-        # Out of sight of the panel is not unknown: look as far back as there is history.
-        past = _with_older_values(pipeline, store, series, issue_time, first, past, silent_series)
+    past = with_older_values(pipeline, store, series, issue_time, first, panel.target.layers[0].values[:, :back])
     if np.isnan(past).all():
         raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
     levels = np.array(at.quantile_levels)
@@ -85,26 +82,6 @@ def forecast(
     )  # fmt: skip
     progress("forecast", 1.0)
     return _report(path, issue_time, rows, made.first)
-
-
-def _with_older_values(
-    pipeline: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int,
-    past: np.ndarray, wanted: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """`past` (S, N), with the newest values ever known of the `wanted` series (S,) moved up to its end."""
-    step_zero = int(pipeline.grid.index(np.array([0]))[0])
-    names = tuple(name for name, want in zip(series, wanted, strict=True) if want)
-    panel = seen_panel(pipeline, store, names, issue_time, step_zero, first - step_zero)
-    past = past.copy()
-    season = pipeline.pipeline.season
-    for row, values in zip(np.flatnonzero(wanted), panel.target.layers[0].values, strict=True):
-        seen = np.flatnonzero(~np.isnan(values))
-        if len(seen):
-            # By whole seasons, so that the shape of the season keeps its place.
-            shift = -(-(len(values) - 1 - seen[-1] + 1) // season) * season
-            moved = values[max(0, len(values) - shift - past.shape[1]) : len(values) - shift]
-            past[row, past.shape[1] - len(moved) :] = moved
-    return past
 
 
 def _rows(pipeline: Pipeline, series: tuple[str, ...], issue_time: datetime, first: int, made: Climb) -> pl.DataFrame:

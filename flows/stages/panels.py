@@ -15,6 +15,7 @@ from storage import history
 from storage.store import Store
 
 _VALUE = "value"
+_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def micros(instant: datetime) -> int:
@@ -57,27 +58,35 @@ def revised_panel(
     return _panel(pipeline, store, series, as_of, first, columns, revised=True)
 
 
+def seen_target(
+    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
+) -> np.ndarray:
+    """(S, N) float32: the target alone of `seen_panel`, NaN where nothing was known."""
+    feeds = pipeline.feeds("target")
+    return _channel(pipeline, store, "target", feeds, _target, series, as_of, first, columns, False).layers[0].values
+
+
+def actuals(pipeline: Pipeline, store: Store, since: datetime) -> pl.DataFrame:
+    """What the periods from `since` on turned out to be, as far as the history knows by now.
+
+    Returns:
+        series_id, valid_time, actual: one row a series and period, none where there is no value (any more).
+    """
+    rows = _frame(pipeline, store, pipeline.feeds("target"), _target, _EVER, since, revised=False)
+    known = pl.col(_VALUE).is_not_null() & pl.col(_VALUE).is_not_nan()
+    return rows.filter(known).select(*history.KEY, actual=_VALUE)
+
+
+def _target(feed: Feed) -> str:
+    return feed.values[0]
+
+
 def _panel(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int,
     revised: bool,
 ) -> Panel:  # fmt: skip
-    grid = pipeline.grid
-    since = instant(int(grid.start(np.array([first]))[0]))
-
     def channel(name: str, feeds: list[Feed], column: Callable[[Feed], str]) -> Channel:
-        read = history.revisions if revised or len(feeds) > 1 else history.as_of
-        frames = [
-            read(store, pipeline.name, feed.name, [column(feed)], as_of, since).rename({column(feed): _VALUE})
-            for feed in feeds
-        ]
-        frame = pl.concat(frames)
-        if len(frames) > 1:
-            # The feeds of one role are one table: what became known last counts, whichever feed said it.
-            frame = frame.sort("available_at", nulls_last=False, maintain_order=True)
-            if not revised:
-                frame = frame.unique(history.KEY, keep="last", maintain_order=True).drop("available_at")
-        (found,) = channels(grid, frame, [_VALUE], series, first, columns)
-        return Channel(name, found.layers)
+        return _channel(pipeline, store, name, feeds, column, series, as_of, first, columns, revised)
 
     def covariates(role: str) -> tuple[Channel, ...]:
         def covariate(name: str) -> Channel:
@@ -85,5 +94,35 @@ def _panel(
 
         return tuple(map(covariate, pipeline.covariates(role)))
 
-    target = channel("target", pipeline.feeds("target"), lambda feed: feed.values[0])
-    return Panel(grid, series, first, target, covariates("known_future"), covariates("observed"))
+    target = channel("target", pipeline.feeds("target"), _target)
+    return Panel(pipeline.grid, series, first, target, covariates("known_future"), covariates("observed"))
+
+
+def _channel(
+    pipeline: Pipeline, store: Store, name: str, feeds: list[Feed], column: Callable[[Feed], str],
+    series: tuple[str, ...], as_of: datetime, first: int, columns: int, revised: bool,
+) -> Channel:  # fmt: skip
+    grid = pipeline.grid
+    since = instant(int(grid.start(np.array([first]))[0]))
+    frame = _frame(pipeline, store, feeds, column, as_of, since, revised)
+    (found,) = channels(grid, frame, [_VALUE], series, first, columns)
+    return Channel(name, found.layers)
+
+
+def _frame(
+    pipeline: Pipeline, store: Store, feeds: list[Feed], column: Callable[[Feed], str], as_of: datetime,
+    since: datetime, revised: bool,
+) -> pl.DataFrame:  # fmt: skip
+    """One value column of several feeds: series_id, valid_time, value; available_at too where `revised`."""
+    read = history.revisions if revised or len(feeds) > 1 else history.as_of
+    frames = [
+        read(store, pipeline.name, feed.name, [column(feed)], as_of, since).rename({column(feed): _VALUE})
+        for feed in feeds
+    ]
+    frame = pl.concat(frames)
+    if len(frames) > 1:
+        # The feeds of one role are one table: what became known last counts, whichever feed said it.
+        frame = frame.sort("available_at", nulls_last=False, maintain_order=True)
+        if not revised:
+            frame = frame.unique(history.KEY, keep="last", maintain_order=True).drop("available_at")
+    return frame

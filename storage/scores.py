@@ -1,0 +1,70 @@
+"""Score files: the forecast of one issue time, as far as it came true; one file an issue time, replaced whole."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from storage import layout
+from storage.schemas import CONTRACT_VERSION, DataError, score_schema
+from storage.store import Store
+
+_FORECAST = "gatecast.forecast_sha256"
+
+
+def keep(store: Store, pipeline: str, issue_time: datetime, rows: pl.DataFrame, forecast_sha256: str) -> Path:
+    """Write the score file of `issue_time`; `forecast_sha256` is of the forecast file that was scored.
+
+    The same rows of the same forecast give the same bytes.
+    """
+    metadata = {
+        "gatecast.contract_version": CONTRACT_VERSION,
+        "gatecast.pipeline": pipeline,
+        "gatecast.issue_time": layout.stamp(issue_time),
+        _FORECAST: forecast_sha256,
+    }
+    rows = rows.select(pl.col(name).cast(dtype) for name, dtype in score_schema().items())
+    return store.put_parquet(layout.score(pipeline, issue_time), rows.sort("series_id", "valid_time"), metadata)
+
+
+def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFrame, str] | None:
+    """The scores of one issue time and the sha256 of the forecast file that they are of; None if there are none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    key = layout.score(pipeline, issue_time)
+    if not store.has(key):
+        return None
+    content = io.BytesIO(store.get(key))
+    try:
+        of = pl.read_parquet_metadata(content).get(_FORECAST, "")
+        content.seek(0)
+        return pl.read_parquet(content, columns=list(score_schema())), of
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{store.path(key)} cannot be read as a score file: {error}; remove it, and the next run writes it anew"
+        ) from None
+
+
+def read(
+    store: Store, pipeline: str, since: datetime | None = None, without: Collection[datetime] = ()
+) -> pl.LazyFrame:
+    """All scores (`score_schema`) of forecasts issued at or after `since`, issue time by issue time; lazily.
+
+    Args:
+        without: issue times to pass over.
+    """
+    files = []
+    for key in store.keys(layout.scores(pipeline), "*.parquet"):
+        place = store.path(key)
+        issue_time = layout.instant(place.stem)
+        if (since is None or issue_time >= since) and issue_time not in without:
+            files.append(place)
+    if not files:
+        return pl.LazyFrame(schema=score_schema())
+    return pl.scan_parquet(files, schema=score_schema())
