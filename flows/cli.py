@@ -6,13 +6,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows import clock, outcome, pipeline_file, terminal
+from flows import clock, outcome, pipeline_file, setting_types, terminal
 from storage.schemas import DataError
 from storage.store import Store
 
@@ -166,6 +166,31 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
 
 @main.command()
 @_common
+@click.option("--start", required=True, metavar="D", help="Local day of the first issue (ISO 8601).")
+@click.option("--end", required=True, metavar="D", help="Local day of the last issue, included.")
+@click.option("--retrain-every", metavar="7d", help="Instead of the file's training.every.")
+@click.option("--no-promotion", is_flag=True, help="Let every model serve, whether or not it earned it.")
+@click.option("--output", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="For the two tables.")
+def backtest(
+    file: Path, start: str, end: str, retrain_every: str | None, no_promotion: bool, output: Path | None,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    """The nights of the past, honest as of every issue; scored."""
+    from flows.stages.backtest import Plan
+    from flows.stages.backtest import backtest as stage
+
+    pipeline, store = _open(file)
+    plan = Plan(clock.parse_day(start), clock.parse_day(end), _duration(retrain_every), not no_promotion)
+    with terminal.progress(as_json, quiet) as progress:
+        report = stage(pipeline, store, plan, output, clock.now(), progress)
+    terminal.finish(report, as_json, quiet, terminal.backtest(report))
+    for failure in report["failures"].values():
+        terminal.say(f"warning: {failure}")
+    sys.exit(outcome.DEGRADED if set(report["status"]) != {"model"} else outcome.PUBLISHED)
+
+
+@main.command()
+@_common
 @click.option("--rollback", metavar="VERSION", help="Make VERSION the champion again.")
 def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
     """Every model, the champion marked, with why it was or was not promoted."""
@@ -194,6 +219,13 @@ def _issue(pipeline: pipeline_file.Pipeline, store: Store, asked: str | None) ->
     if asked:
         return clock.parse(asked, at.timezone)
     return clock.default_issue(at.issue_at, at.timezone, newest_target(pipeline, store, present), present)
+
+
+def _duration(text: str | None) -> timedelta | None:
+    try:
+        return text if text is None else setting_types.duration(text)
+    except ValueError as error:
+        raise clock.TimeError(f"--retrain-every {text!r}: {error}") from None
 
 
 def _prefect_settings(quiet: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 
@@ -32,14 +32,26 @@ def parse(text: str, timezone: str) -> datetime:
     return time_.astimezone(UTC)
 
 
+def issue(day: date, issue_at: time, timezone: str) -> datetime:
+    """The instant at local `issue_at` of `day`; UTC. At a clock change as `parse` has it."""
+    return datetime.combine(day, issue_at, ZoneInfo(timezone)).astimezone(UTC)
+
+
+def parse_day(text: str) -> date:
+    """An ISO 8601 day. Raises TimeError for anything else."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise TimeError(f"{text!r} is not a day in ISO 8601, such as 2018-09-01") from None
+
+
 def last_issue(issue_at: time, timezone: str, not_after: datetime) -> datetime:
     """The last instant at local `issue_at` that is not after `not_after`; UTC."""
-    zone = ZoneInfo(timezone)
-    day = not_after.astimezone(zone).date()
+    day = not_after.astimezone(ZoneInfo(timezone)).date()
     for back in (0, 1, 2):
-        issue = datetime.combine(day - timedelta(days=back), issue_at, zone).astimezone(UTC)
-        if issue <= not_after:
-            return issue
+        found = issue(day - timedelta(days=back), issue_at, timezone)
+        if found <= not_after:
+            return found
     raise AssertionError("some day in three has an issue time")
 
 

@@ -25,26 +25,27 @@ from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-_TASK: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+#: Of every task: nothing is cached, nothing kept; paths go in and small dictionaries come out.
+TASK: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 _STARTING = 20.0  # seconds that a training takes beside its budget: a process, torch, reading, exporting, comparing
 _AFTERWARDS = 900.0  # seconds for what comes after the forecast is published
 _LAST_RESORT = 60.0  # seconds that the baseline may take even when the deadline is over
 
 
-@task(name="ingest", **_TASK)
+@task(name="ingest", **TASK)
 def ingest_task(pipeline_path: str, as_of: str, limit: float | None = None) -> dict[str, Any]:
     """Feeds into the history; with a limit, those that answer in time."""
     within = None if limit is None else answering(limit)
     return apart.run("ingest", pipeline_path, as_of, limit, within=within)
 
 
-@task(name="train", **_TASK)
+@task(name="train", **TASK)
 def train_task(pipeline_path: str, as_of: str, limit: float | None = None) -> dict[str, Any]:
     """A challenger."""
     return apart.run("train", pipeline_path, as_of, limit)
 
 
-@task(name="forecast", **_TASK)
+@task(name="forecast", **TASK)
 def forecast_task(pipeline_path: str, issue_time: str, limit: float | None = None, **options: Any) -> dict[str, Any]:
     """The forecast file."""
     within = None if limit is None else answering(limit)

@@ -17,8 +17,13 @@ def sentence(published: dict[str, Any]) -> str:
 
 
 def why(published: dict[str, Any]) -> list[str]:
-    """A line for every reason why rows are not the champion's."""
-    return [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]
+    """A line for every reason why rows are not the champion's, and one for the series that have ended."""
+    lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]
+    if published["ended"]:
+        shown = ", ".join(published["ended"][:_SHOWN])
+        more = f" and {len(published['ended']) - _SHOWN} more" if len(published["ended"]) > _SHOWN else ""
+        lines.append(f"not forecast, since no value has come for forecast.ended_after: {shown}{more}")
+    return lines
 
 
 def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:

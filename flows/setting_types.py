@@ -15,7 +15,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
-def _duration(value: object) -> timedelta:
+def duration(value: object) -> timedelta:
+    """`"90s"`, `"1d"`: a number and a unit. Raises ValueError for anything else."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('must be a number and a unit of s, m, h or d, such as "90s" or "1d"')
@@ -29,7 +30,7 @@ def _positive(value: timedelta) -> timedelta:
 
 
 def _window(value: object) -> object:
-    return None if value == "all" else _duration(value)
+    return None if value == "all" else duration(value)
 
 
 def _zone(value: str) -> str:
@@ -75,7 +76,7 @@ def _day(value: object) -> object:
         raise ValueError('must be a day such as "2018-01-01"') from None
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Text = Annotated[str, Field(min_length=1)]

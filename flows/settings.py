@@ -120,6 +120,7 @@ class Forecast(Section):
         BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
     ] = ("cpu",)
     deadline: PositiveDuration = timedelta(minutes=10)
+    ended_after: PositiveDuration = timedelta(days=28)
 
 
 class Scale(Section):

@@ -40,6 +40,24 @@ def training(manifest: dict[str, Any]) -> list[str]:
     ]
 
 
+def backtest(report: dict[str, Any]) -> list[str]:
+    """What a backtest found, beside the baseline."""
+    counts = ", ".join(f"{n} rows {status}" for status, n in report["status"].items())
+    promoted = sum(model["decision"]["promoted"] for model in report["models"])
+    scores = report["scores"]
+    lines = [
+        f"backtest {report['pipeline']}: {report['issues']} issues, {report['start']} to {report['end']}; {counts}",
+        f"{len(report['models'])} models trained, {promoted} promoted; {scores['n']} rows came true",
+    ]
+    if scores["n"]:
+        shown = {name: "-" if value is None else f"{value:.4g}" for name, value in scores.items()}
+        ours = {name: shown[name] for name in ("pinball", "mae", "mase", "coverage_80")}
+        bar = {"pinball": shown["baseline_pinball"], "mae": shown["baseline_mae"], "mase": "", "coverage_80": ""}
+        lines += table([{"": "gatecast", **ours}, {"": "baseline", **bar}])
+        lines += [f"skill against the baseline: {scores['skill']:+.1%}"] if scores["skill"] is not None else []
+    return [*lines, *(report[name] for name in ("forecasts", "scored") if name in report)]
+
+
 def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
     import polars as pl

@@ -6,7 +6,7 @@ revision; a window as of t takes, cell by cell, the last layer that was availabl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -75,6 +75,24 @@ class Panel:
     def columns(self) -> int:
         """N, the number of steps."""
         return self.target.layers[0].values.shape[1]
+
+    def take(self, rows: np.ndarray) -> Panel:
+        """The panel of some of its series, by row."""
+        count = len(self.series)
+
+        def part(channel: Channel) -> Channel:
+            # A covariate shared by all series has one row.
+            if len(channel.layers[0].values) != count:
+                return channel
+            return Channel(channel.name, tuple(
+                Layer(layer.values[rows], None if layer.available is None else layer.available[rows])
+                for layer in channel.layers
+            ))  # fmt: skip
+
+        return replace(
+            self, series=tuple(self.series[row] for row in rows), target=part(self.target),
+            known_future=tuple(map(part, self.known_future)), observed=tuple(map(part, self.observed)),
+        )  # fmt: skip
 
 
 def channels(

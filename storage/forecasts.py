@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import polars as pl
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def publish(
@@ -38,10 +41,23 @@ def publish(
     rows = rows.select(pl.col(name).cast(dtype) for name, dtype in forecast_schema(levels).items())
     rows = rows.sort("series_id", "valid_time")
     place = store.put_parquet(layout.forecast(pipeline, issue_time, timezone), rows, metadata)
-    newest = _latest_issue_time(store, pipeline)
-    if newest is None or newest <= layout.stamp(issue_time):
+    if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
         store.put(layout.latest(pipeline), place.read_bytes())
     return place
+
+
+def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
+    """Whether the forecast of `issue_time` was published."""
+    return store.has(layout.forecast(pipeline, issue_time, timezone))
+
+
+def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> pl.DataFrame:
+    """The rows of the forecast of `issue_time`. Raises DataError where they cannot be read."""
+    place = store.path(layout.forecast(pipeline, issue_time, timezone))
+    try:
+        return pl.read_parquet(place, hive_partitioning=False)
+    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{place} cannot be read as a forecast file: {str(error).splitlines()[0]}") from None
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -49,10 +65,13 @@ def metadata(path: Path) -> dict[str, str]:
     return {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("gatecast.")}
 
 
-def _latest_issue_time(store: Store, pipeline: str) -> str | None:
+def _latest_issue_time(store: Store, pipeline: str) -> str:
+    """The issue time (stamp) of the copy in `latest/`, '' where there is none that can be read."""
     if not store.has(layout.latest(pipeline)):
-        return None
+        return ""
     try:
-        return metadata(store.path(layout.latest(pipeline))).get("gatecast.issue_time")
+        return metadata(store.path(layout.latest(pipeline))).get("gatecast.issue_time", "")
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{store.path(layout.latest(pipeline))} is not a forecast file: {error}") from None
+        # It is a copy, and about to be a whole one again.
+        logger.warning("%s is not a forecast file: %s", store.path(layout.latest(pipeline)), error)
+        return ""

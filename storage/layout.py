@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+HISTORY = "history"  # first part of the keys of what was ingested
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -20,7 +21,7 @@ def instant(stamp: str) -> datetime:
 
 def history(pipeline: str, feed: str) -> str:
     """Folder of one feed's history."""
-    return f"history/{pipeline}/{feed}"
+    return f"{HISTORY}/{pipeline}/{feed}"
 
 
 def quarantine(pipeline: str, feed: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from storage.layout import HISTORY
 from storage.schemas import DataError
 
 
@@ -71,3 +72,24 @@ class Store:
         folder = self.path(prefix)
         found = (place for place in folder.rglob(pattern) if not place.name.startswith("."))
         return sorted(place.relative_to(self.root).as_posix() for place in found)
+
+
+class Replay(Store):
+    """A store of its own for models and forecasts of the past, over the history of `source`."""
+
+    def __init__(self, uri: str, source: Store) -> None:
+        super().__init__(uri)
+        self._source = source
+
+    def _of(self, key: str) -> Store | None:
+        return self._source if key.split("/")[0] == HISTORY else None
+
+    def path(self, key: str) -> Path:
+        """The place of `key`; the history's is the source's."""
+        source = self._of(key)
+        return source.path(key) if source else super().path(key)
+
+    def keys(self, prefix: str, pattern: str) -> list[str]:
+        """Keys under `prefix`; the history's are the source's."""
+        source = self._of(prefix)
+        return source.keys(prefix, pattern) if source else super().keys(prefix, pattern)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,12 +14,14 @@ import polars as pl
 from flows.settings import Pipeline
 from flows.stages.ladder import Climb, Serving, climb, servings
 from flows.stages.panels import known_series, micros, seen_panel
-from flows.stages.past import with_older_values
+from flows.stages.past import ended, with_older_values
 from flows.stages.progress import Progress, silent
 from model.baseline import history_steps, seasonal_naive
 from storage import forecasts
 from storage.schemas import INSTANT, MODEL, DataError, quantile_column
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def _always() -> bool:
@@ -44,7 +47,8 @@ def forecast(
         in_time: asked on the way; once it is False, the rows still missing come from the baseline.
 
     Returns:
-        path, issue_time, series, rows, rows by status, reasons (of rows that are not `model`), model_version.
+        path, issue_time, series, rows, rows by status, reasons (of rows that are not `model`), model_version, and the
+        series that have ended (`forecast.ended_after`) and are not forecast any more.
 
     Raises:
         DataError: there is no target value to forecast from, or no champion although one is needed.
@@ -66,6 +70,11 @@ def forecast(
     past = with_older_values(pipeline, store, series, issue_time, first, panel.target.layers[0].values[:, :back])
     if np.isnan(past).all():
         raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
+    over = ended(pipeline, panel, first, past)
+    if over.any():
+        kept = np.flatnonzero(~over)
+        logger.info("%d series have ended and are not forecast", int(over.sum()))
+        panel, past = panel.take(kept), past[kept]
     levels = np.array(at.quantile_levels)
     bounds = (at.bounds.min, at.bounds.max)
     baseline = np.clip(seasonal_naive(past, at.season, at.horizon, levels), *bounds)  # type: ignore[call-overload]
@@ -75,13 +84,13 @@ def forecast(
     for seen in made.seen:
         digest.update(seen.encode())
     progress("forecast", 0.8)
-    rows = _rows(pipeline, series, issue_time, first, made)
+    rows = _rows(pipeline, panel.series, issue_time, first, made)
     path = forecasts.publish(
         store, pipeline.name, at.timezone, issue_time, rows, list(at.quantile_levels),
         made.first.sha256 if made.first else None, digest.hexdigest(),
     )  # fmt: skip
     progress("forecast", 1.0)
-    return _report(path, issue_time, rows, made.first)
+    return _report(path, issue_time, rows, made.first) | {"ended": [series[row] for row in np.flatnonzero(over)]}
 
 
 def _rows(pipeline: Pipeline, series: tuple[str, ...], issue_time: datetime, first: int, made: Climb) -> pl.DataFrame:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from flows.settings import Pipeline
 from flows.stages.panels import seen_target
 from model.baseline import history_steps
+from model.panel import Panel
 from storage.store import Store
 
 
@@ -44,3 +45,23 @@ def with_older_values(
             moved = values[max(0, len(values) - shift - past.shape[1]) : len(values) - shift]
             past[row, past.shape[1] - len(moved) :] = moved
     return past
+
+
+def ended(pipeline: Pipeline, panel: Panel, first: int, past: np.ndarray) -> np.ndarray:
+    """(S,) whether a series has ended: silent for `forecast.ended_after` and more, while another is not.
+
+    Args:
+        panel: what was seen before step `first`, on.
+        past: (S, N) the same with older values moved up, so that what was never known at all is no end but a
+            beginning.
+    """
+    before = panel.target.layers[0].values[:, : past.shape[1]]
+    seen = ~np.isnan(before)
+    ever = ~np.isnan(past).all(axis=1)
+    newest = np.where(seen.any(axis=1), seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1), -1)
+    starts = pipeline.grid.start(first - past.shape[1] + np.arange(past.shape[1]))
+    limit = pipeline.forecast.ended_after // timedelta(microseconds=1)
+    # Not by the issue time: where all are silent the feed is late, and nothing has ended.
+    last = starts[newest.max()] if newest.max() >= 0 else starts[-1]
+    quiet = np.where(newest >= 0, last - starts[newest], limit + 1) > limit
+    return ever & quiet & (newest.max() >= 0)

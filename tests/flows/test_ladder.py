@@ -11,6 +11,7 @@ import pytest
 
 from flows import clock, pipeline_file
 from flows.stages.forecast import forecast
+from flows.stages.ingest import ingest
 from storage import registry
 from storage.store import Store
 from tests.conftest import ISSUE
@@ -116,3 +117,21 @@ def test_a_stale_night_and_a_night_without_model_say_why(opened):
     }
     found = by_series(rows_of(settings, store, without_model="no time"))
     assert set(found.values()) == {("baseline", "no time", None)}
+
+
+@pytest.mark.parametrize("silent", [{"LDC3"}, {"LDC1", "LDC2", "LDC3"}])
+def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, silent):
+    """Silent since August 20: one series while the others go on, or all of them."""
+    folder = pipeline.parent
+    load = pl.read_parquet(folder / "load.parquet")
+    gone = pl.col("series_id").is_in(list(silent)) & (pl.col("ds") >= pl.datetime(2018, 8, 20))
+    load.filter(~gone).write_parquet(folder / "load.parquet")
+    environment = {"GATECAST_FORECAST__ENDED_AFTER": "10d", "GATECAST_PIPELINE__STORE": str(folder / "other")}
+    settings = pipeline_file.read(pipeline, environment)
+    store = Store(settings.pipeline.store)
+    at = clock.parse(ISSUE, settings.pipeline.timezone)
+    ingest(settings, store, at, at)
+    report = forecast(settings, store, at, needs_champion=False)
+    assert report["ended"] == (["LDC3"] if len(silent) == 1 else [])
+    series = pl.read_parquet(report["path"], hive_partitioning=False)["series_id"].unique()
+    assert set(series) == {"LDC1", "LDC2", "LDC3"} - set(report["ended"])
