@@ -70,7 +70,8 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
         process.wait()
         for reader in readers:
             reader.join(timeout=5)
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
     return _result(stage, process.returncode, "".join(answer), written)
 
 

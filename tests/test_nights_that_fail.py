@@ -142,7 +142,9 @@ def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.
         for place in Path("/proc").glob("[0-9]*"):
             try:
                 status = (place / "stat").read_text().rpartition(")")[2].split()
-                if int(status[1]) == parent and f"/{library}/" in (place / "maps").read_text():
+                # Not while it still is a copy of its parent.
+                ours = int(status[1]) == parent and b"flows.apart" in (place / "cmdline").read_bytes()
+                if ours and f"/{library}/" in (place / "maps").read_text():
                     os.kill(int(place.name), sign)
                     return
             except OSError:
