@@ -124,11 +124,21 @@ def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str,
     return forecast(settings, store, at, in_time=lambda: time.monotonic() < end, **options)
 
 
+def _backfill(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows import clock
+    from flows.stages.backfill import backfill
+
+    settings, store = _open(pipeline)
+    start, end = (clock.parse_day(options[name]) for name in ("start", "end"))
+    return backfill(settings, store, start, end, at, _log)
+
+
 #: What can be run apart.
 STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], dict[str, Any]]] = {
     "ingest": _ingest,
     "train": _train,
     "forecast": _forecast,
+    "backfill": _backfill,
 }
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -140,17 +141,7 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
     pipeline = pipeline_file.read(file)
     if issue_time:
         clock.parse(issue_time, pipeline.pipeline.timezone)
-    _prefect_settings(quiet or as_json)
-    if not quiet and not as_json:
-        click.echo(f"nightly {pipeline.name}: starting Prefect ...", err=True)
-    from flows.nightly import nightly as flow
-
-    state: Any = flow(str(file), issue_time, return_state=True)
-    if not state.is_completed():
-        error = state.result(raise_on_failure=False)
-        terminal.say(f"error: {error if isinstance(error, Exception) else state.message}")
-        sys.exit(outcome.FAILED)
-    report: dict[str, Any] = state.result()
+    report = _flow("nightly", as_json, quiet, file, issue_time)
     lines = []
     if report["ingest"]:
         lines += [*terminal.table(outcome.feed_rows(report["ingest"])), *outcome.oddities(report["ingest"]), ""]
@@ -191,6 +182,22 @@ def backtest(
 
 @main.command()
 @_common
+@click.option("--start", required=True, metavar="D", help="Local day of the first night (ISO 8601).")
+@click.option("--end", required=True, metavar="D", help="Local day of the last night, included.")
+def backfill(file: Path, start: str, end: str, as_json: bool, quiet: bool) -> None:
+    """The missed nights, each from what was known then: one Prefect flow run."""
+    pipeline_file.read(file)
+    clock.parse_day(start), clock.parse_day(end)
+    report = _flow("backfill", as_json, quiet, file, start, end)
+    lines = [outcome.backfilled(report), *(outcome.sentence(night) for night in report["published"])]
+    terminal.finish(report, as_json, quiet, lines)
+    for what, error in report["failures"].items():
+        terminal.say(f"warning: {what} failed, the nights went on without it: {error}")
+    sys.exit(outcome.DEGRADED if report["degraded"] else outcome.PUBLISHED)
+
+
+@main.command()
+@_common
 @click.option("--rollback", metavar="VERSION", help="Make VERSION the champion again.")
 def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
     """Every model, the champion marked, with why it was or was not promoted."""
@@ -219,6 +226,20 @@ def _issue(pipeline: pipeline_file.Pipeline, store: Store, asked: str | None) ->
     if asked:
         return clock.parse(asked, at.timezone)
     return clock.default_issue(at.issue_at, at.timezone, newest_target(pipeline, store, present), present)
+
+
+def _flow(name: str, as_json: bool, quiet: bool, file: Path, *arguments: Any) -> dict[str, Any]:
+    """The report of a flow run; ends the command where the run failed."""
+    _prefect_settings(quiet or as_json)
+    if not quiet and not as_json:
+        click.echo(f"{name} {file}: starting Prefect ...", err=True)
+    flow: Any = getattr(import_module(f"flows.{name}"), name)
+    state: Any = flow(str(file), *arguments, return_state=True)
+    if not state.is_completed():
+        error = state.result(raise_on_failure=False)
+        terminal.say(f"error: {error if isinstance(error, Exception) else state.message}")
+        sys.exit(outcome.FAILED)
+    return state.result()
 
 
 def _duration(text: str | None) -> timedelta | None:

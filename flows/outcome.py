@@ -16,6 +16,13 @@ def sentence(published: dict[str, Any]) -> str:
     return f"published {published['series']} series, {counts} ({state}): {published['path']}"
 
 
+def backfilled(report: dict[str, Any]) -> str:
+    """A backfill in one sentence."""
+    new = len(report["published"])
+    degraded = sum(night["degraded"] for night in report["published"])
+    return f"published {new} of {report['issues']} nights, {degraded} of them degraded; the others were there already"
+
+
 def why(published: dict[str, Any]) -> list[str]:
     """A line for every reason why rows are not the champion's, and one for the series that have ended."""
     lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]

@@ -1,0 +1,54 @@
+"""Stages in processes of their own: their result, or one sentence why there is none."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from flows import apart
+from flows.deadline import Deadline, answering
+
+
+def test_the_result_of_a_stage_comes_back(pipeline):
+    report = apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=30)
+    assert report["failures"] == {}
+    assert report["feeds"]["demand"]["added"] == 0
+
+
+def test_a_stage_gives_its_own_error(pipeline):
+    (pipeline.parent / "load.parquet").write_bytes(b"")
+    with pytest.raises(apart.StageFailed, match=r"feed 'demand': .*load\.parquet"):
+        apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
+    pipeline.write_text("nonsense")
+    with pytest.raises(apart.StageFailed, match="not a TOML file"):
+        apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
+
+
+def test_a_stage_that_takes_too_long_is_stopped(pipeline):
+    begun = time.monotonic()
+    with pytest.raises(apart.StageFailed, match="stopped after 1 s"):
+        apart.run("train", str(pipeline), "2018-09-01T04:00:00+00:00", 1)
+    assert time.monotonic() - begun < 10
+    with pytest.raises(apart.StageFailed, match="no time was left"):
+        apart.run("train", str(pipeline), "2018-09-01T04:00:00+00:00", -1)
+
+
+def test_a_fault_of_the_code_is_named_and_no_traceback_is_its_reason(pipeline):
+    with pytest.raises(apart.StageFailed, match=r"^forecast: TypeError: .*no_such_option"):
+        apart.run("forecast", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None, no_such_option=1)
+
+
+def test_what_each_stage_may_take_leaves_time_for_those_after_it():
+    now = 0.0
+    deadline = Deadline(timedelta(minutes=10), lambda: now)
+    assert (deadline.for_ingest, deadline.for_training, deadline.for_forecast) == (240.0, 450.0, 540.0)
+    now = 240.0
+    assert deadline.for_training == 210.0
+    now = 500.0
+    assert deadline.for_ingest < 0 and deadline.for_training < 0
+    assert deadline.for_forecast == 40.0
+    now = 601.0
+    assert deadline.left == -1.0
+    assert answering(100) < 100
