@@ -10,8 +10,9 @@ import pytest
 
 from flows.feed_settings import Checks
 from model.feed_checks import FeedShape, check
-from model.series_checks import inspect, not_as_expected, other_unit
+from model.series_checks import inspect
 from model.timegrid import TimeGrid
+from model.unit_checks import not_as_expected, other_unit
 from tests.conftest import SHARED, hourly
 
 GRID = TimeGrid("1h", "Europe/Madrid", None)
