@@ -88,17 +88,17 @@ def channels(
             values of a key may have been revised (rows ordered by it); without it all are visible, one a key.
         first, columns: the steps covered; rows outside are left out.
     """
-    shared = frame.is_empty() or frame["series_id"].null_count() == len(frame)
-    rows = None if shared else pl.Enum(series)
-    shape = (1 if shared else len(series), columns)
+    row = _rows(frame["series_id"], series)
+    shape = (1 if row is None else len(series), columns)
     if "available_at" not in frame.columns:
         tables = [np.full(shape, np.nan, np.float32) for _ in values]
-        for part in frame.iter_slices(_AT_ONCE):
-            inside, cell = _cells(grid, part, rows, first, columns)
+        for start in range(0, len(frame), _AT_ONCE):
+            part = frame.slice(start, _AT_ONCE)
+            inside, cell = _cells(grid, part, None if row is None else row[start : start + _AT_ONCE], first, columns)
             for name, table in zip(values, tables, strict=True):
                 table.reshape(-1)[cell] = part[name].to_numpy()[inside]
         return [Channel(name, (Layer(table, None),)) for name, table in zip(values, tables, strict=True)]
-    inside, cell = _cells(grid, frame, rows, first, columns)
+    inside, cell = _cells(grid, frame, row, first, columns)
     available = None
     if frame["available_at"].null_count() < len(frame):
         available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()[inside]
@@ -120,19 +120,25 @@ def channels(
     return found
 
 
+def _rows(ids: pl.Series, series: tuple[str, ...]) -> np.ndarray | None:
+    """Row of each id in `series`, -1 for a series that is not in it; None where one row is shared by all."""
+    if ids.null_count() == len(ids):
+        return None
+    # Rows come series by series as a rule, so one look a run of equal ids does.
+    runs = ids.rle().struct.unnest()
+    number = runs["value"].cast(pl.Enum(series), strict=False).to_physical().cast(pl.Int32).fill_null(-1)
+    return np.repeat(number.to_numpy(), runs["len"].to_numpy())
+
+
 def _cells(
-    grid: TimeGrid, frame: pl.DataFrame, rows: pl.Enum | None, first: int, columns: int
+    grid: TimeGrid, frame: pl.DataFrame, row: np.ndarray | None, first: int, columns: int
 ) -> tuple[np.ndarray | slice, np.ndarray]:
-    """Which rows lie on the panel, and their cells, numbered row by row; `rows` None: the panel has one."""
+    """Which rows of `frame` lie on the panel, and their cells, numbered row by row of the panel."""
     cell = grid.index(frame["valid_time"].to_physical().to_numpy()) - first
     inside = (cell >= 0) & (cell < columns)
-    if rows is not None:
-        # Rows come series by series as a rule, so one look a run of equal ids does.
-        runs = frame["series_id"].rle().struct.unnest()
-        number = runs["value"].cast(rows, strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
-        row = np.repeat(number, runs["len"].to_numpy())
+    if row is not None:
         inside &= row >= 0
-        cell += row * columns
+        cell += row.astype(np.int64) * columns
     return (slice(None), cell) if inside.all() else (inside, cell[inside])
 
 
