@@ -213,9 +213,9 @@ def _of_finer_steps(work: pl.DataFrame, step: int) -> pl.Series:
 def _superseded(work: pl.DataFrame, reason: pl.Series | None) -> pl.Series | None:
     """`reason`, and where it has none: a later row of the feed has the same series, time and availability."""
     usable = pl.Series(np.ones(len(work), bool)) if reason is None else reason.is_null()
-    keys = work.select(_KEY).with_row_index("row").filter(usable)
-    if in_order(keys):
+    if in_order(work if reason is None else work.filter(usable)):
         return reason
+    keys = work.select(_KEY).with_row_index("row").filter(usable)
     last = keys.group_by(_KEY, maintain_order=False).agg(pl.col("row").max())
     if len(last) == len(keys):
         return reason

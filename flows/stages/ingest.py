@@ -19,7 +19,8 @@ from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
 from model.feed_checks import Checked, check
-from model.series_checks import Finding, not_as_expected, other_unit
+from model.series_checks import Finding
+from model.unit_checks import not_as_expected, other_unit
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import Store

@@ -10,8 +10,9 @@ import pytest
 
 from flows.feed_settings import Checks
 from model.feed_checks import FeedShape, check
-from model.series_checks import inspect, not_as_expected, other_unit
+from model.series_checks import inspect
 from model.timegrid import TimeGrid
+from model.unit_checks import not_as_expected, other_unit
 from tests.conftest import SHARED, hourly
 
 GRID = TimeGrid("1h", "Europe/Madrid", None)
@@ -132,6 +133,28 @@ def test_order_and_revisions_do_not_matter():
     assert not found(None, frame=shuffled)[0]
     spiked, reasons = found(None, frame=rows.reverse(), spike="quarantine")
     assert rows.reverse().filter(reasons.is_not_null())["valid_time"].item() == spiked["spike"].first
+
+
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_the_size_of_the_blocks_does_not_matter(monkeypatch, rows):
+    rng = np.random.default_rng(3)
+    parts = [load(24 * 90, seed) for seed in range(8)]
+    for values in parts:
+        values[rng.integers(0, len(values), 9)] *= 20
+        values[rng.integers(0, len(values), 9)] = 0
+        values[900:920] = values[900]
+        values[1369:1393] = values[1345:1369]  # at the clock change, the day before again
+    parts[1][24 * 50 :] *= 3
+    parts[2], parts[3][24 * 80 :] = parts[5], np.nan
+    frame = pl.concat([hourly(START, values, f"s{number}") for number, values in enumerate(parts)])
+    frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
+    actions = dict.fromkeys(WARN, "quarantine")
+    whole, reasons = inspect(frame, "y", GRID, 168, actions)
+    assert {finding.check for finding in whole} == set(WARN) - {"other_unit"}
+    monkeypatch.setattr("model.series_table._AT_ONCE", rows)
+    again, same = inspect(frame, "y", GRID, 168, actions)
+    assert again == whole
+    assert same.equals(reasons)
 
 
 def test_another_unit():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from storage import history, layout, quarantine
 from storage.schemas import INSTANT, DataError
@@ -216,3 +218,40 @@ def test_ingests_readers_and_compactions_at_once(store, utc):
     rows = history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
     assert len(rows) == 7 * 24
     assert rows["valid_time"].is_unique().all()
+
+
+ROW = st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 3), st.integers(0, 9))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    parts=st.lists(st.lists(ROW, min_size=1, max_size=8), min_size=1, max_size=5), at=st.integers(0, 10),
+)  # fmt: skip
+def test_of_any_parts_the_newest_known_counts(tmp_path_factory, parts, at):
+    """Beside a dictionary that is told the rows one by one."""
+    store, zero, hour = (
+        Store(str(tmp_path_factory.mktemp("store"))),
+        datetime(2018, 1, 1, tzinfo=UTC),
+        timedelta(hours=1),
+    )
+    told = {}
+    for number, rows in enumerate(parts):
+        # One ingest says one thing of a key and availability.
+        rows = {(series, step, step + 1 + late): float(value) for series, step, late, value in rows}
+        told |= rows
+        table = [
+            (series, zero + step * hour, zero + known * hour, value) for (series, step, known), value in rows.items()
+        ]
+        schema = {"series_id": pl.String, "valid_time": INSTANT, "available_at": INSTANT, "y": pl.Float64}
+        add(store, pl.DataFrame(table, schema=schema, orient="row"), zero + timedelta(days=number))
+    known = {key: told[key] for key in sorted(told) if key[2] <= at}
+
+    def keys(frame):
+        times = (
+            pl.col(name).cast(pl.Int64) // 3_600_000_000 - zero.timestamp() // 3600 for name in frame.columns[1:-1]
+        )
+        return frame.select("series_id", *times, "y").sort(pl.all()).rows()
+
+    assert keys(history.revisions(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in known.items()]
+    newest = {key[:2]: value for key, value in known.items()}
+    assert keys(history.as_of(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in newest.items()]
