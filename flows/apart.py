@@ -117,11 +117,23 @@ def _train(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, An
 
 def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
     from flows.stages.forecast import forecast
+    from storage import history
 
     settings, store = _open(pipeline)
     within = options.pop("within")
     end = math.inf if within is None else time.monotonic() + within
-    return forecast(settings, store, at, in_time=lambda: time.monotonic() < end, **options)
+
+    def attempt() -> dict[str, Any]:
+        return forecast(settings, store, at, in_time=lambda: time.monotonic() < end, **options)
+
+    try:
+        return attempt()
+    except history.DamagedHistory as error:
+        # The night must have a forecast: of what can be read, and saying so.
+        for feed in settings.feed:
+            history.set_aside(store, settings.name, feed.name)
+        options["stale"] = "; ".join(filter(None, (options.get("stale"), str(error))))
+        return attempt()
 
 
 def _backfill(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from flows.deadline import Deadline, answering
 from flows.settings import Pipeline
 from flows.stages.panels import newest_target
 from flows.stages.train import due
+from storage.schemas import DataError
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,11 @@ def resolve_issue(pipeline_path: str, issue_time: str | None, present: datetime)
     at = pipeline.pipeline
     if issue_time is not None:
         return clock.parse(issue_time, at.timezone).isoformat()
-    newest = newest_target(pipeline, store, present)
+    try:
+        newest = newest_target(pipeline, store, present)
+    except DataError as error:
+        logger.warning("the issue time is that of the clock: %s", error)
+        newest = None
     return clock.default_issue(at.issue_at, at.timezone, newest, present).isoformat()
 
 

@@ -58,6 +58,9 @@ def oddities(report: dict[str, Any]) -> list[str]:
     lines = []
     for name, counts in report["feeds"].items():
         lines += [f"{name}: {n} rows to quarantine: {reason}" for reason, n in counts["reasons"].items()]
+        lines += [
+            f"{name}: a damaged part of the history was set aside: {place}" for place in counts.get("damaged", ())
+        ]
         checks: dict[str, list[dict[str, Any]]] = {}
         for finding in counts["findings"]:
             checks.setdefault(finding["check"], []).append(finding)

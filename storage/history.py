@@ -7,7 +7,9 @@ one ingested last.
 
 from __future__ import annotations
 
+import logging
 import secrets
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,13 +18,22 @@ import numpy as np
 import polars as pl
 
 from storage import layout
-from storage.schemas import history_schema, in_order
+from storage.schemas import DataError, history_schema, in_order
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 KEY = ["series_id", "valid_time"]
 _VERSION = [*KEY, "available_at"]
 _MANY = 64  # parts of a feed before they are made one
-_TRIES = 5
+_TRIES = 30
+_DAMAGED = ".damaged"
+# A damaged page makes Polars panic, which Python does not count among the Exceptions.
+_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+
+class DamagedHistory(DataError):
+    """A part of the history cannot be read; `set_aside` lets the history go on without it."""
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
@@ -158,6 +169,18 @@ def _last(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     return rows.filter(pl.Series(last))
 
 
+def set_aside(store: Store, pipeline: str, feed: str) -> list[Path]:
+    """Take the damaged parts of a feed out of its history; returns where they lie now."""
+    moved = []
+    for part in _files(store, pipeline, feed):
+        if _is_damaged(part):
+            place = part.with_name(f"{part.name}{_DAMAGED}")
+            part.rename(place)
+            logger.error("%s is damaged and no part of the history any more", place)
+            moved.append(place)
+    return moved
+
+
 def _read(
     store: Store, pipeline: str, feed: str, values: list[str], query: Callable[[pl.LazyFrame], pl.LazyFrame]
 ) -> pl.DataFrame:
@@ -166,10 +189,26 @@ def _read(
         files = _files(store, pipeline, feed)
         try:
             return query(_union(files, values)).collect()
-        except (FileNotFoundError, pl.exceptions.ComputeError):
-            if attempt + 1 == _TRIES or all(file.exists() for file in files):
-                raise
-    raise AssertionError("the loop returns or raises")
+        except _FAULTS as error:
+            if all(file.exists() for file in files):
+                damaged = [str(file) for file in files if _is_damaged(file)]
+                if not damaged:
+                    raise
+                raise DamagedHistory(
+                    f"the history of feed {feed!r} is damaged: {', '.join(damaged)}: {error}"
+                ) from None
+            time.sleep(0.01 * attempt)
+    raise DataError(f"the history of feed {feed!r} is compacted all the time; let one process compact it")
+
+
+def _is_damaged(part: Path) -> bool:
+    try:
+        pl.read_parquet(part)
+    except FileNotFoundError:
+        return False
+    except _FAULTS:
+        return True
+    return False
 
 
 def _union(files: list[Path], values: list[str]) -> pl.LazyFrame:

@@ -45,27 +45,44 @@ def ingest(
 
     Returns:
         `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = added + unchanged + refused +
-        later, and how many rows were refused for which reason.
+        later, and how many rows were refused for which reason. A part of the history that cannot be read is set
+        aside and named in `damaged`, and what the source still has of it is taken in again.
 
     Raises:
         DataError: a feed cannot be used at all, and all were asked for. Feeds are read and checked before anything
             is written.
     """
+    damaged: dict[str, list[str]] = {}
+
+    def mend(feed: Feed) -> None:
+        places = history.set_aside(store, pipeline.name, feed.name)
+        damaged.setdefault(feed.name, []).extend(map(str, places))
 
     def since(feed: Feed) -> datetime:
-        newest = history.newest_valid(store, pipeline.name, feed.name)
+        try:
+            newest = history.newest_valid(store, pipeline.name, feed.name)
+        except history.DamagedHistory:
+            mend(feed)
+            newest = None  # what is gone may be of any time
         return feed.start if newest is None else max(feed.start, newest - feed.overlap)
 
     checked, failures = survey(pipeline, as_of, since, progress, within)
     for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
-    for name, result in checked.items():
-        added = history.append(store, pipeline.name, name, result.accepted, now)
+    for feed in (feed for feed in pipeline.feed if feed.name in checked):
+        name, result = feed.name, checked[feed.name]
+        try:
+            added = history.append(store, pipeline.name, name, result.accepted, now)
+        except history.DamagedHistory:
+            mend(feed)
+            result = check_feed(pipeline, feed, as_of, feed.start)
+            added = history.append(store, pipeline.name, name, result.accepted, now)
         quarantine.keep(store, pipeline.name, name, result.refused, now)
         report[name] = summarise(result) | {
             "added": len(added),
             "unchanged": len(result.accepted) - len(added),
+            "damaged": damaged.get(name, []),
         }
     progress("ingest", 1.0)
     return {"feeds": report, "failures": failures}

@@ -152,3 +152,25 @@ def test_spoilt_files_give_one_error_or_lose_no_row(tmp_path, suffix):
         assert len(result.accepted) + len(result.refused) + result.later == read
         assert result.refused["reason"].null_count() == 0
     assert errors < 300
+
+
+def test_a_damaged_part_of_the_history_is_set_aside_and_taken_in_again(tmp_path):
+    rows = sample(20).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
+    with sqlite3.connect(tmp_path / "demand.db") as connection:
+        connection.execute("create table demand (series_id text, ds text, y real)")
+        connection.executemany("insert into demand values (?, ?, ?)", rows.rows())
+    more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-01"'
+    pipeline = pipeline_of(tmp_path, f"sqlite:///{tmp_path / 'demand.db'}", more)
+    store = Store(pipeline.pipeline.store)
+    for day in (8, 15):
+        ingest(pipeline, store, datetime(2018, 6, day, tzinfo=UTC), LATE)
+    before = history.as_of(store, "p", "demand", ["y"], LATE)
+    part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+    content = part.read_bytes()
+    # The footer is whole, so that only reading the values finds it; then the footer is gone too.
+    for spoilt in (content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :], content[: len(content) // 2]):
+        part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+        part.write_bytes(spoilt)
+        report = ingest(pipeline, store, datetime(2018, 6, 15, tzinfo=UTC), LATE)["feeds"]["demand"]
+        assert report["damaged"] == [f"{part}.damaged"]
+        assert history.as_of(store, "p", "demand", ["y"], LATE).equals(before)

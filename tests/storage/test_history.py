@@ -255,3 +255,16 @@ def test_of_any_parts_the_newest_known_counts(tmp_path_factory, parts, at):
     assert keys(history.revisions(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in known.items()]
     newest = {key[:2]: value for key, value in known.items()}
     assert keys(history.as_of(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in newest.items()]
+
+
+def test_a_damaged_part_is_named_and_can_be_set_aside(store, utc):
+    for day in (1, 2):
+        add(store, hourly(utc(2018, 1, day), np.ones(24)), utc(2018, 2, day))
+    part = store.path(store.keys("history/p/f", "*.parquet")[0])
+    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    with pytest.raises(history.DamagedHistory, match=part.name):
+        history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+    (place,) = history.set_aside(store, "p", "f")
+    assert place.exists() and not part.exists(), "nothing is deleted"
+    assert len(history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
+    assert history.set_aside(store, "p", "f") == []
