@@ -19,6 +19,7 @@ from flows.setting_types import (
     TrainingWindow,
     Zone,
 )
+from model.alerts import Limits
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, TimeGrid
 
@@ -111,6 +112,47 @@ class Promotion(Section):
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
+class Coverage(Section):
+    """Shares of the actuals that the 80% interval may hold."""
+
+    min: Annotated[float, Field(ge=0, le=1)] = 0.6
+    max: Annotated[float, Field(ge=0, le=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _around_nominal(self) -> Coverage:
+        if not self.min < 0.8 < self.max:
+            raise ValueError("min must be below 0.8, which the interval is made to hold, and max above it")
+        return self
+
+
+class Monitoring(Section):
+    """`[monitoring]`: what the scores of the last nights are held to; see docs/scores.md."""
+
+    window: PositiveDuration = timedelta(days=28)
+    recent: PositiveDuration = timedelta(days=7)
+    min_skill: Annotated[float, Field(lt=1)] = 0.0
+    coverage: Coverage = Coverage()
+    max_bias: Annotated[float, Field(gt=0)] = 1.0
+    drift: Annotated[float, Field(gt=0)] = 0.2
+    evidence: Annotated[float, Field(ge=0, le=5)] = 2.5
+    retrain: bool = True
+
+    @model_validator(mode="after")
+    def _nights_enough(self) -> Monitoring:
+        if self.window < timedelta(days=14):
+            raise ValueError('window must be "14d" or longer: fewer nights tell nothing')
+        if self.recent >= self.window:
+            raise ValueError("recent must be shorter than window")
+        return self
+
+    def limits(self) -> Limits:
+        """The same, as the model's room takes it."""
+        return Limits(
+            self.window, self.recent, self.min_skill, self.coverage.min, self.coverage.max, self.max_bias,
+            self.drift, self.evidence,
+        )  # fmt: skip
+
+
 class Forecast(Section):
     """`[forecast]`."""
 
@@ -139,6 +181,7 @@ class Pipeline(Section):
     training: Training = Training()
     promotion: Promotion = Promotion()
     forecast: Forecast = Forecast()
+    monitoring: Monitoring = Monitoring()
     scale: Scale = Scale()
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import logging
 from datetime import datetime
@@ -10,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from storage import layout
-from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema
+from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -51,13 +53,34 @@ def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> 
     return store.has(layout.forecast(pipeline, issue_time, timezone))
 
 
-def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> pl.DataFrame:
-    """The rows of the forecast of `issue_time`. Raises DataError where they cannot be read."""
-    place = store.path(layout.forecast(pipeline, issue_time, timezone))
+def issue_times(store: Store, pipeline: str) -> list[datetime]:
+    """Every issue time that has a forecast file, ascending."""
+    keys = store.keys(layout.forecasts(pipeline), "*.parquet")
+    return sorted(layout.instant(store.path(key).stem) for key in keys)
+
+
+def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tuple[pl.DataFrame, str]:
+    """The forecast of one issue time, and the sha256 of its file.
+
+    Raises:
+        DataError: there is none, it is damaged, or it is another one's.
+    """
+    key = layout.forecast(pipeline, issue_time, timezone)
+    content = store.get(key)
     try:
-        return pl.read_parquet(place, hive_partitioning=False)
-    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{place} cannot be read as a forecast file: {str(error).splitlines()[0]}") from None
+        rows = pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{store.path(key)} cannot be read as a forecast file: {error}; publish that night again"
+        ) from None
+    missing = forecast_schema(quantile_levels(rows.columns)).keys() - set(rows.columns)
+    if missing:
+        raise DataError(f"{store.path(key)} is not a forecast file: it has no column {min(missing)!r}")
+    if rows["issue_time"].unique().to_list() != [issue_time]:
+        raise DataError(
+            f"{store.path(key)} is not the forecast of the issue time in its name; publish that night again"
+        )
+    return rows, hashlib.sha256(content).hexdigest()
 
 
 def metadata(path: Path) -> dict[str, str]:

@@ -43,8 +43,13 @@ class Nights:
         return rows, np.repeat(self.steps, count), np.repeat(self.issues, count)
 
 
-def due(pipeline: Pipeline, store: Store, issue_time: datetime) -> str | None:
-    """Why a retrain is due at `issue_time`, or None."""
+def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
+    """Why a retrain is due at `issue_time`, or None.
+
+    Args:
+        decay: what the scores say against the model that serves. A model younger than `monitoring.recent` is given
+            the time to show itself: the nights complained about are its predecessor's.
+    """
     serving, why_none = champion(pipeline, store, issue_time)
     if serving is None:
         return why_none
@@ -54,6 +59,8 @@ def due(pipeline: Pipeline, store: Store, issue_time: datetime) -> str | None:
     age = issue_time - max(as_of for as_of in tried if as_of <= issue_time)
     if age >= pipeline.training.every:
         return f"the newest model is {age} old; one is trained every {pipeline.training.every}"
+    if decay and age >= pipeline.monitoring.recent:
+        return decay
     return None
 
 
