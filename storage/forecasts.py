@@ -44,6 +44,21 @@ def publish(
     return place
 
 
+def issue_times(store: Store, pipeline: str) -> list[datetime]:
+    """Every issue time that has a forecast file, ascending."""
+    keys = store.keys(layout.forecasts(pipeline), "*.parquet")
+    return sorted(layout.instant(store.path(key).stem) for key in keys)
+
+
+def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> pl.DataFrame:
+    """The forecast file of `issue_time`. Raises DataError where there is none, or another file."""
+    place = store.path(layout.forecast(pipeline, issue_time, timezone))
+    try:
+        return pl.read_parquet(place, hive_partitioning=False)
+    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{place} cannot be read as a forecast file: {error}; publish that night again") from None
+
+
 def metadata(path: Path) -> dict[str, str]:
     """The `gatecast.*` entries of a forecast file's key-value metadata."""
     return {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("gatecast.")}

@@ -5,10 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+_STAMP = "%Y%m%dT%H%M%SZ"
+
 
 def stamp(instant: datetime) -> str:
     """`20180901T040000Z`: an instant as file and version names write it."""
-    return instant.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return instant.astimezone(UTC).strftime(_STAMP)
+
+
+def instant(stamp: str) -> datetime:
+    """The instant of a stamp, UTC."""
+    return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
 
 def history(pipeline: str, feed: str) -> str:
@@ -41,12 +48,37 @@ def champion(pipeline: str) -> str:
     return f"{models(pipeline)}/champion.json"
 
 
+def forecasts(pipeline: str) -> str:
+    """Folder of a pipeline's forecast files."""
+    return f"forecasts/pipeline={pipeline}"
+
+
 def forecast(pipeline: str, issue_time: datetime, timezone: str) -> str:
     """The forecast file of one issue time; `issue_date` is the local date in the pipeline's `timezone`."""
     day = issue_time.astimezone(ZoneInfo(timezone)).date()
-    return f"forecasts/pipeline={pipeline}/issue_date={day}/{stamp(issue_time)}.parquet"
+    return f"{forecasts(pipeline)}/issue_date={day}/{stamp(issue_time)}.parquet"
 
 
 def latest(pipeline: str) -> str:
     """The copy of the newest forecast."""
     return f"latest/{pipeline}.parquet"
+
+
+def scores(pipeline: str) -> str:
+    """Folder of the forecasts that came true, scored."""
+    return f"scores/{pipeline}"
+
+
+def nights(pipeline: str) -> str:
+    """Folder of the nights' records."""
+    return f"nights/{pipeline}"
+
+
+def night(pipeline: str, issue_time: datetime) -> str:
+    """What the night of one issue time did."""
+    return f"{nights(pipeline)}/{stamp(issue_time)}.json"
+
+
+def report(pipeline: str) -> str:
+    """The page people read in the morning."""
+    return f"reports/{pipeline}.html"
