@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -119,6 +120,7 @@ def _asset(name: str) -> str:
     return (files("flows.page") / "assets" / name).read_text(encoding="utf-8")
 
 
+@cache
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, for the Vega-Lite that Altair writes."""
     import altair

@@ -12,11 +12,12 @@ from flows.page.facts import Facts
 from flows.page.local_time import LocalTimes
 from flows.page.numbers import figure, percent, ratio
 from flows.page.series_table import NAMES
-from storage.schemas import BASELINE, MODEL, STALE_MODEL
+from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL
 
 _SERIES = 10  # in a table of the page; the search finds the others
 _REFUSED = 12  # rows shown a feed
 _FINDINGS = 8
+_FALLBACKS = 20
 
 
 def came(facts: Facts, rows: pl.DataFrame, times: LocalTimes) -> dict[str, Any] | None:
@@ -169,20 +170,20 @@ def fallbacks(facts: Facts, times: LocalTimes) -> dict[str, Any]:
              "stale": _round(model + stale), "baseline": _round(model + stale + base), "none": int(not total),
              "told": told or "nothing published"}
         )  # fmt: skip
-    tonight = rows.filter(pl.col("issue_time") == facts.published, pl.col("status") != MODEL)
+    fallen = rows.filter(pl.col("status") != MODEL).sort("issue_time", "series", descending=True)
+    newest = pl.col("issue_time").eq_missing(pl.lit(facts.published, dtype=INSTANT))
     return {
         "chart": chart,
         "ticks": times.nights(list(facts.issued)),
         "table": list(reversed(chart)),
         "tonight": [
             {**row, "status": NAMES[row["status"]]}
-            for row in tonight.sort("series", descending=True).head(20).iter_rows(named=True)
+            for row in fallen.filter(newest).head(_FALLBACKS).iter_rows(named=True)
         ],
         "past": [
             {"night": times.day(row["issue_time"]), "reason": row["reason"], "series": row["series"],
              "status": NAMES[row["status"]]}
-            for row in rows.filter(pl.col("status") != MODEL, pl.col("issue_time") != facts.published)
-            .sort("issue_time", "series", descending=True).head(20).iter_rows(named=True)
+            for row in fallen.filter(~newest).head(_FALLBACKS).iter_rows(named=True)
         ],
         "failures": [
             {"night": times.day(datetime.fromisoformat(record["issue_time"])), "stage": stage, "text": text}

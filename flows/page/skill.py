@@ -11,6 +11,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from storage.schemas import INSTANT
+
 RECENT = 7
 
 _WEIGHT = pl.when(pl.col("scale") > 0).then(1 / pl.col("scale"))
@@ -54,11 +56,8 @@ def night_arrays(rows: pl.DataFrame, series: tuple[str, ...], issues: list[datet
     found = rows.group_by("series_id", "issue_time").agg(
         pl.col("pinball", "baseline_pinball").mean(), coverage=pl.col("covered_80").mean()
     )
-    place = pl.DataFrame(
-        {"series_id": series, "row": np.arange(len(series))}, schema_overrides={"series_id": pl.String}
-    )
-    when = pl.DataFrame({"issue_time": issues, "column": np.arange(len(issues))}, schema_overrides={
-        "issue_time": rows.schema["issue_time"]})  # fmt: skip
+    place = pl.DataFrame({"series_id": pl.Series(series, dtype=pl.String)}).with_row_index("row")
+    when = pl.DataFrame({"issue_time": pl.Series(issues, dtype=INSTANT)}).with_row_index("column")
     found = found.join(place, on="series_id").join(when, on="issue_time")
     arrays = {}
     for name in ("pinball", "baseline_pinball", "coverage"):

@@ -59,8 +59,12 @@ const drawing = (() => {
     full.config = config();
     full.padding = { left: 2, right: 10, top: 20, bottom: 2 };
     views.get(element)?.finalize();
+    // In an element of its own, since Vega names what it draws in, and ours has a better name.
+    const place = document.createElement("div");
+    place.ariaHidden = "true";
+    element.replaceChildren(place);
     // The interpreter, since the page's policy lets no text become code.
-    views.set(element, await vegaEmbed(element, full, {
+    views.set(element, await vegaEmbed(place, full, {
       actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: { theme: "custom" },
     }));
     element.dataset.drawn = "yes";

@@ -14,7 +14,8 @@
     const found = charts[element.dataset.chart];
     drawing(element, specs[element.dataset.chart], found.rows, found.ticks);
   }
-  if (!series.count) { document.documentElement.dataset.ready = "yes"; return; }
+  const ready = () => { document.documentElement.dataset.ready = "yes"; performance.mark("ready"); };
+  if (!series.count) { ready(); return; }
 
   const low = series.names[0], high = series.names.at(-1);
   const names = { model: "model", stale_model: "older model", baseline: "baseline" };
@@ -194,5 +195,5 @@
   const asked = /^#series=(.*)$/.exec(location.hash);
   const row = asked ? series.ids.indexOf(decodeURIComponent(asked[1])) : -1;
   if (row >= 0) open(row);
-  document.documentElement.dataset.ready = "yes";
+  ready();
 })();
