@@ -198,6 +198,19 @@ def backfill(file: Path, start: str, end: str, as_json: bool, quiet: bool) -> No
 
 @main.command()
 @_common
+@click.option("--output", metavar="PATH", type=click.Path(path_type=Path), help="Write it there, not into the store.")
+def report(file: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """Write the page people read in the morning: one HTML file that needs no network."""
+    from flows.stages.report import report as stage
+
+    pipeline, store = _open(file)
+    written = stage(pipeline, store, clock.now(), output)
+    lines = [f"{written['colour']}: {written['sentence']}", f"wrote {written['path']}"]
+    terminal.finish(written, as_json, quiet, lines)
+
+
+@main.command()
+@_common
 @click.option("--rollback", metavar="VERSION", help="Make VERSION the champion again.")
 def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
     """Every model, the champion marked, with why it was or was not promoted."""

@@ -52,6 +52,7 @@ class Feed(Section):
     series_id: Text | None = None
     valid_time: Text
     values: Annotated[tuple[Text, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+    unit: Text | None = None
     time_zone: Zone = "UTC"
     available_after: Duration = timedelta(0)
     available_at: Text | None = None
@@ -66,6 +67,8 @@ class Feed(Section):
     def _values_of_the_role(self) -> Feed:
         if self.role == "target" and len(self.values) != 1:
             raise ValueError("values of a target feed must name exactly one column")
+        if self.role != "target" and self.unit is not None:
+            raise ValueError("unit is for the target feed")
         if self.source == "sql" and self.query is None:
             raise ValueError("a database feed needs a query")
         if self.source != "sql" and self.query is not None:

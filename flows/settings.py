@@ -191,6 +191,8 @@ class Pipeline(Section):
             raise ValueError("feed names must differ")
         if not any(feed.role == "target" for feed in self.feed):
             raise ValueError('one feed must have role = "target"')
+        if len({feed.unit for feed in self.feed if feed.role == "target"}) > 1:
+            raise ValueError("the target feeds are one table: give all of them the same unit, or none")
         covariates = [name for feed in self.feed if feed.role != "target" for name in feed.values]
         for name in covariates:
             owners = [feed for feed in self.feed if feed.role != "target" and name in feed.values]
@@ -208,6 +210,11 @@ class Pipeline(Section):
         """The grid of the pipeline's periods."""
         at = self.pipeline
         return TimeGrid(at.frequency, at.timezone, at.holidays, at.day_start_micros)
+
+    @property
+    def unit(self) -> str | None:
+        """The target's unit, if the file says it."""
+        return self.feeds("target")[0].unit
 
     def feeds(self, role: str) -> list[Feed]:
         """The feeds of one role, in the file's order."""

@@ -168,7 +168,10 @@ def test_a_damaged_part_of_the_history_is_set_aside_and_taken_in_again(tmp_path)
     part = store.path(store.keys("history/p/demand", "*.parquet")[0])
     content = part.read_bytes()
     # The footer is whole, so that only reading the values finds it; then the footer is gone too.
-    for spoilt in (content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :], content[: len(content) // 2]):
+    for spoilt in (
+        content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :],
+        content[: len(content) // 2],
+    ):
         part = store.path(store.keys("history/p/demand", "*.parquet")[0])
         part.write_bytes(spoilt)
         report = ingest(pipeline, store, datetime(2018, 6, 15, tzinfo=UTC), LATE)["feeds"]["demand"]
