@@ -136,6 +136,20 @@ def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str,
         return attempt()
 
 
+def _score(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows.stages.score import score
+
+    settings, store = _open(pipeline)
+    return score(settings, store, at, progress=_log)
+
+
+def _report(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows.stages.report import report
+
+    settings, store = _open(pipeline)
+    return report(settings, store, at)
+
+
 def _backfill(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
     from flows import clock
     from flows.stages.backfill import backfill
@@ -150,6 +164,8 @@ STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], dict[str, Any]]] = {
     "ingest": _ingest,
     "train": _train,
     "forecast": _forecast,
+    "score": _score,
+    "report": _report,
     "backfill": _backfill,
 }
 

@@ -149,9 +149,14 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
         lines += [*terminal.training(report["train"]), ""]
     lines += [outcome.sentence(report["forecast"]), *outcome.why(report["forecast"])]
     lines += terminal.preview(pipeline, report["forecast"])
+    lines += [outcome.scored(report["score"]), f"page: {report['page']}"] if report["score"] else []
     terminal.finish(report, as_json, quiet, lines)
     for stage, error in report["failures"].items():
         terminal.say(f"warning: {stage} failed, the night went on without it: {error}")
+    for feed, how in report["late"].items():
+        terminal.say(f"warning: {feed} is late: {how}")
+    for alert in report["alerts"]:
+        terminal.say(f"warning: {alert['detail']}")
     sys.exit(outcome.DEGRADED if report["degraded"] else outcome.PUBLISHED)
 
 

@@ -33,6 +33,18 @@ def why(published: dict[str, Any]) -> list[str]:
     return lines
 
 
+def scored(score: dict[str, Any]) -> str:
+    """What came true, and how good the last four weeks were, in one sentence."""
+    new = score["scored"] + score["revised"]
+    window = score["summary"].get("last_28_nights")
+    if not window or window["skill"] is None:
+        return f"scored {new} forecasts; none has come true that tells how good they are"
+    return (
+        f"scored {new} forecasts; over the last 28 nights that came true: pinball {window['pinball']:.4g}, "
+        f"skill {window['skill']:+.0%} against the baseline"
+    )
+
+
 def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """The comparison on held-out issue times, one row a candidate."""
     return [

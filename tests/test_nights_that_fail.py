@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -39,12 +40,31 @@ def published(done) -> pl.DataFrame:
     return rows
 
 
-def test_a_night_without_trouble_is_whole(night):
+def test_a_night_without_trouble_is_whole(night, pipeline):
     done = night("--issue-time", ISSUE)
     assert done.returncode == 0, done.stderr
     report = said(done)
     assert report["failures"] == {} and report["train"] == {"trained": False}
     assert report["started_at"] < report["published_at"] < report["deadline"]
+    store = pipeline.parent / "store"
+    record = json.loads((store / "nights/small/20180901T040000Z.json").read_text())
+    assert record["forecast"] == report["forecast"] and record["late"] == {}
+    assert Path(report["page"]) == store / "reports/small.html"
+
+
+def test_late_data_are_named_and_what_came_true_is_scored(night, pipeline):
+    assert night("--issue-time", ISSUE).returncode == 0
+    place = pipeline.parent / "load.parquet"
+    rows = pl.read_parquet(place)
+    rows.filter(pl.col("ds") < pl.datetime(2018, 9, 1, 14)).write_parquet(place)
+    done = night("--issue-time", NEXT)
+    assert done.returncode == 0, "a late feed is masked; the rows are the champion's"
+    report = said(done)
+    how = "the newest value is of 2018-09-01 13:00, that of 2018-09-01 23:00 is due: 10 periods"
+    assert report["late"] == {"demand": how}
+    assert report["score"]["scored"] == 1 and report["score"]["rows"] == 3 * 14
+    found = pl.read_parquet(pipeline.parent / "store/scores/small/20180901T040000Z.parquet")
+    assert len(found) == 42
 
 
 def test_a_source_that_hangs(night, pipeline):
@@ -133,7 +153,11 @@ def test_nothing_can_be_published(night, pipeline):
     done = night("--issue-time", "2001-01-01")
     assert done.returncode == 1
     assert "no target value was known" in done.stderr
-    assert not list((pipeline.parent / "store").rglob("forecasts"))
+    store = pipeline.parent / "store"
+    assert not list(store.rglob("forecasts"))
+    record = json.loads((store / "nights/small/20010101T050000Z.json").read_text())
+    assert record["forecast"] is None and "no target value was known" in record["failures"]["forecast"]
+    assert (store / "reports/small.html").exists()
 
 
 def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.Event) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from flows import clock
 from flows.feed_settings import Feed
 from flows.settings import Pipeline
+from flows.stages.lateness import late
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
@@ -46,7 +48,8 @@ def ingest(
     Returns:
         `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = added + unchanged + refused +
         later, and how many rows were refused for which reason. A part of the history that cannot be read is set
-        aside and named in `damaged`, and what the source still has of it is taken in again.
+        aside and named in `damaged`, and what the source still has of it is taken in again. `late` says how far the
+        newest value is behind what was due.
 
     Raises:
         DataError: a feed cannot be used at all, and all were asked for. Feeds are read and checked before anything
@@ -70,6 +73,7 @@ def ingest(
     for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
+    issue = clock.last_issue(pipeline.pipeline.issue_at, pipeline.pipeline.timezone, as_of)
     for feed in (feed for feed in pipeline.feed if feed.name in checked):
         name, result = feed.name, checked[feed.name]
         try:
@@ -83,6 +87,7 @@ def ingest(
             "added": len(added),
             "unchanged": len(result.accepted) - len(added),
             "damaged": damaged.get(name, []),
+            "late": late(pipeline, feed, result, issue, as_of),
         }
     progress("ingest", 1.0)
     return {"feeds": report, "failures": failures}
