@@ -115,12 +115,15 @@ def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Se
     Returns:
         The model and None, or None and why there is none.
     """
-    versions = registry.champions(store, pipeline.name, issue_time)
+    try:
+        versions = registry.champions(store, pipeline.name, issue_time)
+    except DataError as error:
+        return None, str(error)
     if not versions:
         later = registry.champions(store, pipeline.name)
         if later:
             return None, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return None, "there is no champion"
+        return None, registry.no_champion(store, pipeline.name)
     why = None
     for version in versions:
         try:
