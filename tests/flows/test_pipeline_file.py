@@ -22,6 +22,7 @@ def test_defaults_are_the_contracts(path):
     assert pipeline.pipeline.issue_at == time(0)
     assert (pipeline.model.head, pipeline.model.layers, pipeline.model.members) == ("quantile", 1, 1)
     assert (pipeline.training.every, pipeline.training.seed) == (timedelta(days=1), 7)
+    assert (pipeline.training.keep, pipeline.promotion.folds) == (30, 7)
     assert (pipeline.promotion.margin, pipeline.forecast.providers) == (0.0, ("cpu",))
     assert (pipeline.forecast.deadline, pipeline.scale.engine) == (timedelta(minutes=10), "local")
 
@@ -56,6 +57,8 @@ def test_paths_are_relative_to_the_file(path):
         ('role = "target"', 'role = "observed"', ["target"]),
         ('values = ["y"]', 'values = ["y", "z"]', ["feed.0", "exactly one"]),
         ('budget = "24s"', 'budget = "soon"', ["training.budget", "soon"]),
+        ('budget = "24s"', "keep = 0", ["training.keep", "0"]),
+        ("folds = 7", "folds = 4", ["promotion.folds", "4", "greater than or equal to 5"]),
         ('head = "quantile"', 'head = "mixture"', ["model.head", "mixture", "softmax"]),
         ('name = "weather"', 'name = "demand"', ["feed names must differ"]),
         ("[pipeline]", "[pipeline", ["TOML"]),
