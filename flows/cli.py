@@ -216,20 +216,22 @@ def report(file: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
 
 @main.command()
 @_common
-@click.option("--rollback", metavar="VERSION", help="Make VERSION the champion again.")
+@click.option("--rollback", metavar="VERSION", help="Make VERSION, once a champion, serve again.")
 def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
     """Every model, the champion marked, with why it was or was not promoted."""
     from storage import registry
 
     pipeline, store = _open(file)
     if rollback:
-        registry.roll_back(store, pipeline.name, rollback)
-    serving = registry.champions(store, pipeline.name)[:1]
-    found = registry.manifests(store, pipeline.name)
-    lines = [f"{'*' if m['version'] in serving else ' '} {m['version']}  {m['decision']['reason']}" for m in found] or [
-        f"pipeline {pipeline.name!r} has no models; run `gatecast train`"
-    ]
+        registry.roll_back(store, pipeline.name, rollback, clock.now())
+    serving = registry.champions(store, pipeline.name)
+    found, unusable = registry.survey(store, pipeline.name)
+    rows = outcome.model_rows(found, serving, registry.rolled_back(store, pipeline.name))
+    lines = terminal.table(rows) or [f"pipeline {pipeline.name!r} has no models; run `gatecast train`"]
     terminal.finish({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
+    for error in unusable:
+        terminal.say(f"error: {error}")
+    sys.exit(outcome.FAILED if unusable else outcome.PUBLISHED)
 
 
 def _open(file: Path) -> tuple[pipeline_file.Pipeline, Store]:

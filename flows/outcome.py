@@ -62,7 +62,50 @@ def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 def held_out(manifest: dict[str, Any]) -> str:
     """Which issue times the comparison is about."""
     folds = manifest["folds"]
+    if not folds["count"]:
+        return "no held-out issue times that every candidate has yet to see"
     return f"{folds['count']} held-out issue times, {folds['first'][:10]} to {folds['last'][:10]}"
+
+
+def model_rows(
+    manifests: list[dict[str, Any]], champions: list[str], rolled_back: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Every model, one row each, the champion marked with a star.
+
+    Args:
+        champions: versions that serve, the champion first; rolled_back: version -> when.
+    """
+
+    def state(record: dict[str, Any]) -> str:
+        version = record["version"]
+        words = {
+            "champion": version in champions[:1],
+            "predecessor": version in champions[1:2],
+            "rolled back from": version in rolled_back,
+            "pruned": "pruned" in record,
+        }
+        return ", ".join(word for word, holds in words.items() if holds)
+
+    def figure(record: dict[str, Any], who: str, name: str, shape: str) -> str:
+        value = record.get("scores", {}).get(who, {}).get(name)
+        return "" if value is None else format(value, shape)
+
+    return [
+        {
+            " ": "*" if m["version"] in champions[:1] else "",
+            "version": m["version"],
+            "trained_as_of": m["as_of"][:16],
+            "seconds": m.get("seconds", ""),
+            "pinball": figure(m, "challenger", "pinball", ".4g"),
+            "champion": figure(m, "champion", "pinball", ".4g"),
+            "baseline": figure(m, "baseline", "pinball", ".4g"),
+            "p": format(m["decision"]["p_value"], ".2g") if "p_value" in m["decision"] else "",
+            "coverage_80": figure(m, "challenger", "coverage_80", ".3f"),
+            "state": state(m),
+            "decision": m["decision"]["reason"],
+        }
+        for m in manifests
+    ]
 
 
 def oddities(report: dict[str, Any]) -> list[str]:

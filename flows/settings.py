@@ -20,6 +20,7 @@ from flows.setting_types import (
     Zone,
 )
 from model.alerts import Limits
+from model.promotion import FEWEST_NIGHTS
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, TimeGrid
 
@@ -103,12 +104,13 @@ class Training(Section):
     window: TrainingWindow = timedelta(days=730)
     budget: PositiveDuration = timedelta(seconds=120)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    keep: Annotated[int, Field(ge=1)] = 30
 
 
 class Promotion(Section):
     """`[promotion]`."""
 
-    folds: Annotated[int, Field(ge=1, le=1000)] = 28
+    folds: Annotated[int, Field(ge=FEWEST_NIGHTS, le=1000)] = 28
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 

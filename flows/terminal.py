@@ -83,7 +83,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     cells = [[str(v) for v in row.values()] for row in rows]
     names = list(rows[0])
     width = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
-    number = [isinstance(v, int | float) for v in rows[0].values()]
+    number = [any(isinstance(row[name], int | float) for row in rows) for name in names]
 
     def line(values: list[str]) -> str:
         return "  ".join(

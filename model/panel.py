@@ -6,6 +6,7 @@ revision; a window as of t takes, cell by cell, the last layer that was availabl
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -94,6 +95,21 @@ class Panel:
             self, series=tuple(self.series[row] for row in rows), target=part(self.target),
             known_future=tuple(map(part, self.known_future)), observed=tuple(map(part, self.observed)),
         )  # fmt: skip
+
+    def sha256(self) -> str:
+        """Hash of every value, of when each was known, and of where they lie."""
+        grid = self.grid
+        where = (grid.frequency, grid.timezone, grid.holidays, grid.day_start, self.first, self.series)
+        digest = hashlib.sha256(repr(where).encode())
+        for channel in (self.target, *self.known_future, *self.observed):
+            for layer in channel.layers:
+                for array in layer:
+                    if array is None:
+                        digest.update(b"always")
+                        continue
+                    digest.update(f"{channel.name}{array.shape}{array.dtype}".encode())
+                    digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 def channels(

@@ -63,6 +63,10 @@ class Store:
         except FileNotFoundError:
             raise DataError(f"{self.path(key)} does not exist") from None
 
+    def remove(self, key: str) -> None:
+        """Delete what is at `key`; nothing there is no error."""
+        self.path(key).unlink(missing_ok=True)
+
     def has(self, key: str) -> bool:
         """Whether there is something at `key`."""
         return self.path(key).exists()

@@ -23,6 +23,7 @@ def test_defaults_are_the_contracts(path):
     assert pipeline.pipeline.issue_at == time(0)
     assert (pipeline.model.head, pipeline.model.layers, pipeline.model.members) == ("quantile", 1, 1)
     assert (pipeline.training.every, pipeline.training.seed) == (timedelta(days=1), 7)
+    assert (pipeline.training.keep, pipeline.promotion.folds) == (30, 7)
     assert (pipeline.promotion.margin, pipeline.forecast.providers) == (0.0, ("cpu",))
     assert pipeline.monitoring.limits() == Limits(
         timedelta(days=28), timedelta(days=7), 0.0, 0.6, 0.95, max_bias=1.0, drift=0.2, evidence=2.5
@@ -60,6 +61,8 @@ def test_paths_are_relative_to_the_file(path):
         ('role = "target"', 'role = "observed"', ["target"]),
         ('values = ["y"]', 'values = ["y", "z"]', ["feed.0", "exactly one"]),
         ('budget = "24s"', 'budget = "soon"', ["training.budget", "soon"]),
+        ('budget = "24s"', "keep = 0", ["training.keep", "0"]),
+        ("folds = 7", "folds = 4", ["promotion.folds", "4", "greater than or equal to 5"]),
         ('head = "quantile"', 'head = "mixture"', ["model.head", "mixture", "softmax"]),
         ("[model]", '[monitoring]\nwindow = "7d"\n[model]', ["monitoring", "window must be \"14d\" or longer"]),
         ("[model]", '[monitoring]\nrecent = "28d"\n[model]', ["monitoring", "recent must be shorter than window"]),
