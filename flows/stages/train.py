@@ -72,11 +72,13 @@ def train(
     now: datetime,
     progress: Progress = silent,
     reuse: Reuse | None = None,
+    gate: bool = True,
 ) -> dict[str, Any]:
     """Train a challenger on what was known at `as_of`.
 
     Args:
         now: when this happens; kept in the manifest.
+        gate: False lets it serve whatever the comparison says, which is kept in the reason.
         reuse: asked for a model of the same fingerprint before one is fitted.
 
     Returns:
@@ -111,6 +113,8 @@ def train(
     if decision.promoted and version in rolled_back:
         why = f"refused: this very model was rolled back from at {rolled_back[version]}; --rollback brings it back"
         decision = replace(decision, promoted=False, reason=why)
+    if not gate and not decision.promoted:
+        decision = replace(decision, promoted=True, reason=f"serves without promotion, which says: {decision.reason}")
     registry.add(
         store, pipeline.name, as_of, onnx,
         {

@@ -35,7 +35,7 @@ def serve(settings, store, predecessor: bytes, champion: bytes) -> tuple[str, st
         as_of = clock.parse(day, settings.pipeline.timezone)
         versions.append(registry.add(store, settings.name, as_of, content, facts))
         registry.promote(store, settings.name, versions[-1])
-    registry.roll_back(store, settings.name, versions[-1])
+    registry.roll_back(store, settings.name, versions[-1], clock.now())
     return versions[0], versions[1]
 
 
