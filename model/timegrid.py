@@ -6,7 +6,7 @@ change never makes two of them one. Steps of 1d and 1b are local dates: days, or
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import polars as pl
@@ -110,14 +110,17 @@ class TimeGrid:
 
     @cached_property
     def _holiday_dates(self) -> np.ndarray:
-        if self.holidays is None:
-            return np.array([], dtype="datetime64[D]")
-        days = holiday_calendar(self.holidays, _CALENDAR_YEARS)
-        return np.array(sorted(days), dtype="datetime64[D]")
+        return np.array([], dtype="datetime64[D]") if self.holidays is None else _holiday_dates(self.holidays)
 
     @cached_property
     def _business(self) -> np.busdaycalendar:
         return np.busdaycalendar(holidays=self._holiday_dates)
+
+
+@cache
+def _holiday_dates(code: str) -> np.ndarray:
+    # A hundred years take 20 ms, and a night asks for them again and again.
+    return np.array(sorted(holiday_calendar(code, _CALENDAR_YEARS)), dtype="datetime64[D]")
 
 
 def holiday_calendar(code: str, years: range):  # -> holidays.HolidayBase (imported late: 60 ms)

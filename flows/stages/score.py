@@ -140,30 +140,39 @@ def judge(pipeline: Pipeline, store: Store, rows: pl.DataFrame, actuals: pl.Data
     if true.is_empty():
         return pl.DataFrame(schema=score_schema())
     issue_time = rows["issue_time"][0]
-    grid, at = pipeline.grid, pipeline.pipeline
+    grid = pipeline.grid
     first = grid.first_step(micros(issue_time))
-    step = true["step"].to_numpy().astype(np.int64)
-    starts = grid.start(first - 1 + step)
+    starts = grid.start(first - 1 + true["step"].to_numpy().astype(np.int64))
     if rows["issue_time"].n_unique() > 1 or (starts != true["valid_time"].dt.epoch("us").to_numpy()).any():
         raise DataError(
             f"the forecast of {issue_time.isoformat()} is not of one issue time on the {grid.frequency} grid of "
             f"pipeline {pipeline.name!r}; it was made with other settings and cannot be scored"
         )
-    series = known_series(pipeline, store, issue_time)
-    past = seen_past(pipeline, store, series, issue_time, first)
     levels = quantile_levels(rows.columns)
-    bar = np.clip(  # type: ignore[call-overload]
+    return score_rows(true, levels, *_bar(pipeline, store, true, issue_time, first, levels))
+
+
+def _bar(
+    pipeline: Pipeline, store: Store, true: pl.DataFrame, issue_time: datetime, first: int, levels: list[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, Q) the baseline's quantiles of the rows `true`, and (N,) their scale; NaN for a series unknown then."""
+    baseline, scale = np.full((len(true), len(levels)), np.nan), np.full(len(true), np.nan)
+    series = known_series(pipeline, store, issue_time)
+    if not series:
+        return baseline, scale
+    at = pipeline.pipeline
+    past = seen_past(pipeline, store, series, issue_time, first)
+    step = true["step"].to_numpy()
+    quantiles = np.clip(  # type: ignore[call-overload]
         seasonal_naive(past, at.season, int(step.max()), np.array(levels)), at.bounds.min, at.bounds.max
     )
-    scale = seasonal_scale(past.astype(np.float64), at.season)
-    # A series that the history did not know then has neither.
     row = true["series_id"].replace_strict(
         list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64
     ).to_numpy()  # fmt: skip
     known = row >= 0
-    baseline, scales = np.full((len(true), len(levels)), np.nan), np.full(len(true), np.nan)
-    baseline[known], scales[known] = bar[row[known], step[known] - 1], scale[row[known]]
-    return score_rows(true, levels, baseline, scales)
+    baseline[known] = quantiles[row[known], step[known] - 1]
+    scale[known] = seasonal_scale(past.astype(np.float64), at.season)[row[known]]
+    return baseline, scale
 
 
 def with_actuals(rows: pl.DataFrame, actuals: pl.DataFrame) -> pl.DataFrame:

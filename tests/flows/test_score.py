@@ -97,6 +97,24 @@ def test_rows_of_several_nights_or_another_grid_are_refused(published):
     assert judge(pipeline, store, rows.clear()).is_empty()
 
 
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_series_that_the_history_did_not_know_then_has_no_bar(tmp_path, known):
+    pipeline, store = opened(write_pipeline(tmp_path / "p").parent)
+    load = pl.read_parquet(tmp_path / "p" / "load.parquet")
+    # Forecast from all there was, scored by a history that begins later, for two series or for all.
+    ingest(pipeline, store, NOW, NOW)
+    forecast(pipeline, store, night(3), needs_champion=False)
+    rows = rows_of(pipeline, store, night(3))
+    shutil.rmtree(store.root / "history")
+    begun = (pl.col("ds") >= pl.datetime(2018, 9, 3)) | (pl.lit(bool(known)) & (pl.col("series_id") == "LDC1"))
+    load.filter(begun).write_parquet(tmp_path / "p" / "load.parquet")
+    ingest(pipeline, store, NOW, NOW)
+    judged = judge(pipeline, store, rows)
+    assert judged["pinball"].null_count() == 0
+    assert judged["baseline_pinball"].is_null().to_list() == [False] * 24 * known + [True] * 24 * (3 - known)
+    assert judged["scale"].null_count() == 24 * (3 - known)
+
+
 def test_a_night_is_scored_once_as_its_hours_come_true(folder):
     pipeline, store = opened(folder)
     for issue in (NOW - timedelta(hours=3), NOW):
