@@ -64,11 +64,18 @@ class TimeGrid:
             return instants // self.step
         wall = local_naive(instants, self.timezone)
         if self.frequency == "1d":
-            return (wall - np.timedelta64(self.day_start, "us")).astype("datetime64[D]").astype(np.int64)
-        dates = wall.astype("datetime64[D]")
-        # A Saturday belongs to no period: it counts with the business day before it.
-        business = np.busday_offset(dates, 0, roll="backward", busdaycal=self._business)
-        return np.busday_count(_EPOCH, business, busdaycal=self._business).astype(np.int64)
+            steps = (wall - np.timedelta64(self.day_start, "us")).astype("datetime64[D]").astype(np.int64)
+        else:
+            # A Saturday belongs to no period: it counts with the business day before it.
+            dates = wall.astype("datetime64[D]")
+            business = np.busday_offset(dates, 0, roll="backward", busdaycal=self._business)
+            steps = np.busday_count(_EPOCH, business, busdaycal=self._business).astype(np.int64)
+        # A clock that is put back over midnight shows the old date again, on the day that has begun.
+        runs = np.flatnonzero(np.diff(steps, prepend=steps[:1] - 1))
+        begin, end = (
+            np.repeat(self.start(steps[runs] + more), np.diff(runs, append=len(steps))) for more in (0, 1)
+        )  # fmt: skip
+        return steps + (instants >= end) - (instants < begin)
 
     def dates(self, steps: np.ndarray) -> np.ndarray:
         """Local dates (datetime64[D]) on which steps begin."""
