@@ -71,11 +71,7 @@ class TimeGrid:
             business = np.busday_offset(dates, 0, roll="backward", busdaycal=self._business)
             steps = np.busday_count(_EPOCH, business, busdaycal=self._business).astype(np.int64)
         # A clock that is put back over midnight shows the old date again, on the day that has begun.
-        runs = np.flatnonzero(np.diff(steps, prepend=steps[:1] - 1))
-        begin, end = (
-            np.repeat(self.start(steps[runs] + more), np.diff(runs, append=len(steps))) for more in (0, 1)
-        )  # fmt: skip
-        return steps + (instants >= end) - (instants < begin)
+        return steps + (instants >= self.start(steps + 1)) - (instants < self.start(steps))
 
     def dates(self, steps: np.ndarray) -> np.ndarray:
         """Local dates (datetime64[D]) on which steps begin."""
@@ -91,7 +87,9 @@ class TimeGrid:
 
     def begin(self, dates: np.ndarray) -> np.ndarray:
         """Instants at which the periods named by local dates (datetime64[D]) begin; 1d and 1b only."""
-        return midnights(dates, self.timezone, self.day_start)
+        # The hours of a day share its midnight, and the way from the wall clock to UTC is long.
+        runs = np.flatnonzero(np.diff(dates, prepend=dates[:1] - 1))
+        return np.repeat(midnights(dates[runs], self.timezone, self.day_start), np.diff(runs, append=len(dates)))
 
     def end(self, steps: np.ndarray) -> np.ndarray:
         """Instants at which the periods end; a business day ends at the next local midnight."""
