@@ -17,6 +17,8 @@ from storage.schemas import INSTANT, in_order
 
 _WHOLE = np.iinfo(np.int64).max  # resolution of a period that has one value, at its start
 _ALWAYS = np.iinfo(np.int64).min
+# Columns beside those that a feed names.
+_ROW, _PERIOD, _PROBLEM = ":row", ":period", ":problem"
 _STRETCH = 3  # periods in a row of one resolution that are not finer ones with holes
 
 
@@ -56,8 +58,8 @@ def fold(
     parts that no longer make a value make it missing. A period that lacks parts is refused, all of it, unless they
     may still come: then it waits.
     """
-    parts = _Parts.of(work.with_row_index("row").filter(usable), grid)
-    rows, period = parts.rows["row"].to_numpy(), parts.period
+    parts = _Parts.of(work.with_row_index(_ROW).filter(usable), grid)
+    rows, period = parts.rows[_ROW].to_numpy(), parts.period
     visible = ~later.to_numpy()[rows]
     expected = parts.length[parts.begins] // _resolutions(parts)
     have = parts.distinct(visible)
@@ -65,20 +67,20 @@ def fold(
     complete = ~whole & (have == expected)
     places, starts = _sets(parts, np.flatnonzero(visible & complete[period]))
     folded = _folds(parts, places, starts, how, grid, bounds)
-    judged = folded.group_by("period", maintain_order=True).agg(
-        good=pl.col("problem").is_null().any(), why=pl.col("problem").first()
+    judged = folded.group_by(_PERIOD, maintain_order=True).agg(
+        good=pl.col(_PROBLEM).is_null().any(), why=pl.col(_PROBLEM).first()
     )  # fmt: skip
     good = whole.copy()
-    good[judged["period"].to_numpy()] = judged["good"].to_numpy()
+    good[judged[_PERIOD].to_numpy()] = judged["good"].to_numpy()
     waits = ~whole & ~complete & _may_come(parts, visible, have, expected)
 
-    known = pl.when(pl.col("problem").is_null())
+    known = pl.when(pl.col(_PROBLEM).is_null())
     folded = folded.with_columns(known.then(pl.col(name)).alias(name) for name in parts.values)
     single = visible & whole[period]
     accepted = pl.concat([
-        parts.rows.with_columns(period=pl.Series(period)).filter(pl.Series(single)).drop("row"),
-        folded.filter(pl.Series(good[folded["period"].to_numpy()])).drop("problem"),
-    ], how="diagonal").sort("period", maintain_order=True)  # fmt: skip
+        parts.rows.with_columns(pl.Series(_PERIOD, period)).filter(pl.Series(single)).drop(_ROW),
+        folded.filter(pl.Series(good[folded[_PERIOD].to_numpy()])).drop(_PROBLEM),
+    ], how="diagonal").sort(_PERIOD, maintain_order=True)  # fmt: skip
     origin = np.full(len(work), -1)
     used = visible & good[period]
     origin[rows[used]] = period[used]
@@ -89,11 +91,11 @@ def fold(
     if refused.any():
         came = pl.format(f"{{}} of {{}} values within {grid.frequency}", pl.Series(have), pl.Series(expected))
         spoilt = judged.filter(~pl.col("good"))
-        why = pl.select(came).to_series().scatter(spoilt["period"], spoilt["why"])
+        why = pl.select(came).to_series().scatter(spoilt[_PERIOD], spoilt["why"])
         reason = pl.repeat(None, len(work), dtype=pl.String, eager=True)
         reason = reason.scatter(rows[refused], why.gather(period[refused]))
     return Folded(
-        accepted.drop("period"), accepted["period"].to_numpy(), origin, pl.Series(waiting), reason
+        accepted.drop(_PERIOD), accepted[_PERIOD].to_numpy(), origin, pl.Series(waiting), reason
     )  # fmt: skip
 
 
@@ -237,10 +239,10 @@ def _folds(
     known = _over(np.maximum, parts.available[places], starts, np.int64)
     instants = pl.Series(known).set(pl.Series(known == _ALWAYS), None).cast(INSTANT)
     frame = pl.DataFrame({
-        "period": parts.period[first], "series_id": parts.rows["series_id"].gather(first),
+        _PERIOD: parts.period[first], "series_id": parts.rows["series_id"].gather(first),
         "valid_time": pl.Series(grid.start(parts.step[first])).cast(INSTANT), "available_at": instants, **columns,
     })  # fmt: skip
-    return frame.with_columns(problem=pl.coalesce(problems))
+    return frame.with_columns(pl.coalesce(problems).alias(_PROBLEM))
 
 
 def _over(function: np.ufunc, values: np.ndarray, starts: np.ndarray, dtype: type) -> np.ndarray:

@@ -295,11 +295,11 @@ def test_series_are_told_apart(utc):
 
 
 def test_shared_covariates_known_at_all_times(utc):
-    frame = rows(every(utc(2025, 10, 1), 30 * MINUTE, 48)).with_columns(z=pl.col("y") * 2)
-    result = folded(frame, "mean", role="known_future", series_id=None, values=("y", "z"))
+    frame = rows(every(utc(2025, 10, 1), 30 * MINUTE, 48)).with_columns(period=pl.col("y") * 2)
+    result = folded(frame, "mean", role="known_future", series_id=None, values=("y", "period"))
     assert len(result.accepted) == 24
     assert result.accepted["available_at"].null_count() == result.accepted["series_id"].null_count() == 24
-    assert (result.accepted["z"] == 2 * result.accepted["y"]).all()
+    assert (result.accepted["period"] == 2 * result.accepted["y"]).all()
 
 
 def test_nothing_that_can_be_used():
