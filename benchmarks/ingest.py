@@ -128,13 +128,14 @@ def main() -> None:
     """Run everything, the two sides in turn, and print the table."""
     import shutil
 
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         large, wide = Path(scratch) / "large", Path(scratch) / "wide"
         make(large, 2_000, 10_000)
         make(wide, 20_000, 1_440)
         for prepare in ("gatecast_ingest", "pandas_ingest"):
             measure(prepare, wide)
-        print(f"{machine()}\n\n| what | wall s | CPU s | peak MB |\n|---|---:|---:|---:|")
+        print(f"{machine()}\n\n| what | wall s | CPU s | peak MB |\n|---|---:|---:|---:|", flush=True)
         for work, folder, size in (("ingest", large, "20 million rows"), ("read", wide, "as of T, 20,000 x 720")):
             costs: dict[str, list[Cost]] = {"gatecast": [], "pandas": []}
             for _ in range(RUNS):
@@ -144,7 +145,8 @@ def main() -> None:
                     runs.append(measure(f"{side}_{work}", folder))
             for side, runs in costs.items():
                 wall, cpu, memory = (statistics.median(figures) for figures in zip(*runs, strict=True))
-                print(f"| {work} {size}, {side} | {wall:.1f} | {cpu:.1f} | {memory:.0f} |")
+                print(f"| {work} {size}, {side} | {wall:.1f} | {cpu:.1f} | {memory:.0f} |", flush=True)
+        print(f"\nLoad average before: {load:.1f}; after, with this: {os.getloadavg()[0]:.1f}.")
 
 
 if __name__ == "__main__":

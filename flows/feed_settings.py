@@ -56,6 +56,7 @@ class Feed(Section):
     time_zone: Zone = "UTC"
     available_after: Duration = timedelta(0)
     available_at: Text | None = None
+    resample: Literal["mean", "sum", "last"] | None = None
     kind: Literal["file", "sql", "http"] | None = None
     start: Day = datetime(1970, 1, 1, tzinfo=UTC)
     overlap: Duration = timedelta(days=7)
@@ -97,5 +98,5 @@ class Feed(Section):
         """How the feed's table is read."""
         return FeedShape(
             self.name, self.role, self.series_id, self.valid_time, self.values, self.time_zone,
-            self.available_after, self.available_at,
+            self.available_after, self.available_at, self.resample,
         )  # fmt: skip

@@ -135,5 +135,5 @@ def _oddity(finding: dict[str, Any]) -> str:
 
 def feed_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """What was ingested, one row a feed."""
-    keys = ("read", "added", "unchanged", "refused", "later")
+    keys = ("read", "added", "unchanged", "folded", "refused", "later")
     return [{"feed": name, **{k: counts[k] for k in keys}} for name, counts in report["feeds"].items()]

@@ -195,6 +195,8 @@ class Pipeline(Section):
             raise ValueError('one feed must have role = "target"')
         if len({feed.unit for feed in self.feed if feed.role == "target"}) > 1:
             raise ValueError("the target feeds are one table: give all of them the same unit, or none")
+        if self.pipeline.frequency == "1b" and any(feed.resample for feed in self.feed):
+            raise ValueError('resample of a feed is for frequency = "15m", "30m", "1h" or "1d", not "1b"')
         covariates = [name for feed in self.feed if feed.role != "target" for name in feed.values]
         for name in covariates:
             owners = [feed for feed in self.feed if feed.role != "target" and name in feed.values]

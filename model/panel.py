@@ -122,17 +122,17 @@ def channels(
             values of a key may have been revised (rows ordered by it); without it all are visible, one a key.
         first, columns: the steps covered; rows outside are left out.
     """
-    row = _rows(frame["series_id"], series)
-    shape = (1 if row is None else len(series), columns)
+    rows = _Rows.of(frame["series_id"], series)
+    shape = (1 if rows is None else len(series), columns)
     if "available_at" not in frame.columns:
         tables = [np.full(shape, np.nan, np.float32) for _ in values]
         for start in range(0, len(frame), _AT_ONCE):
             part = frame.slice(start, _AT_ONCE)
-            inside, cell = _cells(grid, part, None if row is None else row[start : start + _AT_ONCE], first, columns)
+            inside, cell = _cells(grid, part, rows and rows.between(start, start + len(part)), first, columns)
             for name, table in zip(values, tables, strict=True):
                 table.reshape(-1)[cell] = part[name].to_numpy()[inside]
         return [Channel(name, (Layer(table, None),)) for name, table in zip(values, tables, strict=True)]
-    inside, cell = _cells(grid, frame, row, first, columns)
+    inside, cell = _cells(grid, frame, rows and rows.between(0, len(frame)), first, columns)
     available = None
     if frame["available_at"].null_count() < len(frame):
         available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()[inside]
@@ -154,14 +154,26 @@ def channels(
     return found
 
 
-def _rows(ids: pl.Series, series: tuple[str, ...]) -> np.ndarray | None:
-    """Row of each id in `series`, -1 for a series that is not in it; None where one row is shared by all."""
-    if ids.null_count() == len(ids):
-        return None
-    # Rows come series by series as a rule, so one look a run of equal ids does.
-    runs = ids.rle().struct.unnest()
-    number = runs["value"].cast(pl.Enum(series), strict=False).to_physical().cast(pl.Int32).fill_null(-1)
-    return np.repeat(number.to_numpy(), runs["len"].to_numpy())
+class _Rows(NamedTuple):
+    """Rows of the panel, -1 for a series that is not in it; the same up to the next of `ends`."""
+
+    number: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, ids: pl.Series, series: tuple[str, ...]) -> _Rows | None:
+        """Of the series of a frame; None where one row is shared by all."""
+        if ids.null_count() == len(ids):
+            return None
+        # Rows come series by series as a rule, so one look a run of equal ids does.
+        runs = ids.rle().struct.unnest()
+        number = runs["value"].cast(pl.Enum(series), strict=False).to_physical().cast(pl.Int64).fill_null(-1)
+        return cls(number.to_numpy(), np.cumsum(runs["len"].to_numpy(), dtype=np.int64))
+
+    def between(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start,) of these rows of the frame."""
+        runs = slice(np.searchsorted(self.ends, start, side="right"), np.searchsorted(self.ends, stop) + 1)
+        return np.repeat(self.number[runs], np.diff(np.minimum(self.ends[runs], stop), prepend=start))
 
 
 def _cells(
@@ -172,7 +184,7 @@ def _cells(
     inside = (cell >= 0) & (cell < columns)
     if row is not None:
         inside &= row >= 0
-        cell += row.astype(np.int64) * columns
+        cell += row * columns
     return (slice(None), cell) if inside.all() else (inside, cell[inside])
 
 

@@ -46,10 +46,10 @@ def ingest(
             same. None: every feed or none.
 
     Returns:
-        `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = added + unchanged + refused +
-        later, and how many rows were refused for which reason. A part of the history that cannot be read is set
-        aside and named in `damaged`, and what the source still has of it is taken in again. `late` says how far the
-        newest value is behind what was due.
+        `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = accepted + refused + later and
+        accepted = added + unchanged + folded (rows that went into one with others), and how many rows were refused for
+        which reason. A part of the history that cannot be read is set aside and named in `damaged`, and what the source
+        still has of it is taken in again. `late` says how far the newest value is behind what was due.
 
     Raises:
         DataError: a feed cannot be used at all, and all were asked for. Feeds are read and checked before anything
@@ -167,6 +167,9 @@ def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime)
         # To the end of the last forecast that can be issued before the next ingest.
         end = grid.end(np.array([grid.first_step(micros(as_of)) + at.horizon]))
         until = instant(int(end[0])) + timedelta(days=1)
+    if feed.resample:
+        # Half of a period is none.
+        since = instant(int(grid.start(grid.index(np.array([micros(since)])))[0]))
     return check(
         read_feed(feed, since, until),
         feed.shape(),
@@ -187,8 +190,9 @@ def summarise(result: Checked) -> dict[str, Any]:
     ).row(0)
     series = result.accepted["series_id"].drop_nulls()
     return {
-        "read": len(result.accepted) + len(result.refused) + result.later,
-        "accepted": len(result.accepted),
+        "read": result.read,
+        "accepted": len(result.accepted) + result.folded,
+        "folded": result.folded,
         "refused": len(result.refused),
         "later": result.later,
         "series": series.n_unique(),

@@ -118,7 +118,7 @@ def test_the_first_quarter_is_not_the_hour(utc):
     result = check(rows([*hours, *quarters]), shape(time_zone="UTC"), MADRID, (None, None), LATE)
     assert result.accepted["valid_time"].to_list() == [utc(2025, 9, 30, h) for h in (21, 22, 23)]
     reasons = result.refused["reason"].to_list()
-    assert reasons[0] == "one of several values within 1h: the feed is of finer steps here"
+    assert reasons[0] == "one of several values within 1h: the feed is of finer steps here (see resample)"
     assert reasons[1:] == ["time is not on the 1h grid"] * 3
     other = check(
         pl.concat([rows(quarters, ids="a"), rows(quarters[:1], ids="b")]), shape(), MADRID, (None, None), LATE

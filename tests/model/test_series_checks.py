@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -207,10 +207,17 @@ def test_known_faults_of_real_data_are_named_and_nothing_is_lost(name):
     named = {(finding.check, finding.series_id) for finding in findings}
     assert named >= expected
     if name == "pjm_hourly":
+        # Every zone lacks the hours that the autumn changes should repeat.
+        assert {series for check, series in named if check == "gap"} == set(rows["series_id"])
         reasons = dict(result.refused["reason"].value_counts().iter_rows())
         assert sum(n for reason, n in reasons.items() if reason.startswith("duplicate")) == 32
         assert sum(n for reason, n in reasons.items() if "does not exist" in reason) == 92
     if name == "gefcom2012":
-        assert [f.series_id for f in findings if f.check == "level_jump"] == ["zone_10"]
+        (jump,), (twin,) = ([f for f in findings if f.check == check] for check in ("level_jump", "same_series"))
+        assert (jump.series_id, jump.first.date()) == ("zone_10", date(2008, 1, 2))
+        assert twin.detail == "all values equal those of another series, 'zone_03'"
+    if name == "entsoe_tscv":
+        units = {f.series_id: float(f.detail.split()[1]) for f in findings if f.check == "other_unit"}
+        assert units == pytest.approx({"load_DE": 4, "load_NL": 4}, rel=0.1)
     if name == "vic_elec":
         assert not findings
