@@ -21,6 +21,8 @@ from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import Store
 
+_SAME_NIGHT = timedelta(hours=1)
+
 
 def ingest(
     pipeline: Pipeline, store: Store, as_of: datetime, now: datetime, progress: Progress = silent
@@ -42,7 +44,7 @@ def ingest(
         newest = history.newest_valid(store, pipeline.name, feed.name)
         return feed.start if newest is None else max(feed.start, newest - feed.overlap)
 
-    checked, failures = survey(pipeline, as_of, since, progress)
+    checked, failures = survey(pipeline, as_of, since, progress, now)
     for error in failures.values():
         raise DataError(error)
     report = {}
@@ -58,18 +60,20 @@ def ingest(
 
 
 def survey(
-    pipeline: Pipeline, as_of: datetime, since: Callable[[Feed], datetime], progress: Progress = silent
-) -> tuple[dict[str, Checked], dict[str, str]]:
+    pipeline: Pipeline, as_of: datetime, since: Callable[[Feed], datetime], progress: Progress = silent,
+    now: datetime | None = None,
+) -> tuple[dict[str, Checked], dict[str, str]]:  # fmt: skip
     """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all.
 
     Args:
         since: the oldest valid time worth asking a feed for.
+        now: when this happens; `as_of` by default.
     """
     checked, failures = {}, {}
     for number, feed in enumerate(pipeline.feed):
         progress(f"ingest {feed.name}", number / len(pipeline.feed))
         try:
-            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed))
+            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed), now)
         except DataError as error:
             failures[feed.name] = str(error)
     return _units(pipeline, checked), failures
@@ -93,8 +97,16 @@ def _more(checked: Checked, findings: list[Finding]) -> Checked:
     return replace(checked, findings=(*checked.findings, *findings))
 
 
-def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime) -> Checked:
-    """Read one feed and sort out its rows."""
+def check_feed(
+    pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime, now: datetime | None = None
+) -> Checked:
+    """Read one feed and sort out its rows.
+
+    What a source says only now (a weather forecast without its issue) counts as known at `as_of` if that is at most
+    an hour ago, as in the night of `as_of` itself, else `now`: a later look must not say what was known earlier.
+    """
+    now = as_of if now is None else now
+    asked = as_of if as_of <= now <= as_of + _SAME_NIGHT else now
     at, grid = pipeline.pipeline, pipeline.grid
     until = as_of
     if feed.role == "known_future":
@@ -102,7 +114,7 @@ def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime)
         end = grid.end(np.array([grid.first_step(micros(as_of)) + at.horizon]))
         until = instant(int(end[0])) + timedelta(days=1)
     return check(
-        read_feed(feed, since, until),
+        read_feed(feed, since, until, asked),
         feed.shape(),
         grid,
         (at.bounds.min, at.bounds.max),

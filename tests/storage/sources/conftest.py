@@ -89,8 +89,10 @@ class Web:
                 status, headers, body = web.answers[self.path.split("?")[0]](self.path)
                 self.send_response(status)
                 for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                    if name != "Content-Length":
+                        self.send_header(name, value)
+                # A longer length than the body's is a connection that is cut.
+                self.send_header("Content-Length", headers.get("Content-Length", str(len(body))))
                 self.end_headers()
                 self.wfile.write(body)
 
