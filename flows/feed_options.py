@@ -8,12 +8,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, SecretStr, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, model_validator
 
 from flows.setting_types import Duration, LocalTime, PositiveDuration, Section, Text
+from storage.sources.entsoe_areas import eic
 
 _Tuple = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Names = Annotated[tuple[Text, ...], Field(min_length=1), _Tuple]
+
+
+def _areas(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        eic(name)
+    return names
 
 
 class FileOptions(Section):
@@ -98,18 +105,14 @@ class EntsoeOptions(NamedOptions):
 
     kind: Literal["entsoe"]
     document: Literal["load", "load_forecast", "price"]
-    areas: Names
+    areas: Annotated[Names, AfterValidator(_areas)]
     resolution: Literal["15m", "30m", "1h"] | None = None
     published: LocalTime | None = None
     sequence: Annotated[int, Field(ge=1)] = 1
     api_key: SecretStr
 
     @model_validator(mode="after")
-    def _known_areas(self) -> EntsoeOptions:
-        from storage.sources.entsoe_areas import eic
-
-        for area in self.areas:
-            eic(area)
+    def _of_the_document(self) -> EntsoeOptions:
         if self.document == "load" and self.published is not None:
             raise ValueError("published is for load_forecast and price; of load, available_after says it")
         return self

@@ -66,8 +66,6 @@ class Feed(Section):
         if "kind" in options:
             raise ValueError("kind is a key of the feed, not of its options")
         kind = _source(given.get("kind"), given.get("uri"))
-        if kind not in NAMED and "valid_time" not in given:
-            raise ValueError("valid_time is required: the column that says when a period starts")
         return {**given, "options": {**options, "kind": kind if kind in _KINDS else "file"}}
 
     @model_validator(mode="after")
@@ -87,6 +85,8 @@ class Feed(Section):
         if not isinstance(self.options, NamedOptions):
             if self.uri is None:
                 raise ValueError("uri is required: where the feed's table is")
+            if "valid_time" not in self.model_fields_set:
+                raise ValueError("valid_time is required: the column that says when a period starts")
             return self
         for key, own in (("valid_time", VALID_TIME), ("series_id", SERIES_ID)):
             if getattr(self, key) not in (own, None):

@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+
+from tests.web_server import Web
 
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
@@ -103,6 +106,14 @@ def pipeline(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained pipeline, to do anything with."""
     shutil.copytree(trained.parent, tmp_path / "copy")
     return tmp_path / "copy" / trained.name
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A server: see `Web`."""
+    server = Web()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

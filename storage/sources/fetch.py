@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import tenacity
@@ -51,6 +52,12 @@ def client(request: Request) -> httpx.Client:
     # At INFO httpx logs every address, keys and all.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     return httpx.Client(timeout=request.options["timeout"], follow_redirects=True)
+
+
+def below(address: str, path: str) -> str:
+    """The address of `path` under `address`, whose query, such as a proxy's key, stays."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
 
 
 def fetch(request: Request, client: httpx.Client, address: str, parameters: Parameters | None = None) -> bytes:
@@ -97,7 +104,9 @@ def _once(request: Request, client: httpx.Client, address: str, parameters: Para
 def _whole(client: httpx.Client, address: str, parameters: Parameters | None, limit: float) -> _Answer:
     end = time.monotonic() + limit
     content = bytearray()
-    with client.stream("GET", address, params=parameters) as answer:
+    # `params` of a request would take the place of the address's own query.
+    url = httpx.URL(address).copy_merge_params(parameters) if parameters else address
+    with client.stream("GET", url) as answer:
         for part in answer.iter_bytes():
             content += part
             if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL, and a web server that answers as it is told."""
+"""A real PostgreSQL, and requests of sources."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -73,45 +71,3 @@ def postgres() -> Iterator[str]:
     finally:
         run(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
         shutil.rmtree(base, ignore_errors=True)
-
-
-class Web:
-    """A server: `web.answers[path]` is given the path with its query, and gives status, headers and body."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Callable[[str], tuple[int, dict[str, str], bytes]]] = {}
-        self.asked: list[str] = []
-        web = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                web.asked.append(self.path)
-                status, headers, body = web.answers[self.path.split("?")[0]](self.path)
-                self.send_response(status)
-                for name, value in headers.items():
-                    if name != "Content-Length":
-                        self.send_header(name, value)
-                # A longer length than the body's is a connection that is cut.
-                self.send_header("Content-Length", headers.get("Content-Length", str(len(body))))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def give(self, path: str, *bodies: bytes | tuple[int, dict[str, str], bytes]) -> None:
-        """Answer `path` with these bodies, one after the other; the last for ever."""
-        left = [body if isinstance(body, tuple) else (200, {}, body) for body in bodies]
-        self.answers[path] = lambda _: left.pop(0) if len(left) > 1 else left[0]
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    server = Web()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()

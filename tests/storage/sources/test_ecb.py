@@ -43,7 +43,9 @@ def test_what_is_not_there_is_an_error(web, request_for):
         web.give(where, answer)
         with pytest.raises(DataError, match=r"EXR/D.USD.EUR.SP00.A has nothing from 2018-09-01 on"):
             ecb.read(request_for(one))
-    web.give(where, csv(SERIES["dollar"], ("2018-09-03", "1")) + csv(SERIES["yen"], ("2018-09-03", "1")).split(b"\n")[1])
+    web.give(
+        where, csv(SERIES["dollar"], ("2018-09-03", "1")) + csv(SERIES["yen"], ("2018-09-03", "1")).split(b"\n")[1]
+    )
     with pytest.raises(DataError, match="names several series"):
         ecb.read(request_for(one))
     web.give(where, b"a,b\n1,2\n")

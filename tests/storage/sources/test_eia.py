@@ -81,7 +81,11 @@ def test_pages_that_end_early_are_an_error(web, request_for):
 
 @pytest.mark.parametrize(
     ("frequency", "period", "start"),
-    [("daily", "2018-09-03", "2018-09-03"), ("weekly", "2018-09-07", "2018-09-07"), ("monthly", "2018-09", "2018-09-01")],
+    [
+        ("daily", "2018-09-03", "2018-09-03"),
+        ("weekly", "2018-09-07", "2018-09-07"),
+        ("monthly", "2018-09", "2018-09-01"),
+    ],
 )  # fmt: skip
 def test_days_weeks_and_months(web, request_for, frequency, period, start):
     web.give("/v2/natural-gas/pri/fut/data/", answer({"period": period, "series": "RNGWHHD", "value": "2.9"}))
@@ -100,7 +104,7 @@ def test_one_series_or_all_named(web, request_for):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ((403, {}, b'{"error": {"code": "API_KEY_INVALID", "message": "planted-s3cret"}}'), "answer 403: .*API_KEY_INVALID"),
+        ((403, {}, b'{"error": {"code": "API_KEY_INVALID", "k": "planted-s3cret"}}'), "answer 403: .*API_KEY_INVALID"),
         ((404, {}, b'{"error": "Not found.", "code": 404}'), "answer 404: .*Not found"),
         (b'{"response": {"data": [1], "total": 1}}', "has no response with data and total"),
         (b'{"response": {"data": []}}', "has no response with data and total"),

@@ -146,7 +146,7 @@ def test_no_data_is_no_error_and_any_other_refusal_is(web, request_for):
             entsoe.read(request_for())
         assert "planted-s3cret" not in str(raised.value)
     web.give("/api", (401, {}, refusal("Unauthorized. Missing or invalid security token in query")))
-    with pytest.raises(DataError, match="refused: Unauthorized. Missing or invalid security token"):
+    with pytest.raises(DataError, match=r"refused: Unauthorized. Missing or invalid security token"):
         entsoe.read(request_for())
     web.give("/api", (401, {}, b"Unauthorized"))
     with pytest.raises(DataError, match="answer 401: Unauthorized"):

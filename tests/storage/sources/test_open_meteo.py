@@ -175,7 +175,7 @@ def test_only_days_that_the_server_has_are_asked_for(web, request_for):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ((400, {}, b'{"error": true, "reason": "Cannot initialize HourlyVariable"}'), "answer 400: .*Cannot initialize"),
+        ((400, {}, b'{"error": true, "reason": "Cannot initialize X"}'), "answer 400: .*Cannot initialize"),
         (b'{"hourly": {"time": ["2018-09-01T00:00"]}}', "no 'temperature_2m' in 'hourly'"),
         (b'{"daily": {}}', "no 'time' in 'hourly'"),
         (b"[]", "0 places answered, 1 were asked"),
