@@ -20,9 +20,9 @@ def read(request: Request) -> pl.DataFrame:
     uri = request.uri
     if "://" in uri:
         raise DataError(f"{request.shown}: a file feed is a path, a glob or s3://...; other places cannot be read")
-    # Path.glob takes no absolute pattern.
-    paths = sorted(glob.glob(uri, recursive=True)) if any(c in uri for c in "*?[") else [uri]
-    paths = [path for path in paths if Path(path).is_file()]
+    # A name may hold what a pattern means. Path.glob takes no absolute pattern.
+    found = [uri] if Path(uri).is_file() else sorted(glob.glob(uri, recursive=True))
+    paths = [path for path in found if Path(path).is_file()]
     if not paths:
         raise DataError(f"{uri}: there is no such file")
     return formats.one_table([formats.read(Path(path), path, request.columns) for path in paths], uri)

@@ -58,4 +58,7 @@ def _columns(scan: pl.LazyFrame, name: str, columns: Sequence[str]) -> pl.DataFr
     missing = [column for column in columns if column not in present]
     if missing:
         raise DataError(f"{name}: there is no column {missing[0]!r}; the file has {', '.join(map(repr, present))}")
+    twice = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name for a second one
+    if twice:
+        raise DataError(f"{name}: there are several columns {twice[0]!r}; name the right one apart")
     return scan.select(columns).collect()

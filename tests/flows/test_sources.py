@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from flows import pipeline_file
+from flows.stages.ingest import ingest
+from flows.stages.panels import micros, revised_panel, seen_panel
 from flows.stages.sources import read_feed
 from storage.schemas import DataError
+from storage.store import Store
 from tests.conftest import gatecast
 from tests.storage.sources.test_ecb import csv
 from tests.storage.sources.test_eia import answer, hour
 from tests.storage.sources.test_entsoe import document, period
+from tests.storage.sources.test_open_meteo import Weather
 
 HEAD = """
 [pipeline]
@@ -144,3 +149,52 @@ def test_an_error_of_the_command_is_one_line(case, web, tmp_path):
     assert "answer 403" in done.stderr
     assert "Traceback" not in done.stderr
     assert "planted" not in done.stdout + done.stderr
+
+
+WEATHER = """
+[pipeline]
+name = "p"
+store = "./store"
+frequency = "1h"
+
+[[feed]]
+name = "demand"
+role = "target"
+uri = "load.csv"
+valid_time = "t"
+values = ["y"]
+
+[[feed]]
+name = "weather"
+role = "known_future"
+kind = "open-meteo"
+uri = "{address}/v1/weather"
+values = ["temperature_2m"]
+start = "2018-08-20"
+[feed.options]
+api = "previous-runs"
+locations = {{ here = {{ latitude = 60.0, longitude = 5.0 }} }}
+"""
+
+
+def test_the_forecast_that_was_known_at_t(web, tmp_path):
+    """Of the previous runs, by the leads: at T, from a history that was filled at T and from one filled days later."""
+    Weather(web)
+    issue = datetime(2018, 9, 1, tzinfo=UTC)
+    path = tmp_path / "p.toml"
+    path.write_text(WEATHER.format(address=web.address))
+    (tmp_path / "load.csv").write_text("t,y\n2018-08-31T00:00,1\n")
+    pipeline = pipeline_file.read(path, {})
+    first = pipeline.grid.first_step(micros(issue))
+    seen = []
+    for days in (0, 5):
+        store = Store(str(tmp_path / f"store-{days}"))
+        at = issue + timedelta(days=days)
+        ingest(pipeline, store, at, at + timedelta(minutes=1))
+        for panel in (seen_panel, revised_panel):
+            known = panel(pipeline, store, ("demand",), issue, first, 24).known_future[0]
+            seen.append(known.as_of(np.array([0]), np.array([0]), 24, np.array([micros(issue)]))[0])
+    # Lead 1 is known 24 - 9 hours before its period: of the first 16 hours.
+    leads = [round((value - 60) / 1000) for value in seen[0]]
+    assert leads == [1] * 16 + [2] * 8
+    assert all((other == seen[0]).all() for other in seen)
