@@ -156,12 +156,15 @@ class EcbOptions(NamedOptions):
 
 
 def _kind(given: Any) -> Any:
-    kind = given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
-    return "file" if kind == "sql" else kind
+    return given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
 
+
+#: Kinds of sources; each has its table of options under its name.
+Kind = Literal["file", "s3", "sql", "http", "open-meteo", "entsoe", "eia", "ecb"]
 
 Options = Annotated[
     Annotated[FileOptions, Tag("file")]
+    | Annotated[FileOptions, Tag("sql")]
     | Annotated[S3Options, Tag("s3")]
     | Annotated[WebOptions, Tag("http")]
     | Annotated[OpenMeteoOptions, Tag("open-meteo")]
@@ -170,6 +173,3 @@ Options = Annotated[
     | Annotated[EcbOptions, Tag("ecb")],
     Discriminator(_kind),
 ]
-
-#: Kinds of sources that Gatecast knows: their address and the names of their columns need not be given.
-NAMED = ("open-meteo", "entsoe", "eia", "ecb")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from flows.feed_options import NAMED, FileOptions, NamedOptions, Options
+from flows.feed_options import FileOptions, Kind, NamedOptions, Options
 from flows.setting_types import Day, Duration, Section, Text, Zone
 from model.feed_checks import FeedShape
 from model.series_checks import Action
 from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME
 
 _SCHEMES = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "s3": "s3"}
-_KINDS = ("file", "s3", "sql", "http", *NAMED)
 
 _SAY = Literal["accept", "warn"]
 _DO = Literal["accept", "warn", "quarantine"]
@@ -47,7 +46,7 @@ class Feed(Section):
     time_zone: Zone = "UTC"
     available_after: Duration = timedelta(0)
     available_at: Text | None = None
-    kind: Literal["file", "s3", "sql", "http", "open-meteo", "entsoe", "eia", "ecb"] | None = None
+    kind: Kind | None = None
     start: Day = datetime(1970, 1, 1, tzinfo=UTC)
     overlap: Duration = timedelta(days=7)
     options: Options = FileOptions()
@@ -66,7 +65,7 @@ class Feed(Section):
         if "kind" in options:
             raise ValueError("kind is a key of the feed, not of its options")
         kind = _source(given.get("kind"), given.get("uri"))
-        return {**given, "options": {**options, "kind": kind if kind in _KINDS else "file"}}
+        return {**given, "options": {**options, "kind": kind if kind in get_args(Kind) else "file"}}
 
     @model_validator(mode="after")
     def _values_of_the_role(self) -> Feed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.stages.sources import read_feed
 from storage.schemas import DataError
 from storage.store import Store
 from tests.conftest import gatecast
+from tests.flows.test_ingest import mutated
 from tests.storage.sources.test_ecb import csv
 from tests.storage.sources.test_eia import answer, hour
 from tests.storage.sources.test_entsoe import document, period
@@ -149,6 +151,17 @@ def test_an_error_of_the_command_is_one_line(case, web, tmp_path):
     assert "answer 403" in done.stderr
     assert "Traceback" not in done.stderr
     assert "planted" not in done.stdout + done.stderr
+
+
+def test_answers_that_are_spoilt(case, web):
+    """Fifty spoilt answers: rows, or one DataError of one line; never anything else."""
+    path, asked, good = case
+    for seed in range(50):
+        web.give(asked, mutated(good, random.Random(seed)))
+        try:
+            read(path)
+        except DataError as error:
+            assert len(str(error).splitlines()) == 1
 
 
 WEATHER = """
