@@ -128,9 +128,18 @@ def _retry_after(headers: httpx.Headers) -> float | None:
 def parse(request: Request, content: bytes) -> Any:
     """The JSON of an answer. Raises DataError where it is none."""
     try:
-        return json.loads(content)
+        parsed = json.loads(content, parse_int=_number)
+        if b"\\ud" in content.lower():
+            # Half of a character is JSON, but no text.
+            json.dumps(parsed, ensure_ascii=False).encode()
+        return parsed
     except (ValueError, RecursionError):
         raise DataError(f"{request.shown}: the answer is not JSON: {excerpt(request, content)}") from None
+
+
+def _number(digits: str) -> int | float:
+    """A whole number, or infinity where no column could hold it."""
+    return int(digits) if len(digits) < 300 else float(digits)
 
 
 def excerpt(request: Request, content: bytes) -> str:

@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from storage.schemas import DataError
 from storage.sources import objects
+from tests.conftest import gatecast, said
 
 COLUMNS = ["t", "y"]
 
@@ -120,3 +121,18 @@ def test_a_store_that_is_not_there(bucket, request_of, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(DataError, match=r"s3://market/load/part-0.csv: .*after 2 retries"):
         objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS))
+
+
+def test_a_pipeline_reads_it(bucket, tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text(
+        '[pipeline]\nname = "p"\nstore = "./store"\nfrequency = "1d"\n[[feed]]\nname = "demand"\nrole = "target"\n'
+        f'uri = "{bucket}/load/2018/*.parquet"\nvalid_time = "t"\nvalues = ["y"]\n[feed.options]\nretries = 1\n'
+    )
+    done = gatecast("ingest", path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert said(done)["feeds"]["demand"]["added"] == 3
+    path.write_text(path.read_text().replace("2018/*", "none"))
+    done = gatecast("ingest", path)
+    assert done.returncode == 1
+    assert done.stderr == "error: feed 'demand': s3://market/load/none.parquet: there is no such object\n"
