@@ -94,7 +94,10 @@ def _answers(request: Request, connection: httpx.Client) -> Iterator[list[dict[s
 def _allowed(error: Refused) -> tuple[date, date] | None:
     """The days that the server has, if it refuses others."""
     found = _ALLOWED.search(error.body.decode("utf-8", "replace")) if error.status == 400 else None
-    return (date.fromisoformat(found[1]), date.fromisoformat(found[2])) if found else None
+    try:
+        return (date.fromisoformat(found[1]), date.fromisoformat(found[2])) if found else None
+    except ValueError:
+        return None
 
 
 def _asked(request: Request, first: date, last: date) -> dict[str, Any]:

@@ -176,6 +176,8 @@ def test_only_days_that_the_server_has_are_asked_for(web, request_for):
     ("body", "said"),
     [
         ((400, {}, b'{"error": true, "reason": "Cannot initialize X"}'), "answer 400: .*Cannot initialize"),
+        ((400, {}, b'{"reason": "out of allowed range from 2018-13-01 to 2018-99-01"}'), "answer 400: .*2018-13-01"),
+        ((400, {}, b'{"reason": "out of allowed range from 2018-08-01 to 2018-10-01"}'), "answer 400: .*2018-10-01"),
         (b'{"hourly": {"time": ["2018-09-01T00:00"]}}', "no 'temperature_2m' in 'hourly'"),
         (b'{"daily": {}}', "no 'time' in 'hourly'"),
         (b"[]", "0 places answered, 1 were asked"),
