@@ -6,7 +6,7 @@ Nothing is lost: every row read is accepted, kept for later (not yet available),
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,9 @@ from storage.schemas import INSTANT, DataError, in_order
 
 _KEY = ["series_id", "valid_time", "available_at"]
 _DUPLICATE = "duplicate: a later row of the feed has the same series and time"
+_NO_AGE = "time is before 1800 or after 2199"
+_FIRST, _LAST = datetime(1800, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_LARGEST = float(np.finfo(np.float32).max)  # what a panel can hold
 _MOST_TEXT = 0.5  # of a number column may be text before the column, not the rows, is called wrong
 
 
@@ -117,7 +120,9 @@ def check(
         accepted = work if keep.all() else work.filter(keep)
     findings: list[Finding] = []
     for name in feed.values if actions else ():
-        found, suspect = inspect(accepted.select(*_KEY, name), name, grid, season, actions or {})
+        # Values near the largest are compared with infinity, which is as good.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found, suspect = inspect(accepted.select(*_KEY, name), name, grid, season, actions or {})
         findings += found
         if suspect is not None:
             if group is None:
@@ -145,7 +150,10 @@ def _first(reason: pl.Series | None, more: pl.Series | None) -> pl.Series | None
 
 def _series(rows: pl.DataFrame, feed: FeedShape) -> pl.Series:
     if feed.series_id is not None:
-        return rows[feed.series_id].cast(pl.String)
+        names = rows[feed.series_id]
+        if names.dtype.is_nested() or names.dtype in (pl.Binary, pl.Duration, pl.Object):
+            raise DataError(f"feed {feed.name!r}: column {feed.series_id!r} holds {names.dtype} where names belong")
+        return names.cast(pl.String)
     return pl.repeat(feed.name if feed.role == "target" else None, len(rows), dtype=pl.String, eager=True)
 
 
@@ -202,11 +210,13 @@ def _reason(
             why = f"one of several values within {grid.frequency}: the feed is of finer steps here (see resample)"
             refuse(_of_finer_steps(work, grid.step), pl.lit(why))
     refuse(unreadable, pl.lit(f"{feed.valid_time} is not a time"))
+    refuse((work["valid_time"] < _FIRST) | (work["valid_time"] >= _LAST), pl.lit(_NO_AGE))
     if feed.series_id is not None:
         names = work["series_id"]
         refuse(names.is_null() | (names == ""), pl.lit(f"{feed.series_id} is empty"))
     if feed.available_at is not None:
         refuse(work["available_at"].is_null(), pl.lit(f"{feed.available_at} is not a time"))
+        refuse(work["available_at"] < _FIRST, pl.lit(f"{feed.available_at}: {_NO_AGE}"))
     lower, upper = bounds if feed.role == "target" and feed.resample != "sum" else (None, None)
     for name in feed.values:
         value = work[name]
@@ -214,7 +224,9 @@ def _reason(
             text = rows[name].str.strip_chars()
             wrong = value.is_null() & text.is_not_null() & (text != "") & (text.str.to_lowercase() != "nan")
             refuse(wrong, pl.format(f"{name} is not a number: '{{}}'", pl.lit(text)))
-        refuse(value.is_infinite(), pl.lit(f"{name} is infinite"))
+        if max(value.max() or 0.0, -(value.min() or 0.0)) > _LARGEST:  # type: ignore[operator,type-var]
+            refuse(value.is_infinite(), pl.lit(f"{name} is infinite"))
+            refuse(value.abs() > _LARGEST, pl.format(f"{name} is {{}}, beyond single precision", pl.lit(value)))
         if lower is not None:
             refuse(value < lower, pl.format(f"{name} is {{}}, below the bound {lower}", pl.lit(value)))
         if upper is not None:

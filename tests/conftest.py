@@ -20,6 +20,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests import postgresql
+from tests.web_server import Web
+
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
 # A thread of OpenMP's that waits by spinning takes the core that the other needs: on a busy machine a fit then gets
@@ -153,6 +156,21 @@ def pipeline(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained pipeline, to do anything with."""
     shutil.copytree(trained.parent, tmp_path / "copy")
     return tmp_path / "copy" / trained.name
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The uri of a fresh PostgreSQL with one user, `reader`, who has a password."""
+    with postgresql.running() as uri:
+        yield uri
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A server: see `Web`."""
+    server = Web()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

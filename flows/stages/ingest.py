@@ -28,6 +28,7 @@ from storage.schemas import DataError
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
+_SAME_NIGHT = timedelta(hours=1)
 
 
 def ingest(
@@ -67,9 +68,10 @@ def ingest(
         except history.DamagedHistory:
             mend(feed)
             newest = None  # what is gone may be of any time
-        return feed.start if newest is None else max(feed.start, newest - feed.overlap)
+        # A row of the far future, come by mistake, must not keep all nearer ones from being asked for.
+        return feed.start if newest is None else max(feed.start, min(newest, as_of) - feed.overlap)
 
-    checked, failures = survey(pipeline, as_of, since, progress, within)
+    checked, failures = survey(pipeline, as_of, since, progress, now, within)
     for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
@@ -80,7 +82,7 @@ def ingest(
             added = history.append(store, pipeline.name, name, result.accepted, now)
         except history.DamagedHistory:
             mend(feed)
-            result = check_feed(pipeline, feed, as_of, feed.start)
+            result = check_feed(pipeline, feed, as_of, feed.start, now)
             added = history.append(store, pipeline.name, name, result.accepted, now)
         quarantine.keep(store, pipeline.name, name, result.refused, now)
         report[name] = summarise(result) | {
@@ -98,12 +100,14 @@ def survey(
     as_of: datetime,
     since: Callable[[Feed], datetime],
     progress: Progress = silent,
+    now: datetime | None = None,
     within: float | None = None,
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all.
 
     Args:
         since: the oldest valid time worth asking a feed for.
+        now: when this happens; `as_of` by default.
         within: seconds in which all must have answered, side by side; None: one after the other, however long.
     """
     checked: dict[str, Checked] = {}
@@ -111,7 +115,7 @@ def survey(
 
     def take(feed: Feed) -> None:
         try:
-            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed))
+            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed), now)
         except DataError as error:
             failures[feed.name] = str(error)
 
@@ -159,8 +163,16 @@ def _more(checked: Checked, findings: list[Finding]) -> Checked:
     return replace(checked, findings=(*checked.findings, *findings))
 
 
-def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime) -> Checked:
-    """Read one feed and sort out its rows."""
+def check_feed(
+    pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime, now: datetime | None = None
+) -> Checked:
+    """Read one feed and sort out its rows.
+
+    What a source says only now (a weather forecast without its issue) counts as known at `as_of` if that is at most
+    an hour ago, as in the night of `as_of` itself, else `now`: a later look must not say what was known earlier.
+    """
+    now = as_of if now is None else now
+    asked = as_of if as_of <= now <= as_of + _SAME_NIGHT else now
     at, grid = pipeline.pipeline, pipeline.grid
     until = as_of
     if feed.role == "known_future":
@@ -171,7 +183,7 @@ def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime)
         # Half of a period is none.
         since = instant(int(grid.start(grid.index(np.array([micros(since)])))[0]))
     return check(
-        read_feed(feed, since, until),
+        read_feed(feed, since, until, asked),
         feed.shape(),
         grid,
         (at.bounds.min, at.bounds.max),

@@ -72,6 +72,32 @@ def test_a_database_is_asked_only_for_what_is_new(tmp_path):
     assert len(history.as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
 
 
+def test_a_row_of_the_far_future_does_not_keep_others_from_being_asked_for(tmp_path):
+    """Of a covariate known in advance no availability holds back a mistyped year."""
+    place = tmp_path / "weather.db"
+    sample(3).write_parquet(tmp_path / "load.parquet")
+    with sqlite3.connect(place) as connection:
+        connection.execute("create table weather (ds text, w real)")
+        connection.executemany(
+            "insert into weather values (?, 1.0)", [("2018-06-01 00:00:00",), ("2081-06-02 00:00:00",)]
+        )
+    weather = f"""
+[[feed]]
+name = "weather"
+role = "known_future"
+uri = "sqlite:///{place}"
+query = "select * from weather where ds >= :since"
+valid_time = "ds"
+values = ["w"]
+"""
+    pipeline = pipeline_of(tmp_path, "load.parquet", weather)
+    store = Store(pipeline.pipeline.store)
+    assert ingest(pipeline, store, LATE, LATE)["feeds"]["weather"]["added"] == 2
+    with sqlite3.connect(place) as connection:
+        connection.execute("insert into weather values ('2018-12-01 01:00:00', 2.0)")
+    assert ingest(pipeline, store, LATE, LATE)["feeds"]["weather"]["added"] == 1
+
+
 def test_check_says_what_is_late(tmp_path):
     sample(30).write_parquet(tmp_path / "load.parquet")
     pipeline = pipeline_of(tmp_path, "load.parquet")
