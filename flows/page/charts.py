@@ -45,7 +45,7 @@ def _fan(names: list[str], unit: str) -> dict[str, Any]:
     )
     shown = {
         "when": "period", "came": "actual", "span": f"{_words(low)} to {_words(high)}", "median": "median",
-        "before": "median, night before",
+        "before": "median, forecast before",
     }  # fmt: skip
     return _spec(
         _rows().mark_area(style="earlier-band").encode(x=x, y=y(f"e{low}"), y2=f"e{high}:Q"),
@@ -74,7 +74,7 @@ def _lines(
     scale = alt.Scale(zero=zero) if domain is None else alt.Scale(domain=list(domain))
     layers: list[alt.Chart] = []
     if rule is not None:
-        layers.append(_rows().mark_rule(style="ideal").encode(y=alt.datum(rule)))
+        layers.append(_ideal(rule))
     for field, style in fields.items():
         y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=_plain(format))
         tooltip = [alt.Tooltip("when:N", title="for"), alt.Tooltip(f"{field}:Q", title=field, format=_shown(format))]
@@ -102,7 +102,7 @@ def _pit() -> dict[str, Any]:
                alt.Tooltip("density:Q", format=".2f")]  # fmt: skip
     return _spec(
         _rows().mark_rect(style="bin").encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
-        _rows().mark_rule(style="ideal").encode(y=alt.datum(1)),
+        _ideal(1.0),
     )
 
 
@@ -120,6 +120,11 @@ def _status() -> dict[str, Any]:
         layers.append(bars.encode(opacity=shown))
         below = top
     return _spec(*layers)
+
+
+def _ideal(value: float) -> alt.Chart:
+    """One line across at the value that would be right."""
+    return alt.Chart(alt.InlineData([{}])).mark_rule(style="ideal").encode(y=alt.datum(value))
 
 
 def _rows() -> alt.Chart:

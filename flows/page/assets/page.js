@@ -35,7 +35,7 @@
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   }
 
-  // A row a period: x, when, actual, the quantiles of tonight (q..) and of the night before (eq..).
+  // A row a period: x, when, actual, the quantiles of tonight (q..) and of the forecast before (eq..).
   function periods(row) {
     const curve = series.curves[row];
     if (!curve) return null;
@@ -92,7 +92,7 @@
     const rows = periods(row);
     if (!rows) { place.textContent = "The page does not have the curves of this series; the forecast file has."; return; }
     const places = series.decimals[row];
-    const head = ["period", "actual", level(low), "median", level(high), "median, night before"];
+    const head = ["period", "actual", level(low), "median", level(high), "median, forecast before"];
     table(place, head, rows.map((r) => [r.when, r.came, number(r[low], places), r.median, number(r[high], places), r.before]).reverse());
   }
 
@@ -178,6 +178,10 @@
     byId("more").textContent = `Show ${Math.min(PAGE, found.length - shown)} more of ${found.length.toLocaleString("en")}`;
   }
 
+  function asked() {
+    try { return decodeURIComponent(/^#series=(.*)$/.exec(location.hash)?.[1] ?? ""); } catch { return ""; }
+  }
+
   for (const head of document.querySelectorAll("[data-sort]")) {
     head.querySelector("button").addEventListener("click", () => {
       up = key === head.dataset.sort ? !up : true;
@@ -192,8 +196,7 @@
   byId("more").addEventListener("click", more);
   search();
 
-  const asked = /^#series=(.*)$/.exec(location.hash);
-  const row = asked ? series.ids.indexOf(decodeURIComponent(asked[1])) : -1;
+  const row = series.ids.indexOf(asked());
   if (row >= 0) open(row);
   ready();
 })();
