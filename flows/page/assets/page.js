@@ -28,6 +28,11 @@
     }
     return formats.get(places).format(value).replace("-", "−");
   }
+  // Four significant digits, as the figures of the page that need no script.
+  function figure(value) {
+    const size = Math.abs(value ?? 0);
+    return number(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
+  }
   const level = (name) => `${name.slice(1).replace("_", ".")}%`;
 
   async function unpack(text) {
@@ -112,7 +117,7 @@
     one.hidden = false;
     one.querySelector("h3 bdi").textContent = series.ids[row];
     const why = series.reason[row] === null ? "" : ` because ${series.reasons[series.reason[row]]}`;
-    byId("one-about").textContent = `Made by: ${names[series.status[row]]}${why}. Mean ${number(series.level[row], places)} `
+    byId("one-about").textContent = `Made by: ${names[series.status[row]]}${why}. Mean ${figure(series.level[row])} `
       + `(${unit}). Skill of the last 7 nights ${percent(series.recent_skill[row])}, of all shown ${percent(series.skill[row])}; `
       + `the 80% interval held ${percent(series.coverage[row])}.`;
     byId("one-fan").hidden = byId("one-past").hidden = !curve;
@@ -168,7 +173,7 @@
       button.append(Object.assign(document.createElement("bdi"), { textContent: series.ids[row] }));
       name.append(button);
       line.append(name);
-      for (const text of [number(series.level[row], Math.max(series.decimals[row] - 1, 0)), percent(series.recent_skill[row]), percent(series.coverage[row])]) {
+      for (const text of [figure(series.level[row]), percent(series.recent_skill[row]), percent(series.coverage[row])]) {
         line.append(Object.assign(line.insertCell(), { textContent: text, className: "number" }));
       }
       line.insertCell().textContent = names[series.status[row]];
