@@ -1,7 +1,7 @@
 """The charts as Vega-Lite specs, without data and without colours: the browser gives both.
 
 Every spec reads the data set `rows`; `x` is a column number, labelled by the parameters `ticks` and `labels`, so that
-a clock change is as wide as it is long. Marks are named by styles; page.js gives each its colour in light and dark.
+a clock change is as wide as it is long. Marks are named by styles; drawing.js gives each its colour in light and dark.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _words(name: str) -> str:
 
 
 def _lines(
-    fields: dict[str, str], title: str, x: alt.X, format: str = ",~g", rule: float | None = None,
+    fields: dict[str, str], title: str, x: alt.X, format: str = ",f", rule: float | None = None,
     zero: bool = False, domain: tuple[float, float] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """A line with points for each field, in the style named; and what it is measured against."""
@@ -77,7 +77,10 @@ def _lines(
         layers.append(_ideal(rule))
     for field, style in fields.items():
         y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=_plain(format))
-        tooltip = [alt.Tooltip("when:N", title="for"), alt.Tooltip(f"{field}:Q", title=field, format=_shown(format))]
+        tooltip = [
+            alt.Tooltip("when:N", title="for"),
+            alt.Tooltip(f"{field}:Q", title=field, format=".1%" if format == "%" else ",.5~r"),
+        ]
         layers.append(_rows().mark_line(style=style).encode(x=x, y=y))
         layers.append(_rows().mark_point(style=f"{style}-point").encode(x=x, y=y, tooltip=tooltip))
     return _spec(*layers)
@@ -96,7 +99,7 @@ def _reliability() -> dict[str, Any]:
 
 
 def _pit() -> dict[str, Any]:
-    y = alt.Y("density:Q", title="times as often as promised", axis=_plain(",~g"), scale=alt.Scale(zero=True))
+    y = alt.Y("density:Q", title="times as often as promised", axis=_plain(), scale=alt.Scale(zero=True))
     x = alt.X("low:Q", title="between the quantiles of these levels", axis=_plain("%"), scale=alt.Scale(domain=[0, 1]))
     tooltip = [alt.Tooltip("low:Q", format=".0%"), alt.Tooltip("high:Q", format=".0%"),
                alt.Tooltip("density:Q", format=".2f")]  # fmt: skip
@@ -147,12 +150,8 @@ def _labelled() -> alt.Axis:
 
 
 def _plain(format: str = ",f") -> alt.Axis:
-    """The title stands level above the axis, where it can be read without turning one's head."""
+    """An axis of numbers, with as many decimals as its steps need."""
     return alt.Axis(format=format, tickCount=5)
-
-
-def _shown(format: str) -> str:
-    return ".1%" if format == "%" else ",.4~g"
 
 
 def _spec(*layers: alt.Chart | alt.LayerChart, height: int = _HEIGHT) -> dict[str, Any]:
