@@ -14,7 +14,7 @@ from storage.store import Store
 
 def keep(store: Store, pipeline: str, issue_time: datetime, record: dict[str, Any]) -> Path:
     """Write the record (JSON-ready) of the night of `issue_time`; that of an earlier run of it is replaced."""
-    return store.put(layout.night(pipeline, issue_time), json.dumps(record, indent=2, sort_keys=True).encode() + b"\n")
+    return store.put(layout.night(pipeline, issue_time), json.dumps(record, indent=2).encode() + b"\n")
 
 
 def read(store: Store, pipeline: str, since: datetime | None = None) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The charts as Vega-Lite specs, without data and without colours: the browser gives both.
 
 Every spec reads the data set `rows`; `x` is a column number, labelled by the parameters `ticks` and `labels`, so that
-a clock change is as wide as it is long. Marks are named by styles; page.js gives each its colour in light and dark.
+a clock change is as wide as it is long. Marks are named by styles; drawing.js gives each its colour in light and dark.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _fan(names: list[str], unit: str) -> dict[str, Any]:
     )
     shown = {
         "when": "period", "came": "actual", "span": f"{_words(low)} to {_words(high)}", "median": "median",
-        "before": "median, night before",
+        "before": "median, forecast before",
     }  # fmt: skip
     return _spec(
         _rows().mark_area(style="earlier-band").encode(x=x, y=y(f"e{low}"), y2=f"e{high}:Q"),
@@ -67,17 +67,20 @@ def _words(name: str) -> str:
 
 
 def _lines(
-    fields: dict[str, str], title: str, x: alt.X, format: str = ",~g", rule: float | None = None,
+    fields: dict[str, str], title: str, x: alt.X, format: str = ",f", rule: float | None = None,
     zero: bool = False, domain: tuple[float, float] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """A line with points for each field, in the style named; and what it is measured against."""
     scale = alt.Scale(zero=zero) if domain is None else alt.Scale(domain=list(domain))
     layers: list[alt.Chart] = []
     if rule is not None:
-        layers.append(_rows().mark_rule(style="ideal").encode(y=alt.datum(rule)))
+        layers.append(_ideal(rule))
     for field, style in fields.items():
         y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=_plain(format))
-        tooltip = [alt.Tooltip("when:N", title="for"), alt.Tooltip(f"{field}:Q", title=field, format=_shown(format))]
+        tooltip = [
+            alt.Tooltip("when:N", title="for"),
+            alt.Tooltip(f"{field}:Q", title=field, format=".1%" if format == "%" else ",.5~r"),
+        ]
         layers.append(_rows().mark_line(style=style).encode(x=x, y=y))
         layers.append(_rows().mark_point(style=f"{style}-point").encode(x=x, y=y, tooltip=tooltip))
     return _spec(*layers)
@@ -96,13 +99,13 @@ def _reliability() -> dict[str, Any]:
 
 
 def _pit() -> dict[str, Any]:
-    y = alt.Y("density:Q", title="times as often as promised", axis=_plain(",~g"), scale=alt.Scale(zero=True))
+    y = alt.Y("density:Q", title="times as often as promised", axis=_plain(), scale=alt.Scale(zero=True))
     x = alt.X("low:Q", title="between the quantiles of these levels", axis=_plain("%"), scale=alt.Scale(domain=[0, 1]))
     tooltip = [alt.Tooltip("low:Q", format=".0%"), alt.Tooltip("high:Q", format=".0%"),
                alt.Tooltip("density:Q", format=".2f")]  # fmt: skip
     return _spec(
         _rows().mark_rect(style="bin").encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
-        _rows().mark_rule(style="ideal").encode(y=alt.datum(1)),
+        _ideal(1.0),
     )
 
 
@@ -120,6 +123,11 @@ def _status() -> dict[str, Any]:
         layers.append(bars.encode(opacity=shown))
         below = top
     return _spec(*layers)
+
+
+def _ideal(value: float) -> alt.Chart:
+    """One line across at the value that would be right."""
+    return alt.Chart(alt.InlineData([{}])).mark_rule(style="ideal").encode(y=alt.datum(value))
 
 
 def _rows() -> alt.Chart:
@@ -142,12 +150,8 @@ def _labelled() -> alt.Axis:
 
 
 def _plain(format: str = ",f") -> alt.Axis:
-    """The title stands level above the axis, where it can be read without turning one's head."""
+    """An axis of numbers, with as many decimals as its steps need."""
     return alt.Axis(format=format, tickCount=5)
-
-
-def _shown(format: str) -> str:
-    return ".1%" if format == "%" else ",.4~g"
 
 
 def _spec(*layers: alt.Chart | alt.LayerChart, height: int = _HEIGHT) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Facts:
         first: step number of the first column of `actual`.
         actual: (S, N) float32, the target as known at `made_at`, NaN where it is not; from before the issue time
             of `latest` to the end of its horizon.
-        issued: issue times that a forecast was due for, oldest first, at most NIGHTS, `latest` being the last.
+        issued: the last NIGHTS issue times that a forecast was due for or made at, oldest first.
         statuses: rows and series by issue time, status and reason, columns as STATUSES.
         scores: rows of the last NIGHTS scored issue times, columns as SCORES.
         nights: records as storage/nights.py keeps them, oldest first.

@@ -25,4 +25,5 @@ def ratio(value: float | None) -> str:
 
 
 def _sign(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")
+    nothing = not any(digit in text for digit in "123456789")
+    return text.replace("-", "" if nothing else "\N{MINUS SIGN}")

@@ -19,7 +19,7 @@ from flows.page.facts import Facts
 from flows.page.local_time import LocalTimes, at_micros
 from storage.schemas import quantile_column
 
-#: Numbers that the curves of all series may have together, about 10 MB of page.
+#: Numbers that the curves of all series may have together: about 13 MB of page.
 ROOM = 4_000_000
 _DIGITS = 5
 
@@ -41,16 +41,14 @@ def series(
     """
     if facts.latest is None:
         return {"count": 0}
-    levels = facts.pipeline.pipeline.quantile_levels
-    names = [quantile_column(level) for level in levels]
+    names = [quantile_column(level) for level in facts.pipeline.pipeline.quantile_levels]
     count, columns = facts.actual.shape
     fan, fan_at = _on_grid(facts, facts.latest, names)
     earlier, earlier_at = (None, 0) if facts.earlier is None else _on_grid(facts, facts.earlier, names)
     decimals = [_decimals(largest) for largest in np.nan_to_num(np.abs(fan)).max(axis=(1, 2))]
     each = columns + 2 * fan[0].size + 3 * len(issues)
-    order = [*first_rows, *(row for row in range(count) if row not in set(first_rows))]
     curves = {}
-    for row in order[: ROOM // each]:
+    for row in list(dict.fromkeys([*first_rows, *range(count)]))[: ROOM // each]:
         places = decimals[row]
         curves[row] = {
             "a": _rounded(facts.actual[row], places),
@@ -61,17 +59,16 @@ def series(
             "c": _rounded(arrays["coverage"][row], 3),
         }
     starts = [at_micros(int(start)) for start in facts.pipeline.grid.start(facts.first + np.arange(columns))]
-    reasons = sorted({reason for reason in table["reason"].to_list() if reason})
+    reasons = {reason: number for number, reason in enumerate(table["reason"].drop_nulls().unique().sort())}
     return {
         "count": count,
         "ids": table["series_id"].to_list(),
         "status": table["status"].to_list(),
-        "reasons": reasons,
-        "reason": [reasons.index(reason) if reason else None for reason in table["reason"]],
+        "reasons": list(reasons),
+        "reason": [reasons.get(reason) for reason in table["reason"]],
         "decimals": decimals,
         "level": [_number(value, places) for value, places in zip(table["level"], decimals, strict=True)],
         **{name: [_number(value, 4) for value in table[name]] for name in ("skill", "recent_skill", "coverage")},
-        "columns": columns,
         "periods": [times.period(start) for start in starts],
         "ticks": times.ticks(starts),
         "issue": fan_at - 0.5,
@@ -79,7 +76,6 @@ def series(
         "earlier_at": earlier_at,
         "horizon": facts.pipeline.pipeline.horizon,
         "names": names,
-        "levels": levels,
         "nights": [times.day(issue) for issue in issues],
         "night_ticks": times.nights(issues),
         "curves": curves,

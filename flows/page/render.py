@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from flows.page import payload, sections, skill
-from flows.page.facts import NIGHTS, Facts
+from flows.page.facts import Facts
 from flows.page.local_time import LocalTimes
 from flows.page.numbers import figure, percent, ratio
 from flows.page.series_table import RULE, matter, series_table
@@ -59,13 +59,13 @@ def render(facts: Facts) -> tuple[str, Verdict]:
     }
     scripts = [_bundle(), *(_asset(name) for name in _SCRIPTS)]
     page = _template().render(
-        pipeline=facts.pipeline, unit=facts.unit, verdict=judged, times=times, facts=facts, nights=NIGHTS,
+        pipeline=facts.pipeline, unit=facts.unit, verdict=judged,
         made_at=times.moment(facts.made_at, year=True), issue=facts.published and times.moment(facts.published, True),
         key_figures=_key_figures(facts, figures, len(issues)), rule=RULE,
         cards=[_card(m.row, m.reasons, table, data) for m in chosen], count=data["count"],
         drawn=len(data.get("curves", {})), came=came, over_time=over_time, scored=len(issues), calibration=calibration,
         models=sections.models(facts, times), feeds=sections.feeds(facts, times), fallbacks=fallbacks,
-        stages=sections.stages(facts), charts=content["charts"], names=data.get("names", []),
+        stages=sections.stages(facts), names=data.get("names", []),
         packed=payload.pack(content), style=_asset("page.css"), scripts=scripts,
         hashes=[_hash(script) for script in scripts],
     )  # fmt: skip

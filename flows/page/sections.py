@@ -21,17 +21,16 @@ _FALLBACKS = 20
 
 
 def came(facts: Facts, rows: pl.DataFrame, times: LocalTimes) -> dict[str, Any] | None:
-    """The newest scored night: its figures, its series from the worst skill on, its error by step."""
+    """The newest scored night: its figures, its series from the worst skill on; and the error by step of all nights."""
     if rows.is_empty():
         return None
     night = skill.newest(rows, 1)
     series = skill.by_series(night).sort("skill", "series_id", nulls_last=True)
     place = {name: row for row, name in enumerate(facts.series)}
-    steps = skill.by_step(night)
+    steps = skill.by_step(rows)
     return {
         "issue": times.moment(night["issue_time"][0], year=True),
         **skill.overall(night),
-        "steps": f"{int(steps['step'].min())} to {int(steps['step'].max())}",  # type: ignore[arg-type]
         "hidden": max(0, len(series) - _SERIES),
         "series": [
             {**row, "row": place.get(row["series_id"]), "skill": percent(row["skill"]),
@@ -190,7 +189,10 @@ def fallbacks(facts: Facts, times: LocalTimes) -> dict[str, Any]:
             for record in reversed(facts.nights[-28:])
             for stage, text in (record.get("failures") or {}).items()
         ],
-        "alerts": facts.record(facts.published).get("alerts") or [],
+        "alerts": [
+            {**alert, "series_id": alert.get("series_id") or "all series"}
+            for alert in facts.record(facts.published).get("alerts") or []
+        ],
     }  # fmt: skip
 
 

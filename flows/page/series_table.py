@@ -55,7 +55,7 @@ def series_table(facts: Facts, rows: pl.DataFrame) -> pl.DataFrame:
     table = table.join(skill.by_series(rows), on="series_id", how="left").join(recent, on="series_id", how="left")
     alerts: dict[str, str] = {}
     for alert in facts.record(facts.published).get("alerts") or []:
-        alerts.setdefault(str(alert.get("series_id")), f"{alert.get('check')}: {alert.get('detail')}")
+        alerts.setdefault(alert.get("series_id") or "", f"{alert.get('check')}: {alert.get('detail')}")
     known = pl.DataFrame(
         {"series_id": list(alerts), "alert": list(alerts.values())}, schema={"series_id": pl.String, "alert": pl.String}
     )

@@ -18,7 +18,7 @@ from storage import forecasts, layout, nights, quarantine, registry
 from storage.schemas import DataError
 from storage.store import Store
 
-# The page looks back so many steps before the newest issue: three days, four weeks, four weeks of business days.
+# Steps that the page shows before the newest issue: four weeks, else two days.
 _BACK = {"1d": 28, "1b": 20}
 _BACK_DAYS = 2
 # Data that end so long ago are a replay of the past, not a feed that stopped.
@@ -98,17 +98,17 @@ def _actual(
 
 
 def _issued(pipeline: Pipeline, issues: list[datetime], due: datetime) -> tuple[datetime, ...]:
-    """Issue times of the last NIGHTS nights on which a forecast was due or made, since the first one made."""
+    """The last NIGHTS issue times at which a forecast was due or made, since the first one made."""
     if not issues:
         return ()
     at, grid = pipeline.pipeline, pipeline.grid
-    found = set(issues)
-    covered = {grid.first_step(micros(issue)) for issue in issues}
+    found = set(issues[-NIGHTS:])
+    covered = {grid.first_step(micros(issue)) for issue in issues[-2 * NIGHTS :]}
     night = max(due, issues[-1])
-    while night > issues[0] and len(found) < len(issues) + NIGHTS:
+    for _ in range(2 * NIGHTS):
         night = clock.last_issue(at.issue_at, at.timezone, night)
         # On a weekend no period of a market begins that Friday's or Monday's issue does not have.
-        if night <= due and grid.first_step(micros(night)) not in covered and night >= issues[0]:
+        if issues[0] <= night <= due and grid.first_step(micros(night)) not in covered:
             found.add(night)
         night -= timedelta(seconds=1)
     return tuple(sorted(found)[-NIGHTS:])

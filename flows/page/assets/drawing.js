@@ -55,7 +55,7 @@ const drawing = (() => {
     };
     const full = structuredClone(spec);
     for (const param of full.params) if (param.name in values) param.value = values[param.name];
-    full.datasets = { rows, ...more };
+    full.datasets = { ...full.datasets, rows, ...more };
     full.config = config();
     full.padding = { left: 2, right: 10, top: 20, bottom: 2 };
     views.get(element)?.finalize();

@@ -28,6 +28,11 @@
     }
     return formats.get(places).format(value).replace("-", "−");
   }
+  // Four significant digits, as the figures of the page that need no script.
+  function figure(value) {
+    const size = Math.abs(value ?? 0);
+    return number(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
+  }
   const level = (name) => `${name.slice(1).replace("_", ".")}%`;
 
   async function unpack(text) {
@@ -35,7 +40,7 @@
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   }
 
-  // A row a period: x, when, actual, the quantiles of tonight (q..) and of the night before (eq..).
+  // A row a period: x, when, actual, the quantiles of tonight (q..) and of the forecast before (eq..).
   function periods(row) {
     const curve = series.curves[row];
     if (!curve) return null;
@@ -92,7 +97,7 @@
     const rows = periods(row);
     if (!rows) { place.textContent = "The page does not have the curves of this series; the forecast file has."; return; }
     const places = series.decimals[row];
-    const head = ["period", "actual", level(low), "median", level(high), "median, night before"];
+    const head = ["period", "actual", level(low), "median", level(high), "median, forecast before"];
     table(place, head, rows.map((r) => [r.when, r.came, number(r[low], places), r.median, number(r[high], places), r.before]).reverse());
   }
 
@@ -112,7 +117,7 @@
     one.hidden = false;
     one.querySelector("h3 bdi").textContent = series.ids[row];
     const why = series.reason[row] === null ? "" : ` because ${series.reasons[series.reason[row]]}`;
-    byId("one-about").textContent = `Made by: ${names[series.status[row]]}${why}. Mean ${number(series.level[row], places)} `
+    byId("one-about").textContent = `Made by: ${names[series.status[row]]}${why}. Mean ${figure(series.level[row])} `
       + `(${unit}). Skill of the last 7 nights ${percent(series.recent_skill[row])}, of all shown ${percent(series.skill[row])}; `
       + `the 80% interval held ${percent(series.coverage[row])}.`;
     byId("one-fan").hidden = byId("one-past").hidden = !curve;
@@ -168,7 +173,7 @@
       button.append(Object.assign(document.createElement("bdi"), { textContent: series.ids[row] }));
       name.append(button);
       line.append(name);
-      for (const text of [number(series.level[row], Math.max(series.decimals[row] - 1, 0)), percent(series.recent_skill[row]), percent(series.coverage[row])]) {
+      for (const text of [figure(series.level[row]), percent(series.recent_skill[row]), percent(series.coverage[row])]) {
         line.append(Object.assign(line.insertCell(), { textContent: text, className: "number" }));
       }
       line.insertCell().textContent = names[series.status[row]];
@@ -176,6 +181,10 @@
     shown = body.rows.length;
     byId("more").hidden = shown >= found.length;
     byId("more").textContent = `Show ${Math.min(PAGE, found.length - shown)} more of ${found.length.toLocaleString("en")}`;
+  }
+
+  function asked() {
+    try { return decodeURIComponent(/^#series=(.*)$/.exec(location.hash)?.[1] ?? ""); } catch { return ""; }
   }
 
   for (const head of document.querySelectorAll("[data-sort]")) {
@@ -192,8 +201,7 @@
   byId("more").addEventListener("click", more);
   search();
 
-  const asked = /^#series=(.*)$/.exec(location.hash);
-  const row = asked ? series.ids.indexOf(decodeURIComponent(asked[1])) : -1;
+  const row = series.ids.indexOf(asked());
   if (row >= 0) open(row);
   ready();
 })();

@@ -14,9 +14,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows import pipeline_file
+from flows import clock, pipeline_file
 from flows.page.payload import pack
 from flows.page.render import render
+from flows.stages.forecast import forecast
+from flows.stages.ingest import ingest
 from flows.stages.report import gather, report
 from storage import layout, nights
 from storage.schemas import DataError
@@ -160,6 +162,36 @@ def test_what_is_missing_leaves_a_gap_and_no_more(path, missing):
     assert {"scores": "No forecast has been scored yet", "nights": "is not on record", "latest": "north",
             "quarantine": "Nothing of it was ever refused", "models": "No model has been trained yet",
             "history": "from no data"}[missing] in html  # fmt: skip
+
+
+def test_a_real_market_without_a_champion(tmp_path):
+    pipeline = pipeline_file.read(
+        Path(__file__).parents[3] / "deployments/market.toml", {"GATECAST_PIPELINE__STORE": str(tmp_path)}
+    )
+    store, zone = Store(pipeline.pipeline.store), pipeline.pipeline.timezone
+    issues = [clock.parse(f"2018-12-{day}", zone) for day in (20, 21, 22, 24)]
+    ingest(pipeline, store, issues[-1], NOW)
+    for issue in issues:
+        forecast(pipeline, store, issue, needs_champion=False)
+    told = report(pipeline, store, NOW)
+    assert told["colour"] == "amber"
+    assert "4 series, 5 business days from Mon 24 Dec, by the baseline alone" in told["sentence"]
+    assert "4 of 4 by the baseline because there is no champion; no earlier night has been scored" in told["sentence"]
+    data = packed(Path(told["path"]).read_text())["series"]
+    # Christmas and New Year are no business days of the exchange.
+    assert data["periods"][data["fan_at"] :] == ["Mon 24 Dec", "Wed 26 Dec", "Thu 27 Dec", "Fri 28 Dec", "Mon 31 Dec"]
+    # The issue of Saturday has the same first period as that of Monday.
+    assert data["earlier_at"] == data["fan_at"]
+
+
+def test_one_level_alone_has_a_page_too(path):
+    path.write_text(path.read_text().replace("season = 168", "season = 168\nquantile_levels = [0.5]"))
+    assert page(path)[0]["colour"] == "green"
+
+
+def test_an_alert_about_no_single_series(path):
+    change(path, ISSUE, alerts=[{"check": "late_feed", "series_id": None, "detail": "weather"}])
+    assert "<strong>late_feed</strong> <bdi>all series</bdi>: weather" in page(path)[1]
 
 
 def test_the_first_night_has_a_page(tmp_path):
