@@ -22,6 +22,9 @@ from typing import IO, Any
 
 logger = logging.getLogger(__name__)
 
+#: A thread of OpenMP's that waits by spinning takes the core that another needs: on a busy machine a fit then gets
+#: through a tenth of its steps. Read when torch is loaded.
+PASSIVE = ("OMP_WAIT_POLICY", "PASSIVE")
 _KEPT = 3  # last lines of what a crashed stage wrote, for its reason
 
 
@@ -44,7 +47,7 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
     job = {"stage": stage, "pipeline": pipeline, "at": at, "options": options}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     written: list[str] = []
@@ -186,6 +189,7 @@ def _main() -> None:
     # Whatever a library prints goes to the log; only the result goes to the caller.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    os.putenv(*PASSIVE)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from flows import clock, outcome, pipeline_file, setting_types, terminal
+from flows import apart, clock, outcome, pipeline_file, setting_types, terminal
 from storage.schemas import DataError
 from storage.store import Store
 
@@ -36,6 +36,7 @@ class _Command(click.Group):
 @click.version_option(package_name="gatecast")
 def main() -> None:
     """Scheduled batch forecasting: feeds in, an LSTM, quantiles in Parquet out."""
+    os.environ.setdefault(*apart.PASSIVE)
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,14 +20,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from flows.apart import PASSIVE
 from tests import postgresql
 from tests.web_server import Web
 
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
-# A thread of OpenMP's that waits by spinning takes the core that the other needs: on a busy machine a fit then gets
-# through a tenth of its steps. Read when torch is loaded, here and in the commands that tests start.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before anything loads torch.
+os.environ.setdefault(*PASSIVE)
 
 SAMPLES = Path(__file__).parent.parent / "storage" / "samples"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
