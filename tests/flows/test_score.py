@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from datetime import UTC, date, datetime, timedelta
@@ -421,6 +422,16 @@ def test_a_value_of_a_second_feed_counts_if_it_became_known_last(tmp_path):
     found = scores.find(store, "market", issue)[0]
     monday = found.filter(pl.col("valid_time") == datetime(2018, 11, 26, 5, tzinfo=UTC))
     assert monday["actual"].to_list() == revised.sort("series_id")["y"].to_list()
+
+
+def test_sixty_nights_of_the_baseline_on_the_sample_ring_nothing(folder):
+    pipeline, store = opened(folder)
+    for back in range(60):
+        forecast(pipeline, store, night(28) - timedelta(days=back), needs_champion=False)
+    done = score(pipeline, store, NOW)
+    assert (done["issues"], done["alerts"], done["decay"]) == (60, [], None)
+    assert done["summary"]["last_28_nights"]["skill"] == 0.0
+    assert json.loads(json.dumps(done, allow_nan=False)) == done
 
 
 def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
