@@ -43,7 +43,7 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
         StageFailed: with the stage's own error where it gave one.
     """
     if limit is not None and limit <= 0:
-        raise StageFailed(f"{stage}: no time was left for it before the deadline")
+        raise StageFailed("no time was left for it before the deadline")
     job = {"stage": stage, "pipeline": pipeline, "at": at, "options": options}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -65,7 +65,7 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
             process.stdin.flush()
         process.wait(limit)
     except subprocess.TimeoutExpired:
-        raise StageFailed(f"{stage}: stopped after {limit:.0f} s, which is all that it could have") from None
+        raise StageFailed(f"stopped after {limit:.0f} s, all the time it had") from None
     finally:
         # The whole session: whatever the stage started goes with it.
         with contextlib.suppress(ProcessLookupError):
@@ -75,19 +75,17 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
             reader.join(timeout=5)
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-    return _result(stage, process.returncode, "".join(answer), written)
+    return _result(process.returncode, "".join(answer), written)
 
 
-def _result(stage: str, status: int, answer: str, written: list[str]) -> dict[str, Any]:
+def _result(status: int, answer: str, written: list[str]) -> dict[str, Any]:
     if status < 0:
-        name = signal.Signals(-status).name
-        hint = "; the kernel does that to a process that takes too much memory" if -status == signal.SIGKILL else ""
-        raise StageFailed(f"{stage}: its process was killed by {name}{hint}")
+        raise StageFailed(f"its process was killed ({signal.Signals(-status).name})")
     try:
         said = json.loads(answer)
     except ValueError:
         last = " | ".join(written[-_KEPT:]) or "it wrote nothing"
-        raise StageFailed(f"{stage}: its process ended with status {status}: {last}") from None
+        raise StageFailed(f"its process ended with status {status}: {last}") from None
     if "error" in said:
         raise StageFailed(said["error"])
     return said["result"]
@@ -205,7 +203,7 @@ def _main() -> None:
         expected = isinstance(error, DataError | PipelineFileError | OSError)
         if not expected:
             logging.getLogger("flows").exception("%s", job["stage"])
-        result = {"error": str(error) if expected else f"{job['stage']}: {type(error).__name__}: {error}"}
+        result = {"error": str(error) if expected else f"{type(error).__name__}: {error}"}
     answer.write(json.dumps(result, default=str))
     answer.close()
     sys.stderr.flush()

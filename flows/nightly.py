@@ -157,8 +157,7 @@ def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None,
 
 def _forecast(report: dict[str, Any], pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
-    # A model that should have been renewed, or fed with what a source did not give, is not the model of this night.
-    stale = "; ".join(report["failures"].values()) or None
+    stale = outcome.stale(report["failures"])
     limit = deadline.for_forecast
     published = _attempt(report, "forecast", forecast_task, pipeline, when, limit, needs_champion=False, stale=stale)
     if published is not None:

@@ -116,7 +116,7 @@ def test_a_training_that_is_killed(prefect_server, pipeline):
     killer.join()
     rows = published(subprocess.CompletedProcess([], process.returncode, out, errors))
     assert rows["status"].unique().to_list() == ["stale_model"]
-    assert rows["reason"].str.contains("train: its process was killed by SIGKILL").all()
+    assert rows["reason"].str.contains("the retraining that was due failed: its process was killed .SIGKILL.").all()
     assert not [place for place in pipeline.parent.rglob("*") if place.name.startswith(".")]
 
 
@@ -137,7 +137,7 @@ def test_a_forecast_that_hangs(prefect_server, pipeline):
     done = subprocess.CompletedProcess([], process.returncode, out, errors)
     rows = published(done)
     assert rows["status"].unique().to_list() == ["baseline"]
-    assert rows["reason"].str.contains("the model gave no forecast: forecast: stopped after").all()
+    assert rows["reason"].str.contains("the model gave no forecast: stopped after").all()
     assert said(done)["published_at"] < said(done)["deadline"]
 
 
