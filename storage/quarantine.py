@@ -19,7 +19,7 @@ def keep(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at
     folder = layout.quarantine(pipeline, feed)
     new = rows
     for key in store.keys(folder, "*.parquet"):
-        known = pl.read_parquet(store.path(key))
+        known = store.scan([key]).collect()
         if known.schema == new.schema:
             new = new.join(known, on=new.columns, how="anti", nulls_equal=True)
     if not new.is_empty():
@@ -30,7 +30,7 @@ def keep(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at
 
 def read(store: Store, pipeline: str, feed: str) -> pl.DataFrame:
     """All refused rows of a feed; empty where none was ever refused."""
-    files = [store.path(key) for key in store.keys(layout.quarantine(pipeline, feed), "*.parquet")]
+    files = store.keys(layout.quarantine(pipeline, feed), "*.parquet")
     if not files:
         return pl.DataFrame(schema={"reason": pl.String})
-    return pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")
+    return pl.concat([store.scan([file]).collect() for file in files], how="diagonal_relaxed")
