@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from storage.layout import HISTORY
 from storage.schemas import DataError, Missing
 
 _S3 = "s3://"
+_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 class Store(ABC):
@@ -87,7 +89,7 @@ def open_store(uri: str) -> Store:
     if "://" not in uri:
         return Folder(uri)
     bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
-    if not uri.startswith(_S3) or not bucket or {"", ".", ".."} & set(folders):
+    if not uri.startswith(_S3) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(folders):
         raise DataError(f"{uri!r}: a store is a folder, or s3://bucket/prefix")
     # Late: a store that is a folder needs nothing of S3.
     from storage.bucket import Bucket
