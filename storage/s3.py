@@ -18,6 +18,7 @@ from storage.schemas import DataError, Missing
 _METADATA_SERVICE = "169.254.169.254"  # where a machine of AWS finds credentials when the environment has none
 _CONNECT = timedelta(seconds=5)
 _USER = re.compile(r"(?<=//)[^/@\s]+@")  # of an endpoint
+_NO_ANSWER = re.compile(r"performing \w+ (\S+?://[^/\s]+)\S* in .*?after (\d+) retries.* - HTTP error: (.+)")
 
 
 def client(bucket: str, prefix: str, timeout: float, retries: int, backoff: float) -> Any:
@@ -66,5 +67,8 @@ def _what(error: Exception) -> str:
     if code:
         message = re.search(r"<Message>([^<]*)</Message>", said)
         return f"the store refuses: {code}{': ' + message[1] if message else ''}"
-    said = said.split("Debug source")[0].split("\n")[0].strip()
-    return _USER.sub("", said) or type(error).__name__
+    said = _USER.sub("", said.split("Debug source")[0].split("\n")[0].strip())
+    silent = _NO_ANSWER.search(said)
+    if silent:
+        return f"no answer from {silent[1]} after {silent[2]} retries: {silent[3]}"
+    return said or type(error).__name__
