@@ -89,11 +89,14 @@ class Bucket(Store):
             found = [entry["path"] for page in self._client.list(prefix) for entry in page]
         return sorted(key for key in found if _matches(key.rpartition("/")[2], pattern))
 
-    def sources(self, keys: Sequence[str]) -> Sequence[io.BytesIO]:
-        if len(keys) == 1:
-            return [io.BytesIO(self._part(keys[0]))]
+    def get_all(self, keys: Sequence[str]) -> list[bytes]:
+        if len(keys) < 2:
+            return [self._part(key) for key in keys]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return [io.BytesIO(content) for content in pool.map(self._part, keys)]
+            return list(pool.map(self._part, keys))
+
+    def sources(self, keys: Sequence[str]) -> Sequence[io.BytesIO]:
+        return [io.BytesIO(content) for content in self.get_all(keys)]
 
     def _part(self, key: str) -> bytes:
         """The bytes at `key`; those of the history from memory, if they are there."""

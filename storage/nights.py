@@ -25,16 +25,16 @@ def read(store: Store, pipeline: str, since: datetime | None = None) -> list[dic
     Raises:
         DataError: a record is damaged.
     """
-    found = []
-    for key in store.keys(layout.nights(pipeline), "*.json"):
-        if since is None or layout.issue_time(key) >= since:
-            found.append(_record(store, key))
-    return found
+    keys = [
+        key for key in store.keys(layout.nights(pipeline), "*.json")
+        if since is None or layout.issue_time(key) >= since
+    ]  # fmt: skip
+    return [_record(store, key, content) for key, content in zip(keys, store.get_all(keys), strict=True)]
 
 
-def _record(store: Store, key: str) -> dict[str, Any]:
+def _record(store: Store, key: str, content: bytes) -> dict[str, Any]:
     try:
-        return json.loads(store.get(key))
+        return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(
             f"{store.place(key)} is not valid JSON ({error}); remove it or restore it from a copy"

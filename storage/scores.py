@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from storage import layout
-from storage.schemas import CONTRACT_VERSION, DataError, score_schema
+from storage.schemas import CONTRACT_VERSION, DataError, Missing, score_schema
 from storage.store import Store
 
 _FORECAST = "gatecast.forecast_sha256"
@@ -37,9 +37,10 @@ def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFram
         DataError: the file is damaged.
     """
     key = layout.score(pipeline, issue_time)
-    if not store.has(key):
+    try:
+        content = io.BytesIO(store.get(key))
+    except Missing:
         return None
-    content = io.BytesIO(store.get(key))
     try:
         of = pl.read_parquet_metadata(content).get(_FORECAST, "")
         content.seek(0)

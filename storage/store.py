@@ -35,6 +35,10 @@ class Store(ABC):
     def get(self, key: str) -> bytes:
         """The bytes at `key`. Raises Missing where there are none."""
 
+    def get_all(self, keys: Sequence[str]) -> list[bytes]:
+        """The bytes at each of `keys`. Raises Missing where one has none."""
+        return [self.get(key) for key in keys]
+
     @abstractmethod
     def has(self, key: str) -> bool:
         """Whether there is something at `key`."""
