@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from flows import clock, pipeline_file
-from flows.stages.forecast import champion
+from flows.stages.ladder import champion
 from flows.stages.train import due, train
 from storage import layout, registry
 from storage.store import open_store
