@@ -173,10 +173,10 @@ STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], dict[str, Any]]] = {
 
 def _open(path: str):  # -> tuple[Pipeline, Store]
     from flows import pipeline_file
-    from storage.store import Store
+    from storage.store import open_store
 
     settings = pipeline_file.read(path)
-    return settings, Store(settings.pipeline.store)
+    return settings, open_store(settings.pipeline.store)
 
 
 def _log(what: str, done: float) -> None:

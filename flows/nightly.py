@@ -23,7 +23,7 @@ from flows.stages.panels import newest_target
 from flows.stages.train import due
 from storage import nights
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import Store, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -204,4 +204,4 @@ def _artifacts(report: dict[str, Any]) -> None:
 
 def _open(path: str) -> tuple[Pipeline, Store]:
     settings = pipeline_file.read(path)
-    return settings, Store(settings.pipeline.store)
+    return settings, open_store(settings.pipeline.store)

@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 
 from flows.apart import PASSIVE
-from tests import postgresql
+from tests import postgresql, s3_server
 from tests.web_server import Web
 
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
@@ -163,6 +163,21 @@ def postgres() -> Iterator[str]:
     """The uri of a fresh PostgreSQL with one user, `reader`, who has a password."""
     with postgresql.running() as uri:
         yield uri
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[s3_server.S3Server]:
+    with s3_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch) -> s3_server.S3Server:
+    """A server of S3 with one empty bucket; the environment leads to it."""
+    for name, value in _s3.environment.items():
+        monkeypatch.setenv(name, value)
+    _s3.reset()
+    return _s3
 
 
 @pytest.fixture

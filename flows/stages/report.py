@@ -16,7 +16,7 @@ from flows.settings import Pipeline
 from flows.stages.panels import micros, newest_target, seen_panel
 from storage import forecasts, layout, nights, quarantine, registry
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import Store, open_store
 
 # Steps that the page shows before the newest issue: four weeks, else two days.
 _BACK = {"1d": 28, "1b": 20}
@@ -42,8 +42,8 @@ def report(pipeline: Pipeline, store: Store, now: datetime, output: Path | None 
     if output is None:
         place = store.put(layout.report(pipeline.name), content)
     else:
-        place = Store(str(output.parent)).put(output.name, content)
-    return {"path": str(place), "colour": judged.colour, "sentence": judged.sentence, "bytes": len(content)}
+        place = open_store(str(output.parent)).put(output.name, content)
+    return {"path": place, "colour": judged.colour, "sentence": judged.sentence, "bytes": len(content)}
 
 
 def gather(pipeline: Pipeline, store: Store, now: datetime) -> Facts:
@@ -126,10 +126,10 @@ def _statuses(pipeline: Pipeline, store: Store, issues: list[datetime]) -> pl.Da
 
 def _scores(store: Store, name: str) -> pl.DataFrame:
     """The rows of the last NIGHTS scored issue times."""
-    files = [store.path(key) for key in store.keys(layout.scores(name), "*.parquet")][-NIGHTS:]
+    files = store.keys(layout.scores(name), "*.parquet")[-NIGHTS:]
     if not files:
         return pl.DataFrame(schema=SCORES)
     try:
-        return pl.scan_parquet(files).select(pl.col(c).cast(dtype) for c, dtype in SCORES.items()).collect()
+        return store.scan(files).select(pl.col(c).cast(dtype) for c, dtype in SCORES.items()).collect()
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"the scores in {store.path(layout.scores(name))} cannot be read: {error}") from None
+        raise DataError(f"the scores in {store.place(layout.scores(name))} cannot be read: {error}") from None

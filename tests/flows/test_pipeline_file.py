@@ -47,6 +47,7 @@ def test_paths_are_relative_to_the_file(path):
     [
         ('name = "small"', 'name = "Small"', ["pipeline.name", "Small"]),
         ('frequency = "1h"', 'frequency = "2h"', ["pipeline.frequency", "2h", "15m"]),
+        ('store = "./store"', 'store = "gs://bucket/x"', ["pipeline.store", "gs://bucket/x", "s3://bucket/prefix"]),
         ("horizon = 24", "horizon = 0", ["pipeline.horizon", "0"]),
         ("horizon = 24", 'horizon = "24"', ["pipeline.horizon", "integer"]),
         ("horizon = 24", "horizons = 24", ["pipeline.horizons", "no such key"]),

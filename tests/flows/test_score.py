@@ -21,7 +21,7 @@ from flows.stages.score import judge, score
 from flows.stages.train import due
 from storage import forecasts, layout, registry, scores
 from storage.schemas import DataError, score_schema
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import SAMPLES, write_pipeline
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -55,7 +55,7 @@ def folder(published, tmp_path):
 def opened(folder: Path):
     (file,) = folder.glob("*.toml")
     pipeline = pipeline_file.read(file, {})
-    return pipeline, Store(pipeline.pipeline.store)
+    return pipeline, open_store(pipeline.pipeline.store)
 
 
 def rows_of(pipeline, store, issue_time: datetime) -> pl.DataFrame:
@@ -454,7 +454,7 @@ def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
 
 def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
     settings = pipeline_file.read(pipeline, {"GATECAST_TRAINING__EVERY": "30d"})
-    store = Store(settings.pipeline.store)
+    store = open_store(settings.pipeline.store)
     (manifest,) = registry.manifests(store, "small")
     registry.promote(store, "small", manifest["version"])  # as of 1 September
     assert due(settings, store, night(8)) is None
