@@ -25,6 +25,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from benchmarks.operation_proof import prove
+
 SAMPLES = Path(__file__).parent.parent / "storage" / "samples"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -371,6 +373,12 @@ def main(which: str, place: str) -> None:
             f"| {number} | {report['day']} | {report['fault']} | {report['status']} | {report['seconds']} | "
             f"{rows} | {why} |", flush=True,
         )  # fmt: skip
+    found = prove(operation.store, world.name, 90)
+    rows = ", ".join(f"{n} {status}" for status, n in found["rows"].items())
+    print(
+        f"\n{found['nights']} files, each before its deadline of {operation.deadline}; {rows}; every row that is not "
+        f"`model` says why; {found['scores']} scores equal what DuckDB and NumPy make of the Parquet files."
+    )
 
 
 if __name__ == "__main__":
