@@ -368,7 +368,8 @@ def main(which: str, place: str) -> None:
         report = operation.night(number)
         said = report["said"] or {"forecast": {"status": {}, "reasons": []}}
         rows = ", ".join(f"{n} {status}" for status, n in said["forecast"]["status"].items())
-        why = "; ".join(reason["reason"][:80] for reason in said["forecast"]["reasons"])
+        here = f"{operation.folder.resolve()}/"
+        why = "; ".join(reason["reason"].replace(here, "")[:80] for reason in said["forecast"]["reasons"])
         print(
             f"| {number} | {report['day']} | {report['fault']} | {report['status']} | {report['seconds']} | "
             f"{rows} | {why} |", flush=True,

@@ -1,4 +1,4 @@
-"""Nights on end with everything that goes wrong in them: ninety of them are `make operation`, these are the first dozen.
+"""Nights on end with everything that goes wrong in them: ninety are `make operation`, these are a dozen.
 
 What they leave behind is judged from the Parquet files alone.
 """
