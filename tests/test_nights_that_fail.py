@@ -67,6 +67,15 @@ def test_late_data_are_named_and_what_came_true_is_scored(night, pipeline):
     assert len(found) == 42
 
 
+def test_what_the_scores_said_last_night_makes_a_retrain_due(night, pipeline):
+    record = {"issue_time": "2018-09-08T04:00:00+00:00", "score": {"decay": "the skill fell from 0.8 to 0.1"}}
+    place = pipeline.parent / "store/nights/small/20180908T040000Z.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(record))
+    report = said(night("--issue-time", "2018-09-09", GATECAST_TRAINING__BUDGET="8s"))
+    assert report["train"]["due"] == "the skill fell from 0.8 to 0.1"
+
+
 def test_a_source_that_hangs(night, pipeline):
     """One feed accepts the connection and never answers: the other is taken in, and the night is on time."""
     with socket.socket() as server:
