@@ -75,7 +75,7 @@ folds = 7
 """
 
 
-def write_pipeline(folder: Path, head: str = "quantile", budget: str = "24s") -> Path:
+def write_pipeline(folder: Path, head: str = "quantile", budget: str = "60s") -> Path:
     """A pipeline file and eight months of the sample beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     since = pl.col("ds") >= pl.datetime(2018, 2, 1)

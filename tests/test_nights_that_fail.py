@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -159,6 +160,7 @@ def test_a_champion_that_is_corrupt(night, pipeline):
 
 
 def test_nothing_can_be_published(night, pipeline):
+    shutil.rmtree(pipeline.parent / "store/forecasts", ignore_errors=True)
     done = night("--issue-time", "2001-01-01")
     assert done.returncode == 1
     assert "no target value was known" in done.stderr
