@@ -20,7 +20,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Any
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("flows.apart")  # also where this is the main module of a process
 
 #: A thread of OpenMP's that waits by spinning takes the core that another needs: on a busy machine a fit then gets
 #: through a tenth of its steps. Read when torch is loaded.
