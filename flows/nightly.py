@@ -19,6 +19,7 @@ from prefect.states import Completed, State
 from flows import apart, clock, outcome, pipeline_file
 from flows.deadline import Deadline, answering
 from flows.settings import Pipeline
+from flows.stages.lateness import REPLAY
 from flows.stages.panels import newest_target
 from flows.stages.train import due
 from storage import nights
@@ -92,9 +93,10 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
     report["ingest"] = taken = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat(), deadline.for_ingest)
     if taken:
         report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
-        report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
     at = datetime.fromisoformat(when)
+    if taken and until - at < REPLAY:
+        report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
     reason = due(settings, store, at, _decay(store, settings.name, at))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None

@@ -14,6 +14,7 @@ from flows import clock
 from flows.page.facts import NIGHTS, SCORES, STATUSES, TOLD, Facts
 from flows.page.render import render
 from flows.settings import Pipeline
+from flows.stages.lateness import REPLAY
 from flows.stages.panels import micros, newest_target, seen_panel
 from storage import forecasts, layout, nights, quarantine, registry
 from storage.schemas import DataError
@@ -24,8 +25,6 @@ logger = logging.getLogger(__name__)
 # Steps that the page shows before the newest issue: four weeks, else two days.
 _BACK = {"1d": 28, "1b": 20}
 _BACK_DAYS = 2
-# Data that end so long ago are a replay of the past, not a feed that stopped.
-_REPLAY = timedelta(days=30)
 
 
 def report(pipeline: Pipeline, store: Store, now: datetime, output: Path | None = None) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def gather(pipeline: Pipeline, store: Store, now: datetime) -> Facts:
     at, name = pipeline.pipeline, pipeline.name
     newest = newest_target(pipeline, store, now)
     due = clock.last_issue(at.issue_at, at.timezone, now - pipeline.forecast.deadline)
-    replay = newest is not None and now - newest > _REPLAY
+    replay = newest is not None and now - newest > REPLAY
     if replay:
         due = clock.default_issue(at.issue_at, at.timezone, newest, now)
     issues, files = _files(pipeline, store, now)
