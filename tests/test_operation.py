@@ -24,8 +24,9 @@ def test_every_night_publishes_in_time_says_why_and_is_scored(tmp_path, prefect_
     store = operation.store
     found = prove(store, "sample", len(reports))
     assert found["scores"] > 11 * 60
-    # Scored again when the actuals were revised: the proof compares with the newest.
-    assert reports[6]["said"]["score"]["revised"] >= 2
+    # Of the two nights whose actuals were revised one had been scored: the hung source kept the other's back. The proof
+    # compares with the newest actuals.
+    assert reports[6]["said"]["score"]["revised"] >= 1
     by_night = {report["night"]: report for report in reports}
     for night in (2, 3, 4, 5, 7, 9):
         assert by_night[night]["status"] == 3, by_night[night]
