@@ -28,13 +28,14 @@ def test_every_night_publishes_in_time_says_why_and_is_scored(tmp_path, prefect_
     # compares with the newest actuals.
     assert reports[6]["said"]["score"]["revised"] >= 1
     by_night = {report["night"]: report for report in reports}
-    for night in (2, 3, 4, 5, 7, 9):
+    for night in (2, 3, 4, 5, 7):
         assert by_night[night]["status"] == 3, by_night[night]
     told = {night: _reasons(report) for night, report in by_night.items()}
     assert "no such file" in told[2] and "cannot be read as parquet" in told[3]
     assert "its process was killed" in told[4] and "no answer within" in told[5]
     assert "the retraining that was due failed" in told[7]
-    assert "sha256 differs" in told[9]
+    # A champion that cannot be loaded makes a retrain due, whose model may serve the same night.
+    assert "sha256 differs" in by_night[9]["said"]["train"]["due"]
     refused = pl.concat([pl.read_parquet(place) for place in (store / "quarantine/sample/demand").glob("*")])
     assert refused["reason"].str.contains("below the bound").any()
     feed = by_night[10]["said"]["ingest"]["feeds"]["demand"]
