@@ -16,8 +16,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import apart, clock, outcome, pipeline_file
+from flows import apart, clock, logs, outcome, pipeline_file
 from flows.deadline import Deadline, answering
+from flows.parameters import IssueTime, PipelineFile
 from flows.settings import Pipeline
 from flows.stages.panels import newest_target
 from flows.stages.train import due
@@ -53,7 +54,7 @@ def forecast_task(pipeline_path: str, issue_time: str, limit: float | None = Non
 
 
 @flow(name="nightly", flow_run_name="nightly {pipeline}", persist_result=False)
-def nightly(pipeline: str, issue_time: str | None = None) -> State:
+def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State:
     """One night of a pipeline.
 
     Args:
@@ -67,6 +68,7 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
     started = clock.now()
     present = flow_run.scheduled_start_time or started
     settings, store = _open(pipeline)
+    logs.bind(run=flow_run.id, pipeline=settings.name)
     deadline = Deadline(settings.forecast.deadline)
     report: dict[str, Any] = {
         "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {},
@@ -78,6 +80,7 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
     if taken:
         report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
+    logs.bind(issue_time=when)
     reason = due(settings, store, datetime.fromisoformat(when))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None

@@ -73,3 +73,8 @@ def scores(pipeline: str) -> str:
 def score(pipeline: str, issue_time: datetime) -> str:
     """The scores of the forecast of one issue time."""
     return f"{scores(pipeline)}/{stamp(issue_time)}.parquet"
+
+
+def metrics(pipeline: str) -> str:
+    """The metrics of the last night, as a collector of Prometheus' text files wants them."""
+    return f"metrics/{pipeline}.prom"
