@@ -163,7 +163,7 @@ def _say(at: Place) -> None:
         "alerts": "go to GATECAST_ALERT_WEBHOOK"
         if at.webhook
         else "are shown in Prefect alone: no GATECAST_ALERT_WEBHOOK",
-        "secrets": f"{at.client_file}: `set -a; . {at.client_file}; set +a` and use prefect; the UI asks for the key in it",
+        "secrets": f"{at.client_file}; for prefect: `set -a; . {at.client_file}; set +a`; the UI asks for the key",
         "logs": f"{server.log} {worker.log}",
     }
     for what, how in shown.items():

@@ -80,9 +80,9 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
     if taken:
         report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
-    logs.bind(issue_time=when)
     reason = due(settings, store, datetime.fromisoformat(when))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
+    logs.bind(issue_time=when)
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
     report["forecast"] = _forecast(report, pipeline, when, deadline)
     report["published_at"] = clock.now().isoformat()

@@ -65,6 +65,11 @@ def latest(pipeline: str) -> str:
     return f"latest/{pipeline}.parquet"
 
 
+def metrics(pipeline: str) -> str:
+    """The metrics of the last night, as a collector of Prometheus' text files wants them."""
+    return f"metrics/{pipeline}.prom"
+
+
 def scores(pipeline: str) -> str:
     """Folder of the forecasts that came true, scored."""
     return f"scores/{pipeline}"
@@ -73,8 +78,3 @@ def scores(pipeline: str) -> str:
 def score(pipeline: str, issue_time: datetime) -> str:
     """The scores of the forecast of one issue time."""
     return f"{scores(pipeline)}/{stamp(issue_time)}.parquet"
-
-
-def metrics(pipeline: str) -> str:
-    """The metrics of the last night, as a collector of Prometheus' text files wants them."""
-    return f"metrics/{pipeline}.prom"
