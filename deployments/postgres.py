@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deployments.place import BringUpError
 
@@ -88,7 +89,7 @@ class Postgres:
         self, program: str, *arguments: str, said: str | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         owner = _owner()
-        who = {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+        who: Any = {} if owner is None else {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "PGPASSWORD": self.password}
         try:
             done = subprocess.run(
