@@ -66,10 +66,11 @@ class Daemon:
         """Until `ready`. Raises BringUpError with the end of the log if it ends or is not within `limit` seconds."""
         end = time.monotonic() + limit
         while not ready():
+            # First, since a process has no command line yet at the moment it begins.
+            time.sleep(0.5)
             if self.pid is None or time.monotonic() > end:
                 last = self.log.read_text(errors="replace")[-1500:]
                 raise BringUpError(f"{self.name} did not come up ({self.log}):\n{last}")
-            time.sleep(0.5)
 
     def stop(self) -> bool:
         """End it and all that it started, gently first; whether it ran."""
