@@ -56,10 +56,10 @@ def gatecast_ingest(folder: Path) -> None:
     """Ours."""
     from flows import clock, pipeline_file
     from flows.stages.ingest import ingest
-    from storage.store import Store
+    from storage.store import open_store
 
     pipeline = pipeline_file.read(folder / "p.toml")
-    ingest(pipeline, Store(pipeline.pipeline.store), clock.now(), clock.now())
+    ingest(pipeline, open_store(pipeline.pipeline.store), clock.now(), clock.now())
 
 
 def pandas_ingest(folder: Path) -> None:
@@ -90,11 +90,11 @@ def gatecast_read(folder: Path) -> None:
     """Ours."""
     from flows import pipeline_file
     from flows.stages.panels import known_series, micros, seen_panel
-    from storage.store import Store
+    from storage.store import open_store
 
     at = _START.replace(tzinfo=UTC) + timedelta(hours=1440)
     pipeline = pipeline_file.read(folder / "p.toml")
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     first = pipeline.grid.first_step(micros(at))
     panel = seen_panel(pipeline, store, known_series(pipeline, store, at), at, first - 720, 720)
     assert panel.target.layers[0].values.shape == (20_000, 720)
@@ -128,13 +128,14 @@ def main() -> None:
     """Run everything, the two sides in turn, and print the table."""
     import shutil
 
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         large, wide = Path(scratch) / "large", Path(scratch) / "wide"
         make(large, 2_000, 10_000)
         make(wide, 20_000, 1_440)
         for prepare in ("gatecast_ingest", "pandas_ingest"):
             measure(prepare, wide)
-        print(f"{machine()}\n\n| what | wall s | CPU s | peak MB |\n|---|---:|---:|---:|")
+        print(f"{machine()}\n\n| what | wall s | CPU s | peak MB |\n|---|---:|---:|---:|", flush=True)
         for work, folder, size in (("ingest", large, "20 million rows"), ("read", wide, "as of T, 20,000 x 720")):
             costs: dict[str, list[Cost]] = {"gatecast": [], "pandas": []}
             for _ in range(RUNS):
@@ -144,7 +145,8 @@ def main() -> None:
                     runs.append(measure(f"{side}_{work}", folder))
             for side, runs in costs.items():
                 wall, cpu, memory = (statistics.median(figures) for figures in zip(*runs, strict=True))
-                print(f"| {work} {size}, {side} | {wall:.1f} | {cpu:.1f} | {memory:.0f} |")
+                print(f"| {work} {size}, {side} | {wall:.1f} | {cpu:.1f} | {memory:.0f} |", flush=True)
+        print(f"\nLoad average before: {load:.1f}; after, with this: {os.getloadavg()[0]:.1f}.")
 
 
 if __name__ == "__main__":

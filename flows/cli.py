@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from flows import clock, logs, outcome, pipeline_file, setting_types, terminal
+from flows import apart, clock, logs, outcome, pipeline_file, setting_types, terminal
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import Store, open_store
 
 
 class _Command(click.Group):
@@ -35,6 +35,7 @@ class _Command(click.Group):
 @click.version_option(package_name="gatecast")
 def main() -> None:
     """Scheduled batch forecasting: feeds in, an LSTM, quantiles in Parquet out."""
+    os.environ.setdefault(*apart.PASSIVE)
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,9 +149,14 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
         lines += [*terminal.training(report["train"]), ""]
     lines += [outcome.sentence(report["forecast"]), *outcome.why(report["forecast"])]
     lines += terminal.preview(pipeline, report["forecast"])
+    lines += [outcome.scored(report["score"]), f"page: {report['page']}"] if report["score"] else []
     terminal.finish(report, as_json, quiet, lines)
     for stage, error in report["failures"].items():
         terminal.say(f"warning: {stage} failed, the night went on without it: {error}")
+    for feed, how in report["late"].items():
+        terminal.say(f"warning: {feed} is late: {how}")
+    for alert in report["alerts"]:
+        terminal.say(f"warning: {alert['detail']}")
     sys.exit(outcome.DEGRADED if report["degraded"] else outcome.PUBLISHED)
 
 
@@ -197,25 +203,40 @@ def backfill(file: Path, start: str, end: str, as_json: bool, quiet: bool) -> No
 
 @main.command()
 @_common
-@click.option("--rollback", metavar="VERSION", help="Make VERSION the champion again.")
+@click.option("--output", metavar="PATH", type=click.Path(path_type=Path), help="Write it there, not into the store.")
+def report(file: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """Write the page people read in the morning: one HTML file that needs no network."""
+    from flows.stages.report import report as stage
+
+    pipeline, store = _open(file)
+    written = stage(pipeline, store, clock.now(), output)
+    lines = [f"{written['colour']}: {written['sentence']}", f"wrote {written['path']}"]
+    terminal.finish(written, as_json, quiet, lines)
+
+
+@main.command()
+@_common
+@click.option("--rollback", metavar="VERSION", help="Make VERSION, once a champion, serve again.")
 def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
     """Every model, the champion marked, with why it was or was not promoted."""
     from storage import registry
 
     pipeline, store = _open(file)
     if rollback:
-        registry.roll_back(store, pipeline.name, rollback)
-    serving = registry.champions(store, pipeline.name)[:1]
-    found = registry.manifests(store, pipeline.name)
-    lines = [f"{'*' if m['version'] in serving else ' '} {m['version']}  {m['decision']['reason']}" for m in found] or [
-        f"pipeline {pipeline.name!r} has no models; run `gatecast train`"
-    ]
+        registry.roll_back(store, pipeline.name, rollback, clock.now())
+    serving = registry.champions(store, pipeline.name)
+    found, unusable = registry.survey(store, pipeline.name)
+    rows = outcome.model_rows(found, serving, registry.rolled_back(store, pipeline.name))
+    lines = terminal.table(rows) or [f"pipeline {pipeline.name!r} has no models; run `gatecast train`"]
     terminal.finish({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
+    for error in unusable:
+        terminal.say(f"error: {error}")
+    sys.exit(outcome.FAILED if unusable else outcome.PUBLISHED)
 
 
 def _open(file: Path) -> tuple[pipeline_file.Pipeline, Store]:
     pipeline = pipeline_file.read(file)
-    return pipeline, Store(pipeline.pipeline.store)
+    return pipeline, open_store(pipeline.pipeline.store)
 
 
 def _issue(pipeline: pipeline_file.Pipeline, store: Store, asked: str | None) -> datetime:

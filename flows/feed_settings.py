@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from flows.setting_types import Day, Duration, PositiveDuration, Section, Text, Zone
+from flows.feed_options import FileOptions, Kind, NamedOptions, Options
+from flows.setting_types import Day, Duration, Section, Text, Zone
 from model.feed_checks import FeedShape
 from model.series_checks import Action
+from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME
 
-_KINDS = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http"}
+_SCHEMES = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "s3": "s3"}
 
 _SAY = Literal["accept", "warn"]
 _DO = Literal["accept", "warn", "quarantine"]
@@ -31,41 +33,48 @@ class Checks(Section):
     other_unit: _SAY = "warn"
 
 
-class Options(Section):
-    """`[feed.options]`: how a web feed is asked and read; see docs/sources.md."""
-
-    format: Literal["csv", "json"] | None = None
-    records: Text | None = None
-    next: Text | None = None
-    timeout: PositiveDuration = timedelta(seconds=30)
-    retries: Annotated[int, Field(ge=0, le=20)] = 4
-    backoff: PositiveDuration = timedelta(seconds=1)
-
-
 class Feed(Section):
     """`[[feed]]`: one table of observations."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
     role: Literal["target", "known_future", "observed"]
-    uri: Text
+    uri: Text | None = None
     query: Text | None = None
     series_id: Text | None = None
-    valid_time: Text
+    valid_time: Text = VALID_TIME
     values: Annotated[tuple[Text, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+    unit: Text | None = None
     time_zone: Zone = "UTC"
     available_after: Duration = timedelta(0)
     available_at: Text | None = None
-    kind: Literal["file", "sql", "http"] | None = None
+    resample: Literal["mean", "sum", "last"] | None = None
+    kind: Kind | None = None
     start: Day = datetime(1970, 1, 1, tzinfo=UTC)
     overlap: Duration = timedelta(days=7)
-    options: Options = Options()
+    options: Options = FileOptions()
     checks: Checks = Checks()
     expected: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_the_kind(cls, given: Any) -> Any:
+        """The table of options is told what kind of source it is for."""
+        if not isinstance(given, dict):
+            return given
+        options = given.get("options", {})
+        if not isinstance(options, dict):
+            raise ValueError(f"options must be a table, not {options!r}")
+        if "kind" in options:
+            raise ValueError("kind is a key of the feed, not of its options")
+        kind = _source(given.get("kind"), given.get("uri"))
+        return {**given, "options": {**options, "kind": kind if kind in get_args(Kind) else "file"}}
 
     @model_validator(mode="after")
     def _values_of_the_role(self) -> Feed:
         if self.role == "target" and len(self.values) != 1:
             raise ValueError("values of a target feed must name exactly one column")
+        if self.role != "target" and self.unit is not None:
+            raise ValueError("unit is for the target feed")
         if self.source == "sql" and self.query is None:
             raise ValueError("a database feed needs a query")
         if self.source != "sql" and self.query is not None:
@@ -74,13 +83,31 @@ class Feed(Section):
             raise ValueError("values must name at least one column, each once")
         return self
 
+    @model_validator(mode="after")
+    def _columns_of_the_source(self) -> Feed:
+        if not isinstance(self.options, NamedOptions):
+            if self.uri is None:
+                raise ValueError("uri is required: where the feed's table is")
+            if "valid_time" not in self.model_fields_set:
+                raise ValueError("valid_time is required: the column that says when a period starts")
+            return self
+        for key, own in (("valid_time", VALID_TIME), ("series_id", SERIES_ID)):
+            if getattr(self, key) not in (own, None):
+                raise ValueError(f"{key} of kind {self.kind!r} is {own!r}, the kind names its columns")
+        if self.available_at is not None:
+            raise ValueError(f"available_at is not for kind {self.kind!r}: where its rows say it, it is used")
+        if self.options.issued and "available_after" in self.model_fields_set:
+            raise ValueError("available_after is not for rows that say when they became known, as these do")
+        if self.source != "open-meteo" and len(self.values) != 1:
+            raise ValueError(f"values of kind {self.kind!r} must be one name, for the one value it gives")
+        if self.series_id is None and self.options.several:
+            raise ValueError('several series need series_id = "series_id"')
+        return self
+
     @property
     def source(self) -> str:
         """The kind of source: `kind`, or what the uri tells."""
-        if self.kind:
-            return self.kind
-        scheme = self.uri.split("://")[0] if "://" in self.uri else ""
-        return _KINDS.get(scheme, "file")
+        return _source(self.kind, self.uri)
 
     def actions(self) -> dict[str, Action]:
         """What to do on each check of whole series. Of a covariate only its holes are odd, if the file says no more."""
@@ -92,7 +119,15 @@ class Feed(Section):
 
     def shape(self) -> FeedShape:
         """How the feed's table is read."""
+        issued = isinstance(self.options, NamedOptions) and self.options.issued
         return FeedShape(
             self.name, self.role, self.series_id, self.valid_time, self.values, self.time_zone,
-            self.available_after, self.available_at,
+            self.available_after, AVAILABLE_AT if issued else self.available_at, self.resample,
         )  # fmt: skip
+
+
+def _source(kind: Any, uri: Any) -> Any:
+    if kind:
+        return kind
+    scheme = uri.split("://")[0] if isinstance(uri, str) and "://" in uri else ""
+    return _SCHEMES.get(scheme, "file")

@@ -7,7 +7,7 @@ is, its rows say what was missing, and the run ends as degraded. Only when nothi
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from prefect import flow, task
@@ -20,9 +20,12 @@ from flows import apart, clock, logs, outcome, pipeline_file
 from flows.deadline import Deadline, answering
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import Pipeline
+from flows.stages.lateness import REPLAY
 from flows.stages.panels import newest_target
 from flows.stages.train import due
-from storage.store import Store
+from storage import nights
+from storage.schemas import DataError
+from storage.store import Store, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ logger = logging.getLogger(__name__)
 TASK: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 _STARTING = 20.0  # seconds that a training takes beside its budget: a process, torch, reading, exporting, comparing
 _AFTERWARDS = 900.0  # seconds for what comes after the forecast is published
+_REMEMBERED = timedelta(days=7)  # how old a night's scores may be that ask for a retrain
 _LAST_RESORT = 60.0  # seconds that the baseline may take even when the deadline is over
 
 
@@ -53,6 +57,18 @@ def forecast_task(pipeline_path: str, issue_time: str, limit: float | None = Non
     return apart.run("forecast", pipeline_path, issue_time, limit, within=within, **options)
 
 
+@task(name="score", **TASK)
+def score_task(pipeline_path: str, at: str, limit: float) -> dict[str, Any]:
+    """What has come true."""
+    return apart.run("score", pipeline_path, at, limit)
+
+
+@task(name="report", **TASK)
+def report_task(pipeline_path: str, at: str, limit: float) -> dict[str, Any]:
+    """The page."""
+    return apart.run("report", pipeline_path, at, limit)
+
+
 @flow(name="nightly", flow_run_name="nightly {pipeline}", persist_result=False)
 def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State:
     """One night of a pipeline.
@@ -63,7 +79,7 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
 
     Returns:
         Completed, or Completed named `CompletedPartial` when some rows are not the champion's; its data is the
-        report of the night.
+        report of the night, which is also kept in the store under `nights/`.
     """
     started = clock.now()
     present = flow_run.scheduled_start_time or started
@@ -71,27 +87,49 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
     logs.bind(run=flow_run.id, pipeline=settings.name)
     deadline = Deadline(settings.forecast.deadline)
     report: dict[str, Any] = {
-        "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {},
-        "deadline": (started + settings.forecast.deadline).isoformat(),
+        "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {}, "late": {},
+        "deadline": (started + settings.forecast.deadline).isoformat(), "published_at": None, "forecast": None,
+        "score": None, "alerts": [], "degraded": True,
     }  # fmt: skip
     until = clock.parse(issue_time, settings.pipeline.timezone) if issue_time else present
-    taken = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat(), deadline.for_ingest)
-    report["ingest"] = taken
+    report["ingest"] = taken = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat(), deadline.for_ingest)
     if taken:
         report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
-    reason = due(settings, store, datetime.fromisoformat(when))
+    at = datetime.fromisoformat(when)
+    if taken and until - at < REPLAY:
+        report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
+    reason = due(settings, store, at, _decay(store, settings.name, at))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     logs.bind(issue_time=when)
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
-    report["forecast"] = _forecast(report, pipeline, when, deadline)
-    report["published_at"] = clock.now().isoformat()
-    report["degraded"] = report["forecast"]["degraded"]
-    if not in_time:
-        # It could not have served this night; its model is there for the next.
-        report["train"] = _train(report, pipeline, when, reason, settings.training.budget.total_seconds() + _AFTERWARDS)
+    try:
+        report["forecast"] = _forecast(report, pipeline, when, deadline)
+        report["published_at"] = clock.now().isoformat()
+        report["degraded"] = report["forecast"]["degraded"]
+        if not in_time:
+            # It could not have served this night; its model is there for the next.
+            limit = settings.training.budget.total_seconds() + _AFTERWARDS
+            report["train"] = _train(report, pipeline, when, reason, limit)
+        report["score"] = _attempt(report, "score", score_task, pipeline, until.isoformat(), _AFTERWARDS)
+        report["alerts"] = report["score"]["alerts"] if report["score"] else []
+    finally:
+        # Also a night that published nothing is on the record and on the page.
+        nights.keep(store, settings.name, at, report)
+        page = _attempt(report, "report", report_task, pipeline, clock.now().isoformat(), _AFTERWARDS)
+    report["page"] = page["path"] if page else None
     _artifacts(report)
     return final_state(report, report["forecast"], report["degraded"])
+
+
+def _decay(store: Store, name: str, at: datetime) -> str | None:
+    """What the scores of the last night on record say against the model that serves."""
+    try:
+        before = [r for r in nights.read(store, name, at - _REMEMBERED) if r["issue_time"] < at.isoformat()]
+    except DataError as error:
+        logger.warning("the last nights' scores are not asked: %s", error)
+        return None
+    return before[-1]["score"]["decay"] if before and before[-1]["score"] else None
 
 
 def resolve_issue(pipeline_path: str, issue_time: str | None, present: datetime) -> str:
@@ -100,7 +138,11 @@ def resolve_issue(pipeline_path: str, issue_time: str | None, present: datetime)
     at = pipeline.pipeline
     if issue_time is not None:
         return clock.parse(issue_time, at.timezone).isoformat()
-    newest = newest_target(pipeline, store, present)
+    try:
+        newest = newest_target(pipeline, store, present)
+    except DataError as error:
+        logger.warning("the issue time is that of the clock: %s", error)
+        newest = None
     return clock.default_issue(at.issue_at, at.timezone, newest, present).isoformat()
 
 
@@ -120,8 +162,7 @@ def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None,
 
 def _forecast(report: dict[str, Any], pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
-    # A model that should have been renewed, or fed with what a source did not give, is not the model of this night.
-    stale = "; ".join(report["failures"].values()) or None
+    stale = outcome.stale(report["failures"])
     limit = deadline.for_forecast
     published = _attempt(report, "forecast", forecast_task, pipeline, when, limit, needs_champion=False, stale=stale)
     if published is not None:
@@ -149,6 +190,8 @@ def _artifacts(report: dict[str, Any]) -> None:
     lines = [f"**{outcome.sentence(report['forecast'])}**", "", f"issue time {report['issue_time']}", ""]
     lines += [f"- {line}" for line in outcome.why(report["forecast"])]
     lines += [f"- {stage} failed: {error}" for stage, error in report["failures"].items()]
+    lines += [f"- {feed} is late: {how}" for feed, how in report["late"].items()]
+    lines += ["", f"page: `{report['page']}`"]
     if report["train"] and report["train"]["trained"]:
         lines += ["", report["train"]["decision"]["reason"]]
         create_table_artifact(
@@ -159,9 +202,11 @@ def _artifacts(report: dict[str, Any]) -> None:
         create_table_artifact(
             key=f"{key}-ingest", table=outcome.feed_rows(report["ingest"]), description="Rows of each feed"
         )
+    if report["alerts"]:
+        create_table_artifact(key=f"{key}-alerts", table=report["alerts"], description="What the scores complain about")
     create_markdown_artifact(key=f"{key}-published", markdown="\n".join(lines), description="What was published")
 
 
 def _open(path: str) -> tuple[Pipeline, Store]:
     settings = pipeline_file.read(path)
-    return settings, Store(settings.pipeline.store)
+    return settings, open_store(settings.pipeline.store)

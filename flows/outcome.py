@@ -23,6 +23,15 @@ def backfilled(report: dict[str, Any]) -> str:
     return f"published {new} of {report['issues']} nights, {degraded} of them degraded; the others were there already"
 
 
+def stale(failures: dict[str, str]) -> str | None:
+    """Why a model's rows are not those that the night should have had, None if nothing failed before the forecast.
+
+    A model that should have been renewed, or fed with what a source did not give, is not the model of the night.
+    """
+    what = {"train": "the retraining that was due failed: ", "ingest": "nothing could be taken in: "}
+    return "; ".join(what.get(stage, "") + error for stage, error in failures.items()) or None
+
+
 def why(published: dict[str, Any]) -> list[str]:
     """A line for every reason why rows are not the champion's, and one for the series that have ended."""
     lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]
@@ -31,6 +40,18 @@ def why(published: dict[str, Any]) -> list[str]:
         more = f" and {len(published['ended']) - _SHOWN} more" if len(published["ended"]) > _SHOWN else ""
         lines.append(f"not forecast, since no value has come for forecast.ended_after: {shown}{more}")
     return lines
+
+
+def scored(score: dict[str, Any]) -> str:
+    """What came true, and how good the last four weeks were, in one sentence."""
+    new = score["scored"] + score["revised"]
+    window = score["summary"].get("last_28_nights")
+    if not window or window["skill"] is None:
+        return f"scored {new} forecasts; none has come true that tells how good they are"
+    return (
+        f"scored {new} forecasts; over the last 28 nights that came true: pinball {window['pinball']:.4g}, "
+        f"skill {window['skill']:+.0%} against the baseline"
+    )
 
 
 def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,7 +71,50 @@ def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
 def held_out(manifest: dict[str, Any]) -> str:
     """Which issue times the comparison is about."""
     folds = manifest["folds"]
+    if not folds["count"]:
+        return "no held-out issue times that every candidate has yet to see"
     return f"{folds['count']} held-out issue times, {folds['first'][:10]} to {folds['last'][:10]}"
+
+
+def model_rows(
+    manifests: list[dict[str, Any]], champions: list[str], rolled_back: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Every model, one row each, the champion marked with a star.
+
+    Args:
+        champions: versions that serve, the champion first; rolled_back: version -> when.
+    """
+
+    def state(record: dict[str, Any]) -> str:
+        version = record["version"]
+        words = {
+            "champion": version in champions[:1],
+            "predecessor": version in champions[1:2],
+            "rolled back from": version in rolled_back,
+            "pruned": "pruned" in record,
+        }
+        return ", ".join(word for word, holds in words.items() if holds)
+
+    def figure(record: dict[str, Any], who: str, name: str, shape: str) -> str:
+        value = record.get("scores", {}).get(who, {}).get(name)
+        return "" if value is None else format(value, shape)
+
+    return [
+        {
+            " ": "*" if m["version"] in champions[:1] else "",
+            "version": m["version"],
+            "trained_as_of": m["as_of"][:16],
+            "seconds": m.get("seconds", ""),
+            "pinball": figure(m, "challenger", "pinball", ".4g"),
+            "champion": figure(m, "champion", "pinball", ".4g"),
+            "baseline": figure(m, "baseline", "pinball", ".4g"),
+            "p": format(m["decision"]["p_value"], ".2g") if "p_value" in m["decision"] else "",
+            "coverage_80": figure(m, "challenger", "coverage_80", ".3f"),
+            "state": state(m),
+            "decision": m["decision"]["reason"],
+        }
+        for m in manifests
+    ]
 
 
 def oddities(report: dict[str, Any]) -> list[str]:
@@ -58,6 +122,9 @@ def oddities(report: dict[str, Any]) -> list[str]:
     lines = []
     for name, counts in report["feeds"].items():
         lines += [f"{name}: {n} rows to quarantine: {reason}" for reason, n in counts["reasons"].items()]
+        lines += [
+            f"{name}: a damaged part of the history was set aside: {place}" for place in counts.get("damaged", ())
+        ]
         checks: dict[str, list[dict[str, Any]]] = {}
         for finding in counts["findings"]:
             checks.setdefault(finding["check"], []).append(finding)
@@ -77,5 +144,5 @@ def _oddity(finding: dict[str, Any]) -> str:
 
 def feed_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """What was ingested, one row a feed."""
-    keys = ("read", "added", "unchanged", "refused", "later")
+    keys = ("read", "added", "unchanged", "folded", "refused", "later")
     return [{"feed": name, **{k: counts[k] for k in keys}} for name, counts in report["feeds"].items()]

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
+from flows.feed_settings import Feed
 from flows.settings import Pipeline
 
 _PREFIX = "GATECAST_"
+_SECRET = "api_key"
 
 
 class PipelineFileError(Exception):
@@ -42,6 +44,7 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
         raise PipelineFileError(f"{path}: there is no such file; `gatecast init DIR` writes one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise PipelineFileError(f"{path}: not a TOML file: {error}") from None
+    _no_secrets(content, path)
     _overlay(content, environment)
     try:
         pipeline = Pipeline.model_validate(content)
@@ -49,11 +52,33 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
         raise PipelineFileError("\n".join(f"{path}: {line}" for line in _explain(error))) from None
     folder = path.resolve().parent
     at = pipeline.pipeline.model_copy(update={"store": _place(pipeline.pipeline.store, folder)})
-    feeds = tuple(
-        feed.model_copy(update={"uri": _place(_secrets(feed.uri, feed.name, path, environment), folder)})
-        for feed in pipeline.feed
-    )
+    feeds = tuple(_filled(feed, path, environment, folder) for feed in pipeline.feed)
     return pipeline.model_copy(update={"pipeline": at, "feed": feeds})
+
+
+def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path) -> Feed:
+    """The feed with its secrets, and with its path made absolute."""
+    update: dict[str, Any] = {}
+    if feed.uri is not None:
+        update["uri"] = _place(_secrets(feed.uri, f"{feed.name}.uri", path, environment), folder)
+    key = getattr(feed.options, _SECRET, None)
+    if key is not None:
+        secret = _secrets(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
+        update["options"] = feed.options.model_copy(update={_SECRET: SecretStr(secret)})
+    return feed.model_copy(update=update)
+
+
+def _no_secrets(content: dict[str, Any], path: Path) -> None:
+    """A key in the file itself would be kept and copied with it."""
+    feeds = content.get("feed")
+    for number, feed in enumerate(feeds if isinstance(feeds, list) else []):
+        options = feed.get("options") if isinstance(feed, dict) else None
+        written = options.get(_SECRET) if isinstance(options, dict) else None
+        if written is not None and not (isinstance(written, str) and re.fullmatch(r"\$\{\w+\}", written)):
+            raise PipelineFileError(
+                f"{path}: feed.{number}.options.{_SECRET}: a secret does not belong in the file; "
+                'write "${NAME}" and set NAME in the environment'
+            )
 
 
 def _overlay(content: dict[str, Any], environment: Mapping[str, str]) -> None:
@@ -72,7 +97,9 @@ def _overlay(content: dict[str, Any], environment: Mapping[str, str]) -> None:
                 raise PipelineFileError(f"{variable}: {part!r} is not a table of the pipeline file")
         if not isinstance(place, dict):
             raise PipelineFileError(f"{variable}: names a table, not a key of one")
-        place[parts[-1]] = _toml_value(environment[variable])
+        text = environment[variable]
+        # A secret of digits is a text all the same.
+        place[parts[-1]] = text if parts[-1] == _SECRET else _toml_value(text)
 
 
 def _item(feeds: list[Any], part: str, variable: str) -> Any:
@@ -90,10 +117,10 @@ def _toml_value(text: str) -> Any:
         return text
 
 
-def _secrets(uri: str, feed: str, path: Path, environment: Mapping[str, str]) -> str:
+def _secrets(uri: str, key: str, path: Path, environment: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in environment:
-            raise PipelineFileError(f"{path}: feed.{feed}.uri: the environment has no variable {match[1]}; set it")
+            raise PipelineFileError(f"{path}: feed.{key}: the environment has no variable {match[1]}; set it")
         return environment[match[1]]
 
     return re.sub(r"\$\{(\w+)\}", value, uri)
@@ -114,6 +141,8 @@ def _explain(error: ValidationError) -> list[str]:
             what = "is required"
         else:
             given = fault["input"]
-            what = what if isinstance(given, dict | list) and len(str(given)) > 60 else f"{given!r}: {what}"
+            # A table may hold a secret, and a long list says less than its key.
+            hidden = isinstance(given, dict) or fault["loc"][-1:] == (_SECRET,) or len(str(given)) > 200
+            what = what if hidden else f"{given!r}: {what}"
         lines.append(f"{key}: {what}")
     return lines

@@ -15,10 +15,13 @@ from flows.setting_types import (
     PositiveDuration,
     Section,
     Steps,
+    StorePlace,
     Text,
     TrainingWindow,
     Zone,
 )
+from model.alerts import Limits
+from model.promotion import FEWEST_NIGHTS
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, TimeGrid
 
@@ -40,7 +43,7 @@ class PipelineSection(Section):
     """`[pipeline]`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-    store: Text
+    store: StorePlace
     frequency: Literal["15m", "30m", "1h", "1d", "1b"]
     timezone: Zone = "UTC"
     holidays: Holidays | None = None
@@ -102,13 +105,55 @@ class Training(Section):
     window: TrainingWindow = timedelta(days=730)
     budget: PositiveDuration = timedelta(seconds=120)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    keep: Annotated[int, Field(ge=1)] = 30
 
 
 class Promotion(Section):
     """`[promotion]`."""
 
-    folds: Annotated[int, Field(ge=1, le=1000)] = 28
+    folds: Annotated[int, Field(ge=FEWEST_NIGHTS, le=1000)] = 28
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Coverage(Section):
+    """Shares of the actuals that the 80% interval may hold."""
+
+    min: Annotated[float, Field(ge=0, le=1)] = 0.6
+    max: Annotated[float, Field(ge=0, le=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _around_nominal(self) -> Coverage:
+        if not self.min < 0.8 < self.max:
+            raise ValueError("min must be below 0.8, which the interval is made to hold, and max above it")
+        return self
+
+
+class Monitoring(Section):
+    """`[monitoring]`: what the scores of the last nights are held to; see docs/scores.md."""
+
+    window: PositiveDuration = timedelta(days=28)
+    recent: PositiveDuration = timedelta(days=7)
+    min_skill: Annotated[float, Field(lt=1)] = 0.0
+    coverage: Coverage = Coverage()
+    max_bias: Annotated[float, Field(gt=0)] = 1.0
+    drift: Annotated[float, Field(gt=0)] = 0.2
+    evidence: Annotated[float, Field(ge=0, le=5)] = 2.5
+    retrain: bool = True
+
+    @model_validator(mode="after")
+    def _nights_enough(self) -> Monitoring:
+        if self.window < timedelta(days=14):
+            raise ValueError('window must be "14d" or longer: fewer nights tell nothing')
+        if self.recent >= self.window:
+            raise ValueError("recent must be shorter than window")
+        return self
+
+    def limits(self) -> Limits:
+        """The same, as the model's room takes it."""
+        return Limits(
+            self.window, self.recent, self.min_skill, self.coverage.min, self.coverage.max, self.max_bias,
+            self.drift, self.evidence,
+        )  # fmt: skip
 
 
 class Forecast(Section):
@@ -139,6 +184,7 @@ class Pipeline(Section):
     training: Training = Training()
     promotion: Promotion = Promotion()
     forecast: Forecast = Forecast()
+    monitoring: Monitoring = Monitoring()
     scale: Scale = Scale()
 
     @model_validator(mode="after")
@@ -148,6 +194,10 @@ class Pipeline(Section):
             raise ValueError("feed names must differ")
         if not any(feed.role == "target" for feed in self.feed):
             raise ValueError('one feed must have role = "target"')
+        if len({feed.unit for feed in self.feed if feed.role == "target"}) > 1:
+            raise ValueError("the target feeds are one table: give all of them the same unit, or none")
+        if self.pipeline.frequency == "1b" and any(feed.resample for feed in self.feed):
+            raise ValueError('resample of a feed is for frequency = "15m", "30m", "1h" or "1d", not "1b"')
         covariates = [name for feed in self.feed if feed.role != "target" for name in feed.values]
         for name in covariates:
             owners = [feed for feed in self.feed if feed.role != "target" and name in feed.values]
@@ -165,6 +215,11 @@ class Pipeline(Section):
         """The grid of the pipeline's periods."""
         at = self.pipeline
         return TimeGrid(at.frequency, at.timezone, at.holidays, at.day_start_micros)
+
+    @property
+    def unit(self) -> str | None:
+        """The target's unit, if the file says it."""
+        return self.feeds("target")[0].unit
 
     def feeds(self, role: str) -> list[Feed]:
         """The feeds of one role, in the file's order."""

@@ -6,18 +6,22 @@ Nothing is lost: every row read is accepted, kept for later (not yet available),
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 
 from model.feed_times import available_times, valid_times
+from model.resampling import fold
 from model.series_checks import Action, Finding, inspect
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import INSTANT, DataError, in_order
 
 _KEY = ["series_id", "valid_time", "available_at"]
 _DUPLICATE = "duplicate: a later row of the feed has the same series and time"
+_NO_AGE = "time is before 1800 or after 2199"
+_FIRST, _LAST = datetime(1800, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_LARGEST = float(np.finfo(np.float32).max)  # what a panel can hold
 _MOST_TEXT = 0.5  # of a number column may be text before the column, not the rows, is called wrong
 
 
@@ -33,6 +37,7 @@ class FeedShape:
     time_zone: str
     available_after: timedelta
     available_at: str | None
+    resample: str | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -48,14 +53,21 @@ class Checked:
     Attributes:
         accepted: series_id, valid_time, available_at, values.
         refused: the columns as they came, and `reason`.
-        later: how many are not available yet at the as-of of the ingest.
+        later: how many are not available yet at the as-of of the ingest, or wait for the rest of their period.
         findings: what whole series show; rows that they quarantine are among the refused.
+        folded: how many more rows were read than are in `accepted`, since several became one.
     """
 
     accepted: pl.DataFrame
     refused: pl.DataFrame
     later: int
     findings: tuple[Finding, ...] = ()
+    folded: int = 0
+
+    @property
+    def read(self) -> int:
+        """How many rows were read."""
+        return len(self.accepted) + self.folded + len(self.refused) + self.later
 
 
 def check(
@@ -95,32 +107,53 @@ def check(
     later = (work["available_at"] > as_of).fill_null(False)
     if reason is not None:
         later &= reason.is_null()
-    late = int(later.sum() or 0)
-    keep = None
-    if late or reason is not None:
+    # Of each accepted row the number of its group, and of each row read that of the one into which it went.
+    group: np.ndarray | None = None
+    origin = np.zeros(0, np.int64)
+    if feed.resample:
+        usable = pl.repeat(True, len(rows), eager=True) if reason is None else reason.is_null()
+        done = fold(work, usable, later, feed.resample, grid, bounds if feed.role == "target" else (None, None))
+        accepted, group, origin, later = done.accepted, done.period, done.origin, done.later
+        reason = _first(reason, done.reason)
+    else:
         keep = ~later if reason is None else ~later & reason.is_null()
-    accepted = work if keep is None else work.filter(keep)
+        accepted = work if keep.all() else work.filter(keep)
     findings: list[Finding] = []
     for name in feed.values if actions else ():
-        found, suspect = inspect(accepted.select(*_KEY, name), name, grid, season, actions or {})
+        # Values near the largest are compared with infinity, which is as good.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found, suspect = inspect(accepted.select(*_KEY, name), name, grid, season, actions or {})
         findings += found
         if suspect is not None:
-            places = np.arange(len(rows)) if keep is None else keep.arg_true().to_numpy()
+            if group is None:
+                group, origin = keep.arg_true().to_numpy(), np.where(keep, np.arange(len(rows)), -1)
             hit = suspect.is_not_null()
-            reason = pl.repeat(None, len(rows), dtype=pl.String, eager=True) if reason is None else reason
-            reason = reason.scatter(places[hit.to_numpy()], suspect.filter(hit))
-            keep = reason.is_null() & ~later
-            accepted = work.filter(keep)
+            why = pl.repeat(None, len(rows), dtype=pl.String, eager=True).scatter(group[hit], suspect.filter(hit))
+            taken = why.gather(pl.Series(origin).replace(-1, None))
+            reason, origin = _first(reason, taken), np.where(taken.is_null(), origin, -1)
+            left = why.gather(group).is_null()
+            accepted, group = accepted.filter(left), group[left]
     if reason is None:
         refused = rows.clear().with_columns(reason=pl.lit(None, dtype=pl.String))
     else:
         refused = rows.with_columns(reason=reason).filter(reason.is_not_null())
-    return Checked(accepted, refused, late, tuple(findings))
+    folded = int((origin >= 0).sum()) - len(accepted) if feed.resample else 0
+    return Checked(accepted, refused, int(later.sum() or 0), tuple(findings), folded)
+
+
+def _first(reason: pl.Series | None, more: pl.Series | None) -> pl.Series | None:
+    """The reason of each row, of either that has one."""
+    if reason is None or more is None:
+        return more if reason is None else reason
+    return pl.select(pl.coalesce(reason, more)).to_series()
 
 
 def _series(rows: pl.DataFrame, feed: FeedShape) -> pl.Series:
     if feed.series_id is not None:
-        return rows[feed.series_id].cast(pl.String)
+        names = rows[feed.series_id]
+        if names.dtype.is_nested() or names.dtype in (pl.Binary, pl.Duration, pl.Object):
+            raise DataError(f"feed {feed.name!r}: column {feed.series_id!r} holds {names.dtype} where names belong")
+        return names.cast(pl.String)
     return pl.repeat(feed.name if feed.role == "target" else None, len(rows), dtype=pl.String, eager=True)
 
 
@@ -152,7 +185,7 @@ def _available_at(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: Ti
         return available_times(rows, feed)
     if feed.role == "known_future":
         return pl.repeat(None, len(rows), dtype=INSTANT, eager=True)
-    if grid.step:
+    if grid.step and not feed.resample:
         return time + (timedelta(microseconds=grid.step) + feed.available_after)
     steps = grid.index(time.dt.epoch("us").fill_null(0).to_numpy())
     end = pl.Series(grid.end(steps)).cast(INSTANT).zip_with(time.is_not_null(), pl.Series([None], dtype=INSTANT))
@@ -173,23 +206,27 @@ def _reason(
     unreadable = work["valid_time"].is_null()
     if time_problem is not None:
         refuse(time_problem.is_not_null(), pl.lit(time_problem))
-        if grid.step:
-            why = f"one of several values within {grid.frequency}: the feed is of finer steps here"
+        if grid.step and not feed.resample:
+            why = f"one of several values within {grid.frequency}: the feed is of finer steps here (see resample)"
             refuse(_of_finer_steps(work, grid.step), pl.lit(why))
     refuse(unreadable, pl.lit(f"{feed.valid_time} is not a time"))
+    refuse((work["valid_time"] < _FIRST) | (work["valid_time"] >= _LAST), pl.lit(_NO_AGE))
     if feed.series_id is not None:
         names = work["series_id"]
         refuse(names.is_null() | (names == ""), pl.lit(f"{feed.series_id} is empty"))
     if feed.available_at is not None:
         refuse(work["available_at"].is_null(), pl.lit(f"{feed.available_at} is not a time"))
-    lower, upper = bounds if feed.role == "target" else (None, None)
+        refuse(work["available_at"] < _FIRST, pl.lit(f"{feed.available_at}: {_NO_AGE}"))
+    lower, upper = bounds if feed.role == "target" and feed.resample != "sum" else (None, None)
     for name in feed.values:
         value = work[name]
         if rows.schema[name] == pl.String:
             text = rows[name].str.strip_chars()
             wrong = value.is_null() & text.is_not_null() & (text != "") & (text.str.to_lowercase() != "nan")
             refuse(wrong, pl.format(f"{name} is not a number: '{{}}'", pl.lit(text)))
-        refuse(value.is_infinite(), pl.lit(f"{name} is infinite"))
+        if max(value.max() or 0.0, -(value.min() or 0.0)) > _LARGEST:  # type: ignore[operator,type-var]
+            refuse(value.is_infinite(), pl.lit(f"{name} is infinite"))
+            refuse(value.abs() > _LARGEST, pl.format(f"{name} is {{}}, beyond single precision", pl.lit(value)))
         if lower is not None:
             refuse(value < lower, pl.format(f"{name} is {{}}, below the bound {lower}", pl.lit(value)))
         if upper is not None:
@@ -213,9 +250,9 @@ def _of_finer_steps(work: pl.DataFrame, step: int) -> pl.Series:
 def _superseded(work: pl.DataFrame, reason: pl.Series | None) -> pl.Series | None:
     """`reason`, and where it has none: a later row of the feed has the same series, time and availability."""
     usable = pl.Series(np.ones(len(work), bool)) if reason is None else reason.is_null()
-    keys = work.select(_KEY).with_row_index("row").filter(usable)
-    if in_order(keys):
+    if in_order(work if reason is None else work.filter(usable)):
         return reason
+    keys = work.select(_KEY).with_row_index("row").filter(usable)
     last = keys.group_by(_KEY, maintain_order=False).agg(pl.col("row").max())
     if len(last) == len(keys):
         return reason

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from model.timegrid import TimeGrid
+from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import INSTANT, DataError
 
 if TYPE_CHECKING:
@@ -21,19 +21,21 @@ def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> tuple[p
 
     Returns:
         Instants (UTC), null where the cell is no time; and texts of what is wrong with a time that can be read
-        but not used (null: nothing), or None when nothing is wrong with any.
+        but not used (null: nothing), or None when nothing is wrong with any. Of a feed that is resampled, instants
+        on whole five minutes.
     """
     times = _read(table[feed.valid_time], feed, feed.valid_time)
-    if grid.step is None:
+    if grid.step is None and not feed.resample:
         return _days(times, feed, grid)
+    step, unit = (5 * MINUTE, "5m") if feed.resample else (grid.step, grid.frequency)
     instants = to_utc(times, feed.time_zone, [table[c] for c in (feed.series_id, feed.available_at) if c])
     skipped = times.is_not_null() & instants.is_null()
-    off = instants.dt.epoch("us") % grid.step != 0
+    off = instants.dt.epoch("us") % step != 0
     if not (skipped.any() or off.any()):
         return instants, None
     problem = pl.select(
         pl.when(skipped).then(pl.lit(f"time does not exist in {feed.time_zone} (clock change)"))
-        .when(off).then(pl.lit(f"time is not on the {grid.frequency} grid"))
+        .when(off).then(pl.lit(f"time is not on the {unit} grid"))
     ).to_series()  # fmt: skip
     return instants, problem
 

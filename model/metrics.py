@@ -59,17 +59,18 @@ def pit(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray) -> np.nda
     return np.where(np.isnan(actual), np.nan, level)
 
 
+#: Mean losses and coverage, by the names they have in scores: each (quantiles, levels, actual) -> (...,).
+MEASURES = {"pinball": pinball, "mae": absolute_error, "coverage_80": covered}
+
+
 def summary(quantiles: np.ndarray, levels: np.ndarray, actual: np.ndarray) -> dict[str, float]:
     """`n`, mean `pinball`, `mae` and `coverage_80` over the rows whose actual is known."""
     known = ~np.isnan(actual)
     quantiles, actual = quantiles[known], actual[known]
     if not actual.size:
-        return {"n": 0, "pinball": float("nan"), "mae": float("nan"), "coverage_80": float("nan")}
-    return {
-        "n": int(actual.size),
-        "pinball": float(pinball(quantiles, levels, actual).mean()),
-        "mae": float(absolute_error(quantiles, levels, actual).mean()),
-        "coverage_80": float(covered(quantiles, levels, actual).mean()),
+        return {"n": 0, **dict.fromkeys(MEASURES, float("nan"))}
+    return {"n": int(actual.size)} | {
+        name: float(measure(quantiles, levels, actual).mean()) for name, measure in MEASURES.items()
     }
 
 

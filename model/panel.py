@@ -6,6 +6,7 @@ revision; a window as of t takes, cell by cell, the last layer that was availabl
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from model.timegrid import TimeGrid
 
 ALWAYS = np.iinfo(np.int64).min  # available_at of a value known at every issue time
 _NEVER = np.iinfo(np.int64).max
+_AT_ONCE = 262_144  # rows scattered together: they stay in the processor's cache
 
 
 class Layer(NamedTuple):
@@ -94,6 +96,21 @@ class Panel:
             known_future=tuple(map(part, self.known_future)), observed=tuple(map(part, self.observed)),
         )  # fmt: skip
 
+    def sha256(self) -> str:
+        """Hash of every value, of when each was known, and of where they lie."""
+        grid = self.grid
+        where = (grid.frequency, grid.timezone, grid.holidays, grid.day_start, self.first, self.series)
+        digest = hashlib.sha256(repr(where).encode())
+        for channel in (self.target, *self.known_future, *self.observed):
+            for layer in channel.layers:
+                for array in layer:
+                    if array is None:
+                        digest.update(b"always")
+                        continue
+                    digest.update(f"{channel.name}{array.shape}{array.dtype}".encode())
+                    digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
 
 def channels(
     grid: TimeGrid, frame: pl.DataFrame, values: list[str], series: tuple[str, ...], first: int, columns: int
@@ -102,46 +119,73 @@ def channels(
 
     Args:
         frame: series_id (null: shared by all series), valid_time, values, and available_at where the
-            values of a key may have been revised (rows ordered by it); without it all are visible.
+            values of a key may have been revised (rows ordered by it); without it all are visible, one a key.
         first, columns: the steps covered; rows outside are left out.
     """
-    step = grid.index(frame["valid_time"].dt.epoch("us").to_numpy()) - first
-    shared = frame.is_empty() or frame["series_id"].null_count() == len(frame)
-    row, count = (np.zeros(len(frame), np.int64), 1) if shared else (_rows(frame["series_id"], series), len(series))
-    inside = (step >= 0) & (step < columns) & (row >= 0)
-    everything = bool(inside.all())
-    cell = row * columns + step if everything else row[inside] * columns + step[inside]
+    rows = _Rows.of(frame["series_id"], series)
+    shape = (1 if rows is None else len(series), columns)
+    if "available_at" not in frame.columns:
+        tables = [np.full(shape, np.nan, np.float32) for _ in values]
+        for start in range(0, len(frame), _AT_ONCE):
+            part = frame.slice(start, _AT_ONCE)
+            inside, cell = _cells(grid, part, rows and rows.between(start, start + len(part)), first, columns)
+            for name, table in zip(values, tables, strict=True):
+                table.reshape(-1)[cell] = part[name].to_numpy()[inside]
+        return [Channel(name, (Layer(table, None),)) for name, table in zip(values, tables, strict=True)]
+    inside, cell = _cells(grid, frame, rows and rows.between(0, len(frame)), first, columns)
     available = None
-    if "available_at" in frame.columns and not frame.is_empty() and frame["available_at"].null_count() < len(frame):
-        available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()
-        available = available if everything else available[inside]
+    if frame["available_at"].null_count() < len(frame):
+        available = frame["available_at"].dt.epoch("us").fill_null(ALWAYS).to_numpy()[inside]
     depth = _revision(cell)
     found = []
     for name in values:
-        value = frame[name].to_numpy().astype(np.float32)
-        value = value if everything else value[inside]
+        value = frame[name].to_numpy().astype(np.float32)[inside]
         layers = []
         for revision in range(1 if depth is None else int(depth.max(initial=0)) + 1):
             here = slice(None) if depth is None else depth == revision
-            grid_values = np.full((count, columns), np.nan, np.float32)
+            grid_values = np.full(shape, np.nan, np.float32)
             grid_values.reshape(-1)[cell[here]] = value[here]
             grid_available = None
             if available is not None:
-                grid_available = np.full((count, columns), _NEVER)
+                grid_available = np.full(shape, _NEVER)
                 grid_available.reshape(-1)[cell[here]] = available[here]
             layers.append(Layer(grid_values, grid_available))
         found.append(Channel(name, tuple(layers)))
     return found
 
 
-def _rows(ids: pl.Series, series: tuple[str, ...]) -> np.ndarray:
-    """Row of each id in `series`, -1 for a series that is not in it."""
-    # Rows come series by series as a rule, so one look a run of equal ids does.
-    runs = ids.rle().struct.unnest()
-    number = runs["value"].replace_strict(
-        list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64
-    )  # fmt: skip
-    return np.repeat(number.to_numpy(), runs["len"].to_numpy())
+class _Rows(NamedTuple):
+    """Rows of the panel, -1 for a series that is not in it; the same up to the next of `ends`."""
+
+    number: np.ndarray
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, ids: pl.Series, series: tuple[str, ...]) -> _Rows | None:
+        """Of the series of a frame; None where one row is shared by all."""
+        if ids.null_count() == len(ids):
+            return None
+        # Rows come series by series as a rule, so one look a run of equal ids does.
+        runs = ids.rle().struct.unnest()
+        number = runs["value"].cast(pl.Enum(series), strict=False).to_physical().cast(pl.Int64).fill_null(-1)
+        return cls(number.to_numpy(), np.cumsum(runs["len"].to_numpy(), dtype=np.int64))
+
+    def between(self, start: int, stop: int) -> np.ndarray:
+        """(stop - start,) of these rows of the frame."""
+        runs = slice(np.searchsorted(self.ends, start, side="right"), np.searchsorted(self.ends, stop) + 1)
+        return np.repeat(self.number[runs], np.diff(np.minimum(self.ends[runs], stop), prepend=start))
+
+
+def _cells(
+    grid: TimeGrid, frame: pl.DataFrame, row: np.ndarray | None, first: int, columns: int
+) -> tuple[np.ndarray | slice, np.ndarray]:
+    """Which rows of `frame` lie on the panel, and their cells, numbered row by row of the panel."""
+    cell = grid.index(frame["valid_time"].to_physical().to_numpy()) - first
+    inside = (cell >= 0) & (cell < columns)
+    if row is not None:
+        inside &= row >= 0
+        cell += row * columns
+    return (slice(None), cell) if inside.all() else (inside, cell[inside])
 
 
 def _revision(cell: np.ndarray) -> np.ndarray | None:

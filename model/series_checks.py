@@ -1,23 +1,23 @@
 """What a whole series shows that a single row does not: gaps, flat lines, spikes, jumps of level, repeated blocks,
 series that stopped, series that are twice the same.
 
-Each finding is of one series. Arrays are flat: series one after the other, N rows in all, times ascending within each.
+Each finding is of one series. Most checks need no more than a block of series at a time; those that set series
+beside each other look at sums of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from model.series_table import Flat, SeriesTable, Sums
 from model.timegrid import TimeGrid, local_naive
-from storage.schemas import INSTANT, in_order
+from storage.schemas import INSTANT
 
 Action = Literal["accept", "warn", "quarantine"]
 
@@ -26,7 +26,6 @@ _SPIKE = 5.0  # times the largest neighbour
 _DROPOUT = 0.2  # of the series' mean: zero among neighbours above it
 _MONTH, _DAYS = 28, 2
 _JUMP, _ABRUPT = 2.0, 1.6  # ratio of the mean level of four weeks, and of two days, after and before
-_COMPARED = 1000  # newest values of a series
 _SILENT_DAYS = 3
 _HOUR = 3_600_000_000
 _NUMBER = re.compile(r"\{(\d+)\}")  # a series in a detail, by number
@@ -45,60 +44,21 @@ class Finding(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True)
-class Flat:
-    """N values (float64, NaN missing) with their step numbers; series s is rows bounds[s] to bounds[s + 1]."""
+class Scope(NamedTuple):
+    """What a check may want to know beside the values.
 
-    values: np.ndarray
-    steps: np.ndarray
-    bounds: np.ndarray
+    Attributes:
+        season: steps of the pipeline's season.
+        changes: steps at which the zone's offset changes.
+    """
 
-    @cached_property
-    def series(self) -> np.ndarray:
-        """(N,) number of the series of each row."""
-        return np.repeat(np.arange(len(self.bounds) - 1, dtype=np.int32), np.diff(self.bounds))
-
-    @cached_property
-    def total(self) -> np.ndarray:
-        """(S,) sums of the values that are there."""
-        return np.add.reduceat(np.nan_to_num(self.values), self.bounds[:-1])
-
-    @cached_property
-    def mean(self) -> np.ndarray:
-        """(S,) means of the values that are there, NaN where there are none or where one is negative.
-
-        Ratios say nothing of what may be negative, such as a price.
-        """
-        count = np.add.reduceat(~np.isnan(self.values), self.bounds[:-1], dtype=np.int64)
-        lowest = np.fmin.reduceat(self.values, self.bounds[:-1])
-        return np.where((count > 0) & (lowest >= 0), self.total / np.maximum(count, 1), np.nan)
-
-    def lag(self, back: int) -> np.ndarray:
-        """(N,) the value `back` steps earlier (later if negative) in the same series, NaN where there is none.
-
-        Only where no step is missing in between.
-        """
-        out = np.full(len(self.values), np.nan)
-        size = abs(back)
-        if size >= len(self.values):
-            return out
-        later, earlier = slice(size, None), slice(None, -size)
-        here, there = (later, earlier) if back > 0 else (earlier, later)
-        near = self.steps[later] - self.steps[earlier] == size
-        near &= self.series[later] == self.series[earlier]
-        np.copyto(out[here], self.values[there], where=near)
-        return out
-
-    def by_series(self, wrong: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Series number and row numbers of the wrong (N,) rows, series by series."""
-        rows = np.flatnonzero(wrong)
-        if len(rows):
-            cuts = np.flatnonzero(np.diff(self.series[rows])) + 1
-            for part in np.split(rows, cuts):
-                yield int(self.series[part[0]]), part
+    grid: TimeGrid
+    season: int
+    changes: list[int]
 
 
-Found = Iterator[tuple[int, np.ndarray, str]]  # series number, row numbers, detail
+Found = Iterator[tuple[int, np.ndarray, str]]  # series number, row numbers, detail; as the block counts them
+Across = Iterator[tuple[int, int, int, tuple[int, int], str]]  # series number, first row, rows, its steps, detail
 
 
 def inspect(
@@ -115,87 +75,51 @@ def inspect(
     """
     if rows.is_empty():
         return [], None
-    order, table, names = _flat(rows, value, grid)
-    findings, reasons = [], None
-    for check, look in _CHECKS.items():
-        action = actions[check]
-        if action == "accept":
-            continue
-        for number, places, detail in look(table, grid, season):
-            detail = _NUMBER.sub(lambda found: repr(names[int(found[1])]), detail)
-            first, last = pl.Series(grid.start(table.steps[places[[0, -1]]])).cast(INSTANT).to_list()
-            findings.append(Finding(check, action, names[number], len(places), first, last, detail))
-            if action == "quarantine":
-                reasons = np.full(len(rows), None, dtype=object) if reasons is None else reasons
-                reasons[places if order is None else order[places]] = f"{check}: {detail}"
-    return findings, None if reasons is None else pl.Series(reasons.tolist(), dtype=pl.String)
+    table = SeriesTable.of(rows, value, grid)
+    times = rows["valid_time"].to_physical()
+    first, last = grid.index(np.array([times.min(), times.max()])).tolist()
+    scope = Scope(grid, season, _clock_changes(grid, first, last + 1))
+    asked = {check for check, action in actions.items() if action != "accept"}
+    found: dict[str, list[tuple[Finding, np.ndarray]]] = {check: [] for check in _CHECKS if check in asked}
+
+    def note(check: str, number: int, places: np.ndarray, steps: np.ndarray, detail: str) -> None:
+        detail = _NUMBER.sub(lambda found: repr(table.names[int(found[1])]), detail)
+        since, until = pl.Series(grid.start(steps)).cast(INSTANT).to_list()
+        finding = Finding(check, actions[check], table.names[number], len(places), since, until, detail)
+        found[check].append((finding, places))
+
+    sums = []
+    for block in table.blocks():
+        for check in _WITHIN.keys() & asked:
+            for number, places, detail in _WITHIN[check](block, scope):
+                steps = block.steps[places[[0, -1]]]
+                note(check, number + block.number, places + block.row, steps, detail)
+        sums.append(Sums.of(block, grid.steps_per_day))
+    across = Sums.joined(sums)
+    for check in _ACROSS.keys() & asked:
+        for number, place, count, ends, detail in _ACROSS[check](table, across, scope):
+            note(check, number, np.arange(place, place + count), np.array(ends), detail)
+    return [finding for check in found.values() for finding, _ in check], _reasons(found, len(rows), table.order)
 
 
-def not_as_expected(rows: pl.DataFrame, value: str, expected: dict[str, float], action: Action) -> list[Finding]:
-    """Series whose level is a multiple of the one that the pipeline file expects, as when a source sums four quarters.
-
-    Args:
-        rows: accepted rows: series_id, valid_time and `value`; the newest values of each series count.
-        expected: mean level by series_id, in the target's unit.
-    """
-    if action == "accept" or not expected:
-        return []
-    recent = rows.filter(pl.col(value).is_not_null() & pl.col("series_id").is_in(list(expected)))
-    found = recent.group_by("series_id", maintain_order=True).tail(_COMPARED).group_by("series_id", maintain_order=True)
-    levels = found.agg(
-        rows=pl.len(), first=pl.col("valid_time").min(), last=pl.col("valid_time").max(), level=pl.col(value).mean()
-    )  # fmt: skip
-    findings = []
-    for row in levels.iter_rows(named=True):
-        ratio = row["level"] / expected[row["series_id"]]
-        if not 1 / _JUMP < ratio < _JUMP:
-            detail = f"level {ratio:.3g} times the expected {expected[row['series_id']]:g}"
-            findings.append(
-                Finding("other_unit", action, row["series_id"], row["rows"], row["first"], row["last"], detail)
-            )
-    return findings
-
-
-def other_unit(target: pl.DataFrame, value: str, covariate: pl.DataFrame, name: str, action: Action) -> list[Finding]:
-    """Series that run beside a covariate of their own, such as an operator's forecast, but at a multiple of it.
-
-    Args:
-        target, covariate: accepted rows: series_id, valid_time and `value`, or `name`. The last weeks are compared.
-    """
-    if action == "accept" or covariate["series_id"].null_count():
-        return []
-    recent = target.filter(pl.col(value) > 0).group_by("series_id", maintain_order=True).tail(_COMPARED)
-    both = recent.join(covariate.filter(pl.col(name) > 0), on=["series_id", "valid_time"], maintain_order="left")
-    ratio = pl.col(value) / pl.col(name)
-    found = both.group_by("series_id", maintain_order=True).agg(
-        rows=pl.len(), first=pl.col("valid_time").min(), last=pl.col("valid_time").max(), middle=ratio.median(),
-        spread=ratio.quantile(0.9) / ratio.quantile(0.1),
-    )  # fmt: skip
-    odd = (pl.col("rows") >= _COMPARED // 20) & (pl.col("spread") < 2) & ~pl.col("middle").is_between(0.7, 1.4)
-    return [
-        Finding(
-            "other_unit", action, r["series_id"], r["rows"], r["first"], r["last"], f"{r['middle']:.3g} times {name}"
-        )
-        for r in found.filter(odd).iter_rows(named=True)
+def _reasons(
+    found: dict[str, list[tuple[Finding, np.ndarray]]], rows: int, order: np.ndarray | None
+) -> pl.Series | None:
+    """Reasons of the feed's rows that a finding takes away; of several the last check's."""
+    taken = [
+        (finding, places) for check in found.values() for finding, places in check if finding.action == "quarantine"
     ]
+    if not taken:
+        return None
+    reasons = np.full(rows, None, dtype=object)
+    for finding, places in taken:
+        reasons[places if order is None else order[places]] = f"{finding.check}: {finding.detail}"
+    return pl.Series(reasons.tolist(), dtype=pl.String)
 
 
-def _flat(rows: pl.DataFrame, value: str, grid: TimeGrid) -> tuple[np.ndarray | None, Flat, list[str | None]]:
-    """Row numbers in the order of the flat arrays (None: as they are), the arrays, and the names of the series."""
-    keys = rows.select("series_id", "valid_time", "available_at", value)
-    order = None
-    if not in_order(keys):
-        keys = keys.with_row_index("row").sort("series_id", "valid_time", "available_at", maintain_order=True)
-        keys = keys.unique(["series_id", "valid_time"], keep="last", maintain_order=True)
-        order = keys["row"].to_numpy()
-    run = keys["series_id"].rle_id().to_numpy()
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(run)) + 1, [len(run)]])
-    steps = grid.index(keys["valid_time"].dt.epoch("us").to_numpy())
-    values = keys[value].cast(pl.Float64).to_numpy()
-    return order, Flat(values, steps, bounds), keys["series_id"].gather(bounds[:-1]).to_list()
-
-
-def _gaps(table: Flat, grid: TimeGrid, season: int) -> Found:
+def _gaps(table: Flat, scope: Scope) -> Found:
+    if table.whole:
+        return
     missing = np.diff(table.steps, prepend=table.steps[0]) - 1
     missing[table.bounds[:-1]] = 0
     for number, places in table.by_series(missing > 0):
@@ -203,8 +127,8 @@ def _gaps(table: Flat, grid: TimeGrid, season: int) -> Found:
         yield number, places, detail
 
 
-def _flat_lines(table: Flat, grid: TimeGrid, season: int) -> Found:
-    fewest = _FLAT.get(grid.frequency, grid.steps_per_day // 2)
+def _flat_lines(table: Flat, scope: Scope) -> Found:
+    fewest = _FLAT.get(scope.grid.frequency, scope.grid.steps_per_day // 2)
     begins = np.flatnonzero(table.values != table.lag(1))
     length = np.diff(begins, append=len(table.values))
     long = length >= fewest
@@ -216,59 +140,83 @@ def _flat_lines(table: Flat, grid: TimeGrid, season: int) -> Found:
         yield number, places, f"up to {longest[places].max()} equal values in a row"
 
 
-def _neighbours(table: Flat, season: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Least and greatest of the values one step and one season before and after, and how many there are."""
-    least, greatest, count = (
-        np.full(len(table.values), np.inf),
-        np.zeros(len(table.values)),
-        np.zeros(len(table.values), int),
-    )
-    for back in (1, -1, season, -season):
-        near = table.lag(back)
-        np.fmin(least, near, out=least)
-        np.fmax(greatest, near, out=greatest)
-        count = count + ~np.isnan(near)
-    return least, greatest, count
-
-
-def _spikes(table: Flat, grid: TimeGrid, season: int) -> Found:
-    _, greatest, count = _neighbours(table, season)
+def _spikes(table: Flat, scope: Scope) -> Found:
+    _, greatest, count = table.around(scope.season)
     wrong = (table.values > _SPIKE * greatest) & (greatest > 0) & (count >= 2)
+    if not wrong.any():
+        return
     wrong &= ~np.isnan(table.mean)[table.series]
     for number, places in table.by_series(wrong):
         most = (table.values[places] / greatest[places]).max()
         yield number, places, f"up to {most:.3g} times the largest value around"
 
 
-def _dropouts(table: Flat, grid: TimeGrid, season: int) -> Found:
+def _dropouts(table: Flat, scope: Scope) -> Found:
     zero = table.values == 0
     if not zero.any():
         return
-    least, _, count = _neighbours(table, season)
+    least, _, count = table.around(scope.season)
     with np.errstate(invalid="ignore"):
         wrong = zero & (count >= 2) & (least > _DROPOUT * table.mean[table.series])
     for number, places in table.by_series(wrong):
         yield number, places, "zero where all values around are far from it"
 
 
-def _level_jumps(table: Flat, grid: TimeGrid, season: int) -> Found:
-    day = table.steps // grid.steps_per_day
-    begins = np.flatnonzero((np.diff(day, prepend=day[0] - 1) != 0) | (np.diff(table.series, prepend=-1) != 0))
-    count = np.add.reduceat(~np.isnan(table.values), begins, dtype=np.int64)
-    total = np.add.reduceat(np.nan_to_num(table.values), begins)
-    owner = table.series[begins]
-    if len(total) < 2 * _MONTH:
+def _repeated_blocks(table: Flat, scope: Scope) -> Found:
+    """At a clock change some sources send an hour, or a day, twice (entsoe-py #468)."""
+    a_day, found = scope.grid.steps_per_day, []
+    for change in scope.changes:
+        rows = np.flatnonzero((table.steps >= change - 2 * a_day) & (table.steps < change + a_day))
+        if not len(rows):
+            continue
+        owner = table.series[rows]
+        bounds = np.concatenate([[0], np.flatnonzero(np.diff(owner)) + 1, [len(rows)]])
+        part = Flat(table.values[rows], table.steps[rows], bounds)
+        wrong = np.zeros(len(rows), bool)
+        for back in (a_day // 24, a_day):
+            wrong |= _blocks(part, back)
+        for number, places in part.by_series(wrong):
+            found.append((int(owner[bounds[number]]), rows[places], "the same values as before the clock change"))
+    yield from sorted(found, key=lambda one: one[0])
+
+
+def _blocks(part: Flat, back: int) -> np.ndarray:
+    """(N,) rows in a run of values that equal those `back` steps before, and are not all the same."""
+    equal = part.values == part.lag(back)
+    moving = equal & (part.values != part.lag(1))
+    edges = np.flatnonzero(np.diff(equal, prepend=False, append=False))
+    wrong = np.zeros(len(equal), bool)
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        # A run that goes on through all of the window is how this series is, and no accident of that night.
+        if _FEWEST_EQUAL <= stop - start <= 2 * back and moving[start + 1 : stop].any():
+            wrong[start:stop] = True
+    return wrong
+
+
+def _clock_changes(grid: TimeGrid, first: int, last: int) -> list[int]:
+    """Steps before `last`, from `first` on, at which the zone's offset from UTC changes; none of days."""
+    if grid.step is None:
+        return []
+    steps = np.arange(first, last + grid.steps_per_day, max(1, _HOUR // grid.step))
+    instants = grid.start(steps)
+    offset = local_naive(instants, grid.timezone).astype(np.int64) - instants
+    return steps[1:][np.diff(offset) != 0].tolist()
+
+
+def _level_jumps(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
+    if len(sums.days) < 2 * _MONTH:
         return
-    ratio = _ratio(total, count, owner, _MONTH)
-    abrupt = _ratio(total, count, owner, _DAYS)
+    ratio = _ratio(sums.days, sums.counts, sums.owner, _MONTH)
+    abrupt = _ratio(sums.days, sums.counts, sums.owner, _DAYS)
     jump = np.maximum(ratio, 1 / ratio)
     same_way = (ratio > 1) == (abrupt > 1)
     found = (jump >= _JUMP) & (np.maximum(abrupt, 1 / abrupt) >= _ABRUPT) & same_way
-    found &= ~np.isnan(table.mean)[owner]
-    for number in np.unique(owner[found]):
-        days = np.flatnonzero(found & (owner == number))
-        place = days[jump[days].argmax()]
-        yield int(number), begins[[place]], f"level {ratio[place]:.3g} times that of the {_MONTH} days before"
+    found &= ~np.isnan(sums.mean)[sums.owner]
+    for number in np.unique(sums.owner[found]):
+        days = np.flatnonzero(found & (sums.owner == number))
+        day = days[jump[days].argmax()]
+        detail = f"level {ratio[day]:.3g} times that of the {_MONTH} days before"
+        yield int(number), int(sums.begins[day]), 1, (sums.steps[day], sums.steps[day]), detail
 
 
 def _ratio(total: np.ndarray, count: np.ndarray, owner: np.ndarray, days: int) -> np.ndarray:
@@ -296,76 +244,37 @@ def _ratio(total: np.ndarray, count: np.ndarray, owner: np.ndarray, days: int) -
     return out
 
 
-def _repeated_blocks(table: Flat, grid: TimeGrid, season: int) -> Found:
-    """At a clock change some sources send an hour, or a day, twice (entsoe-py #468)."""
-    if grid.step is None:
-        return
-    for change in _clock_changes(grid, int(table.steps.min()), int(table.steps.max()) + 1):
-        near = slice(change - 2 * grid.steps_per_day, change + grid.steps_per_day)
-        rows = np.flatnonzero((table.steps >= near.start) & (table.steps < near.stop))
-        if not len(rows):
-            continue
-        owner = table.series[rows]
-        bounds = np.concatenate([[0], np.flatnonzero(np.diff(owner)) + 1, [len(rows)]])
-        part = Flat(table.values[rows], table.steps[rows], bounds)
-        wrong = np.zeros(len(rows), bool)
-        for hours in (1, 24):
-            wrong |= _blocks(part, hours * _HOUR // grid.step)
-        for number, places in part.by_series(wrong):
-            detail = "the same values as before the clock change"
-            yield int(owner[bounds[number]]), rows[places], detail
+def _stopped(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
+    newest = int(sums.newest.max())
+    for number in np.flatnonzero(sums.newest < newest - _SILENT_DAYS * scope.grid.steps_per_day):
+        last = sums.last[number]
+        detail = f"no value for {newest - sums.newest[number]} periods up to the feed's newest"
+        yield int(number), int(table.bounds[number + 1]) - 1, 1, (last, last), detail
 
 
-def _blocks(part: Flat, back: int) -> np.ndarray:
-    """(N,) rows in a run of values that equal those `back` steps before, and are not all the same."""
-    equal = part.values == part.lag(back)
-    moving = equal & (part.values != part.lag(1))
-    edges = np.flatnonzero(np.diff(equal, prepend=False, append=False))
-    wrong = np.zeros(len(equal), bool)
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        # A run that goes on through all of the window is how this series is, and no accident of that night.
-        if _FEWEST_EQUAL <= stop - start <= 2 * back and moving[start + 1 : stop].any():
-            wrong[start:stop] = True
-    return wrong
-
-
-def _clock_changes(grid: TimeGrid, first: int, last: int) -> list[int]:
-    """Steps before `last`, from `first` on, at which the zone's offset from UTC changes."""
-    steps = np.arange(first, last + grid.steps_per_day, max(1, _HOUR // (grid.step or _HOUR)))
-    instants = grid.start(steps)
-    offset = local_naive(instants, grid.timezone).astype(np.int64) - instants
-    return steps[1:][np.diff(offset) != 0].tolist()
-
-
-def _stopped(table: Flat, grid: TimeGrid, season: int) -> Found:
-    there = np.where(np.isnan(table.values), np.iinfo(np.int64).min, table.steps)
-    last = np.maximum.reduceat(there, table.bounds[:-1])
-    newest = int(last.max())
-    for number in np.flatnonzero(last < newest - _SILENT_DAYS * grid.steps_per_day):
-        place = table.bounds[number + 1] - 1
-        yield int(number), np.array([place]), f"no value for {newest - last[number]} periods up to the feed's newest"
-
-
-def _same_series(table: Flat, grid: TimeGrid, season: int) -> Found:
-    sums = pl.DataFrame({"total": table.total, "count": np.diff(table.bounds)}).with_row_index("number")
-    twins = sums.filter((pl.len().over("total", "count") > 1) & (pl.col("total") != 0))
+def _same_series(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
+    short = pl.DataFrame({"total": sums.total, "count": np.diff(table.bounds)}).with_row_index("number")
+    twins = short.filter((pl.len().over("total", "count") > 1) & (pl.col("total") != 0))
     for _, group in twins.group_by("total", "count", maintain_order=True):
         first, *others = group["number"].to_list()
-        rows = slice(*table.bounds[first : first + 2])
+        values = table.values(*table.bounds[first : first + 2].tolist())
         for number in others:
-            also = slice(*table.bounds[number : number + 2])
-            if np.array_equal(table.values[rows], table.values[also], equal_nan=True):
-                places = np.arange(also.start, also.stop)
-                yield number, places, f"all values equal those of another series, {{{first}}}"
+            place, end = table.bounds[number : number + 2].tolist()
+            if np.array_equal(values, table.values(place, end), equal_nan=True):
+                detail = f"all values equal those of another series, {{{first}}}"
+                yield number, place, end - place, (sums.first[number], sums.last[number]), detail
 
 
-_CHECKS: dict[str, Callable[[Flat, TimeGrid, int], Found]] = {
+_WITHIN: dict[str, Callable[[Flat, Scope], Found]] = {
     "gap": _gaps,
     "flat_line": _flat_lines,
     "spike": _spikes,
     "dropout": _dropouts,
-    "level_jump": _level_jumps,
     "repeated_block": _repeated_blocks,
+}
+_ACROSS: dict[str, Callable[[SeriesTable, Sums, Scope], Across]] = {
+    "level_jump": _level_jumps,
     "stopped": _stopped,
     "same_series": _same_series,
 }
+_CHECKS = ("gap", "flat_line", "spike", "dropout", "level_jump", "repeated_block", "stopped", "same_series")

@@ -6,7 +6,7 @@ change never makes two of them one. Steps of 1d and 1b are local dates: days, or
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import polars as pl
@@ -64,11 +64,14 @@ class TimeGrid:
             return instants // self.step
         wall = local_naive(instants, self.timezone)
         if self.frequency == "1d":
-            return (wall - np.timedelta64(self.day_start, "us")).astype("datetime64[D]").astype(np.int64)
-        dates = wall.astype("datetime64[D]")
-        # A Saturday belongs to no period: it counts with the business day before it.
-        business = np.busday_offset(dates, 0, roll="backward", busdaycal=self._business)
-        return np.busday_count(_EPOCH, business, busdaycal=self._business).astype(np.int64)
+            steps = (wall - np.timedelta64(self.day_start, "us")).astype("datetime64[D]").astype(np.int64)
+        else:
+            # A Saturday belongs to no period: it counts with the business day before it.
+            dates = wall.astype("datetime64[D]")
+            business = np.busday_offset(dates, 0, roll="backward", busdaycal=self._business)
+            steps = np.busday_count(_EPOCH, business, busdaycal=self._business).astype(np.int64)
+        # A clock that is put back over midnight shows the old date again, on the day that has begun.
+        return steps + (instants >= self.start(steps + 1)) - (instants < self.start(steps))
 
     def dates(self, steps: np.ndarray) -> np.ndarray:
         """Local dates (datetime64[D]) on which steps begin."""
@@ -84,7 +87,9 @@ class TimeGrid:
 
     def begin(self, dates: np.ndarray) -> np.ndarray:
         """Instants at which the periods named by local dates (datetime64[D]) begin; 1d and 1b only."""
-        return midnights(dates, self.timezone, self.day_start)
+        # The hours of a day share its midnight, and the way from the wall clock to UTC is long.
+        runs = np.flatnonzero(np.diff(dates, prepend=dates[:1] - 1))
+        return np.repeat(midnights(dates[runs], self.timezone, self.day_start), np.diff(runs, append=len(dates)))
 
     def end(self, steps: np.ndarray) -> np.ndarray:
         """Instants at which the periods end; a business day ends at the next local midnight."""
@@ -110,14 +115,17 @@ class TimeGrid:
 
     @cached_property
     def _holiday_dates(self) -> np.ndarray:
-        if self.holidays is None:
-            return np.array([], dtype="datetime64[D]")
-        days = holiday_calendar(self.holidays, _CALENDAR_YEARS)
-        return np.array(sorted(days), dtype="datetime64[D]")
+        return np.array([], dtype="datetime64[D]") if self.holidays is None else _holiday_dates(self.holidays)
 
     @cached_property
     def _business(self) -> np.busdaycalendar:
         return np.busdaycalendar(holidays=self._holiday_dates)
+
+
+@cache
+def _holiday_dates(code: str) -> np.ndarray:
+    # A hundred years take 20 ms, and a night asks for them again and again.
+    return np.array(sorted(holiday_calendar(code, _CALENDAR_YEARS)), dtype="datetime64[D]")
 
 
 def holiday_calendar(code: str, years: range):  # -> holidays.HolidayBase (imported late: 60 ms)

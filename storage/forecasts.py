@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import logging
 from datetime import datetime
-from pathlib import Path
 
 import polars as pl
 
 from storage import layout
-from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema
-from storage.store import Store
+from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
+from storage.store import Store, parquet
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,11 @@ def publish(
     levels: list[float],
     model_sha256: str | None,
     data_sha256: str,
-) -> Path:
+) -> str:
     """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
 
     Nothing that changes between two runs on the same data and model goes in, so that the bytes are the same.
+    Returns its place.
     """
     metadata = {
         "gatecast.contract_version": CONTRACT_VERSION,
@@ -40,9 +42,10 @@ def publish(
     }
     rows = rows.select(pl.col(name).cast(dtype) for name, dtype in forecast_schema(levels).items())
     rows = rows.sort("series_id", "valid_time")
-    place = store.put_parquet(layout.forecast(pipeline, issue_time, timezone), rows, metadata)
+    content = parquet(rows, metadata)
+    place = store.put(layout.forecast(pipeline, issue_time, timezone), content)
     if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
-        store.put(layout.latest(pipeline), place.read_bytes())
+        store.put(layout.latest(pipeline), content)
     return place
 
 
@@ -51,18 +54,33 @@ def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> 
     return store.has(layout.forecast(pipeline, issue_time, timezone))
 
 
-def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> pl.DataFrame:
-    """The rows of the forecast of `issue_time`. Raises DataError where they cannot be read."""
-    place = store.path(layout.forecast(pipeline, issue_time, timezone))
+def issue_times(store: Store, pipeline: str) -> list[datetime]:
+    """Every issue time that has a forecast file, ascending."""
+    return sorted(layout.issue_time(key) for key in store.keys(layout.forecasts(pipeline), "*.parquet"))
+
+
+def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tuple[pl.DataFrame, str]:
+    """The forecast of one issue time, and the sha256 of its file.
+
+    Raises:
+        DataError: there is none, it is damaged, or it is another one's.
+    """
+    key = layout.forecast(pipeline, issue_time, timezone)
+    content = store.get(key)
     try:
-        return pl.read_parquet(place, hive_partitioning=False)
-    except (FileNotFoundError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{place} cannot be read as a forecast file: {str(error).splitlines()[0]}") from None
-
-
-def metadata(path: Path) -> dict[str, str]:
-    """The `gatecast.*` entries of a forecast file's key-value metadata."""
-    return {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("gatecast.")}
+        rows = pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"{store.place(key)} cannot be read as a forecast file: {error}; publish that night again"
+        ) from None
+    missing = forecast_schema(quantile_levels(rows.columns)).keys() - set(rows.columns)
+    if missing:
+        raise DataError(f"{store.place(key)} is not a forecast file: it has no column {min(missing)!r}")
+    if rows["issue_time"].unique().to_list() != [issue_time]:
+        raise DataError(
+            f"{store.place(key)} is not the forecast of the issue time in its name; publish that night again"
+        )
+    return rows, hashlib.sha256(content).hexdigest()
 
 
 def _latest_issue_time(store: Store, pipeline: str) -> str:
@@ -70,8 +88,8 @@ def _latest_issue_time(store: Store, pipeline: str) -> str:
     if not store.has(layout.latest(pipeline)):
         return ""
     try:
-        return metadata(store.path(layout.latest(pipeline))).get("gatecast.issue_time", "")
+        return store.metadata(layout.latest(pipeline)).get("gatecast.issue_time", "")
     except pl.exceptions.PolarsError as error:
         # It is a copy, and about to be a whole one again.
-        logger.warning("%s is not a forecast file: %s", store.path(layout.latest(pipeline)), error)
+        logger.warning("%s is not a forecast file: %s", store.place(layout.latest(pipeline)), error)
         return ""

@@ -7,21 +7,32 @@ one ingested last.
 
 from __future__ import annotations
 
+import logging
 import secrets
+import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from storage import layout
-from storage.schemas import history_schema, in_order
+from storage.schemas import DataError, Missing, history_schema, in_order
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 KEY = ["series_id", "valid_time"]
 _VERSION = [*KEY, "available_at"]
 _MANY = 64  # parts of a feed before they are made one
-_TRIES = 5
+_TRIES = 30
+_DAMAGED = ".damaged"
+# A damaged page makes Polars panic, which Python does not count among the Exceptions.
+_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, Missing)
+
+
+class DamagedHistory(DataError):
+    """A part of the history cannot be read; `set_aside` lets the history go on without it."""
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
@@ -54,12 +65,12 @@ def compact(store: Store, pipeline: str, feed: str) -> int:
     if len(parts) < 2:
         return 0
     # Also columns that the feed no longer names: nothing is lost.
-    named = dict.fromkeys(name for part in parts for name in pl.read_parquet_schema(part))
+    named = dict.fromkeys(name for part in parts for name in store.scan([part]).collect_schema())
     values = [name for name in named if name not in (*_VERSION, "ingested_at")]
-    union = _newest(_union(parts, values).collect())
+    union = _newest(_union(store, parts, values).collect())
     _put(store, pipeline, feed, union, union.select(pl.col("ingested_at").max()).item())
     for part in parts:
-        part.unlink(missing_ok=True)
+        store.remove(part)
     return len(parts)
 
 
@@ -95,10 +106,14 @@ def as_of(
     store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None
 ) -> pl.DataFrame:
     """What was known at `as_of`: one row a key, series by series. Columns: series_id, valid_time, values."""
+    columns = [*KEY, *values]
+    if len(_files(store, pipeline, feed)) < 2:
+        # One part is in order as a rule: then what tells revisions apart need not be read.
+        rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since).select(columns))
+        if in_order(rows):
+            return rows
     rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since))
-    if not in_order(rows):
-        rows = _newest(rows).unique(KEY, keep="last", maintain_order=True)
-    return rows.drop("available_at", "ingested_at")
+    return _last(_ordered(rows), KEY).select(columns)
 
 
 def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
@@ -126,10 +141,43 @@ def _visible(rows: pl.LazyFrame, as_of: datetime, since: datetime | None) -> pl.
 
 def _newest(rows: pl.DataFrame) -> pl.DataFrame:
     """One row a key and availability: the one ingested last. Series by series, ascending in time and availability."""
+    return rows if in_order(rows) else _last(_ordered(rows), _VERSION)
+
+
+def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Series by series, each ascending in time, then availability, then ingestion."""
+    # Every part is in order: put together series by series they are too, or nearly, which is quickly sorted.
+    runs = rows["series_id"].rle().struct.unnest()
+    runs = runs.with_columns(start=pl.col("len").cum_sum() - pl.col("len")).sort("value", maintain_order=True)
+    length = runs["len"].to_numpy().astype(np.int64)
+    shift = runs["start"].to_numpy().astype(np.int64) - (np.cumsum(length) - length)
+    rows = rows[np.repeat(shift, length) + np.arange(len(rows))]
     if in_order(rows):
         return rows
-    order = [*_VERSION, "ingested_at"]
-    return rows.sort(order, nulls_last=False, maintain_order=True).unique(_VERSION, keep="last", maintain_order=True)
+    series = pl.col("series_id").rle_id()
+    return rows.sort(series, *_VERSION[1:], "ingested_at", nulls_last=False, maintain_order=True)
+
+
+def _last(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Of ordered rows the last of each key."""
+    if rows.is_empty():
+        return rows
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in key)
+    last = rows.select(differs.alias("last"))["last"].to_numpy(writable=True)
+    last[-1] = True
+    return rows.filter(pl.Series(last))
+
+
+def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
+    """Take the damaged parts of a feed out of its history; returns where they lie now."""
+    moved = []
+    for part in _files(store, pipeline, feed):
+        if _is_damaged(store, part):
+            aside = f"{part}{_DAMAGED}"
+            store.move(part, aside)
+            logger.error("%s is damaged and no part of the history any more", store.place(aside))
+            moved.append(store.place(aside))
+    return moved
 
 
 def _read(
@@ -139,21 +187,37 @@ def _read(
     for attempt in range(_TRIES):
         files = _files(store, pipeline, feed)
         try:
-            return query(_union(files, values)).collect()
-        except (FileNotFoundError, pl.exceptions.ComputeError):
-            if attempt + 1 == _TRIES or all(file.exists() for file in files):
-                raise
-    raise AssertionError("the loop returns or raises")
+            return query(_union(store, files, values)).collect()
+        except _FAULTS as error:
+            if all(store.has(file) for file in files):
+                damaged = [store.place(file) for file in files if _is_damaged(store, file)]
+                if not damaged:
+                    raise
+                raise DamagedHistory(
+                    f"the history of feed {feed!r} is damaged: {', '.join(damaged)}: {error}"
+                ) from None
+            time.sleep(0.01 * attempt)
+    raise DataError(f"the history of feed {feed!r} is compacted all the time; let one process compact it")
 
 
-def _union(files: list[Path], values: list[str]) -> pl.LazyFrame:
+def _is_damaged(store: Store, part: str) -> bool:
+    try:
+        store.scan([part]).collect()
+    except (FileNotFoundError, Missing):
+        return False
+    except _FAULTS:
+        return True
+    return False
+
+
+def _union(store: Store, files: list[str], values: list[str]) -> pl.LazyFrame:
     schema = history_schema(values)
     if not files:
         return pl.LazyFrame(schema=schema)
     # A covariate that joined the feed later is missing in the older files, not an error.
-    scan = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", schema=schema)
+    scan = store.scan(files, missing_columns="insert", extra_columns="ignore", schema=schema)
     return scan.select(schema.keys())
 
 
-def _files(store: Store, pipeline: str, feed: str) -> list[Path]:
-    return [store.path(key) for key in store.keys(layout.history(pipeline, feed), "*.parquet")]
+def _files(store: Store, pipeline: str, feed: str) -> list[str]:
+    return store.keys(layout.history(pipeline, feed), "*.parquet")

@@ -19,6 +19,11 @@ def instant(stamp: str) -> datetime:
     return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
 
+def issue_time(key: str) -> datetime:
+    """The issue time that the last part of a key names, UTC."""
+    return instant(key.rpartition("/")[2].partition(".")[0])
+
+
 def history(pipeline: str, feed: str) -> str:
     """Folder of one feed's history."""
     return f"{HISTORY}/{pipeline}/{feed}"
@@ -78,3 +83,18 @@ def scores(pipeline: str) -> str:
 def score(pipeline: str, issue_time: datetime) -> str:
     """The scores of the forecast of one issue time."""
     return f"{scores(pipeline)}/{stamp(issue_time)}.parquet"
+
+
+def nights(pipeline: str) -> str:
+    """Folder of the nights' records."""
+    return f"nights/{pipeline}"
+
+
+def night(pipeline: str, issue_time: datetime) -> str:
+    """What the night of one issue time did."""
+    return f"{nights(pipeline)}/{stamp(issue_time)}.json"
+
+
+def report(pipeline: str) -> str:
+    """The page people read in the morning."""
+    return f"reports/{pipeline}.html"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,12 +41,40 @@ def published(done) -> pl.DataFrame:
     return rows
 
 
-def test_a_night_without_trouble_is_whole(night):
+def test_a_night_without_trouble_is_whole(night, pipeline):
     done = night("--issue-time", ISSUE)
     assert done.returncode == 0, done.stderr
     report = said(done)
     assert report["failures"] == {} and report["train"] == {"trained": False}
     assert report["started_at"] < report["published_at"] < report["deadline"]
+    store = pipeline.parent / "store"
+    record = json.loads((store / "nights/small/20180901T040000Z.json").read_text())
+    assert record["forecast"] == report["forecast"] and record["late"] == {}
+    assert Path(report["page"]) == store / "reports/small.html"
+
+
+def test_late_data_are_named_and_what_came_true_is_scored(night, pipeline):
+    assert night("--issue-time", ISSUE).returncode == 0
+    place = pipeline.parent / "load.parquet"
+    rows = pl.read_parquet(place)
+    rows.filter(pl.col("ds") < pl.datetime(2018, 9, 1, 14)).write_parquet(place)
+    done = night("--issue-time", NEXT)
+    assert done.returncode == 0, "a late feed is masked; the rows are the champion's"
+    report = said(done)
+    how = "the newest value is of 2018-09-01 13:00, that of 2018-09-01 23:00 is due: 10 periods"
+    assert report["late"] == {"demand": how}
+    assert report["score"]["scored"] == 1 and report["score"]["rows"] == 3 * 14
+    found = pl.read_parquet(pipeline.parent / "store/scores/small/20180901T040000Z.parquet")
+    assert len(found) == 42
+
+
+def test_what_the_scores_said_last_night_makes_a_retrain_due(night, pipeline):
+    record = {"issue_time": "2018-09-08T04:00:00+00:00", "score": {"decay": "the skill fell from 0.8 to 0.1"}}
+    place = pipeline.parent / "store/nights/small/20180908T040000Z.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(record))
+    report = said(night("--issue-time", "2018-09-09", GATECAST_TRAINING__BUDGET="8s"))
+    assert report["train"]["due"] == "the skill fell from 0.8 to 0.1"
 
 
 def test_a_source_that_hangs(night, pipeline):
@@ -96,7 +126,7 @@ def test_a_training_that_is_killed(prefect_server, pipeline):
     killer.join()
     rows = published(subprocess.CompletedProcess([], process.returncode, out, errors))
     assert rows["status"].unique().to_list() == ["stale_model"]
-    assert rows["reason"].str.contains("train: its process was killed by SIGKILL").all()
+    assert rows["reason"].str.contains("the retraining that was due failed: its process was killed .SIGKILL.").all()
     assert not [place for place in pipeline.parent.rglob("*") if place.name.startswith(".")]
 
 
@@ -117,7 +147,7 @@ def test_a_forecast_that_hangs(prefect_server, pipeline):
     done = subprocess.CompletedProcess([], process.returncode, out, errors)
     rows = published(done)
     assert rows["status"].unique().to_list() == ["baseline"]
-    assert rows["reason"].str.contains("the model gave no forecast: forecast: stopped after").all()
+    assert rows["reason"].str.contains("the model gave no forecast: stopped after").all()
     assert said(done)["published_at"] < said(done)["deadline"]
 
 
@@ -130,10 +160,15 @@ def test_a_champion_that_is_corrupt(night, pipeline):
 
 
 def test_nothing_can_be_published(night, pipeline):
+    shutil.rmtree(pipeline.parent / "store/forecasts", ignore_errors=True)
     done = night("--issue-time", "2001-01-01")
     assert done.returncode == 1
     assert "no target value was known" in done.stderr
-    assert not list((pipeline.parent / "store").rglob("forecasts"))
+    store = pipeline.parent / "store"
+    assert not list(store.rglob("forecasts"))
+    record = json.loads((store / "nights/small/20010101T050000Z.json").read_text())
+    assert record["forecast"] is None and "no target value was known" in record["failures"]["forecast"]
+    assert (store / "reports/small.html").exists()
 
 
 def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.Event) -> None:

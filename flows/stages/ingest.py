@@ -13,18 +13,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from flows import clock
 from flows.feed_settings import Feed
 from flows.settings import Pipeline
+from flows.stages.lateness import late
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
 from model.feed_checks import Checked, check
-from model.series_checks import Finding, not_as_expected, other_unit
+from model.series_checks import Finding
+from model.unit_checks import not_as_expected, other_unit
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
+_SAME_NIGHT = timedelta(hours=1)
 
 
 def ingest(
@@ -43,28 +47,49 @@ def ingest(
             same. None: every feed or none.
 
     Returns:
-        `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = added + unchanged + refused +
-        later, and how many rows were refused for which reason.
+        `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = accepted + refused + later and
+        accepted = added + unchanged + folded (rows that went into one with others), and how many rows were refused for
+        which reason. A part of the history that cannot be read is set aside and named in `damaged`, and what the source
+        still has of it is taken in again. `late` says how far the newest value is behind what was due.
 
     Raises:
         DataError: a feed cannot be used at all, and all were asked for. Feeds are read and checked before anything
             is written.
     """
+    damaged: dict[str, list[str]] = {}
+
+    def mend(feed: Feed) -> None:
+        places = history.set_aside(store, pipeline.name, feed.name)
+        damaged.setdefault(feed.name, []).extend(places)
 
     def since(feed: Feed) -> datetime:
-        newest = history.newest_valid(store, pipeline.name, feed.name)
-        return feed.start if newest is None else max(feed.start, newest - feed.overlap)
+        try:
+            newest = history.newest_valid(store, pipeline.name, feed.name)
+        except history.DamagedHistory:
+            mend(feed)
+            newest = None  # what is gone may be of any time
+        # A row of the far future, come by mistake, must not keep all nearer ones from being asked for.
+        return feed.start if newest is None else max(feed.start, min(newest, as_of) - feed.overlap)
 
-    checked, failures = survey(pipeline, as_of, since, progress, within)
+    checked, failures = survey(pipeline, as_of, since, progress, now, within)
     for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
-    for name, result in checked.items():
-        added = history.append(store, pipeline.name, name, result.accepted, now)
+    issue = clock.last_issue(pipeline.pipeline.issue_at, pipeline.pipeline.timezone, as_of)
+    for feed in (feed for feed in pipeline.feed if feed.name in checked):
+        name, result = feed.name, checked[feed.name]
+        try:
+            added = history.append(store, pipeline.name, name, result.accepted, now)
+        except history.DamagedHistory:
+            mend(feed)
+            result = check_feed(pipeline, feed, as_of, feed.start, now)
+            added = history.append(store, pipeline.name, name, result.accepted, now)
         quarantine.keep(store, pipeline.name, name, result.refused, now)
         report[name] = summarise(result) | {
             "added": len(added),
             "unchanged": len(result.accepted) - len(added),
+            "damaged": damaged.get(name, []),
+            "late": late(pipeline, feed, result, issue, as_of),
         }
     progress("ingest", 1.0)
     return {"feeds": report, "failures": failures}
@@ -75,12 +100,14 @@ def survey(
     as_of: datetime,
     since: Callable[[Feed], datetime],
     progress: Progress = silent,
+    now: datetime | None = None,
     within: float | None = None,
 ) -> tuple[dict[str, Checked], dict[str, str]]:
     """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all.
 
     Args:
         since: the oldest valid time worth asking a feed for.
+        now: when this happens; `as_of` by default.
         within: seconds in which all must have answered, side by side; None: one after the other, however long.
     """
     checked: dict[str, Checked] = {}
@@ -88,7 +115,7 @@ def survey(
 
     def take(feed: Feed) -> None:
         try:
-            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed))
+            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed), now)
         except DataError as error:
             failures[feed.name] = str(error)
 
@@ -136,16 +163,27 @@ def _more(checked: Checked, findings: list[Finding]) -> Checked:
     return replace(checked, findings=(*checked.findings, *findings))
 
 
-def check_feed(pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime) -> Checked:
-    """Read one feed and sort out its rows."""
+def check_feed(
+    pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime, now: datetime | None = None
+) -> Checked:
+    """Read one feed and sort out its rows.
+
+    What a source says only now (a weather forecast without its issue) counts as known at `as_of` if that is at most
+    an hour ago, as in the night of `as_of` itself, else `now`: a later look must not say what was known earlier.
+    """
+    now = as_of if now is None else now
+    asked = as_of if as_of <= now <= as_of + _SAME_NIGHT else now
     at, grid = pipeline.pipeline, pipeline.grid
     until = as_of
     if feed.role == "known_future":
         # To the end of the last forecast that can be issued before the next ingest.
         end = grid.end(np.array([grid.first_step(micros(as_of)) + at.horizon]))
         until = instant(int(end[0])) + timedelta(days=1)
+    if feed.resample:
+        # Half of a period is none.
+        since = instant(int(grid.start(grid.index(np.array([micros(since)])))[0]))
     return check(
-        read_feed(feed, since, until),
+        read_feed(feed, since, until, asked),
         feed.shape(),
         grid,
         (at.bounds.min, at.bounds.max),
@@ -164,8 +202,9 @@ def summarise(result: Checked) -> dict[str, Any]:
     ).row(0)
     series = result.accepted["series_id"].drop_nulls()
     return {
-        "read": len(result.accepted) + len(result.refused) + result.later,
-        "accepted": len(result.accepted),
+        "read": result.read,
+        "accepted": len(result.accepted) + result.folded,
+        "folded": result.folded,
         "refused": len(result.refused),
         "later": result.later,
         "series": series.n_unique(),

@@ -42,12 +42,15 @@ def servings(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[It
     Returns:
         At least one model and None, or none and why.
     """
-    versions = registry.champions(store, pipeline.name, issue_time)
+    try:
+        versions = registry.champions(store, pipeline.name, issue_time)
+    except DataError as error:
+        return iter(()), str(error)
     if not versions:
         later = registry.champions(store, pipeline.name)
         if later:
             return iter(()), f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return iter(()), "there is no champion"
+        return iter(()), registry.no_champion(store, pipeline.name)
     faults: list[str] = []
 
     def usable() -> Iterator[Serving]:

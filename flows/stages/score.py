@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -9,11 +12,108 @@ from flows.settings import Pipeline
 from flows.stages.panels import actuals as known_actuals
 from flows.stages.panels import known_series, micros
 from flows.stages.past import seen_past
+from flows.stages.progress import Progress, silent
+from model import monitoring
+from model.alerts import DECAY, alerts
 from model.baseline import seasonal_naive, seasonal_scale
 from model.scoring import score_rows
+from storage import forecasts, scores
 from storage.history import KEY
 from storage.schemas import DataError, quantile_levels, score_schema
 from storage.store import Store
+
+_LOOK_BACK = timedelta(days=90)
+_WINDOWS = (7, 28)  # nights
+_SHOWN = 20  # series
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+def score(
+    pipeline: Pipeline, store: Store, now: datetime, look_back: timedelta = _LOOK_BACK, progress: Progress = silent
+) -> dict[str, Any]:
+    """Score the published forecasts that came true, and say how good the last nights were.
+
+    A forecast is scored as its periods come true, and anew when it was republished or one of its actuals is not what
+    it was. Whatever else has a score keeps its bytes.
+
+    Args:
+        now: forecasts issued after it are passed over, and the summary and the alerts see no period after it.
+        look_back: issue times further back than this from the newest are not looked at any more.
+
+    Returns:
+        Counts of issue times (`issues` = `scored` + `revised` + `unchanged` + `waiting` + failures) and of the `rows`
+        that were written; `failures` by issue time, which all else leaves out; `summary`; `alerts`; and `decay`: why
+        a model should be trained anew, None if nothing says so.
+    """
+    issues = [issue for issue in forecasts.issue_times(store, pipeline.name) if issue <= now]
+    issues = [issue for issue in issues if issue >= issues[-1] - look_back]
+    counts = {"issues": len(issues), "scored": 0, "revised": 0, "unchanged": 0, "waiting": 0, "rows": 0}
+    failures: dict[datetime, str] = {}
+    actuals = known_actuals(pipeline, store, issues[0]) if issues else pl.DataFrame()
+    for number, issue in enumerate(issues):
+        progress("score", number / len(issues))
+        try:
+            outcome, rows = _score_one(pipeline, store, issue, actuals)
+        except DataError as error:
+            failures[issue] = str(error)
+            continue
+        counts[outcome] += 1
+        counts["rows"] += rows
+    progress("score", 1.0)
+    found = _readable(pipeline, store, issues, failures).filter(pl.col("valid_time") < now)
+    rung = alerts(found, pipeline.monitoring.limits())
+    decay = next((alert["detail"] for alert in rung if alert["check"] in DECAY), None)
+    return counts | {
+        "failures": {issue.isoformat(): error for issue, error in failures.items()},
+        "summary": summarise(found, pipeline.pipeline.timezone),
+        "alerts": rung,
+        "decay": decay if pipeline.monitoring.retrain else None,
+    }
+
+
+def _score_one(pipeline: Pipeline, store: Store, issue: datetime, actuals: pl.DataFrame) -> tuple[str, int]:
+    """What was done with the forecast of one issue time, and how many rows were written."""
+    rows, sha256 = forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue)
+    earlier = scores.find(store, pipeline.name, issue)
+    true = with_actuals(rows, actuals).select(*KEY, "actual")
+    if earlier is None and true.is_empty():
+        return "waiting", 0
+    if earlier is not None and earlier[1] == sha256 and earlier[0].select(true.columns).equals(true):
+        return "unchanged", 0
+    judged = judge(pipeline, store, rows, actuals)
+    scores.keep(store, pipeline.name, issue, judged, sha256)
+    return "scored" if earlier is None else "revised", len(judged)
+
+
+def summarise(found: pl.LazyFrame, timezone: str) -> dict[str, Any]:
+    """The last nights in numbers, JSON-ready: windows of nights, and the longer one by series, step and weekday.
+
+    Of the series, those with the least skill; `monitoring.aggregate` has all.
+    """
+    nightly = monitoring.sums(found, "issue_time")
+    if nightly.is_empty():
+        return {}
+    first = nightly["issue_time"][-min(len(nightly), max(_WINDOWS))]
+    window = found.filter(pl.col("issue_time") >= first)
+    by_weekday = monitoring.aggregate(monitoring.with_weekday(window, timezone), "weekday")
+    by_series = monitoring.aggregate(window, "series_id").sort("skill", nulls_last=True, maintain_order=True)
+    return {
+        "newest_issue": nightly["issue_time"][-1].isoformat(),
+        **{f"last_{nights}_nights": monitoring.rolling(nightly, nights).drop("issue_time").row(-1, named=True)
+           for nights in _WINDOWS},
+        "by_series": by_series.head(_SHOWN).to_dicts(),
+        "by_step": monitoring.aggregate(window, "step").to_dicts(),
+        "by_weekday": [row | {"weekday": _DAYS[row["weekday"] - 1]} for row in by_weekday.to_dicts()],
+        "pit": monitoring.pit_histogram(window).to_dicts(),
+    }  # fmt: skip
+
+
+def _readable(pipeline: Pipeline, store: Store, issues: list[datetime], failures: dict[datetime, str]) -> pl.LazyFrame:
+    """The scores of `issues` but those of a file that failed."""
+    if not issues:
+        return pl.LazyFrame(schema=score_schema())
+    found = scores.read(store, pipeline.name, issues[0], without=failures)
+    return found.filter(pl.col("issue_time") <= issues[-1])
 
 
 def judge(pipeline: Pipeline, store: Store, rows: pl.DataFrame, actuals: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -40,30 +140,39 @@ def judge(pipeline: Pipeline, store: Store, rows: pl.DataFrame, actuals: pl.Data
     if true.is_empty():
         return pl.DataFrame(schema=score_schema())
     issue_time = rows["issue_time"][0]
-    grid, at = pipeline.grid, pipeline.pipeline
+    grid = pipeline.grid
     first = grid.first_step(micros(issue_time))
-    step = true["step"].to_numpy().astype(np.int64)
-    starts = grid.start(first - 1 + step)
+    starts = grid.start(first - 1 + true["step"].to_numpy().astype(np.int64))
     if rows["issue_time"].n_unique() > 1 or (starts != true["valid_time"].dt.epoch("us").to_numpy()).any():
         raise DataError(
             f"the forecast of {issue_time.isoformat()} is not of one issue time on the {grid.frequency} grid of "
             f"pipeline {pipeline.name!r}; it was made with other settings and cannot be scored"
         )
-    series = known_series(pipeline, store, issue_time)
-    past = seen_past(pipeline, store, series, issue_time, first)
     levels = quantile_levels(rows.columns)
-    bar = np.clip(  # type: ignore[call-overload]
+    return score_rows(true, levels, *_bar(pipeline, store, true, issue_time, first, levels))
+
+
+def _bar(
+    pipeline: Pipeline, store: Store, true: pl.DataFrame, issue_time: datetime, first: int, levels: list[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, Q) the baseline's quantiles of the rows `true`, and (N,) their scale; NaN for a series unknown then."""
+    baseline, scale = np.full((len(true), len(levels)), np.nan), np.full(len(true), np.nan)
+    series = known_series(pipeline, store, issue_time)
+    if not series:
+        return baseline, scale
+    at = pipeline.pipeline
+    past = seen_past(pipeline, store, series, issue_time, first)
+    step = true["step"].to_numpy()
+    quantiles = np.clip(  # type: ignore[call-overload]
         seasonal_naive(past, at.season, int(step.max()), np.array(levels)), at.bounds.min, at.bounds.max
     )
-    scale = seasonal_scale(past.astype(np.float64), at.season)
-    # A series that the history did not know then has neither.
     row = true["series_id"].replace_strict(
         list(series), list(range(len(series))), default=-1, return_dtype=pl.Int64
     ).to_numpy()  # fmt: skip
     known = row >= 0
-    baseline, scales = np.full((len(true), len(levels)), np.nan), np.full(len(true), np.nan)
-    baseline[known], scales[known] = bar[row[known], step[known] - 1], scale[row[known]]
-    return score_rows(true, levels, baseline, scales)
+    baseline[known] = quantiles[row[known], step[known] - 1]
+    scale[known] = seasonal_scale(past.astype(np.float64), at.season)[row[known]]
+    return baseline, scale
 
 
 def with_actuals(rows: pl.DataFrame, actuals: pl.DataFrame) -> pl.DataFrame:

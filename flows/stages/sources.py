@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import importlib
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -10,36 +11,33 @@ from flows.feed_settings import Feed
 from storage.schemas import DataError
 from storage.sources.request import Request
 
+# The module of each kind, imported late, each with its own library.
+_READERS = {
+    "file": "files", "s3": "objects", "sql": "sql", "http": "web",
+    "open-meteo": "open_meteo", "entsoe": "entsoe", "eia": "eia", "ecb": "ecb",
+}  # fmt: skip
 
-def read_feed(feed: Feed, since: datetime, until: datetime) -> pl.DataFrame:
+
+def read_feed(feed: Feed, since: datetime, until: datetime, asked: datetime) -> pl.DataFrame:
     """The columns that a feed names, as they are in its source.
 
     Args:
         since, until: valid times; a source that can be asked for a part gives that part, a file gives all it has.
+        asked: the time at which what the source says only now counts as known.
 
     Raises:
-        DataError: nothing can be read from there; the message names the feed, and no secret of its uri.
+        DataError: nothing can be read from there; the message names the feed, and no secret of it.
     """
-    options = feed.options.model_dump()
-    seconds = {name: options[name].total_seconds() for name in ("timeout", "backoff")}
+    options = feed.options.model_dump(exclude={"kind", "api_key"})
+    options |= {name: value.total_seconds() for name, value in options.items() if isinstance(value, timedelta)}
+    key = getattr(feed.options, "api_key", None)
+    reader = importlib.import_module(f"storage.sources.{_READERS[feed.source]}")
+    address = feed.uri if feed.uri is not None else reader.address(options, key is not None)
     request = Request(
-        feed.uri, tuple(feed.shape().columns), feed.query, since, until, feed.time_zone, options | seconds
+        address, tuple(feed.shape().columns), feed.query, since, until, feed.time_zone, options, asked,
+        key.get_secret_value() if key is not None else None,
     )  # fmt: skip
     try:
-        return _reader(feed.source)(request)
+        return reader.read(request)
     except DataError as error:
         raise DataError(f"feed {feed.name!r}: {error}") from None
-
-
-def _reader(kind: str):  # -> Callable[[Request], pl.DataFrame]; imported late, each with its own library
-    if kind == "sql":
-        from storage.sources import sql
-
-        return sql.read
-    if kind == "http":
-        from storage.sources import web
-
-        return web.read
-    from storage.sources import files
-
-    return files.read

@@ -2,90 +2,161 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import time
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from importlib import metadata
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from flows.settings import Pipeline
-from flows.stages.ladder import champion
+from flows.stages.ladder import Serving, champion
 from flows.stages.panels import instant, known_series, micros, revised_panel
 from flows.stages.progress import Progress, silent
-from model import metrics
-from model.baseline import history_steps, seasonal_naive
+from model.comparison import CHALLENGER, CHAMPION, Nights, compare
 from model.forecaster import Forecaster
 from model.panel import Channel, Layer, Panel
-from model.promotion import decide
+from model.promotion import FEWEST_NIGHTS, Decision, decide, too_few
+from model.spec import ModelSpec
 from model.timegrid import TimeGrid, local_naive, midnights
-from model.windows import windows
 from storage import registry
 from storage.schemas import DataError
 from storage.store import Store
 
-_FEWEST_NIGHTS = 5
+logger = logging.getLogger(__name__)
+
+#: From the fingerprint of a training to the ONNX bytes that it gave and the facts kept of it, or None.
+Reuse = Callable[[str], tuple[bytes, dict[str, Any]] | None]
+
+_SHORT_DAY = timedelta(hours=1)  # by which a night follows another sooner when the clocks go forward
 _OVERHEAD = 15.0  # seconds for export, proof and comparison, out of the budget
+_FACTS = ("windows", "fitted_to", "seen_to", "parity")  # of a training; what it was made from is in the fingerprint
 
 
-@dataclass(frozen=True)
-class Nights:
-    """Issue times (us) and the first step of each, ascending."""
+def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
+    """Why a retrain is due at `issue_time`, or None.
 
-    issues: np.ndarray
-    steps: np.ndarray
+    It is when the models that should serve cannot be loaded, and else when the newest attempt, promoted or refused,
+    is older than `training.every`.
 
-    def over(self, panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, steps and issue times of every series at every one of these nights, night by night."""
-        count = len(panel.series)
-        rows = np.tile(np.arange(count), len(self.steps))
-        return rows, np.repeat(self.steps, count), np.repeat(self.issues, count)
-
-
-def due(pipeline: Pipeline, store: Store, issue_time: datetime) -> str | None:
-    """Why a retrain is due at `issue_time`, or None."""
+    Args:
+        decay: what the scores say against the model that serves. A model younger than `monitoring.recent` is given
+            the time to show itself: the nights complained about are its predecessor's.
+    """
     serving, why_none = champion(pipeline, store, issue_time)
-    if serving is None:
+    if serving is None and registry.champions(store, pipeline.name, issue_time):
         return why_none
-    if serving.why_stale:
+    if serving and serving.why_stale:
         return serving.why_stale
     tried = [datetime.fromisoformat(m["as_of"]) for m in registry.manifests(store, pipeline.name)]
-    age = issue_time - max(as_of for as_of in tried if as_of <= issue_time)
-    if age >= pipeline.training.every:
+    newest = max((as_of for as_of in tried if as_of <= issue_time), default=None)
+    if newest is None:
+        return why_none
+    age = issue_time - newest
+    if age >= pipeline.training.every - _SHORT_DAY:
         return f"the newest model is {age} old; one is trained every {pipeline.training.every}"
+    if decay and age >= pipeline.monitoring.recent:
+        return decay
     return None
 
 
 def train(
-    pipeline: Pipeline, store: Store, as_of: datetime, now: datetime, progress: Progress = silent
+    pipeline: Pipeline,
+    store: Store,
+    as_of: datetime,
+    now: datetime,
+    progress: Progress = silent,
+    reuse: Reuse | None = None,
+    gate: bool = True,
 ) -> dict[str, Any]:
     """Train a challenger on what was known at `as_of`.
 
+    Args:
+        now: when this happens; kept in the manifest.
+        gate: False lets it serve whatever the comparison says, which is kept in the reason.
+        reuse: asked for a model of the same fingerprint before one is fitted.
+
     Returns:
-        The manifest: version, scores of challenger, champion and baseline on the folds, decision.
+        The manifest: version, scores of challenger, champion and baseline on the folds, decision. Where the very
+        champion came out again, its own.
 
     Raises:
-        DataError: too little history, or the training extra is not installed.
+        DataError: too little history, the training extra is not installed, or `champion.json` cannot be read.
     """
     started = time.monotonic()
     try:
-        from model.training.export import prove, to_onnx
-        from model.training.fit import TooLittleHistory, fit, fold, sampler
+        import scipy.special  # noqa: F401
+
+        from model.training import export  # noqa: F401
     except ModuleNotFoundError as error:
         raise DataError(f"training needs {error.name}: pip install 'gatecast[train]'") from None
+    rolled_back = registry.rolled_back(store, pipeline.name)
     progress("read history", 0.0)
     panel, first = _history(pipeline, store, as_of)
     folds, recent, last = _split(pipeline, as_of, first, panel.first)
     spec = pipeline.spec(panel.series)
+    data = panel.sha256()
+    fingerprint = _fingerprint(pipeline, spec, as_of, data)
+    reused = reuse(fingerprint) if reuse else None
+    onnx, facts = reused or _fit(pipeline, spec, panel, folds, recent, last, started, progress)
+    progress("compare", 0.95)
+    serving, _ = champion(pipeline, store, as_of)
+    version = registry.version_of(as_of, onnx)
+    if serving and serving.version == version:
+        return registry.manifest(store, pipeline.name, version)
+    fair, scores, decision = _judge(pipeline, store, spec, panel, folds, onnx, facts, serving)
+    if decision.promoted and version in rolled_back:
+        why = f"refused: this very model was rolled back from at {rolled_back[version]}; --rollback brings it back"
+        decision = replace(decision, promoted=False, reason=why)
+    if not gate and not decision.promoted:
+        decision = replace(decision, promoted=True, reason=f"serves without promotion, which says: {decision.reason}")
+    registry.add(
+        store, pipeline.name, as_of, onnx,
+        {
+            **{name: facts[name] for name in _FACTS},
+            "trained_at": now.isoformat(),
+            "seconds": round(time.monotonic() - started, 1),
+            "data_sha256": data,
+            "fingerprint": fingerprint,
+            "series": len(panel.series),
+            "folds": {
+                "count": len(fair),
+                "held_out": len(folds),
+                "first": _local(pipeline, fair.issues[0]) if len(fair) else None,
+                "last": _local(pipeline, fair.issues[-1]) if len(fair) else None,
+            },
+            "scores": scores,
+            "compared_with": serving.version if serving else None,
+            "decision": decision.facts(),
+            "seed": pipeline.training.seed,
+            "pipeline": pipeline.model.model_dump(),
+        },
+    )  # fmt: skip
+    if decision.promoted:
+        registry.promote(store, pipeline.name, version)
+    for gone in registry.prune(store, pipeline.name, pipeline.training.keep, as_of, now):
+        logger.info("pruned the file of model %s; its manifest stays", gone)
+    progress("train", 1.0)
+    return registry.manifest(store, pipeline.name, version)
+
+
+def _fit(
+    pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: Nights, recent: Nights, last: int, started: float,
+    progress: Progress,
+) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
+    """The ONNX bytes of a new model, proven, and the facts of its training."""
+    from model.training.export import prove, to_onnx
+    from model.training.fit import TooLittleHistory, fit, fold, sampler
+
+    lead = int(panel.grid.start(folds.steps[-1:])[0] - folds.issues[-1])
     try:
-        source = sampler(
-            spec,
-            panel,
-            last,
-            int(panel.grid.start(folds.steps[-1:])[0] - folds.issues[-1]),
-            int(folds.steps[-1]),
-        )
+        source = sampler(spec, panel, last, lead, int(folds.steps[-1]))
     except TooLittleHistory as error:
         raise DataError(f"pipeline {pipeline.name!r}: too little history to train on: {error}") from None
     validation = fold(spec, panel, *recent.over(panel))
@@ -97,38 +168,46 @@ def train(
     progress("export and prove", 0.9)
     samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
     onnx = to_onnx(network, samples[:4])
-    parity = prove(network, onnx, samples)
-    progress("compare", 0.95)
-    serving, _ = champion(pipeline, store, as_of)
-    models = {"challenger": Forecaster(onnx)} | ({"champion": serving.forecaster} if serving else {})
-    scores = _compare(pipeline, panel, folds, models)
-    decision = decide(scores["challenger"], scores.get("champion"), scores["baseline"], pipeline.promotion.margin)
-    version = registry.add(
-        store, pipeline.name, as_of, onnx,
-        {
-            "trained_at": now.isoformat(),
-            "seconds": round(time.monotonic() - started, 1),
-            "data_sha256": samples.sha256(),
-            "series": len(panel.series),
-            "windows": len(source.known),
-            "fitted_to": instant(int(panel.grid.end(np.array([last + spec.horizon - 1]))[0])).isoformat(),
-            "folds": {
-                "count": len(folds.issues),
-                "first": _local(pipeline, folds.issues[0]),
-                "last": _local(pipeline, folds.issues[-1]),
-            },
-            "scores": scores,
-            "compared_with": serving.version if serving else None,
-            "decision": {"promoted": decision.promoted, "reason": decision.reason},
-            "parity": parity,
-            "seed": pipeline.training.seed,
-            "pipeline": pipeline.model.model_dump(),
-        },
-    )  # fmt: skip
-    if decision.promoted:
-        registry.promote(store, pipeline.name, version)
-    progress("train", 1.0)
-    return registry.manifest(store, pipeline.name, version)
+
+    def end(step: int) -> str:
+        return instant(int(panel.grid.end(np.array([step + spec.horizon - 1]))[0])).isoformat()
+
+    return onnx, {
+        "windows": len(source.known),
+        "fitted_to": end(last),
+        "seen_to": end(int(recent.steps[-1])),
+        "parity": prove(network, onnx, samples),
+    }
+
+
+def _judge(
+    pipeline: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: Nights, onnx: bytes,
+    facts: dict[str, Any], serving: Serving | None,
+) -> tuple[Nights, dict[str, Any], Decision]:  # fmt: skip
+    """The nights that no candidate has seen, the scores on them, and the decision."""
+    models, seen_to = {CHALLENGER: Forecaster(onnx)}, {CHALLENGER: str(facts["seen_to"])}
+    if serving:
+        record = registry.manifest(store, pipeline.name, serving.version)
+        models[CHAMPION] = serving.forecaster
+        seen_to[CHAMPION] = record.get("seen_to", record["as_of"])
+    fair = folds.since(max(micros(datetime.fromisoformat(until)) for until in seen_to.values()))
+    if len(fair) < FEWEST_NIGHTS:
+        return fair, {}, too_few(len(fair), len(folds), seen_to)
+    comparison = compare(spec, panel, fair, models)
+    return fair, comparison.scores(), decide(comparison, pipeline.promotion.margin)
+
+
+def _fingerprint(pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str) -> str:
+    """sha256 of everything that a training is made from, besides the clock that ends it."""
+    made_from = {
+        "gatecast": metadata.version("gatecast"),
+        "spec": spec.to_json(),
+        "training": pipeline.training.model_dump(mode="json", exclude={"every", "keep"}),
+        "promotion": pipeline.promotion.model_dump(mode="json"),
+        "as_of": as_of.isoformat(),
+        "data": data,
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
 def _history(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, int]:
@@ -175,14 +254,16 @@ def _split(pipeline: Pipeline, as_of: datetime, first: int, earliest: int) -> tu
     nights = max(0, room // pipeline.grid.steps_per_day)
     # A short history gives up to two in five of its nights to being judged.
     count = min(pipeline.promotion.folds, nights // 5)
-    if count < _FEWEST_NIGHTS:
+    if count < FEWEST_NIGHTS:
         raise DataError(
             f"pipeline {pipeline.name!r}: too little history to train on: {first - earliest} steps, of which a "
             f"context of {at.context} and a horizon of {at.horizon} leave {nights} issue times; "
-            f"{5 * _FEWEST_NIGHTS} are needed"
+            f"{5 * FEWEST_NIGHTS} are needed"
         )
     folds = nights_before(pipeline.grid, as_of, first - at.horizon, count)
-    recent = nights_before(pipeline.grid, as_of, int(folds.steps[0]) - at.horizon, count)
+    # What the early stop sees ends before the first fold is issued, not only before its first step.
+    over = int(pipeline.grid.index(folds.issues[:1])[0])
+    recent = nights_before(pipeline.grid, as_of, over - at.horizon, count)
     return folds, recent, int(recent.steps[0]) - at.horizon
 
 
@@ -203,21 +284,3 @@ def nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> Nig
     steps = np.array([grid.first_step(int(issue)) for issue in issues])
     keep = steps <= last
     return Nights(issues[keep][-count:], steps[keep][-count:])
-
-
-def _compare(
-    pipeline: Pipeline, panel: Panel, folds: Nights, models: dict[str, Forecaster]
-) -> dict[str, dict[str, float]]:
-    """Mean scores on the folds, each model and the baseline as of every fold's issue time."""
-    at = pipeline.pipeline
-    levels = np.array(at.quantile_levels)
-    rows, steps, issues = folds.over(panel)
-    actual = panel.target.final(rows, steps - panel.first, at.horizon).astype(np.float64)
-    back = min(history_steps(at.season, at.context), int(folds.steps[0]) - panel.first)
-    past = panel.target.as_of(rows, steps - panel.first - back, back, issues)
-    forecasts = {"baseline": seasonal_naive(past, at.season, at.horizon, levels)}
-    for name, forecaster in models.items():
-        forecasts[name] = forecaster.quantiles(windows(forecaster.spec, panel, rows, steps, issues))
-    # One set of rows for all: those that every one of them can be judged on.
-    actual[~np.isfinite(np.stack([f.sum(axis=2) for f in forecasts.values()])).all(axis=0)] = np.nan
-    return {name: metrics.summary(quantiles, levels, actual) for name, quantiles in forecasts.items()}

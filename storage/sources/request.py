@@ -12,6 +12,9 @@ from urllib.parse import quote, unquote, urlsplit
 # Names of query parameters whose values are nobody's business.
 _SECRET = re.compile(r"(?i)((?:^|[?&;\s])[\w.-]*(?:key|token|secret|password|passwd|pwd|sig|signature)=)([^&\s'\"]+)")
 
+#: Columns that a source with tables of its own, such as ENTSO-E, gives beside the values.
+SERIES_ID, VALID_TIME, AVAILABLE_AT = OWN = ("series_id", "valid_time", "available_at")
+
 
 @dataclass(frozen=True)
 class Request:
@@ -24,6 +27,8 @@ class Request:
         since, until: valid times (UTC) that a source which can be asked for a part is asked for.
         time_zone: of naive times of the feed.
         options: of the kind, see docs/sources.md.
+        asked: when this is asked; what a source says only now is known from then on.
+        api_key: what the source knows its user by, if it wants to.
     """
 
     uri: str = field(repr=False)
@@ -33,6 +38,13 @@ class Request:
     until: datetime
     time_zone: str
     options: Mapping[str, Any]
+    asked: datetime | None = None
+    api_key: str | None = field(repr=False, default=None)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The columns that hold values, of a source with tables of its own."""
+        return tuple(column for column in self.columns if column not in OWN)
 
     @property
     def shown(self) -> str:
@@ -40,12 +52,11 @@ class Request:
         return self.redact(self.uri)
 
     def redact(self, text: str) -> str:
-        """`text`, such as a driver's error, without the secrets of the uri."""
+        """`text`, such as a driver's error, without the secrets of the uri and without the key."""
         parts = urlsplit(self.uri)
         secrets = [value for _, value in _SECRET.findall(self.uri)]
-        if parts.password:
-            secrets.append(parts.password)
+        secrets += [secret for secret in (parts.password, self.api_key) if secret]
         for secret in secrets:
-            for form in {secret, unquote(secret), quote(unquote(secret), safe="")}:
+            for form in {secret, unquote(secret), quote(unquote(secret), safe=""), quote(secret, safe="")}:
                 text = text.replace(form, "***")
         return _SECRET.sub(r"\1***", text)

@@ -7,7 +7,6 @@ records lie under a dotted path, and the address of the next page too, if the an
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,22 +14,12 @@ from urllib.parse import quote, urljoin
 
 import httpx
 import polars as pl
-import tenacity
 
 from storage.schemas import DataError
+from storage.sources.fetch import client, fetch, parse
 from storage.sources.request import Request
 
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOST_PAGES = 10_000
-_LONGEST_WAIT = 60.0
-
-
-class _Again(Exception):
-    """An answer that may be another one in a while. `wait` seconds if the server says so."""
-
-    def __init__(self, what: str, wait: float | None = None) -> None:
-        super().__init__(what)
-        self.wait = wait
 
 
 def read(request: Request) -> pl.DataFrame:
@@ -41,8 +30,8 @@ def read(request: Request) -> pl.DataFrame:
     """
     as_json = _is_json(request)
     frames = []
-    with httpx.Client(timeout=request.options["timeout"], follow_redirects=True) as client:
-        for number, content in enumerate(_pages(request, client)):
+    with client(request) as connection:
+        for number, content in enumerate(_pages(request, connection)):
             if number >= _MOST_PAGES:
                 raise DataError(f"{request.shown}: more than {_MOST_PAGES} pages; the paging does not end")
             frame = _records(request, content) if as_json else _cells(request, content)
@@ -57,57 +46,20 @@ def _is_json(request: Request) -> bool:
     return named == "json" if named else ".csv" not in request.uri.split("?")[0].lower()
 
 
-def _pages(request: Request, client: httpx.Client) -> Iterator[bytes]:
+def _pages(request: Request, connection: httpx.Client) -> Iterator[bytes]:
     address = request.uri.replace("{since}", _iso(request.since)).replace("{until}", _iso(request.until))
     if "{page}" in address:
         for number in range(1, _MOST_PAGES + 2):
-            yield fetch(request, client, address.replace("{page}", str(number)))
+            yield fetch(request, connection, address.replace("{page}", str(number)))
         return
     following = request.options.get("next")
     seen = set()
     while address and address not in seen:
         seen.add(address)
-        content = fetch(request, client, address)
+        content = fetch(request, connection, address)
         yield content
-        link = _at(_parse(request, content), following) if following else None
+        link = _at(parse(request, content), following) if following else None
         address = urljoin(address, str(link)) if link else ""
-
-
-def fetch(request: Request, client: httpx.Client, address: str) -> bytes:
-    """One answer, tried again while that may help: connection lost, time-out, 429, 5xx."""
-
-    def once() -> bytes:
-        try:
-            answer = client.get(address)
-        except httpx.TransportError as error:
-            raise _Again(f"{type(error).__name__}: {error}") from None
-        if answer.status_code in _TRANSIENT:
-            raise _Again(f"answer {answer.status_code}", _retry_after(answer))
-        if answer.is_error:
-            raise DataError(f"{request.shown}: answer {answer.status_code}: {_excerpt(request, answer.text)}")
-        return answer.content
-
-    backoff = tenacity.wait_random_exponential(multiplier=request.options["backoff"], max=_LONGEST_WAIT)
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.wait if isinstance(error, _Again) else None
-        return backoff(state) if asked is None else min(asked, _LONGEST_WAIT)
-
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(_Again), wait=wait, reraise=True,
-        stop=tenacity.stop_after_attempt(request.options["retries"] + 1),
-    )  # fmt: skip
-    try:
-        return retrying(once)
-    except _Again as error:
-        tries = request.options["retries"] + 1
-        raise DataError(f"{request.shown}: {request.redact(str(error))}, after {tries} tries") from None
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    said = answer.headers.get("retry-after", "")
-    return float(said) if said.isdigit() else None
 
 
 def _cells(request: Request, content: bytes) -> pl.DataFrame:
@@ -127,7 +79,7 @@ def _cells(request: Request, content: bytes) -> pl.DataFrame:
 
 def _records(request: Request, content: bytes) -> pl.DataFrame:
     path = request.options.get("records")
-    records = _at(_parse(request, content), path) if path else _parse(request, content)
+    records = _at(parse(request, content), path) if path else parse(request, content)
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         where = f"at {path!r}" if path else "in the answer; options.records says where it is"
         raise DataError(f"{request.shown}: there is no list of records {where}")
@@ -150,14 +102,6 @@ def _column(name: str, cells: list[Any]) -> pl.Series:
     return pl.Series(name, [None if cell is None else str(cell) for cell in cells], dtype=pl.String)
 
 
-def _parse(request: Request, content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        shown = _excerpt(request, content[:200].decode("utf-8", "replace"))
-        raise DataError(f"{request.shown}: the answer is not JSON: {shown}") from None
-
-
 def _at(content: Any, path: str) -> Any:
     """What lies at a dotted path, None where there is nothing."""
     for part in path.split("."):
@@ -168,10 +112,6 @@ def _at(content: Any, path: str) -> Any:
         else:
             return None
     return content
-
-
-def _excerpt(request: Request, text: str) -> str:
-    return request.redact(" ".join(text.split())[:160]) or "nothing"
 
 
 def _iso(time: datetime) -> str:

@@ -15,7 +15,7 @@ from flows.stages.check import check
 from flows.stages.ingest import check_feed, ingest
 from storage import history, quarantine
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import SAMPLES, gatecast
 
 FILE = """
@@ -60,7 +60,7 @@ def test_a_database_is_asked_only_for_what_is_new(tmp_path):
         connection.executemany("insert into demand values (?, ?, ?)", rows.tail(3 * 24).rows())
     more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-03"'
     pipeline = pipeline_of(tmp_path, f"sqlite:///{place}", more)
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     middle = datetime(2018, 6, 20, 4, tzinfo=UTC)
     first = ingest(pipeline, store, middle, LATE)["feeds"]["demand"]
     assert first["first"] == "2018-06-03T00:00:00Z"
@@ -70,6 +70,32 @@ def test_a_database_is_asked_only_for_what_is_new(tmp_path):
     assert second["added"] == 3 * 24 * 21
     assert ingest(pipeline, store, LATE, LATE)["feeds"]["demand"]["added"] == 0
     assert len(history.as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
+
+
+def test_a_row_of_the_far_future_does_not_keep_others_from_being_asked_for(tmp_path):
+    """Of a covariate known in advance no availability holds back a mistyped year."""
+    place = tmp_path / "weather.db"
+    sample(3).write_parquet(tmp_path / "load.parquet")
+    with sqlite3.connect(place) as connection:
+        connection.execute("create table weather (ds text, w real)")
+        connection.executemany(
+            "insert into weather values (?, 1.0)", [("2018-06-01 00:00:00",), ("2081-06-02 00:00:00",)]
+        )
+    weather = f"""
+[[feed]]
+name = "weather"
+role = "known_future"
+uri = "sqlite:///{place}"
+query = "select * from weather where ds >= :since"
+valid_time = "ds"
+values = ["w"]
+"""
+    pipeline = pipeline_of(tmp_path, "load.parquet", weather)
+    store = open_store(pipeline.pipeline.store)
+    assert ingest(pipeline, store, LATE, LATE)["feeds"]["weather"]["added"] == 2
+    with sqlite3.connect(place) as connection:
+        connection.execute("insert into weather values ('2018-12-01 01:00:00', 2.0)")
+    assert ingest(pipeline, store, LATE, LATE)["feeds"]["weather"]["added"] == 1
 
 
 def test_check_says_what_is_late(tmp_path):
@@ -94,7 +120,7 @@ def test_the_report_names_what_is_odd_and_the_file_decides(tmp_path):
         done = gatecast("ingest", path)
         assert done.returncode == 0, done.stderr
         assert "demand: spike: LDC1 (2018-06-30): up to" in done.stdout
-        kept = quarantine.read(Store(str(tmp_path / "store")), "p", "demand")
+        kept = quarantine.read(open_store(str(tmp_path / "store")), "p", "demand")
         assert len(kept) == read
     assert kept["y"].item() == rows["y"].max()
     with pytest.raises(pipeline_file.PipelineFileError, match=r"checks.spike: 'drop'"):
@@ -152,3 +178,28 @@ def test_spoilt_files_give_one_error_or_lose_no_row(tmp_path, suffix):
         assert len(result.accepted) + len(result.refused) + result.later == read
         assert result.refused["reason"].null_count() == 0
     assert errors < 300
+
+
+def test_a_damaged_part_of_the_history_is_set_aside_and_taken_in_again(tmp_path):
+    rows = sample(20).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
+    with sqlite3.connect(tmp_path / "demand.db") as connection:
+        connection.execute("create table demand (series_id text, ds text, y real)")
+        connection.executemany("insert into demand values (?, ?, ?)", rows.rows())
+    more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-01"'
+    pipeline = pipeline_of(tmp_path, f"sqlite:///{tmp_path / 'demand.db'}", more)
+    store = open_store(pipeline.pipeline.store)
+    for day in (8, 15):
+        ingest(pipeline, store, datetime(2018, 6, day, tzinfo=UTC), LATE)
+    before = history.as_of(store, "p", "demand", ["y"], LATE)
+    part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+    content = part.read_bytes()
+    # The footer is whole, so that only reading the values finds it; then the footer is gone too.
+    for spoilt in (
+        content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :],
+        content[: len(content) // 2],
+    ):
+        part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+        part.write_bytes(spoilt)
+        report = ingest(pipeline, store, datetime(2018, 6, 15, tzinfo=UTC), LATE)["feeds"]["demand"]
+        assert report["damaged"] == [f"{part}.damaged"]
+        assert history.as_of(store, "p", "demand", ["y"], LATE).equals(before)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.pipeline_file import PipelineFileError, read
+from model.alerts import Limits
 from tests.conftest import write_pipeline
 
 
@@ -22,7 +23,11 @@ def test_defaults_are_the_contracts(path):
     assert pipeline.pipeline.issue_at == time(0)
     assert (pipeline.model.head, pipeline.model.layers, pipeline.model.members) == ("quantile", 1, 1)
     assert (pipeline.training.every, pipeline.training.seed) == (timedelta(days=1), 7)
+    assert (pipeline.training.keep, pipeline.promotion.folds) == (30, 7)
     assert (pipeline.promotion.margin, pipeline.forecast.providers) == (0.0, ("cpu",))
+    assert pipeline.monitoring.limits() == Limits(
+        timedelta(days=28), timedelta(days=7), 0.0, 0.6, 0.95, max_bias=1.0, drift=0.2, evidence=2.5
+    )
     assert (pipeline.forecast.deadline, pipeline.scale.engine) == (timedelta(minutes=10), "local")
 
 
@@ -42,6 +47,7 @@ def test_paths_are_relative_to_the_file(path):
     [
         ('name = "small"', 'name = "Small"', ["pipeline.name", "Small"]),
         ('frequency = "1h"', 'frequency = "2h"', ["pipeline.frequency", "2h", "15m"]),
+        ('store = "./store"', 'store = "gs://bucket/x"', ["pipeline.store", "gs://bucket/x", "s3://bucket/prefix"]),
         ("horizon = 24", "horizon = 0", ["pipeline.horizon", "0"]),
         ("horizon = 24", 'horizon = "24"', ["pipeline.horizon", "integer"]),
         ("horizon = 24", "horizons = 24", ["pipeline.horizons", "no such key"]),
@@ -55,8 +61,17 @@ def test_paths_are_relative_to_the_file(path):
         ('role = "target"', 'role = "goal"', ["feed.0.role", "goal", "known_future"]),
         ('role = "target"', 'role = "observed"', ["target"]),
         ('values = ["y"]', 'values = ["y", "z"]', ["feed.0", "exactly one"]),
-        ('budget = "24s"', 'budget = "soon"', ["training.budget", "soon"]),
+        ('budget = "60s"', 'budget = "soon"', ["training.budget", "soon"]),
+        ('budget = "60s"', "keep = 0", ["training.keep", "0"]),
+        ("folds = 7", "folds = 4", ["promotion.folds", "4", "greater than or equal to 5"]),
         ('head = "quantile"', 'head = "mixture"', ["model.head", "mixture", "softmax"]),
+        ("[model]", '[monitoring]\nwindow = "7d"\n[model]', ["monitoring", "window must be \"14d\" or longer"]),
+        ("[model]", '[monitoring]\nrecent = "28d"\n[model]', ["monitoring", "recent must be shorter than window"]),
+        ("[model]", "[monitoring]\nmin_skill = 1.0\n[model]", ["monitoring.min_skill", "less than 1"]),
+        ("[model]", "[monitoring]\nmin_skills = 0.1\n[model]", ["monitoring.min_skills", "no such key"]),
+        ("[model]", "[monitoring]\nmin_skill = nan\n[model]", ["monitoring.min_skill", "less than 1"]),
+        ("[model]", "[monitoring]\nmax_bias = 0\n[model]", ["monitoring.max_bias", "greater than 0"]),
+        ("[model]", "[monitoring]\ncoverage = { min = 0.9 }\n[model]", ["monitoring.coverage", "below 0.8"]),
         ('name = "weather"', 'name = "demand"', ["feed names must differ"]),
         ("[pipeline]", "[pipeline", ["TOML"]),
     ],

@@ -2,68 +2,474 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import json
+import os
+import shutil
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import duckdb
+import numpy as np
 import polars as pl
 import pytest
 
 from flows import pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
-from flows.stages.score import judge
+from flows.stages.score import judge, score
+from flows.stages.train import due
+from storage import forecasts, layout, registry, scores
 from storage.schemas import DataError, score_schema
-from storage.store import Store
-from tests.conftest import write_pipeline
+from storage.store import open_store
+from tests.conftest import SAMPLES, write_pipeline
 
 NEW_YORK = ZoneInfo("America/New_York")
 NOW = datetime(2018, 10, 1, tzinfo=UTC)
+NIGHTS = range(1, 11)
 
 
-def night(day: int) -> datetime:
-    """Midnight of a September day in New York, UTC."""
-    return datetime(2018, 9, day, tzinfo=NEW_YORK).astimezone(UTC)
+def night(day: int, month: int = 9) -> datetime:
+    """Midnight of a day in New York, UTC."""
+    return datetime(2018, month, day, tzinfo=NEW_YORK).astimezone(UTC)
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Pipeline and store with the history of September and five nights of baseline forecasts."""
-    pipeline = pipeline_file.read(write_pipeline(tmp_path_factory.mktemp("scores")), {})
-    store = Store(pipeline.pipeline.store)
+    """Folder of a pipeline with the history up to October and ten nights of baseline forecasts."""
+    folder = tmp_path_factory.mktemp("scores")
+    pipeline, store = opened(write_pipeline(folder).parent)
     ingest(pipeline, store, NOW, NOW)
-    for day in range(1, 6):
+    for day in NIGHTS:
         forecast(pipeline, store, night(day), needs_champion=False)
-    return pipeline, store
+    return folder
 
 
-def rows_of(store: Store, issue_time: datetime) -> pl.DataFrame:
-    (path,) = Path(store.root).rglob(f"forecasts/**/{issue_time:%Y%m%dT%H%M%SZ}.parquet")
-    return pl.read_parquet(path, hive_partitioning=False)
+@pytest.fixture
+def folder(published, tmp_path):
+    """A copy of it, to do anything with."""
+    shutil.copytree(published, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def opened(folder: Path):
+    (file,) = folder.glob("*.toml")
+    pipeline = pipeline_file.read(file, {})
+    return pipeline, open_store(pipeline.pipeline.store)
+
+
+def rows_of(pipeline, store, issue_time: datetime) -> pl.DataFrame:
+    return forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue_time)[0]
+
+
+def files(store) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of the last write of every score file, by the stamp in its name."""
+    found = (store.path(key) for key in store.keys("scores", "*.parquet"))
+    return {place.stem: (place.read_bytes(), place.stat().st_mtime_ns) for place in found}
+
+
+def correct(folder: Path, series: str, when: datetime, value: float | None, hours: int = 1):
+    """Change one value of the feed (named by its local time) and take it in, some hours after NOW."""
+    pipeline, store = opened(folder)
+    path = folder / "load.parquet"
+    here = (pl.col("series_id") == series) & (pl.col("ds") == pl.lit(when.replace(tzinfo=None)))
+    rows = pl.read_parquet(path)
+    assert rows.filter(here).height == 1
+    rows.with_columns(y=pl.when(here).then(pl.lit(value, pl.Float64)).otherwise("y")).write_parquet(path)
+    ingest(pipeline, store, NOW, NOW + timedelta(hours=hours))
 
 
 def test_a_baseline_row_scores_as_the_baseline_to_the_last_bit(published):
-    pipeline, store = published
-    scores = judge(pipeline, store, rows_of(store, night(3)))
-    assert dict(scores.schema) == score_schema()
-    assert (len(scores), scores["status"].unique().to_list()) == (72, ["baseline"])
+    pipeline, store = opened(published)
+    judged = judge(pipeline, store, rows_of(pipeline, store, night(3)))
+    assert dict(judged.schema) == score_schema()
+    assert (len(judged), judged["status"].unique().to_list()) == (72, ["baseline"])
     for column in ("pinball", "absolute_error", "covered_80"):
-        assert scores[column].equals(scores[f"baseline_{column}"].alias(column))
-
-
-def test_rows_that_did_not_come_true_yet_are_not_there(published):
-    pipeline, store = published
-    forecast(pipeline, store, NOW - timedelta(hours=3), needs_champion=False)
-    scores = judge(pipeline, store, rows_of(store, NOW - timedelta(hours=3)))
-    # Three hours are over; each ends in history when it ends.
-    assert scores["step"].unique().sort().to_list() == [1, 2, 3]
-    assert judge(pipeline, store, rows_of(store, night(3)).clear()).is_empty()
+        assert judged[column].equals(judged[f"baseline_{column}"].alias(column))
 
 
 def test_rows_of_several_nights_or_another_grid_are_refused(published):
-    pipeline, store = published
-    rows = rows_of(store, night(3))
+    pipeline, store = opened(published)
+    rows = rows_of(pipeline, store, night(3))
     with pytest.raises(DataError, match="one issue time"):
-        judge(pipeline, store, pl.concat([rows, rows_of(store, night(4))]))
+        judge(pipeline, store, pl.concat([rows, rows_of(pipeline, store, night(4))]))
     with pytest.raises(DataError, match="grid"):
         judge(pipeline, store, rows.with_columns(pl.col("step") + 1))
+    assert judge(pipeline, store, rows.clear()).is_empty()
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_series_that_the_history_did_not_know_then_has_no_bar(tmp_path, known):
+    pipeline, store = opened(write_pipeline(tmp_path / "p").parent)
+    load = pl.read_parquet(tmp_path / "p" / "load.parquet")
+    # Forecast from all there was, scored by a history that begins later, for two series or for all.
+    ingest(pipeline, store, NOW, NOW)
+    forecast(pipeline, store, night(3), needs_champion=False)
+    rows = rows_of(pipeline, store, night(3))
+    shutil.rmtree(store.root / "history")
+    begun = (pl.col("ds") >= pl.datetime(2018, 9, 3)) | (pl.lit(bool(known)) & (pl.col("series_id") == "LDC1"))
+    load.filter(begun).write_parquet(tmp_path / "p" / "load.parquet")
+    ingest(pipeline, store, NOW, NOW)
+    judged = judge(pipeline, store, rows)
+    assert judged["pinball"].null_count() == 0
+    assert judged["baseline_pinball"].is_null().to_list() == [False] * 24 * known + [True] * 24 * (3 - known)
+    assert judged["scale"].null_count() == 24 * (3 - known)
+
+
+def test_a_night_is_scored_once_as_its_hours_come_true(folder):
+    pipeline, store = opened(folder)
+    for issue in (NOW - timedelta(hours=3), NOW):
+        forecast(pipeline, store, issue, needs_champion=False)
+    first = score(pipeline, store, NOW)
+    assert {k: first[k] for k in ("issues", "scored", "revised", "unchanged", "waiting", "failures")} == {
+        "issues": 12, "scored": 11, "revised": 0, "unchanged": 0, "waiting": 1, "failures": {},
+    }  # fmt: skip
+    assert first["rows"] == 10 * 72 + 3 * 3
+    before = files(store)
+    again = score(pipeline, store, NOW)
+    assert (again["scored"], again["revised"], again["unchanged"], again["rows"]) == (0, 0, 11, 0)
+    assert files(store) == before
+    assert again["summary"] == first["summary"]
+    ingest(pipeline, store, NOW + timedelta(hours=2), NOW + timedelta(hours=2))
+    later = score(pipeline, store, NOW + timedelta(hours=2))
+    assert (later["scored"], later["revised"], later["rows"]) == (1, 1, 2 * 3 + 5 * 3)
+    assert {stamp for stamp, content in files(store).items() if before.get(stamp) != content} == {
+        layout.stamp(NOW - timedelta(hours=3)), layout.stamp(NOW),
+    }  # fmt: skip
+
+
+def test_a_revised_actual_revises_the_score_of_its_night_alone(folder):
+    pipeline, store = opened(folder)
+    score(pipeline, store, NOW)
+    before = files(store)
+    correct(folder, "LDC2", datetime(2018, 9, 3, 10), 1234.5)
+    done = score(pipeline, store, NOW)
+    assert (done["scored"], done["revised"], done["unchanged"]) == (0, 1, 9)
+    after = files(store)
+    assert {stamp for stamp in before if before[stamp] != after[stamp]} == {layout.stamp(night(3))}
+    row = (pl.col("series_id") == "LDC2") & (pl.col("valid_time") == night(3) + timedelta(hours=10))
+    assert scores.read(store, "small").filter(row).collect()["actual"].to_list() == [1234.5]
+
+
+def test_an_actual_taken_back_leaves_no_score(folder):
+    pipeline, store = opened(folder)
+    score(pipeline, store, NOW)
+    correct(folder, "LDC2", datetime(2018, 9, 3, 10), None)
+    assert score(pipeline, store, NOW)["rows"] == 71
+    assert scores.read(store, "small").collect().height == 10 * 72 - 1
+
+
+def test_a_forecast_published_anew_is_scored_anew(folder):
+    pipeline, store = opened(folder)
+    score(pipeline, store, NOW)
+    before = files(store)
+    levels = list(pipeline.pipeline.quantile_levels)
+    rows = rows_of(pipeline, store, night(4)).with_columns(pl.col("^q.*$") * 1.5)
+    forecasts.publish(store, "small", "America/New_York", night(4), rows, levels, None, "another")
+    assert score(pipeline, store, NOW)["revised"] == 1
+    found = scores.find(store, "small", night(4))[0]
+    assert found["median"].to_list() == rows["q50"].to_list()
+    # The bar stays the baseline, whatever was published.
+    was = pl.read_parquet(before[layout.stamp(night(4))][0])
+    assert found["baseline_pinball"].equals(was["baseline_pinball"])
+    assert not found["pinball"].equals(was["pinball"])
+
+
+def test_damaged_files_are_named_and_the_others_scored(folder):
+    pipeline, store = opened(folder)
+    score(pipeline, store, NOW)
+    spoilt = {
+        night(2): store.path(layout.forecast("small", night(2), "America/New_York")),
+        night(5): store.path(layout.score("small", night(5))),
+    }
+    for place in spoilt.values():
+        place.write_bytes(place.read_bytes()[:-100])
+    store.path(layout.score("small", night(6))).unlink()
+    shutil.copy(spoilt[night(2)].parent.parent / "issue_date=2018-09-01/20180901T040000Z.parquet",
+                store.path(layout.forecast("small", night(7), "America/New_York")))  # fmt: skip
+    done = score(pipeline, store, NOW)
+    assert set(done["failures"]) == {night(day).isoformat() for day in (2, 5, 7)}
+    for issue, place in spoilt.items():
+        assert str(place) in done["failures"][issue.isoformat()]
+    assert "issue time in its name" in done["failures"][night(7).isoformat()]
+    assert (done["scored"], done["unchanged"]) == (1, 6)
+    assert done["summary"]["last_28_nights"]["n"] == 7 * 72
+    spoilt[night(5)].unlink()
+    assert score(pipeline, store, NOW)["scored"] == 1
+
+
+def test_only_the_look_back_is_looked_at(folder):
+    pipeline, store = opened(folder)
+    done = score(pipeline, store, NOW, look_back=timedelta(days=3))
+    assert (done["issues"], done["scored"]) == (4, 4)
+    assert set(files(store)) == {layout.stamp(night(day)) for day in (7, 8, 9, 10)}
+    # A night run again in the past sees no later one, and takes nothing of its score away.
+    before = files(store)
+    past = score(pipeline, store, night(8) + timedelta(hours=5), look_back=timedelta(days=3))
+    assert files(store)[layout.stamp(night(8))] == before[layout.stamp(night(8))]
+    assert past["summary"]["newest_issue"] == night(8).isoformat()
+    assert past["summary"]["last_28_nights"]["n"] == 3 * 72 + 5 * 3
+    assert score(pipeline, store, night(1) - timedelta(days=1))["summary"] == {}
+
+
+LATEST = """
+    select series_id, valid_time, arg_max(y, (available_at, ingested_at)) as actual
+    from read_parquet('{history}/**/*.parquet') group by all
+"""
+BY_DUCKDB = """
+    with actuals as ({latest}), joined as (
+        select f.*, a.actual, a.actual - q50 as error,
+            case when isodow(valid_time at time zone 'America/New_York') = 7 then 'Sunday' else 'other' end as sunday,
+            ({losses}) / 9 as pinball
+        from read_parquet('{forecasts}/**/*.parquet') f join actuals a using (series_id, valid_time)
+        where actual is not null
+    )
+    select {by} as of_what, count(*) as n, avg(pinball) as pinball, avg(abs(error)) as mae, avg(error) as bias,
+        avg((actual between q10 and q90)::int) as coverage_80
+    from joined group by all order by all
+"""
+
+
+LOSSES = " + ".join(
+    f"greatest({p / 100} * (actual - q{p}), {p / 100 - 1} * (actual - q{p}))" for p in range(10, 100, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("by", "table", "key"),
+    [("series_id", "by_series", "series_id"), ("step", "by_step", "step"), ("sunday", "by_weekday", "weekday")],
+)
+def test_the_summary_is_what_duckdb_makes_of_the_files(folder, by, table, key):
+    pipeline, store = opened(folder)
+    # Two corrections, so that picking the latest counts.
+    correct(folder, "LDC1", datetime(2018, 9, 9, 7), 100.0)
+    correct(folder, "LDC1", datetime(2018, 9, 9, 7), 900.0, hours=2)
+    summary = score(pipeline, store, NOW)["summary"]
+    latest = LATEST.format(history=store.path("history/small/demand"))
+    query = BY_DUCKDB.format(latest=latest, forecasts=store.path("forecasts"), by=by, losses=LOSSES)
+    expected = {row["of_what"]: row for row in duckdb.sql(query).pl().to_dicts()}
+    found = {row[key]: row for row in summary[table]}
+    shared = [key for key in expected if key != "other"]
+    assert len(shared) == {"series_id": 3, "step": 24, "sunday": 1}[by]
+    for which in shared:
+        for name in ("n", "pinball", "mae", "bias", "coverage_80"):
+            assert found[which][name] == pytest.approx(expected[which][name], rel=1e-9), (which, name)
+    total = sum(row["n"] * row["pinball"] for row in expected.values()) / 720
+    assert summary["last_28_nights"]["pinball"] == pytest.approx(total, rel=1e-9)
+
+
+def test_baseline_scale_and_skill_by_plain_numpy(folder):
+    pipeline, store = opened(folder)
+    levels = np.arange(1, 10) / 10
+    rows = rows_of(pipeline, store, night(9)).with_columns(pl.col("^q.*$") + 7.0)
+    forecasts.publish(store, "small", "America/New_York", night(9), rows, levels.round(1).tolist(), None, "another")
+    score(pipeline, store, NOW)
+    found = scores.find(store, "small", night(9))[0]
+    history = duckdb.sql(LATEST.format(history=store.path("history/small/demand"))).pl().sort("series_id", "valid_time")
+    for series in ("LDC1", "LDC2", "LDC3"):
+        y = dict(history.filter(series_id=series).select("valid_time", "actual").iter_rows())
+        hour = timedelta(hours=1)
+        past = np.array([y.get(night(9) - hour * back, np.nan) for back in range(1344, 0, -1)])
+        errors = past[168:] - past[:-168]
+        quantiles = past[-168:-144, None] + np.quantile(errors, levels)
+        actual = np.array([y[night(9) + hour * step] for step in range(24)])
+        e = actual[:, None] - quantiles
+        pinball = np.maximum(levels * e, (levels - 1) * e).mean(axis=1)
+        mine = found.filter(series_id=series)
+        np.testing.assert_allclose(mine["baseline_pinball"], pinball, rtol=1e-5)
+        np.testing.assert_allclose(mine["baseline_absolute_error"], np.abs(e[:, 4]), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(mine["scale"], np.abs(errors).mean(), rtol=1e-5)
+        inside = (actual >= quantiles[:, 0]) & (actual <= quantiles[:, -1])
+        assert mine["baseline_covered_80"].to_list() == inside.astype(float).tolist()
+    summary = score(pipeline, store, NOW)["summary"]["last_7_nights"]
+    seven = pl.concat(scores.find(store, "small", night(day))[0] for day in range(4, 11))
+    assert summary["skill"] == pytest.approx(1 - seven["pinball"].mean() / seven["baseline_pinball"].mean(), rel=1e-9)
+    assert summary["mase"] == pytest.approx((seven["absolute_error"] / seven["scale"]).mean(), rel=1e-9)
+    assert summary["skill"] != 0
+
+
+def test_series_that_end_and_begin(tmp_path):
+    folder = write_pipeline(tmp_path / "p").parent
+    load = pl.read_parquet(folder / "load.parquet")
+    ended = ((pl.col("series_id") == "LDC2") & (pl.col("ds") >= pl.datetime(2018, 9, 2, 12))).not_()
+    begun = (pl.col("series_id") == "LDC3") & (pl.col("ds") >= pl.datetime(2018, 9, 2, 3))
+    new = load.filter(begun).with_columns(series_id=pl.lit("NEW"))
+    pl.concat([load.filter(ended), new]).write_parquet(folder / "load.parquet")
+    pipeline, store = opened(folder)
+    ingest(pipeline, store, NOW, NOW)
+    for day in (1, 2, 3):
+        forecast(pipeline, store, night(day), needs_champion=False)
+    done = score(pipeline, store, NOW)
+    assert (done["scored"], done["failures"]) == (3, {})
+    counts = scores.read(store, "small").group_by("series_id", "issue_time").len().collect()
+    by_series = {name: rows.sort("issue_time")["len"].to_list() for (name,), rows in counts.group_by("series_id")}
+    assert by_series == {"LDC1": [24, 24, 24], "LDC2": [24, 12], "LDC3": [24, 24, 24], "NEW": [24]}
+    new_rows = scores.find(store, "small", night(3))[0].filter(series_id="NEW")
+    # Twenty hours of past: a baseline, but no whole season to scale by.
+    assert new_rows["baseline_pinball"].null_count() == 0
+    assert new_rows["scale"].null_count() == 24
+    row = next(row for row in done["summary"]["by_series"] if row["series_id"] == "NEW")
+    assert row["n"] == 24
+    assert row["mase"] is None
+
+
+def test_weekdays_are_local_at_a_clock_change(folder):
+    pipeline, store = opened(folder)
+    # On 11 March the local day has 23 hours: the 24th step is Monday's first.
+    forecast(pipeline, store, night(11, month=3), needs_champion=False)
+    done = score(pipeline, store, night(13, month=3))
+    counts = {row["weekday"]: row["n"] for row in done["summary"]["by_weekday"]}
+    assert counts == {"Sunday": 3 * 23, "Monday": 3}
+
+
+MARKET = """
+[pipeline]
+name = "market"
+store = "./store"
+frequency = "1b"
+timezone = "America/New_York"
+holidays = "NYSE"
+quantile_levels = [0.25, 0.5, 0.75]
+
+[[feed]]
+name = "closes"
+role = "target"
+uri = "market.parquet"
+series_id = "series_id"
+valid_time = "ds"
+values = ["y"]
+"""
+
+
+def test_business_days_and_levels_that_tell_no_80_percent(tmp_path):
+    shutil.copy(SAMPLES / "market.parquet", tmp_path / "market.parquet")
+    (tmp_path / "market.toml").write_text(MARKET)
+    pipeline, store = opened(tmp_path)
+    now = datetime(2018, 12, 1, tzinfo=UTC)
+    ingest(pipeline, store, now, now)
+    issue = datetime(2018, 11, 21, tzinfo=NEW_YORK).astimezone(UTC)
+    forecast(pipeline, store, issue, needs_champion=False)
+    done = score(pipeline, store, now)
+    found = scores.find(store, "market", issue)[0]
+    # Thanksgiving is no business day: five steps end on the next Wednesday.
+    days = found["valid_time"].dt.convert_time_zone("America/New_York").dt.date().unique().sort().to_list()
+    assert days == [date(2018, 11, day) for day in (21, 23, 26, 27, 28)]
+    assert found.filter(series_id="vix").height == 5
+    assert found.select("covered_80", "baseline_covered_80").null_count().row(0) == (len(found), len(found))
+    assert found["scale"].null_count() == 0
+    last = done["summary"]["last_28_nights"]
+    assert (last["coverage_80"], last["baseline_coverage_80"]) == (None, None)
+    assert set(found["pit"].is_between(0.125, 0.875)) == {True}
+    assert done["alerts"] == []
+
+
+GAS = """
+[pipeline]
+name = "gas"
+store = "./store"
+frequency = "1d"
+timezone = "Europe/Madrid"
+issue_at = "06:00"
+day_start = "06:00"
+
+[[feed]]
+name = "gas"
+role = "target"
+uri = "gas.csv"
+valid_time = "ds"
+values = ["y"]
+"""
+
+
+def test_gas_days_over_a_clock_change(tmp_path):
+    days = [date(2024, 7, 1) + timedelta(days=i) for i in range(140)]
+    rng = np.random.default_rng(3)
+    pl.DataFrame({"ds": days, "y": 100 + 20 * (np.arange(140) % 7) + rng.normal(size=140)}).write_csv(
+        tmp_path / "gas.csv"
+    )
+    (tmp_path / "gas.toml").write_text(GAS)
+    pipeline, store = opened(tmp_path)
+    now = datetime(2024, 12, 1, tzinfo=UTC)
+    ingest(pipeline, store, now, now)
+    issue = datetime(2024, 10, 25, 6, tzinfo=ZoneInfo("Europe/Madrid")).astimezone(UTC)
+    forecast(pipeline, store, issue, needs_champion=False)
+    done = score(pipeline, store, now)
+    found = scores.find(store, "gas", issue)[0]
+    assert [time.hour for time in found["valid_time"]] == [4, 4, 5, 5, 5, 5, 5]
+    local = found["valid_time"].dt.convert_time_zone("Europe/Madrid").dt.date()
+    actual = dict(pl.read_csv(tmp_path / "gas.csv", try_parse_dates=True).iter_rows())
+    assert found["actual"].to_list() == [actual[day] for day in local]
+    assert [row["n"] for row in done["summary"]["by_weekday"]] == [1] * 7
+
+
+def test_a_value_of_a_second_feed_counts_if_it_became_known_last(tmp_path):
+    text = MARKET + MARKET[MARKET.index("[[feed]]") :].replace('"closes"', '"late"').replace("market.p", "late.p")
+    text = text.replace('values = ["y"]', 'values = ["y"]\navailable_at = "known"')
+    (tmp_path / "market.toml").write_text(text)
+    rows = pl.read_parquet(SAMPLES / "market.parquet").filter(pl.col("ds") >= pl.datetime(2017, 1, 1))
+    rows = rows.with_columns(known=pl.col("ds").cast(pl.Datetime("us")) + timedelta(days=1))
+    rows.write_parquet(tmp_path / "market.parquet")
+    revised = rows.filter(pl.col("ds") == pl.datetime(2018, 11, 26)).with_columns(
+        pl.col("y") * 2, pl.col("known") + timedelta(days=2)
+    )
+    revised.write_parquet(tmp_path / "late.parquet")
+    pipeline, store = opened(tmp_path)
+    now = datetime(2018, 12, 1, tzinfo=UTC)
+    ingest(pipeline, store, now, now)
+    issue = datetime(2018, 11, 21, tzinfo=NEW_YORK).astimezone(UTC)
+    forecast(pipeline, store, issue, needs_champion=False)
+    score(pipeline, store, now)
+    found = scores.find(store, "market", issue)[0]
+    monday = found.filter(pl.col("valid_time") == datetime(2018, 11, 26, 5, tzinfo=UTC))
+    assert monday["actual"].to_list() == revised.sort("series_id")["y"].to_list()
+
+
+def test_sixty_nights_of_the_baseline_on_the_sample_ring_nothing(folder):
+    pipeline, store = opened(folder)
+    for back in range(60):
+        forecast(pipeline, store, night(28) - timedelta(days=back), needs_champion=False)
+    done = score(pipeline, store, NOW)
+    assert (done["issues"], done["alerts"], done["decay"]) == (60, [], None)
+    assert done["summary"]["last_28_nights"]["skill"] == 0.0
+    assert json.loads(json.dumps(done, allow_nan=False)) == done
+
+
+def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
+    pipeline, store = opened(folder)
+    levels = list(pipeline.pipeline.quantile_levels)
+    for day in range(1, 29):
+        forecast(pipeline, store, night(day), needs_champion=False)
+        rows = rows_of(pipeline, store, night(day)).with_columns(
+            pl.when(series_id="LDC2").then(pl.col("^q.*$") * 0.2).otherwise(pl.col("^q.*$"))
+        )
+        forecasts.publish(store, "small", "America/New_York", night(day), rows, levels, None, "bad")
+    done = score(pipeline, store, NOW)
+    assert ("skill", "LDC2") in {(alert["check"], alert["series_id"]) for alert in done["alerts"]}
+    assert not [alert for alert in done["alerts"] if alert["series_id"] in ("LDC1", "LDC3")]
+    assert "min_skill = 0" in done["decay"]
+    silent = pipeline_file.read(folder / "small.toml", {"GATECAST_MONITORING__RETRAIN": "false"})
+    quiet = score(silent, store, NOW)
+    assert (quiet["alerts"], quiet["decay"]) == (done["alerts"], None)
+
+
+def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
+    settings = pipeline_file.read(pipeline, {"GATECAST_TRAINING__EVERY": "30d"})
+    store = open_store(settings.pipeline.store)
+    (manifest,) = registry.manifests(store, "small")
+    registry.promote(store, "small", manifest["version"])  # as of 1 September
+    assert due(settings, store, night(8)) is None
+    assert due(settings, store, night(8) - timedelta(hours=1), "it grew worse") is None
+    assert due(settings, store, night(8), "it grew worse") == "it grew worse"
+    assert "every 30 days" in due(settings, store, night(8) + timedelta(days=30), "it grew worse")
+
+
+def test_two_nights_of_scores_have_the_same_bytes_in_another_store(published, tmp_path):
+    contents = []
+    for name in ("one", "two"):
+        shutil.copytree(published, tmp_path / name)
+        pipeline, store = opened(tmp_path / name)
+        score(pipeline, store, NOW)
+        contents.append({stamp: content for stamp, (content, _) in files(store).items()})
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == len(NIGHTS)
+    assert not [name for _, _, names in os.walk(tmp_path) for name in names if name.endswith(".tmp")]

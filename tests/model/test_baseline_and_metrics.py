@@ -7,7 +7,6 @@ import pytest
 
 from model import metrics
 from model.baseline import seasonal_naive, seasonal_scale
-from model.promotion import decide
 
 LEVELS = np.array([0.1, 0.5, 0.9])
 
@@ -60,16 +59,3 @@ def test_coverage_and_missing_actuals():
     )
     assert between[0] == 0.0  # the quantile of 0.1 lies at 2.5
     assert np.isnan(metrics.covered(quantiles[:, 1:], LEVELS[1:], actual)).all()
-
-
-def test_promotion():
-    def scored(pinball):
-        return {"pinball": pinball, "mae": 1.0, "coverage_80": 0.8, "n": 10}
-
-    assert decide(scored(1.0), None, scored(2.0), 0.0).promoted
-    assert not decide(scored(2.0), None, scored(2.0), 0.0).promoted
-    assert not decide(scored(float("nan")), None, scored(2.0), 0.0).promoted
-    assert not decide(scored(1.0), scored(0.9), scored(2.0), 0.0).promoted
-    assert not decide(scored(0.89), scored(0.9), scored(2.0), 0.05).promoted
-    assert decide(scored(0.85), scored(0.9), scored(2.0), 0.05).promoted
-    assert "0.85" in decide(scored(0.85), scored(0.9), scored(2.0), 0.05).reason

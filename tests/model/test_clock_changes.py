@@ -59,6 +59,15 @@ def test_days_follow_each_other_without_gap_or_overlap(zone, first, start):
     assert (grid.index(end - 1) == steps).all()
 
 
+def test_a_clock_put_back_over_midnight():
+    """Newfoundland, 2006-10-29 00:01 became 23:01: the date of the day before again, on a day that has begun."""
+    grid = TimeGrid("1d", "America/St_Johns", None)
+    minutes = int(datetime(2006, 10, 28, 2, 30, tzinfo=UTC).timestamp()) * 1_000_000 + 60_000_000 * np.arange(49 * 60)
+    steps = grid.index(minutes)
+    assert (np.diff(steps) >= 0).all()
+    assert np.unique(steps, return_counts=True)[1].tolist() == [24 * 60, 25 * 60]
+
+
 def test_hours_of_local_delivery_days():
     grid = TimeGrid("1h", "Europe/Madrid", None)
     day = TimeGrid("1d", "Europe/Madrid", None)

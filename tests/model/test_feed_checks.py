@@ -13,6 +13,9 @@ from model.feed_checks import FeedShape, check
 from model.timegrid import TimeGrid
 from storage.schemas import DataError
 
+QUIET = dict.fromkeys(
+    ("flat_line", "spike", "dropout", "level_jump", "repeated_block", "stopped", "same_series"), "accept"
+)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 MADRID = TimeGrid("1h", "Europe/Madrid", None)
 
@@ -118,7 +121,7 @@ def test_the_first_quarter_is_not_the_hour(utc):
     result = check(rows([*hours, *quarters]), shape(time_zone="UTC"), MADRID, (None, None), LATE)
     assert result.accepted["valid_time"].to_list() == [utc(2025, 9, 30, h) for h in (21, 22, 23)]
     reasons = result.refused["reason"].to_list()
-    assert reasons[0] == "one of several values within 1h: the feed is of finer steps here"
+    assert reasons[0] == "one of several values within 1h: the feed is of finer steps here (see resample)"
     assert reasons[1:] == ["time is not on the 1h grid"] * 3
     other = check(
         pl.concat([rows(quarters, ids="a"), rows(quarters[:1], ids="b")]), shape(), MADRID, (None, None), LATE
@@ -166,3 +169,45 @@ def test_no_row_vanishes(table):
     assert len(result.accepted) + len(result.refused) + result.later == len(frame)
     assert result.refused["reason"].null_count() == 0
     assert (result.accepted["available_at"] <= as_of).all()
+
+
+@pytest.mark.parametrize("year", [-3, 1, 1799, 2200, 9999, 12018])
+def test_a_time_of_no_age_is_refused(year):
+    """Also those that Python has no date for: they must not stop the others."""
+    times = ["2018-07-01T00:00", f"{year:04d}-07-01T00:00" if year < 10_000 else f"+{year}-07-01T00:00"]
+    for grid in (MADRID, TimeGrid("1d", "Europe/Madrid", None), TimeGrid("1b", "Europe/Madrid", "ES")):
+        known_future = shape(role="known_future", time_zone="UTC")
+        result = check(rows(times), known_future, grid, (None, None), LATE, 1, {"gap": "warn"} | QUIET)
+        assert len(result.accepted) + len(result.refused) == 2
+        assert result.refused["t"].to_list()[-1] == times[1]
+
+
+def test_a_row_known_before_its_age_is_refused_and_one_of_the_far_future_is_later():
+    table = rows(["2018-07-01T00:00"] * 2).with_columns(known=pl.Series(["0001-01-01T00:00", "9999-01-01T00:00"]))
+    result = check(table, shape(available_at="known", time_zone="UTC"), MADRID, (None, None), LATE)
+    assert result.refused["reason"].to_list() == ["known: time is before 1800 or after 2199"]
+    assert (len(result.accepted), result.later) == (0, 1)
+
+
+def test_a_value_that_a_panel_cannot_hold_is_refused():
+    times = [datetime(2018, 7, 1, h) for h in range(4)]
+    for sign in (1, -1):
+        result = check(
+            rows(times, [sign * 3e38, sign * 1e39, sign * 1e308, sign * float("inf")]),
+            shape(),
+            MADRID,
+            (None, None),
+            LATE,
+        )
+        assert result.accepted["y"].to_list() == [sign * 3e38]
+        beyond, further, infinite = result.refused["reason"].to_list()
+        assert "beyond single precision" in beyond
+        assert "beyond single precision" in further
+        assert infinite == "y is infinite"
+
+
+@pytest.mark.parametrize("column", [[b"a"], [timedelta(1)], [["a"]], [{"a": "b"}]])
+def test_names_that_are_none(column):
+    table = pl.DataFrame({"id": column, "t": [datetime(2018, 7, 1)], "y": [1.0]})
+    with pytest.raises(DataError, match=r"column 'id' holds .* where names belong"):
+        check(table, shape(), MADRID, (None, None), LATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -10,8 +10,9 @@ import pytest
 
 from flows.feed_settings import Checks
 from model.feed_checks import FeedShape, check
-from model.series_checks import inspect, not_as_expected, other_unit
+from model.series_checks import inspect
 from model.timegrid import TimeGrid
+from model.unit_checks import not_as_expected, other_unit
 from tests.conftest import SHARED, hourly
 
 GRID = TimeGrid("1h", "Europe/Madrid", None)
@@ -134,6 +135,28 @@ def test_order_and_revisions_do_not_matter():
     assert rows.reverse().filter(reasons.is_not_null())["valid_time"].item() == spiked["spike"].first
 
 
+@pytest.mark.parametrize("rows", [1, 5_000])
+def test_the_size_of_the_blocks_does_not_matter(monkeypatch, rows):
+    rng = np.random.default_rng(3)
+    parts = [load(24 * 90, seed) for seed in range(8)]
+    for values in parts:
+        values[rng.integers(0, len(values), 9)] *= 20
+        values[rng.integers(0, len(values), 9)] = 0
+        values[900:920] = values[900]
+        values[1369:1393] = values[1345:1369]  # at the clock change, the day before again
+    parts[1][24 * 50 :] *= 3
+    parts[2], parts[3][24 * 80 :] = parts[5], np.nan
+    frame = pl.concat([hourly(START, values, f"s{number}") for number, values in enumerate(parts)])
+    frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
+    actions = dict.fromkeys(WARN, "quarantine")
+    whole, reasons = inspect(frame, "y", GRID, 168, actions)
+    assert {finding.check for finding in whole} == set(WARN) - {"other_unit"}
+    monkeypatch.setattr("model.series_table._AT_ONCE", rows)
+    again, same = inspect(frame, "y", GRID, 168, actions)
+    assert again == whole
+    assert same.equals(reasons)
+
+
 def test_another_unit():
     rows = pl.concat([hourly(START, load() * factor, name) for name, factor in (("a", 1), ("b", 4), ("c", 1000))])
     forecast = rows.select("series_id", "valid_time", forecast="y")
@@ -184,10 +207,17 @@ def test_known_faults_of_real_data_are_named_and_nothing_is_lost(name):
     named = {(finding.check, finding.series_id) for finding in findings}
     assert named >= expected
     if name == "pjm_hourly":
+        # Every zone lacks the hours that the autumn changes should repeat.
+        assert {series for check, series in named if check == "gap"} == set(rows["series_id"])
         reasons = dict(result.refused["reason"].value_counts().iter_rows())
         assert sum(n for reason, n in reasons.items() if reason.startswith("duplicate")) == 32
         assert sum(n for reason, n in reasons.items() if "does not exist" in reason) == 92
     if name == "gefcom2012":
-        assert [f.series_id for f in findings if f.check == "level_jump"] == ["zone_10"]
+        (jump,), (twin,) = ([f for f in findings if f.check == check] for check in ("level_jump", "same_series"))
+        assert (jump.series_id, jump.first.date()) == ("zone_10", date(2008, 1, 2))
+        assert twin.detail == "all values equal those of another series, 'zone_03'"
+    if name == "entsoe_tscv":
+        units = {f.series_id: float(f.detail.split()[1]) for f in findings if f.check == "other_unit"}
+        assert units == pytest.approx({"load_DE": 4, "load_NL": 4}, rel=0.1)
     if name == "vic_elec":
         assert not findings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.timegrid import DAY, FREQUENCIES, TimeGrid, holiday_calendar
@@ -23,6 +23,7 @@ def us(text: str) -> int:
     return int(np.datetime64(text, "us").astype(np.int64))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(FREQUENCIES), st.sampled_from(ZONES), st.integers(us("1990-01-01"), us("2035-01-01")))
 def test_steps_tile_time(frequency, zone, instant):
     grid = TimeGrid(frequency, zone, "NYSE" if frequency == "1b" else None)

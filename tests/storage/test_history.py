@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from storage import history, layout, quarantine
 from storage.schemas import INSTANT, DataError
-from storage.store import Store
 from tests.conftest import hourly
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(str(tmp_path))
 
 
 def add(store, rows, at):
@@ -75,7 +71,8 @@ def test_a_covariate_that_joins_later_is_missing_before(store, utc):
     assert both["z"].null_count() == 3
 
 
-def test_a_crash_leaves_nothing_that_is_read(store, utc, monkeypatch):
+def test_a_crash_leaves_nothing_that_is_read(folder, utc, monkeypatch):
+    store = folder
     rows = hourly(utc(2018, 1, 1), np.arange(3.0))
 
     def crash(*_):
@@ -86,8 +83,7 @@ def test_a_crash_leaves_nothing_that_is_read(store, utc, monkeypatch):
         add(store, rows, utc(2018, 2, 1))
     monkeypatch.undo()
     assert list(store.root.rglob("*.*")) == []
-    folder = store.path(layout.history("p", "f"))
-    (folder / ".half.parquet.123.tmp").write_bytes(b"PAR1 killed here")
+    (store.path(layout.history("p", "f")) / ".half.parquet.123.tmp").write_bytes(b"PAR1 killed here")
     assert add(store, rows, utc(2018, 2, 2)) == 3
     assert len(history.as_of(store, "p", "f", ["y"], utc(2019, 1, 1))) == 3
 
@@ -143,26 +139,26 @@ def test_a_crash_within_a_compaction_changes_nothing(store, utc, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "put_parquet", killed)
+        patch.setattr(store, "put_parquet", killed)
         with pytest.raises(KeyboardInterrupt):
             history.compact(store, "p", "f")
     assert same(everything(store, utc), before)
     removed = []
-    unlink = Path.unlink
+    really = store.remove
 
     def at_most(count):
-        def remove(self, missing_ok=False):
+        def remove(key):
             if len(removed) == count:
                 raise KeyboardInterrupt
-            removed.append(self)
-            unlink(self, missing_ok=missing_ok)
+            removed.append(key)
+            really(key)
 
         return remove
 
     for count in (0, 3):
         removed.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "unlink", at_most(count))
+            patch.setattr(store, "remove", at_most(count))
             with pytest.raises(KeyboardInterrupt):
                 history.compact(store, "p", "f")
         assert same(everything(store, utc), before)
@@ -216,3 +212,52 @@ def test_ingests_readers_and_compactions_at_once(store, utc):
     rows = history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
     assert len(rows) == 7 * 24
     assert rows["valid_time"].is_unique().all()
+
+
+ROW = st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 3), st.integers(0, 9))
+
+
+# A new store an example, so that a fixture is enough for all.
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    parts=st.lists(st.lists(ROW, min_size=1, max_size=8), min_size=1, max_size=5), at=st.integers(0, 10),
+)  # fmt: skip
+def test_of_any_parts_the_newest_known_counts(new_store, parts, at):
+    """Beside a dictionary that is told the rows one by one."""
+    store, zero, hour = new_store(), datetime(2018, 1, 1, tzinfo=UTC), timedelta(hours=1)
+    told = {}
+    for number, rows in enumerate(parts):
+        # One ingest says one thing of a key and availability.
+        rows = {(series, step, step + 1 + late): float(value) for series, step, late, value in rows}
+        told |= rows
+        table = [
+            (series, zero + step * hour, zero + known * hour, value) for (series, step, known), value in rows.items()
+        ]
+        schema = {"series_id": pl.String, "valid_time": INSTANT, "available_at": INSTANT, "y": pl.Float64}
+        add(store, pl.DataFrame(table, schema=schema, orient="row"), zero + timedelta(days=number))
+    known = {key: told[key] for key in sorted(told) if key[2] <= at}
+
+    def keys(frame):
+        times = (
+            pl.col(name).cast(pl.Int64) // 3_600_000_000 - zero.timestamp() // 3600 for name in frame.columns[1:-1]
+        )
+        return frame.select("series_id", *times, "y").sort(pl.all()).rows()
+
+    assert keys(history.revisions(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in known.items()]
+    newest = {key[:2]: value for key, value in known.items()}
+    assert keys(history.as_of(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in newest.items()]
+
+
+def test_a_damaged_part_is_named_and_can_be_set_aside(store, utc):
+    for day in (1, 2):
+        add(store, hourly(utc(2018, 1, day), np.ones(24)), utc(2018, 2, day))
+    part = store.keys("history/p/f", "*.parquet")[0]
+    half = store.get(part)[: len(store.get(part)) // 2]
+    store.put(part, half)
+    with pytest.raises(history.DamagedHistory, match=re.escape(store.place(part))):
+        history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+    (place,) = history.set_aside(store, "p", "f")
+    assert place == store.place(f"{part}.damaged")
+    assert store.get(f"{part}.damaged") == half and not store.has(part), "nothing is deleted"
+    assert len(history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
+    assert history.set_aside(store, "p", "f") == []

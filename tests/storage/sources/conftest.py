@@ -1,18 +1,9 @@
-"""A real PostgreSQL, and a web server that answers as it is told."""
+"""Requests of sources."""
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -29,87 +20,3 @@ def request_of() -> Callable[..., Request]:
         return Request(uri, tuple(columns), query, since, until, zone, given | options)
 
     return make
-
-
-def _programs() -> Path | None:
-    """The folder of PostgreSQL's own programs; what lies on the path may be wrappers."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    on_path = shutil.which("initdb")
-    folders += [Path(on_path).parent] if on_path else []
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The uri of a fresh PostgreSQL with one user, `reader`, who has a password."""
-    programs = _programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
-    # PostgreSQL refuses to run as root.
-    root = os.geteuid() == 0
-    owner = pwd.getpwnam("postgres" if any(u.pw_name == "postgres" for u in pwd.getpwall()) else "nobody")
-    base = Path(tempfile.mkdtemp(prefix="gatecast-postgres-"))
-    if root:
-        os.chown(base, owner.pw_uid, owner.pw_gid)
-
-    def run(*command: str) -> None:
-        who = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if root else {}
-        environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(base)}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=base, env=environment, check=False, **who)
-        assert done.returncode == 0, done.stderr + done.stdout
-
-    data, log = base / "data", base / "log"
-    secret = base / "secret"
-    secret.write_text("planted-s3cret")
-    secret.chmod(0o644)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    run(str(programs / "initdb"), "-D", str(data), "-U", "reader", "--auth=scram-sha-256", f"--pwfile={secret}")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={base} -c fsync=off"
-    run(str(programs / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-o", options, "start")
-    try:
-        yield f"postgresql://reader:planted-s3cret@127.0.0.1:{port}/postgres"
-    finally:
-        run(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
-        shutil.rmtree(base, ignore_errors=True)
-
-
-class Web:
-    """A server: `web.answers[path]` is given the path with its query, and gives status, headers and body."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Callable[[str], tuple[int, dict[str, str], bytes]]] = {}
-        self.asked: list[str] = []
-        web = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                web.asked.append(self.path)
-                status, headers, body = web.answers[self.path.split("?")[0]](self.path)
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def give(self, path: str, *bodies: bytes | tuple[int, dict[str, str], bytes]) -> None:
-        """Answer `path` with these bodies, one after the other; the last for ever."""
-        left = [body if isinstance(body, tuple) else (200, {}, body) for body in bodies]
-        self.answers[path] = lambda _: left.pop(0) if len(left) > 1 else left[0]
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    server = Web()
-    yield server
-    server.server.shutdown()
-    server.server.server_close()

@@ -103,6 +103,16 @@ def test_answers_that_are_not_what_the_feed_says(web, request_of, path, body, op
         source.read(request_of(web.address + path, COLUMNS, **options))
 
 
+def test_numbers_and_texts_that_are_none(web, request_of):
+    web.give("/x", b'[{"t": "a", "y": 1%s}, {"t": "b", "y": NaN}, {"t": "c", "y": 1e999}]' % (b"0" * 5000))
+    read = source.read(request_of(f"{web.address}/x", COLUMNS))
+    assert [str(y) for y in read["y"]] == ["inf", "nan", "inf"]
+    for wrong in (rb'[{"t": "\ud800", "y": 1}]', b"[" * 100_000):
+        web.give("/x", wrong)
+        with pytest.raises(DataError, match="the answer is not JSON"):
+            source.read(request_of(f"{web.address}/x", COLUMNS))
+
+
 def test_an_empty_answer_is_an_empty_feed(web, request_of):
     web.give("/x.csv", b"")
     web.give("/x", b"[]")

@@ -1,0 +1,27 @@
+"""The backfill flow: missed nights, each from what was known then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.states import Completed, State
+
+from flows import apart, clock, outcome, pipeline_file
+from flows.nightly import TASK
+
+
+@task(name="backfill", **TASK)
+def backfill_task(pipeline_path: str, start: str, end: str) -> dict[str, Any]:
+    """All missed nights between two local days."""
+    return apart.run("backfill", pipeline_path, clock.now().isoformat(), None, start=start, end=end)
+
+
+@flow(name="backfill", flow_run_name="backfill {pipeline} {start} {end}", persist_result=False)
+def backfill(pipeline: str, start: str, end: str) -> State:
+    """Publish the forecasts missing between the local days `start` and `end` (ISO 8601), both included."""
+    clock.parse_day(start), clock.parse_day(end)
+    pipeline_file.read(pipeline)
+    report = backfill_task(pipeline, start, end)
+    name = "CompletedPartial" if report["degraded"] else "Completed"
+    return Completed(message=outcome.backfilled(report), data=report, name=name)

@@ -1,0 +1,94 @@
+"""Nights of the past, in the order of time: as a backtest replays them and a backfill publishes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from flows import clock, outcome
+from flows.settings import Pipeline
+from flows.stages.forecast import forecast
+from flows.stages.progress import Progress, silent
+from flows.stages.train import due, train
+from storage import forecasts
+from storage.schemas import DataError
+from storage.store import Store
+
+#: (issue time, fingerprint) -> the ONNX bytes and the manifest of a training that need not be done again.
+Reuse = Callable[[datetime, str], tuple[bytes, dict[str, Any]] | None]
+
+
+@dataclass
+class Replayed:
+    """What was published now, by issue time; and what failed, trainings and forecasts, by what and when."""
+
+    published: dict[datetime, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def issues_between(pipeline: Pipeline, start: date, end: date) -> list[datetime]:
+    """Issue times (UTC) of the local days from `start` to `end`, both included; business days where the grid is."""
+    at = pipeline.pipeline
+    days = np.arange(np.datetime64(start), np.datetime64(end + timedelta(days=1)))
+    days = days[pipeline.grid.is_day(days)]
+    return [clock.issue(day, at.issue_at, at.timezone) for day in days.tolist()]
+
+
+def replay_nights(
+    pipeline: Pipeline,
+    store: Store,
+    issues: list[datetime],
+    now: datetime,
+    progress: Progress = silent,
+    gate: bool = True,
+    reuse: Reuse | None = None,
+) -> Replayed:
+    """Publish the forecasts of `issues` that are not there yet, each from what was known then.
+
+    Trainings come one after the other, where a night would have found one due; between two of them the nights are
+    forecast side by side, one a core.
+
+    Args:
+        gate: False lets every challenger serve.
+        reuse: asked before a training.
+    """
+    done = Replayed()
+    waiting: list[tuple[datetime, str | None]] = []
+
+    def one(night: tuple[datetime, str | None]) -> None:
+        issue, stale = night
+        try:
+            done.published[issue] = forecast(pipeline, store, issue, needs_champion=False, stale=stale)
+        except DataError as error:
+            done.failures[f"forecast {issue.isoformat()}"] = str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def forecast_waiting() -> None:
+            for number, _ in enumerate(pool.map(one, waiting), start=1):
+                progress(f"night {len(done.published)}", (begun + number - len(waiting)) / len(issues))
+            waiting.clear()
+
+        for begun, issue in enumerate(issues):
+            if forecasts.exists(store, pipeline.name, pipeline.pipeline.timezone, issue):
+                continue
+            stale = None
+            if due(pipeline, store, issue):
+                forecast_waiting()
+                progress(f"train {issue:%Y-%m-%d}", begun / len(issues))
+                try:
+                    train(pipeline, store, issue, now, gate=gate, reuse=partial(reuse, issue) if reuse else None)
+                except DataError as error:
+                    done.failures[f"train {issue.isoformat()}"] = str(error)
+                    stale = outcome.stale({"train": str(error)})
+            waiting.append((issue, stale))
+        begun = len(issues)
+        forecast_waiting()
+    return done

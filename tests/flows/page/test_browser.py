@@ -1,0 +1,204 @@
+"""The page in a real browser: what a reader sees, with a mouse, a keyboard, a phone, or a screen reader."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from flows import pipeline_file
+from flows.stages.report import report
+from storage.store import open_store
+from tests.flows.page.conftest import HOSTILE
+from tests.flows.page.made import NOW, made
+from tests.flows.page.made import pipeline_file as write
+
+_MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory) -> Path:
+    return of(write(tmp_path_factory.mktemp("first")))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> Path:
+    return of(made(tmp_path_factory.mktemp("few"), ["north", "south", "west"], count=9))
+
+
+def of(path: Path) -> Path:
+    """The page of a pipeline file."""
+    pipeline = pipeline_file.read(path)
+    return Path(report(pipeline, open_store(pipeline.pipeline.store), NOW)["path"])
+
+
+@pytest.fixture(params=["thousand", "few", "first_night"])
+def any_page(request) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+def test_every_chart_is_drawn_without_an_error_or_a_request(reader, any_page):
+    window = reader()
+    page = window.open(any_page)
+    window.to_the_end()
+    assert window.trouble == []
+    assert [url for url in window.requests if not url.startswith("data:")] == [any_page.as_uri()]
+    drawn = page.locator(".chart:visible svg").count()
+    assert drawn == page.locator(".chart:visible").count()
+    if "first" not in str(any_page):
+        # The last thing drawn of a fan is what came, in ink.
+        assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 4
+
+
+def test_a_thousand_series_open_within_the_promise(reader, thousand):
+    assert thousand.stat().st_size < 15 * _MEGABYTE
+    window = reader()
+    window.open(thousand)
+    taken = window.page.evaluate("performance.timing.domContentLoadedEventEnd - performance.timing.navigationStart")
+    first = window.page.evaluate("performance.getEntriesByName('ready')[0].startTime")
+    # Two seconds are promised; a machine that is shared with other tests gets some more.
+    assert taken < 6000
+    assert first < 6000
+    assert window.page.locator("svg").count() < 20
+
+
+def test_search_finds_by_name_and_by_what_made_it(reader, thousand):
+    page = reader().open(thousand)
+    assert page.locator("#list tbody tr").count() == 10
+    page.get_by_role("searchbox").fill("FEEDER 0123")
+    told = page.locator("#found")
+    told.get_by_text("1 of 1,000 series match").wait_for()
+    assert told.get_attribute("aria-live") == "polite"
+    assert page.locator("#list tbody tr").all_inner_texts()[0].startswith("feeder 0123")
+    page.get_by_role("searchbox").fill("baseline")
+    told.get_by_text("9 of 1,000 series match").wait_for()
+    page.get_by_role("searchbox").fill("nothing has this name")
+    told.get_by_text("0 of 1,000 series match").wait_for()
+    assert page.locator("#list tbody tr").count() == 0
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("button", name="Show 50 more of 1,000").click()
+    assert page.locator("#list tbody tr").count() == 60
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_a_hostile_name_is_text(reader, thousand, number):
+    name = HOSTILE[number]
+    window = reader()
+    page = window.open(thousand)
+    page.get_by_role("searchbox").fill(name[:40].replace("\u2028", " "))
+    button = page.locator("#list tbody button.series").first
+    button.click()
+    assert button.evaluate("element => element.textContent") == name
+    heading = page.locator("#one-name")
+    assert heading.evaluate("element => element.textContent") == name
+    assert name in page.locator("#one-fan").get_attribute("aria-label")
+    page.locator("#one-fan svg").wait_for()
+    assert page.locator("#one img, #list img, #list script, #one b").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # The address names the series, and leads back to it.
+    again = reader()
+    again.open(thousand, re.sub(r"^[^#]*", "", page.url))
+    assert again.page.locator("#one-name").evaluate("element => element.textContent") == name
+    assert window.trouble == again.trouble == []
+
+
+def test_everything_works_from_the_keyboard(reader, thousand):
+    page = reader().open(thousand)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.locator("#query").focus()
+    page.keyboard.type("feeder 0500")
+    page.locator("#found").get_by_text("1 of 1,000 series match").wait_for()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "feeder 0500":
+            break
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "one-name"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    table = page.locator("#one-table table")
+    table.wait_for()
+    assert table.locator("tbody tr").count() == 72
+    assert table.locator("tbody th").first.inner_text() == "Mon 26 Oct 23:00 CET"
+    names = table.locator("tbody th").all_inner_texts()
+    assert {"Sun 25 Oct 02:00 CEST", "Sun 25 Oct 02:00 CET"} <= set(names)
+    ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert ring == "solid"
+
+
+def test_tables_are_sorted_by_their_heads(reader, thousand):
+    page = reader().open(thousand)
+    head = page.locator("[data-sort=level] button")
+    first = page.locator("#list tbody td").first
+    shown = []
+    for order in ("ascending", "descending"):
+        head.click()
+        assert page.locator("[data-sort=level]").get_attribute("aria-sort") == order
+        shown.append(float(first.inner_text().replace(",", "")))
+    assert shown[0] < 60
+    assert shown[1] > 3000
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_light_and_dark_on_a_phone_and_a_desk(reader, thousand, width, dark):
+    window = reader(width, dark)
+    page = window.open(thousand)
+    page.locator("#list button.series").nth(3).click()
+    window.to_the_end()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
+    wide = page.evaluate(
+        """[...document.querySelectorAll("main *")].filter((element) => !element.closest(".scroll, nav, .hidden-text")
+           && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML)"""
+    )
+    assert wide == []
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    lightness = sum(int(part) for part in re.findall(r"\d+", paper)[:3])
+    assert (lightness < 150) == dark
+    inks = page.locator(".fan svg path[stroke]").evaluate_all("paths => paths.map((p) => p.getAttribute('stroke'))")
+    assert ("#e9e8e3" in inks) == dark
+    assert ("#1b1f24" in inks) != dark
+    assert window.trouble == []
+
+
+def test_the_switch_turns_the_page_and_its_charts(reader, few):
+    window = reader()
+    page = window.open(few)
+    window.to_the_end()
+    page.get_by_role("button", name="Dark mode").click()
+    page.wait_for_function("document.querySelector('.fan svg path[stroke=\"#e9e8e3\"]')")
+    assert page.get_by_role("button", name="Light mode").count() == 1
+    page.reload()
+    page.wait_for_selector("html[data-theme=dark][data-ready=yes]")
+    assert window.trouble == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(reader, any_page, dark):
+    window = reader(dark=dark)
+    page = window.open(any_page)
+    if page.locator("#list button.series").count():
+        page.locator("#list button.series").first.click()
+    window.to_the_end()
+    for details in page.locator("details").all():
+        details.locator("summary").click()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.locator("h1").count() == 1
+    assert {"main", "banner", "contentinfo", "navigation"} <= {
+        role for role in ("main", "banner", "contentinfo", "navigation") if page.get_by_role(role).count()
+    }
+
+
+def test_a_browser_that_cannot_unpack_says_so_and_keeps_the_rest(reader, few):
+    window = reader()
+    window.page.add_init_script("delete window.DecompressionStream")
+    window.page.goto(few.as_uri())
+    window.page.get_by_role("alert").get_by_text("This browser cannot unpack the data").wait_for()
+    assert "Published whole" in window.page.locator("h1").inner_text()

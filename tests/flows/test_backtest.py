@@ -1,0 +1,159 @@
+"""A backtest is the nights of the past: the same bytes, the same blindness, and nothing of the store touched."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flows import clock, pipeline_file
+from flows.stages.backfill import backfill
+from flows.stages.backtest import Plan, backtest
+from flows.stages.forecast import forecast
+from storage.schemas import DataError
+from storage.store import Store, open_store
+from tests.conftest import ISSUE, gatecast, said, write_pipeline
+
+DAY = date.fromisoformat(ISSUE)
+NIGHT = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
+
+
+def opened(path: Path) -> tuple[pipeline_file.Pipeline, Store]:
+    pipeline = pipeline_file.read(path, {})
+    return pipeline, open_store(pipeline.pipeline.store)
+
+
+def contents(folder: Path, *parts: str) -> dict[str, str]:
+    places = [place for part in parts for place in [folder / part, *(folder / part).rglob("*")] if place.is_file()]
+    return {str(place.relative_to(folder)): hashlib.sha256(place.read_bytes()).hexdigest() for place in places}
+
+
+def test_a_backtest_of_a_night_gives_the_bytes_of_that_night(pipeline, tmp_path):
+    settings, store = opened(pipeline)
+    real = Path(forecast(settings, store, clock.parse(ISSUE, "America/New_York"))["path"]).read_bytes()
+    before = contents(store.root, "models", "forecasts", "scores", "latest")
+    report = backtest(settings, store, Plan(DAY, DAY), tmp_path / "out", clock.now())
+    assert (tmp_path / "out/replay" / NIGHT).read_bytes() == real
+    assert contents(store.root, "models", "forecasts", "scores", "latest") == before
+    # The training of the real night was taken over: it is bounded by the clock, and would have come out otherwise.
+    assert report["models"][0]["version"] in str(list(before))
+    rows = pl.read_parquet(tmp_path / "out/forecasts.parquet")
+    assert rows.equals(pl.read_parquet(real, hive_partitioning=False))
+
+
+def test_what_became_known_later_changes_no_byte_but_the_scores(pipeline, tmp_path):
+    settings, store = opened(pipeline)
+    plan = Plan(DAY, DAY + timedelta(days=2), retrain_every=timedelta(days=30))
+    backtest(settings, store, plan, tmp_path / "before", clock.now())
+    feed = pipeline.parent / "load.parquet"
+    after = pl.col("ds") >= pl.datetime(2018, 9, 3)
+    pl.read_parquet(feed).with_columns(y=pl.when(after).then(pl.col("y") * 3).otherwise("y")).write_parquet(feed)
+    backtest(settings, store, plan, tmp_path / "after", clock.now())
+    nights = [contents(tmp_path / name / "replay", "forecasts") for name in ("before", "after")]
+    assert nights[0] == nights[1] and len(nights[0]) == 3
+    found = [pl.read_parquet(tmp_path / name / "scores.parquet") for name in ("before", "after")]
+    assert found[0]["mae"].sum() < found[1]["mae"].sum()
+
+
+def test_the_scores_are_those_of_the_contract(pipeline, tmp_path):
+    """Recomputed from the forecasts and the feed alone."""
+    settings, store = opened(pipeline)
+    plan = Plan(DAY, DAY + timedelta(days=1), retrain_every=timedelta(days=30))
+    report = backtest(settings, store, plan, tmp_path / "out", clock.now())
+    scores = pl.read_parquet(tmp_path / "out/scores.parquet")
+    assert scores.columns == [
+        "series_id", "issue_time", "step", "n", "mae", "mase", "pinball", "coverage_80", "baseline_mae",
+        "baseline_pinball",
+    ]  # fmt: skip
+    rows = pl.read_parquet(tmp_path / "out/forecasts.parquet")
+    zone = pl.col("ds").dt.replace_time_zone("America/New_York", non_existent="null", ambiguous="earliest")
+    feed = pl.read_parquet(pipeline.parent / "load.parquet").with_columns(valid_time=zone.dt.convert_time_zone("UTC"))
+    both = rows.join(feed.drop_nulls("valid_time"), on=["series_id", "valid_time"], maintain_order="left")
+    assert len(both) == len(scores) == 2 * 3 * 24
+    levels = np.arange(1, 10) / 10
+    error = both["y"].to_numpy()[:, None] - both.select("^q[0-9]+$").to_numpy()
+    pinball = np.maximum(levels * error, (levels - 1) * error).mean(axis=1)
+    np.testing.assert_allclose(scores["pinball"], pinball, rtol=1e-12)
+    np.testing.assert_allclose(scores["mae"], np.abs(error[:, 4]), rtol=1e-12)
+    covered = (error[:, 0] >= 0) & (error[:, 8] <= 0)
+    assert scores["coverage_80"].to_list() == covered.astype(float).tolist()
+    assert report["scores"]["pinball"] == pytest.approx(pinball.mean(), rel=1e-12)
+    assert report["scores"]["n"] == len(both)
+
+
+def test_a_backtest_that_was_killed_is_resumed(pipeline, tmp_path):
+    out = tmp_path / "out"
+    when = ["--start", ISSUE, "--end", "2018-09-25", "--retrain-every", "30d", "--json"]
+    arguments = ["backtest", pipeline, *when, "--output", out]
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    nights = out / "replay/forecasts"
+    while process.poll() is None and len(list(nights.rglob("*.parquet"))) < 4:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = {place: place.stat().st_mtime_ns for place in nights.rglob("*.parquet")}
+    assert 4 <= len(first) < 25 and not (out / "forecasts.parquet").exists()
+    done = gatecast(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert {place: place.stat().st_mtime_ns for place in first} == first, "what was there is not done again"
+    assert said(done)["issues"] == 25
+    assert pl.read_parquet(out / "forecasts.parquet")["issue_time"].n_unique() == 25
+    whole = gatecast(*arguments[:-1], tmp_path / "whole", "--json")
+    assert whole.returncode == 0
+    assert contents(out, "forecasts.parquet", "scores.parquet") == contents(
+        tmp_path / "whole", "forecasts.parquet", "scores.parquet"
+    )
+
+
+def test_a_folder_that_holds_something_else_is_refused(pipeline, tmp_path):
+    settings, store = opened(pipeline)
+    out = tmp_path / "out"
+    backtest(settings, store, Plan(DAY, DAY), out, clock.now())
+    with pytest.raises(DataError, match=r"another backtest \(end differs\)"):
+        backtest(settings, store, Plan(DAY, DAY + timedelta(days=1)), out, clock.now())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("precious")
+    with pytest.raises(DataError, match="not empty"):
+        backtest(settings, store, Plan(DAY, DAY), tmp_path / "mine", clock.now())
+    with pytest.raises(DataError, match="no issue time"):
+        backtest(settings, store, Plan(DAY, DAY - timedelta(days=1)), None, clock.now())
+
+
+def test_a_backtest_needs_no_earlier_ingest_or_training(tmp_path):
+    path = write_pipeline(tmp_path, budget="6s")
+    done = gatecast("backtest", path, "--start", ISSUE, "--end", "2018-09-02", "--no-promotion", "--json")
+    report = said(done)
+    assert done.returncode == 0, done.stderr
+    assert report["issues"] == 2 and report["status"] == {"model": 144}
+    assert len(report["models"]) == 2, "every = 1d is the default"
+    assert {place.name for place in (tmp_path / "store").iterdir()} == {"history", "quarantine"}
+
+
+def test_missed_nights_are_published_from_what_was_known_then(pipeline):
+    settings, store = opened(pipeline)
+    at = clock.parse(ISSUE, "America/New_York")
+    there = Path(forecast(settings, store, at)["path"])
+    stamp = there.stat().st_mtime_ns
+    settings = settings.model_copy(
+        update={"training": settings.training.model_copy(update={"every": timedelta(days=30)})}
+    )
+    report = backfill(settings, store, DAY, DAY + timedelta(days=2), clock.now())
+    assert report["issues"] == 3 and len(report["published"]) == 2 and not report["degraded"]
+    assert there.stat().st_mtime_ns == stamp
+    before = contents(store.root, "forecasts")
+    # Each as its night would have: the forecast stage at that issue time writes the same bytes.
+    for night in report["published"]:
+        forecast(settings, store, clock.parse(night["issue_time"], "UTC"))
+    assert contents(store.root, "forecasts") == before
+    assert backfill(settings, store, DAY, DAY + timedelta(days=2), clock.now())["published"] == []
+    with pytest.raises(DataError, match="still to come"):
+        backfill(settings, store, DAY, date(2999, 1, 1), clock.now())

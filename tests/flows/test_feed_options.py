@@ -1,0 +1,127 @@
+"""`[feed.options]` is typed by kind, and the examples of docs/sources.md are what it says."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from flows import pipeline_file
+from flows.pipeline_file import PipelineFileError
+
+HEAD = """
+[pipeline]
+name = "p"
+store = "./store"
+frequency = "1h"
+"""
+TARGET = """
+[[feed]]
+name = "demand"
+role = "target"
+uri = "load.parquet"
+valid_time = "ds"
+values = ["y"]
+"""
+FEED = '[[feed]]\nname = "demand"\nrole = "target"\nvalues = ["y"]\n'
+EXAMPLES = re.findall(
+    r"```toml\n(.*?)```", (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8"), re.DOTALL
+)
+ENTSOE = 'kind = "entsoe"\n{more}[feed.options]\ndocument = "{document}"\nareas = {areas}\n'
+METEO = (
+    'kind = "open-meteo"\n[feed.options]\napi = "archive"\nlocations = { here = { latitude = 1.0, longitude = 2.0 } }\n'
+)
+
+
+def read(folder: Path, feeds: str, **environment: str) -> pipeline_file.Pipeline:
+    path = folder / "p.toml"
+    path.write_text(HEAD + feeds)
+    return pipeline_file.read(path, environment)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r'name = "(.*?)"', text)[1])
+def test_the_examples_of_the_documentation_are_valid(tmp_path, example):
+    secrets = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "planted-s3cret")
+    feeds = example if 'role = "target"' in example else TARGET + example
+    pipeline = read(tmp_path, feeds, **secrets)
+    assert "planted-s3cret" not in repr(pipeline.feed[-1].options)
+    for kind in ("uri", "available_at", "series_id"):
+        assert getattr(pipeline.feed[-1], kind) is None or f"{kind} =" in example
+
+
+def test_each_kind_has_an_example():
+    text = "\n".join(EXAMPLES)
+    for kind in ("open-meteo", "entsoe", "eia", "ecb"):
+        assert f'kind = "{kind}"' in text
+    for scheme in ("s3://", "postgresql://", "https://"):
+        assert f'uri = "{scheme}' in text
+
+
+@pytest.mark.parametrize(
+    ("feed", "words"),
+    [
+        ('valid_time = "t"\n', ["feed.0", "uri is required"]),
+        ('uri = "load.csv"\n', ["feed.0", "valid_time is required"]),
+        ('uri = "load.csv"\nkind = "ftp"\nvalid_time = "t"\n', ["feed.0.kind", "ftp", "entsoe"]),
+        ('uri = "load.csv"\nvalid_time = "t"\n[feed.options]\nformat = "csv"\n', ["options", "no such key"]),
+        ('uri = "sqlite:///a"\nquery = "q"\nvalid_time = "t"\n[feed.options]\nretries = 1\n', ["options.sql.retries"]),
+        ('uri = "s3://a/b.csv"\nvalid_time = "t"\n[feed.options]\nareas = []\n', ["options.s3.areas", "no such key"]),
+        ('uri = "http://a"\nvalid_time = "t"\n[feed.options]\napi_key = "${A}"\n', ["http.api_key", "no such key"]),
+        ('uri = "http://a"\nvalid_time = "t"\n[feed.options]\nkind = "eia"\n', ["feed.0", "kind is a key of the feed"]),
+        (METEO + "document = 'load'\n", ["feed.0.options.open-meteo.document", "no such key"]),
+        (METEO + "lead_days = [1]\n", ["options.open-meteo", "lead_days is for api", "archive"]),
+        (METEO.replace("1.0", "91.0"), ["locations.here.latitude", "91.0", "90"]),
+        (METEO.replace("archive", "previous-runs") + "lead_days = [8]\n", ["lead_days", "8"]),
+        (ENTSOE.format(document="load", areas='["FR"]', more=""), ["options.entsoe.api_key", "is required"]),
+        (ENTSOE.format(document="loads", areas='["FR"]', more=""), ["entsoe.document", "loads", "load_forecast"]),
+        (ENTSOE.format(document="load", areas='["FX"]', more=""), ["entsoe.areas", "FX", "DE_LU"]),
+        ('kind = "eia"\n[feed.options]\nroute = "/natural-gas/"\n', ["options.eia.route", "natural-gas", "frequency"]),
+        ('kind = "ecb"\n[feed.options]\nflow = "EXR"\nseries = { usd = "D..EUR" }\n', ["ecb.series.usd", "D..EUR"]),
+    ],
+)  # fmt: skip
+def test_wrong_options(tmp_path, feed, words):
+    with pytest.raises(PipelineFileError) as raised:
+        read(tmp_path, FEED + feed, A="b")
+    for word in words:
+        assert word in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"areas": '["FR", "BE"]'}, ["feed.0", 'series_id = "series_id"']),
+        ({"more": 'valid_time = "t"\n'}, ["valid_time of kind 'entsoe' is 'valid_time'"]),
+        ({"more": 'available_at = "known"\n'}, ["available_at is not for kind 'entsoe'"]),
+        ({"document": "price", "more": 'available_after = "1h"\n'}, ["available_after is not for rows that say"]),
+    ],
+)
+def test_columns_are_the_kinds_own(tmp_path, options, words):
+    feed = ENTSOE.format(**{"document": "load", "areas": '["FR"]', "more": ""} | options)
+    with pytest.raises(PipelineFileError) as raised:
+        read(tmp_path, FEED + feed + 'api_key = "${KEY}"\n', KEY="b")
+    for word in words:
+        assert word in str(raised.value)
+
+
+def test_a_secret_comes_from_the_environment_only(tmp_path):
+    feed = FEED + ENTSOE.format(document="load", areas='["FR"]', more="")
+    for written in ('"planted-s3cret"', "1234567", '"${KEY}planted"'):
+        with pytest.raises(PipelineFileError, match=r"options.api_key: a secret does not belong in the file") as raised:
+            read(tmp_path, feed + f"api_key = {written}\n", KEY="b")
+        assert "planted" not in str(raised.value)
+    with pytest.raises(PipelineFileError, match=r"feed.demand.options.api_key: the environment has no variable KEY"):
+        read(tmp_path, feed + 'api_key = "${KEY}"\n')
+    # A key of digits only is a text; and what is wrong beside it does not print it.
+    key = {"GATECAST_FEED__DEMAND__OPTIONS__API_KEY": "0123456789"}
+    assert read(tmp_path, feed, **key).feed[0].options.api_key.get_secret_value() == "0123456789"
+    with pytest.raises(PipelineFileError) as raised:
+        read(tmp_path, feed.replace('"load"', '"loads"'), **key)
+    assert "0123456789" not in str(raised.value)
+
+
+def test_options_of_one_kind_have_the_defaults_of_the_documentation(tmp_path):
+    options = read(tmp_path, FEED + METEO.replace("archive", "previous-runs")).feed[0].options
+    assert (options.lead_days, options.delay, options.timeout) == ((1, 2), timedelta(hours=9), timedelta(seconds=30))
+    assert (options.retries, options.backoff, options.resolution) == (4, timedelta(seconds=1), "hourly")

@@ -1,0 +1,112 @@
+"""A night from PostgreSQL and a night from Parquet files publish the same bytes, revisions and all."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from adbc_driver_postgresql import dbapi
+
+from tests.conftest import ISSUE, SAMPLES, SHARED, gatecast, said
+
+FEED = """
+[[feed]]
+name = "{name}"
+role = "{role}"
+{where}
+{series}
+valid_time = "ds"
+values = ["{value}"]
+time_zone = "America/New_York"
+available_at = "known"
+"""
+NAMES = {"demand": ("target", "y", 'series_id = "series_id"'), "weather": ("known_future", "temperature_forecast", "")}
+
+
+def tables(source: str) -> dict[str, pl.DataFrame]:
+    """Demand and weather up to September 2018, by local wall clock, each row with the instant it became known.
+
+    A tenth of the demand is first known wrong and corrected within three days; of the weather there are two issues.
+    """
+    if source == "sample":
+        demand = pl.read_parquet(SAMPLES / "load.parquet").filter(pl.col("ds") >= pl.datetime(2018, 2, 1))
+        weather = pl.read_parquet(SAMPLES / "temperature.parquet").select("ds", "temperature_forecast")
+    else:
+        file = SHARED / "bigdeal2022.parquet"
+        if not file.exists():
+            pytest.skip("the shared development data are not beside this checkout")
+        rows = pl.read_parquet(file).filter(pl.col("series_id").str.starts_with("LDC"))
+        demand = rows.select("series_id", "ds", "y").drop_nulls()
+        forecast = pl.coalesce("temperature_forecast_c", "temperature_c").mean().alias("temperature_forecast")
+        weather = rows.group_by("ds", maintain_order=True).agg(forecast).drop_nulls()
+    until = pl.col("ds") < pl.datetime(2018, 9, 3)
+    demand, weather = demand.filter(until), weather.filter(until)
+    rng = np.random.default_rng(5)
+    zone = {"time_zone": "America/New_York", "non_existent": "null", "ambiguous": "earliest"}
+    start = pl.col("ds").dt.replace_time_zone(**zone).dt.convert_time_zone("UTC")
+    demand = demand.with_columns(known=start + timedelta(hours=1)).drop_nulls("known").with_row_index("n")
+    wrong = demand.filter(pl.Series(rng.random(len(demand)) < 0.1))
+    late = pl.Series(rng.integers(1, 72, len(wrong))) * timedelta(hours=1)
+    corrected = wrong.with_columns(y=pl.col("y") * 1.01, known=pl.col("known") + late)
+    weather = weather.with_columns(known=start - timedelta(days=2)).drop_nulls("known").with_row_index("n")
+    newer = weather.with_columns(pl.col("temperature_forecast") + 0.5, known=pl.col("known") + timedelta(days=1))
+    return {"demand": pl.concat([demand, corrected]), "weather": pl.concat([weather, newer])}
+
+
+def pipeline(folder: Path, trained: Path, uri: str | None) -> Path:
+    """A pipeline file in `folder` whose feeds are files there or tables at `uri`, with the models of `trained`."""
+    folder.mkdir(exist_ok=True)
+    head, _, tail = trained.read_text().partition("[[feed]]")
+    feeds = ""
+    for name, (role, value, series) in NAMES.items():
+        columns = ", ".join(["series_id"] * bool(series) + ["ds", value, "known"])
+        query = f"select {columns} from {name} where ds >= :since and ds < :until order by known, n"
+        where = f'uri = "{uri}"\nquery = "{query}"' if uri else f'uri = "{name}.parquet"'
+        feeds += FEED.format(name=name, role=role, value=value, series=series, where=where)
+    path = folder / trained.name
+    path.write_text(head + feeds + "[model]" + tail.partition("[model]")[2])
+    shutil.copytree(trained.parent / "store" / "models", folder / "store" / "models")
+    return path
+
+
+def published(path: Path) -> tuple[bytes, dict]:
+    done = gatecast("forecast", path, "--issue-time", ISSUE, "--json")
+    assert done.returncode == 0, done.stderr
+    return Path(said(done)["path"]).read_bytes(), said(done)
+
+
+@pytest.mark.parametrize("source", ["sample", "bigdeal2022"])
+def test_postgresql_and_parquet_publish_the_same_bytes(tmp_path, trained, postgres, source):
+    """The database in two ingests, the second of which asks for what is new only; the files in one."""
+    content = tables(source)
+    with dbapi.connect(postgres) as connection, connection.cursor() as cursor:
+        for name, rows in content.items():
+            rows = rows.sample(fraction=1.0, shuffle=True, seed=3)  # a table has no order of its own
+            cursor.adbc_ingest(name, rows.with_columns(pl.col("n").cast(pl.Int64)).to_arrow(), mode="replace")
+        connection.commit()
+    from_files = pipeline(tmp_path / "files", trained, None)
+    for name, rows in content.items():
+        rows.sort("known", "n").write_parquet(from_files.parent / f"{name}.parquet")
+    from_database = pipeline(tmp_path / "database", trained, postgres)
+    assert gatecast("ingest", from_files, "--as-of", ISSUE).returncode == 0
+    counts = []
+    for as_of in ("2018-08-20", ISSUE):
+        done = gatecast("ingest", from_database, "--as-of", as_of, "--json")
+        assert done.returncode == 0, done.stderr
+        counts.append(said(done)["feeds"]["demand"])
+    assert counts[1]["read"] < counts[0]["read"] / 5
+    assert min(count["added"] for count in counts) > 0
+    (bytes_of_files, report), (bytes_of_database, _) = published(from_files), published(from_database)
+    assert report["status"] == {"model": 72}
+    assert bytes_of_files == bytes_of_database
+    # And the revisions are what was forecast from: without the corrections it is another forecast.
+    first = content["demand"].sort("known", "n").unique("n", keep="first", maintain_order=True)
+    other = pipeline(tmp_path / "first", trained, None)
+    first.write_parquet(other.parent / "demand.parquet")
+    content["weather"].sort("known", "n").write_parquet(other.parent / "weather.parquet")
+    assert gatecast("ingest", other, "--as-of", ISSUE).returncode == 0
+    assert published(other)[0] != bytes_of_files

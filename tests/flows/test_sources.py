@@ -1,0 +1,213 @@
+"""Every kind of source that is asked over the web: one way to be asked, to fail and to keep a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows import pipeline_file
+from flows.stages.ingest import ingest
+from flows.stages.panels import micros, revised_panel, seen_panel
+from flows.stages.sources import read_feed
+from storage.schemas import DataError
+from storage.store import open_store
+from tests.conftest import gatecast
+from tests.flows.test_ingest import mutated
+from tests.storage.sources.test_ecb import csv
+from tests.storage.sources.test_eia import answer, hour
+from tests.storage.sources.test_entsoe import document, period
+from tests.storage.sources.test_open_meteo import Weather
+
+HEAD = """
+[pipeline]
+name = "p"
+store = "./store"
+frequency = "1h"
+
+[[feed]]
+name = "demand"
+role = "target"
+values = ["y"]
+"""
+PATIENCE = 'timeout = "0.5s"\nretries = 2\nbackoff = "0.01s"\n'
+HOURS = {"time": ["2018-09-01T00:00", "2018-09-01T01:00"], "y": [1.0, 2.0]}
+POINTS = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 1, 2: 2})
+
+# kind: what the file says of it beside the address, the path that it asks, a good answer of two rows
+KINDS = {
+    "http": (
+        'uri = "{address}/load.csv?token=${{KEY}}"\nvalid_time = "t"\n[feed.options]\n',
+        "/load.csv", b"t,y\n2018-09-01,1\n2018-09-02,2\n",
+    ),
+    "open-meteo": (
+        'uri = "{address}/v1"\nkind = "open-meteo"\n[feed.options]\napi = "archive"\napi_key = "${{KEY}}"\n'
+        "locations = {{ here = {{ latitude = 1.0, longitude = 2.0 }} }}\n",
+        "/v1", json.dumps({"hourly": HOURS}).encode(),
+    ),
+    "entsoe": (
+        'uri = "{address}/api"\nkind = "entsoe"\n[feed.options]\ndocument = "load"\nareas = ["FR"]\n'
+        'api_key = "${{KEY}}"\n',
+        "/api", document(f"<curveType>A01</curveType>{POINTS}"),
+    ),
+    "eia": (
+        'uri = "{address}/v2"\nkind = "eia"\n[feed.options]\nroute = "electricity/rto/region-data"\n'
+        'frequency = "hourly"\nseries = "respondent"\napi_key = "${{KEY}}"\n',
+        "/v2/electricity/rto/region-data/data/",
+        answer(hour("CISO", "2018-09-01T01", "1"), hour("CISO", "2018-09-01T02", "2")),
+    ),
+    "ecb": (
+        'uri = "{address}/service?token=${{KEY}}"\nkind = "ecb"\n[feed.options]\nflow = "EXR"\n'
+        'series = {{ dollar = "D.USD.EUR.SP00.A" }}\n',
+        "/service/data/EXR/D.USD.EUR.SP00.A", csv("D.USD.EUR.SP00.A", ("2018-09-03", "1"), ("2018-09-04", "2")),
+    ),
+}  # fmt: skip
+SECRET = "planted-s3cret/+&"
+
+
+@pytest.fixture(params=KINDS)
+def case(request, web, tmp_path):
+    """A pipeline file with one feed, the path that is asked, and a good answer."""
+    said, asked, good = KINDS[request.param]
+    path = tmp_path / "p.toml"
+    path.write_text(HEAD + said.format(address=web.address) + PATIENCE)
+    return path, asked, good
+
+
+def read(path: Path):
+    feed = pipeline_file.read(path, {"KEY": SECRET}).feed[0]
+    since, until = datetime(2018, 9, 1, tzinfo=UTC), datetime(2018, 9, 2, tzinfo=UTC)
+    return read_feed(feed, since, until, until)
+
+
+def test_what_passes_is_tried_again(case, web):
+    path, asked, good = case
+    web.give(asked, (429, {"Retry-After": "0"}, b"slow down"), (500, {}, b""), good)
+    assert len(read(path)) == 2
+    assert len(web.asked) == 3
+
+
+def test_a_connection_cut_within_the_answer(case, web):
+    path, asked, good = case
+    cut = (200, {"Content-Length": str(len(good))}, good[: len(good) // 2])
+    web.give(asked, cut, cut, good)
+    assert len(read(path)) == 2
+    web.give(asked, cut)
+    with pytest.raises(DataError, match=r"feed 'demand': .*RemoteProtocolError.*after 3 tries"):
+        read(path)
+
+
+def test_an_answer_beyond_the_time_out(case, web):
+    path, asked, good = case
+    waits = [0.8, 0.0]
+
+    def slowly(_):
+        time.sleep(waits.pop(0) if waits else 0.8)
+        return 200, {}, good
+
+    web.answers[asked] = slowly
+    assert len(read(path)) == 2
+    path.write_text(path.read_text().replace("retries = 2", "retries = 0"))
+    with pytest.raises(DataError, match=r"feed 'demand': .*ReadTimeout.*after 1 tries"):
+        read(path)
+
+
+def test_a_web_page_where_data_belong(case, web):
+    path, asked, _ = case
+    web.give(asked, (200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>\n<p>Maintenance until noon</p>"))
+    with pytest.raises(DataError, match=r"is a web page, not data: .*Maintenance until noon") as raised:
+        read(path)
+    assert "\n" not in str(raised.value)
+    assert len(web.asked) == 1
+
+
+def test_no_secret_is_said(case, web, caplog, capfd):
+    """Not by an error, a log at its most talkative, nor the objects themselves; and the server was told it."""
+    path, asked, good = case
+    logging.getLogger("httpx").setLevel(logging.NOTSET)
+    with caplog.at_level(logging.DEBUG):
+        web.give(asked, (503, {}, SECRET.encode()), (400, {}, b"<p>bad " + SECRET.encode()), good)
+        with pytest.raises(DataError) as raised:
+            read(path)
+        read(path)
+    feed = pipeline_file.read(path, {"KEY": SECRET}).feed[0]
+    shown = "".join([str(raised.value), caplog.text, *capfd.readouterr(), repr(feed.options)])
+    assert "planted" not in shown
+    assert all("planted-s3cret" in path for path in web.asked)
+
+
+def test_an_error_of_the_command_is_one_line(case, web, tmp_path):
+    path, asked, _ = case
+    web.give(asked, (403, {}, b"no\n" + SECRET.encode()))
+    done = gatecast("ingest", path, KEY=SECRET)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: feed 'demand': ")
+    assert "answer 403" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "planted" not in done.stdout + done.stderr
+
+
+def test_answers_that_are_spoilt(case, web):
+    """Fifty spoilt answers: rows, or one DataError of one line; never anything else."""
+    path, asked, good = case
+    for seed in range(50):
+        web.give(asked, mutated(good, random.Random(seed)))
+        try:
+            read(path)
+        except DataError as error:
+            assert len(str(error).splitlines()) == 1
+
+
+WEATHER = """
+[pipeline]
+name = "p"
+store = "./store"
+frequency = "1h"
+
+[[feed]]
+name = "demand"
+role = "target"
+uri = "load.csv"
+valid_time = "t"
+values = ["y"]
+
+[[feed]]
+name = "weather"
+role = "known_future"
+kind = "open-meteo"
+uri = "{address}/v1/weather"
+values = ["temperature_2m"]
+start = "2018-08-20"
+[feed.options]
+api = "previous-runs"
+locations = {{ here = {{ latitude = 60.0, longitude = 5.0 }} }}
+"""
+
+
+def test_the_forecast_that_was_known_at_t(web, tmp_path):
+    """Of the previous runs, by the leads: at T, from a history that was filled at T and from one filled days later."""
+    Weather(web)
+    issue = datetime(2018, 9, 1, tzinfo=UTC)
+    path = tmp_path / "p.toml"
+    path.write_text(WEATHER.format(address=web.address))
+    (tmp_path / "load.csv").write_text("t,y\n2018-08-31T00:00,1\n")
+    pipeline = pipeline_file.read(path, {})
+    first = pipeline.grid.first_step(micros(issue))
+    seen = []
+    for days in (0, 5):
+        store = open_store(str(tmp_path / f"store-{days}"))
+        at = issue + timedelta(days=days)
+        ingest(pipeline, store, at, at + timedelta(minutes=1))
+        for panel in (seen_panel, revised_panel):
+            known = panel(pipeline, store, ("demand",), issue, first, 24).known_future[0]
+            seen.append(known.as_of(np.array([0]), np.array([0]), 24, np.array([micros(issue)]))[0])
+    # Lead 1 is known 24 - 9 hours before its period: of the first 16 hours.
+    leads = [round((value - 60) / 1000) for value in seen[0]]
+    assert leads == [1] * 16 + [2] * 8
+    assert all((other == seen[0]).all() for other in seen)

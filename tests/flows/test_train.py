@@ -1,0 +1,291 @@
+"""The train stage: what is compared with what, what is refused, what is reused, what `gatecast models` then says.
+
+Challengers are made here by changing the graph of the trained champion, so that none has to be fitted.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from flows import clock, pipeline_file
+from flows.stages.ladder import champion
+from flows.stages.train import due, train
+from storage import layout, registry
+from storage.store import open_store
+from tests.conftest import ISSUE, gatecast, said
+from tests.flows.test_cli import clear
+
+LATER = "2018-09-11"
+NOW = datetime.fromisoformat("2018-10-01T02:00:00+00:00")
+
+
+class Bench:
+    """A pipeline file, its settings, its store, and its first champion's bytes and manifest."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings = pipeline_file.read(path, {})
+        self.store = open_store(self.settings.pipeline.store)
+        (self.first,) = registry.manifests(self.store, "small")
+        self.onnx = registry.load(self.store, "small", self.first["version"])
+
+    def train(self, onnx: bytes, as_of: str = LATER, **facts) -> dict:
+        """Train with `onnx` in the place of what a fit would give."""
+        given = (onnx, {**self.first, **facts})
+        return train(self.settings, self.store, self.at(as_of), NOW, reuse=lambda fingerprint: given)
+
+    def set(self, **training) -> None:
+        """Change keys of `[training]`."""
+        changed = self.settings.training.model_copy(update=training)
+        self.settings = self.settings.model_copy(update={"training": changed})
+
+    def at(self, text: str) -> datetime:
+        return clock.parse(text, self.settings.pipeline.timezone)
+
+    def serving(self) -> str:
+        return registry.champions(self.store, "small")[0]
+
+
+@pytest.fixture
+def bench(pipeline) -> Bench:
+    assert gatecast("ingest", pipeline, "--as-of", LATER).returncode == 0
+    return Bench(pipeline)
+
+
+def changed(model: bytes, *operations: tuple[str, float | None]) -> bytes:
+    """The model with operators put behind its output: a name, and a constant for those of two inputs."""
+    proto = onnx.load_from_string(model)
+    graph = proto.graph
+    (output,) = graph.output
+    for node in graph.node:
+        for i, name in enumerate(node.output):
+            if name == output.name:
+                node.output[i] = "raw0"
+    for number, (operator, constant) in enumerate(operations):
+        inputs = [f"raw{number}"]
+        if constant is not None:
+            value = onnx.numpy_helper.from_array(np.array(constant, np.float32), f"constant{number}")
+            graph.initializer.append(value)
+            inputs.append(value.name)
+        last = number == len(operations) - 1
+        graph.node.append(onnx.helper.make_node(operator, inputs, [output.name if last else f"raw{number + 1}"]))
+    onnx.checker.check_model(proto)
+    return proto.SerializeToString()
+
+
+def scaled(model: bytes, by: float) -> bytes:
+    """Every forecast too high or too low by a factor."""
+    return changed(model, ("Mul", by))
+
+
+def test_the_manifest_tells_everything(bench):
+    first = bench.first
+    assert first["fitted_to"] < first["seen_to"] <= first["folds"]["first"][:10] + "T04:00:00+00:00"
+    assert (first["folds"]["count"], first["folds"]["held_out"], first["decision"]["folds"]) == (7, 7, 7)
+    assert set(first["scores"]) == {"baseline", "challenger"}
+    assert set(first["scores"]["challenger"]) == {"pinball", "mae", "coverage_80", "n"}
+    assert len(first["fingerprint"]) == len(first["data_sha256"]) == 64
+    decision = first["decision"]
+    assert decision["worst_series"]["series_id"] in decision["reason"]
+    assert 0 <= decision["p_value"] <= 1
+    assert [g["group"] for g in decision["tests"]["groups"]] == [f"series 'LDC{i}'" for i in (1, 2, 3)]
+    json.dumps(decision, allow_nan=False)
+
+
+def test_a_worse_challenger_is_refused_and_the_champion_stays(bench):
+    manifest = bench.train(scaled(bench.onnx, 1.3))
+    assert not manifest["decision"]["promoted"]
+    assert "does not beat the" in manifest["decision"]["reason"]
+    assert manifest["compared_with"] == bench.first["version"] == bench.serving()
+    assert set(manifest["scores"]) == {"baseline", "challenger", "champion"}
+
+
+def test_a_better_challenger_is_promoted(bench):
+    worse = bench.train(scaled(bench.onnx, 1.2))
+    registry.promote(bench.store, "small", worse["version"])
+    better = bench.train(scaled(bench.onnx, 1.001), as_of="2018-09-11T00:00:01")
+    assert better["compared_with"] == worse["version"]
+    assert better["decision"]["promoted"], better["decision"]["reason"]
+    assert bench.serving() == better["version"]
+
+
+def test_a_challenger_that_was_fitted_on_its_evaluation_nights_is_refused(bench):
+    """It says so itself: then no night is left that it has not seen, however good it looks."""
+    manifest = bench.train(scaled(bench.onnx, 1.001), seen_to=bench.at(LATER).isoformat())
+    decision = manifest["decision"]
+    assert not decision["promoted"]
+    assert "0 of 7 held-out nights are unseen by every candidate, 5 are needed" in decision["reason"]
+    assert (manifest["folds"]["count"], manifest["scores"]) == (0, {})
+    assert gatecast("models", bench.path).returncode == 0
+
+
+def test_nights_that_the_champion_has_seen_do_not_count(bench):
+    place = bench.store.path(layout.manifest("small", bench.first["version"]))
+
+    def champion_saw(**changes) -> dict:
+        place.write_text(json.dumps({k: v for k, v in {**bench.first, **changes}.items() if v is not None}))
+        return bench.train(scaled(bench.onnx, 1.3))
+
+    some = champion_saw(seen_to=bench.at("2018-09-06").isoformat())
+    assert (some["folds"]["count"], some["folds"]["held_out"]) == (5, 7)
+    assert some["folds"]["first"].startswith("2018-09-06")
+    few = champion_saw(seen_to=bench.at("2018-09-07").isoformat())
+    assert "4 of 7 held-out nights" in few["decision"]["reason"]
+    # A manifest from before there was such a key: everything up to its as-of counts as seen.
+    old = champion_saw(seen_to=None)
+    assert old["folds"]["first"].startswith("2018-09-04")
+
+
+@pytest.mark.parametrize(
+    ("operations", "words"),
+    [
+        ([("Mul", -1.0), ("Sqrt", None)], "not finite"),
+        ([("Neg", None), ("Add", 1e6)], "cross"),
+        ([("Sub", 1e5)], "below the lower bound"),
+    ],
+)
+def test_output_that_cannot_be_published_is_refused_with_the_series(bench, operations, words):
+    manifest = bench.train(changed(bench.onnx, *operations))
+    decision = manifest["decision"]
+    assert not decision["promoted"]
+    for word in (words, "series 'LDC1' and 2 more series", "7 of 7 nights"):
+        assert word in decision["reason"]
+    assert bench.serving() == bench.first["version"]
+    assert gatecast("models", bench.path).returncode == 0
+
+
+def test_the_same_bytes_again_are_the_champion_and_change_nothing(bench):
+    assert bench.train(bench.onnx, as_of=ISSUE) == bench.first
+
+
+def test_what_was_rolled_back_from_is_not_promoted_again_by_itself(bench):
+    worse = bench.train(scaled(bench.onnx, 1.2))
+    registry.promote(bench.store, "small", worse["version"])
+    good = scaled(bench.onnx, 1.001)
+    better = bench.train(good, as_of="2018-09-11T00:00:01")
+    assert gatecast("models", bench.path, "--rollback", worse["version"]).returncode == 0
+    again = bench.train(good, as_of="2018-09-11T00:00:01")
+    assert again["version"] == better["version"]
+    assert not again["decision"]["promoted"]
+    assert "rolled back from" in again["decision"]["reason"]
+    assert bench.serving() == worse["version"]
+    # Another challenger, trained later, wins on merit.
+    assert bench.train(scaled(bench.onnx, 1.002), as_of="2018-09-11T00:00:02")["decision"]["promoted"]
+    # By name it serves again, whatever the later comparison said.
+    assert gatecast("models", bench.path, "--rollback", better["version"]).returncode == 0
+    assert bench.serving() == better["version"]
+
+
+def test_a_training_is_reused_by_its_fingerprint(bench):
+    asked = []
+
+    def reuse(fingerprint):
+        asked.append(fingerprint)
+        return scaled(bench.onnx, 1.3), bench.first
+
+    manifest = train(bench.settings, bench.store, bench.at(LATER), NOW, reuse=reuse)
+    assert manifest["fingerprint"] == asked[0]
+    for name in ("windows", "fitted_to", "seen_to", "parity"):
+        assert manifest[name] == bench.first[name]
+    found = registry.find(bench.store, "small", bench.at(LATER), asked[0])
+    assert found["version"] == manifest["version"]
+    # The seed counts, and so does one more day of history; how often one is trained does not.
+    bench.set(every=timedelta(days=7), keep=5)
+    train(bench.settings, bench.store, bench.at(LATER), NOW, reuse=reuse)
+    bench.set(seed=8)
+    train(bench.settings, bench.store, bench.at(LATER), NOW, reuse=reuse)
+    bench.set(seed=7)
+    assert gatecast("ingest", bench.path, "--as-of", "2018-09-12").returncode == 0
+    train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, reuse=reuse)
+    assert asked[1] == asked[0]
+    assert len(set(asked)) == 3
+
+
+def test_old_files_are_pruned_after_a_training(bench):
+    bench.set(keep=1)
+    refused = [
+        bench.train(scaled(bench.onnx, 1.3 + i / 10), as_of=f"2018-09-11T00:00:0{i}")["version"] for i in range(3)
+    ]
+    there = {key.split("/")[-2] for key in bench.store.keys(layout.models("small"), "model.onnx")}
+    assert there == {bench.first["version"], refused[-1]}
+    shown = gatecast("models", bench.path)
+    assert shown.returncode == 0
+    for version in (bench.first["version"], *refused):
+        assert version in shown.stdout
+    assert shown.stdout.count("pruned") == 2
+    clear(gatecast("models", bench.path, "--rollback", refused[0]), 1, "never was the champion")
+
+
+def test_refused_challengers_do_not_make_every_night_train(bench):
+    """With no champion, as with one, the next attempt is `every` after the last."""
+    bench.set(every=timedelta(days=7))
+    bench.store.remove(layout.champion("small"))
+    assert due(bench.settings, bench.store, bench.at(ISSUE)) is None
+    assert due(bench.settings, bench.store, bench.at("2018-09-07")) is None
+    assert "7 days" in due(bench.settings, bench.store, bench.at("2018-09-08"))
+    assert "there is no champion" in due(bench.settings, bench.store, bench.at("2018-08-31"))
+
+
+def test_a_champion_that_cannot_be_loaded_is_renewed_at_once(bench):
+    assert due(bench.settings, bench.store, bench.at(ISSUE)) is None
+    bench.store.path(layout.model("small", bench.first["version"])).write_bytes(b"x")
+    assert "sha256 differs" in due(bench.settings, bench.store, bench.at(ISSUE))
+
+
+def spoil_model(bench: Bench, version: str) -> None:
+    bench.store.path(layout.model("small", version)).write_bytes(b"x")
+
+
+def lose_model(bench: Bench, version: str) -> None:
+    bench.store.remove(layout.model("small", version))
+
+
+def spoil_manifest(bench: Bench, version: str) -> None:
+    bench.store.path(layout.manifest("small", version)).write_bytes(b"{")
+
+
+def lose_manifest(bench: Bench, version: str) -> None:
+    bench.store.remove(layout.manifest("small", version))
+
+
+@pytest.mark.parametrize("spoil", [spoil_model, lose_model, spoil_manifest, lose_manifest])
+def test_the_ladder_goes_on_to_the_predecessor(bench, spoil):
+    later = bench.train(scaled(bench.onnx, 1.2))["version"]
+    registry.promote(bench.store, "small", later)
+    spoil(bench, later)
+    serving, _ = champion(bench.settings, bench.store, bench.at(LATER))
+    assert serving.version == bench.first["version"]
+    assert serving.why_stale
+    done = gatecast("forecast", bench.path, "--issue-time", LATER, "--json")
+    assert done.returncode == 3
+    assert said(done)["status"] == {"stale_model": 72}
+
+
+def test_a_broken_champion_file_is_one_clear_error_everywhere(bench):
+    bench.store.path(layout.champion("small")).write_bytes(b"{")
+    clear(gatecast("forecast", bench.path, "--issue-time", ISSUE), 1, "champion.json", "not valid JSON")
+    clear(gatecast("models", bench.path), 1, "champion.json")
+    clear(gatecast("train", bench.path, "--as-of", LATER), 1, "champion.json")
+    assert gatecast("models", bench.path, "--rollback", bench.first["version"]).returncode == 0
+    assert gatecast("forecast", bench.path, "--issue-time", ISSUE).returncode == 0
+
+
+def test_models_is_a_table_and_says_which_manifest_is_broken(bench):
+    refused = bench.train(scaled(bench.onnx, 1.3))
+    done = gatecast("models", bench.path)
+    head, *rows = done.stdout.splitlines()
+    for word in ("version", "trained_as_of", "seconds", "pinball", "champion", "baseline", "coverage_80", "decision"):
+        assert word in head
+    assert [row.split()[0] == "*" for row in rows] == [True, False]
+    assert refused["decision"]["reason"] in rows[1]
+    assert "promoted: pinball" in rows[0]
+    spoil_manifest(bench, refused["version"])
+    done = gatecast("models", bench.path)
+    clear(done, 1, refused["version"], "not valid JSON")
+    assert bench.first["version"] in done.stdout

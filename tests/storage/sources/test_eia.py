@@ -1,0 +1,119 @@
+"""Data of the EIA, from a server that answers as the API's second version documents."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from storage.schemas import DataError
+from storage.sources import eia
+
+COLUMNS = ["series_id", "valid_time", "y"]
+DEMAND = {
+    "route": "electricity/rto/region-data", "frequency": "hourly", "data": "value", "series": "respondent",
+    "facets": {"respondent": ("CISO", "PJM"), "type": ("D",)},
+}  # fmt: skip
+GAS = {
+    "route": "natural-gas/pri/fut", "frequency": "daily", "data": "value", "series": "series",
+    "facets": {"series": ("RNGWHHD",)},
+}  # fmt: skip
+
+
+def answer(*rows: dict, total: int | str | None = None) -> bytes:
+    # The API gives its totals and, since 2024, its values as texts.
+    said = {"total": str(len(rows)) if total is None else total, "dateFormat": "YYYY-MM-DD", "data": list(rows)}
+    return json.dumps({"response": said, "request": {"command": "/v2/"}, "apiVersion": "2.1.12"}).encode()
+
+
+def hour(respondent: str, period: str, value: str | None) -> dict:
+    return {"period": period, "respondent": respondent, "type": "D", "value": value, "value-units": "megawatthours"}
+
+
+@pytest.fixture
+def request_for(web, request_of):
+    def make(options, columns=COLUMNS):
+        return replace(request_of(f"{web.address}/v2/", columns, **options), api_key="planted-s3cret")
+
+    return make
+
+
+def test_hours_are_named_by_their_end(web, request_for):
+    rows = hour("CISO", "2018-09-01T01", "25000"), hour("PJM", "2018-09-01T01", None)
+    web.give("/v2/electricity/rto/region-data/data/", answer(*rows))
+    read = eia.read(request_for(DEMAND))
+    assert [(name, time.isoformat(), y) for name, time, y in read.rows()] == [
+        ("CISO", "2018-09-01T00:00:00+00:00", "25000"),
+        ("PJM", "2018-09-01T00:00:00+00:00", None),
+    ]
+    assert parse_qs(urlsplit(web.asked[0]).query) == {
+        "api_key": ["planted-s3cret"], "frequency": ["hourly"], "data[0]": ["value"],
+        "facets[respondent][]": ["CISO", "PJM"], "facets[type][]": ["D"],
+        "start": ["2018-09-01T01"], "end": ["2018-09-02T01"], "offset": ["0"], "length": ["5000"],
+        "sort[0][column]": ["period"], "sort[0][direction]": ["asc"],
+        "sort[1][column]": ["respondent"], "sort[1][direction]": ["asc"],
+    }  # fmt: skip
+
+
+def test_all_pages(web, request_for):
+    """Twelve thousand rows come in three pages of at most five thousand, each once."""
+    rows = [{"period": f"{1 + n:06d}", "series": "RNGWHHD", "value": n} for n in range(12_000)]
+
+    def page(path: str) -> tuple[int, dict[str, str], bytes]:
+        asked = parse_qs(urlsplit(path).query)
+        offset, length = int(asked["offset"][0]), int(asked["length"][0])
+        return 200, {}, answer(*rows[offset : offset + length], total=len(rows))
+
+    web.answers["/v2/natural-gas/pri/fut/data/"] = page
+    read = eia.read(request_for(GAS))
+    assert read["y"].to_list() == [str(n) for n in range(12_000)]
+    assert len(web.asked) == 3
+
+
+def test_pages_that_end_early_are_an_error(web, request_for):
+    row = {"period": "2018-09-03", "series": "RNGWHHD", "value": "2.9"}
+    web.give("/v2/natural-gas/pri/fut/data/", answer(row, total=7), answer(total=7))
+    with pytest.raises(DataError, match="the pages end after 1 of 7 rows"):
+        eia.read(request_for(GAS))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "period", "start"),
+    [
+        ("daily", "2018-09-03", "2018-09-03"),
+        ("weekly", "2018-09-07", "2018-09-07"),
+        ("monthly", "2018-09", "2018-09-01"),
+    ],
+)  # fmt: skip
+def test_days_weeks_and_months(web, request_for, frequency, period, start):
+    web.give("/v2/natural-gas/pri/fut/data/", answer({"period": period, "series": "RNGWHHD", "value": "2.9"}))
+    assert eia.read(request_for(GAS | {"frequency": frequency})).rows() == [("RNGWHHD", start, "2.9")]
+
+
+def test_one_series_or_all_named(web, request_for):
+    web.give("/v2/electricity/rto/region-data/data/", answer(hour("CISO", "2018-09-01T01", "1")))
+    assert eia.read(request_for(DEMAND, COLUMNS[1:]))["y"].to_list() == ["1"]
+    two = hour("CISO", "2018-09-01T01", "1"), hour("PJM", "2018-09-01T01", "2")
+    web.give("/v2/electricity/rto/region-data/data/", answer(*two))
+    with pytest.raises(DataError, match="gives 2 series; narrow its facets"):
+        eia.read(request_for(DEMAND, COLUMNS[1:]))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ((403, {}, b'{"error": {"code": "API_KEY_INVALID", "k": "planted-s3cret"}}'), "answer 403: .*API_KEY_INVALID"),
+        ((404, {}, b'{"error": "Not found.", "code": 404}'), "answer 404: .*Not found"),
+        (b'{"response": {"data": [1], "total": 1}}', "has no response with data and total"),
+        (b'{"response": {"data": []}}', "has no response with data and total"),
+        (b"[]", "has no response with data and total"),
+        (answer({"period": "2018-09-03", "value": "1"}), "natural-gas/pri/fut has no column 'series'; it has 'period'"),
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_used(web, request_for, body, said):
+    web.give("/v2/natural-gas/pri/fut/data/", body)
+    with pytest.raises(DataError, match=said) as raised:
+        eia.read(request_for(GAS))
+    assert "planted-s3cret" not in str(raised.value)

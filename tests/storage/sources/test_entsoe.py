@@ -1,0 +1,184 @@
+"""ENTSO-E's documents, from a server that answers as the platform documents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+import polars as pl
+import pytest
+
+from storage.schemas import DataError
+from storage.sources import entsoe
+from storage.sources.entsoe_areas import eic
+
+COLUMNS = ["series_id", "valid_time", "y"]
+LOAD = {"document": "load", "areas": ("FR",), "resolution": None, "published": None, "sequence": 1}
+PRICE = LOAD | {"document": "price"}
+
+
+def period(start: str, end: str, resolution: str, points: dict[int, object], value: str = "quantity") -> str:
+    rows = "".join(f"<Point><position>{n}</position><{value}>{v}</{value}></Point>" for n, v in points.items())
+    return (
+        f"<Period><timeInterval><start>{start}</start><end>{end}</end></timeInterval>"
+        f"<resolution>{resolution}</resolution>{rows}</Period>"
+    )
+
+
+def document(*series: str, kind: str = "GL_MarketDocument") -> bytes:
+    space = "urn:iec62325.351:tc57wg16:451-6:generationloaddocument:3:0"
+    rows = "".join(f"<TimeSeries><mRID>{n}</mRID>{one}</TimeSeries>" for n, one in enumerate(series, 1))
+    head = "<type>A65</type><createdDateTime>2018-09-03T18:45:41Z</createdDateTime>"
+    return f'<?xml version="1.0" encoding="utf-8"?>\n<{kind} xmlns="{space}">{head}{rows}</{kind}>'.encode()
+
+
+def price(*periods: str, sequence: int | None = None, contract: str = "A01", curve: str = "A03") -> str:
+    place = "classificationSequence_AttributeInstanceComponent.position"
+    said = f"<{place}>{sequence}</{place}>" if sequence else ""
+    kind = f"<contract_MarketAgreement.type>{contract}</contract_MarketAgreement.type>"
+    return f"{kind}{said}<curveType>{curve}</curveType>{''.join(periods)}"
+
+
+def refusal(text: str) -> bytes:
+    space = "urn:iec62325.351:tc57wg16:451-1:acknowledgementdocument:7:0"
+    return (
+        f'<Acknowledgement_MarketDocument xmlns="{space}"><mRID>be39</mRID>'
+        f"<Reason><code>999</code><text>{text}</text></Reason></Acknowledgement_MarketDocument>"
+    ).encode()
+
+
+@pytest.fixture
+def request_for(web, request_of):
+    def make(options=LOAD, columns=COLUMNS, **changes):
+        return replace(request_of(f"{web.address}/api", columns, **options), api_key="planted-s3cret", **changes)
+
+    return make
+
+
+def flat(rows: pl.DataFrame) -> list[tuple[str, str, float]]:
+    return [(name, time.strftime("%dT%H:%M"), y) for name, time, y in rows.select(COLUMNS).rows()]
+
+
+def test_load_of_areas_by_name_and_by_code(web, request_for):
+    points = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 50000, 2: 51000.5})
+    web.give("/api", document(f"<curveType>A01</curveType>{points}"))
+    rows = entsoe.read(request_for(LOAD | {"areas": ("FR", "10YNL----------L")}))
+    assert flat(rows) == [
+        (area, time, y)
+        for area in ("FR", "10YNL----------L")
+        for time, y in (("01T00:00", 50000.0), ("01T01:00", 51000.5))
+    ]
+    assert parse_qs(urlsplit(web.asked[1]).query) == {
+        "documentType": ["A65"], "processType": ["A16"], "outBiddingZone_Domain": ["10YNL----------L"],
+        "periodStart": ["201809010000"], "periodEnd": ["201809020000"], "securityToken": ["planted-s3cret"],
+    }  # fmt: skip
+
+
+def test_a_point_stands_until_the_next(web, request_for):
+    """Curve A03 leaves out what repeats; in A01 what is left out is missing."""
+    points = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT30M", {1: 10, 3: 12})
+    for curve, expected in (("A03", [10, 10, 12, 12]), ("A01", [10, None, 12, None])):
+        web.give("/api", document(f"<curveType>{curve}</curveType>{points}"))
+        times = ["01T00:00", "01T00:30", "01T01:00", "01T01:30"]
+        wanted = [("FR", time, y) for time, y in zip(times, expected, strict=True) if y is not None]
+        assert flat(entsoe.read(request_for())) == wanted
+
+
+def test_a_resolution_that_changes_within_a_document(web, request_for):
+    """As on 2025-10-01: hours, then quarters, in one document; as they come, or all of one length."""
+    hours = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 40, 2: -1.5}, "price.amount")
+    quarters = period("2018-09-01T02:00Z", "2018-09-01T03:15Z", "PT15M", {1: 1, 2: 2, 4: 5}, "price.amount")
+    web.give("/api", document(price(hours), price(quarters), kind="Publication_MarketDocument"))
+    # The fifth quarter repeats the fourth; its hour is not whole.
+    came = [("00:00", 40), ("01:00", -1.5), ("02:00", 1), ("02:15", 2), ("02:30", 2), ("02:45", 5), ("03:00", 5)]
+    assert flat(entsoe.read(request_for(PRICE))) == [("FR", f"01T{time}", y) for time, y in came]
+    assert flat(entsoe.read(request_for(PRICE | {"resolution": "1h"}))) == [
+        ("FR", "01T00:00", 40.0), ("FR", "01T01:00", -1.5), ("FR", "01T02:00", 2.5),
+    ]  # fmt: skip
+    fine = flat(entsoe.read(request_for(PRICE | {"resolution": "15m"})))
+    assert [y for _, _, y in fine] == [40] * 4 + [-1.5] * 4 + [1, 2, 2, 5, 5]
+    assert [time for _, time, _ in fine[:5]] == ["01T00:00", "01T00:15", "01T00:30", "01T00:45", "01T01:00"]
+
+
+def test_prices_of_the_day_ahead_auction_alone(web, request_for):
+    def one(value, **named):
+        return price(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT60M", {1: value}, "price.amount"), **named)
+
+    auctions = one(1, sequence=1), one(2, sequence=2), one(3, contract="A07"), one(4)
+    web.give("/api", document(*auctions, kind="Publication_MarketDocument"))
+    assert [y for _, _, y in flat(entsoe.read(request_for(PRICE)))] == [1, 4]
+    assert [y for _, _, y in flat(entsoe.read(request_for(PRICE | {"sequence": 2})))] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        # Winter time until 01:00 UTC of the 25th of March 2018, summer time after it; 13:00 and 10:00 in Brussels.
+        (PRICE, ["2018-03-24T12:00", "2018-03-24T12:00", "2018-03-25T11:00"]),
+        (LOAD | {"document": "load_forecast"}, ["2018-03-24T09:00", "2018-03-24T09:00", "2018-03-25T08:00"]),
+    ],
+)
+def test_what_is_published_the_day_before_says_so(web, request_for, options, known):
+    points = period("2018-03-24T23:00Z", "2018-03-25T23:00Z", "PT60M", {1: 1, 23: 2, 24: 3})
+    web.give("/api", document(f"<curveType>A01</curveType>{points}"))
+    rows = entsoe.read(request_for(options, ["valid_time", "available_at", "y"]))
+    assert [time.strftime("%Y-%m-%dT%H:%M") for time in rows["available_at"]] == known
+
+
+def test_a_year_a_request_and_nothing_before_the_platform(web, request_for):
+    web.give("/api", refusal("No matching data found for Data item Actual Total Load [6.1.A]"))
+    rows = entsoe.read(request_for(since=datetime(1970, 1, 1, tzinfo=UTC), until=datetime(2017, 1, 1, tzinfo=UTC)))
+    assert rows.is_empty()
+    periods = [parse_qs(urlsplit(path).query) for path in web.asked]
+    spans = [(asked["periodStart"][0], asked["periodEnd"][0]) for asked in periods]
+    assert spans == [
+        ("201412010000", "201512010000"), ("201512010000", "201611300000"), ("201611300000", "201701010000"),
+    ]  # fmt: skip
+
+
+def test_no_data_is_no_error_and_any_other_refusal_is(web, request_for):
+    for status in (200, 400):
+        web.give("/api", (status, {}, refusal("No matching data found")))
+        assert entsoe.read(request_for()).is_empty()
+        web.give("/api", (status, {}, refusal("The amount of requested data exceeds allowed limit. planted-s3cret")))
+        with pytest.raises(DataError, match="refused: The amount of requested data exceeds") as raised:
+            entsoe.read(request_for())
+        assert "planted-s3cret" not in str(raised.value)
+    web.give("/api", (401, {}, refusal("Unauthorized. Missing or invalid security token in query")))
+    with pytest.raises(DataError, match=r"refused: Unauthorized. Missing or invalid security token"):
+        entsoe.read(request_for())
+    web.give("/api", (401, {}, b"Unauthorized"))
+    with pytest.raises(DataError, match="answer 401: Unauthorized"):
+        entsoe.read(request_for())
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "no XML document: nothing"),
+        (b"<GL_MarketDocument>", "no XML document"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "no XML document"),
+        (b"<other/>", "no document of load or prices, but 'other'"),
+        (document(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "P1Y", {1: 1})), "a resolution of 'P1Y'"),
+        (document(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT0M", {1: 1})), "cannot be read"),
+        (document(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT60M", {2: 1})), "position 2 of 1"),
+        (document(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT60M", {1: "n/a"})), "cannot be read: .*n/a"),
+        (document(period("yesterday", "2018-09-01T01:00Z", "PT60M", {1: 1})), "cannot be read: .*yesterday"),
+        (document(period("2018-09-01T00:00", "2018-09-01T01:00Z", "PT60M", {1: 1})), "a time without a zone"),
+        (document(period("2018-09-01T00:00Z", "9018-09-01T01:00Z", "PT15M", {1: 1})), "a period from"),
+        (document("<Period></Period>"), "Period without timeInterval"),
+    ],
+)
+def test_answers_that_cannot_be_used(web, request_for, body, said):
+    web.give("/api", body)
+    with pytest.raises(DataError, match=said) as raised:
+        entsoe.read(request_for())
+    assert "\n" not in str(raised.value)
+
+
+def test_codes_of_areas():
+    assert eic("DE_LU") == eic("10Y1001A1001A82H") == "10Y1001A1001A82H"
+    for wrong in ("XX", "10Y1001A1001A82L", "10Y1001A1001A28H", "10y1001a1001a82h"):
+        with pytest.raises(ValueError, match="is no area"):
+            eic(wrong)

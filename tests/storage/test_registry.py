@@ -1,0 +1,184 @@
+"""Models in a store: who serves, what is never loaded, what is pruned, and what a crash leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from storage import layout, registry
+from storage.schemas import DataError
+from storage.store import Store
+
+NAME = "small"
+DAY = timedelta(days=1)
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 6, 1, 2, tzinfo=UTC)
+
+
+def added(store: Store, day: int, promoted: bool = True, **facts) -> str:
+    """A model trained as of a day; its file is a few bytes of that day's own."""
+    decision = {"promoted": promoted, "reason": "promoted: so it was" if promoted else "refused: it lost"}
+    version = registry.add(store, NAME, FIRST + day * DAY, b"model %d" % day, {"decision": decision, **facts})
+    if promoted:
+        registry.promote(store, NAME, version)
+    return version
+
+
+def files(store: Store) -> set[str]:
+    """Versions whose ONNX file is there."""
+    return {key.split("/")[-2] for key in store.keys(layout.models(NAME), "model.onnx")}
+
+
+def pruned(store: Store) -> set[str]:
+    return {m["version"] for m in registry.manifests(store, NAME) if "pruned" in m}
+
+
+def test_the_newest_stay_and_every_decision_is_still_told(store):
+    versions = [added(store, day, promoted=day % 2 == 0) for day in range(8)]
+    gone = registry.prune(store, NAME, 3, FIRST + 7 * DAY, NOW)
+    assert gone == versions[:4]  # 5, 6, 7 are the newest; 6 is the champion, 4 its predecessor
+    assert files(store) == set(versions[4:])
+    assert pruned(store) == set(versions[:4])
+    assert len(registry.manifests(store, NAME)) == 8
+    assert registry.manifest(store, NAME, versions[0])["pruned"] == NOW.isoformat()
+    assert registry.prune(store, NAME, 3, FIRST + 7 * DAY, NOW) == []
+
+
+def test_champion_and_predecessor_survive_however_old_they_are(store):
+    champions = [added(store, 0), added(store, 1)]
+    refused = [added(store, day, promoted=False) for day in range(2, 40)]
+    registry.prune(store, NAME, 1, FIRST + 39 * DAY, NOW)
+    assert files(store) == {*champions, refused[-1]}
+    for version in champions:
+        registry.load(store, NAME, version)
+
+
+def test_the_champion_of_an_earlier_night_survives_its_own_backfill(store):
+    """A night trained late for an earlier day must find its model, though forty newer ones are there."""
+    later = [added(store, day) for day in range(10, 50)]
+    late = added(store, 5)
+    registry.prune(store, NAME, 30, FIRST + 5 * DAY, NOW)
+    assert {late, *later[-30:]} == files(store)
+
+
+def test_a_crash_while_pruning_leaves_a_file_too_many_and_never_a_promise(store, monkeypatch):
+    versions = [added(store, day) for day in range(6)]
+
+    def crash(key):
+        raise OSError("the machine died")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "remove", crash)
+        with pytest.raises(OSError):
+            registry.prune(store, NAME, 2, FIRST + 5 * DAY, NOW)
+    assert pruned(store) == {versions[0]}
+    assert files(store) == set(versions)
+    with pytest.raises(DataError, match="was pruned"):
+        registry.load(store, NAME, versions[0])
+    assert registry.prune(store, NAME, 2, FIRST + 5 * DAY, NOW + DAY) == versions[:4]
+    assert files(store) == set(versions[4:])
+    assert registry.manifest(store, NAME, versions[0])["pruned"] == NOW.isoformat()
+
+
+def test_rolling_back_to_a_pruned_version_is_an_error_and_changes_nothing(store):
+    versions = [added(store, day) for day in range(6)]
+    registry.prune(store, NAME, 2, FIRST + 5 * DAY, NOW)
+    with pytest.raises(DataError, match=f"{versions[0]} was pruned at 2026-06-01"):
+        registry.roll_back(store, NAME, versions[0], NOW)
+    assert registry.champions(store, NAME) == versions[::-1]
+
+
+def test_rolling_back_and_forward_again(store):
+    a, b, c = (added(store, day) for day in range(3))
+    registry.roll_back(store, NAME, a, NOW)
+    assert registry.champions(store, NAME) == [a]
+    assert registry.champions(store, NAME, FIRST + 9 * DAY) == [a]
+    assert registry.rolled_back(store, NAME) == {b: NOW.isoformat(), c: NOW.isoformat()}
+    registry.roll_back(store, NAME, c, NOW)
+    assert registry.champions(store, NAME) == [c, a]
+    assert set(registry.rolled_back(store, NAME)) == {b}
+
+
+def test_rolling_back_to_what_never_served_is_refused(store):
+    serving, refused = added(store, 0), added(store, 1, promoted=False)
+    with pytest.raises(DataError, match=r"never was the champion .*it lost"):
+        registry.roll_back(store, NAME, refused, NOW)
+    with pytest.raises(DataError, match="does not exist"):
+        registry.roll_back(store, NAME, "20260101T000000Z-00000000", NOW)
+    assert registry.champions(store, NAME) == [serving]
+
+
+def test_rolling_back_to_a_corrupted_file_is_refused(store):
+    old, new = added(store, 0), added(store, 1)
+    store.put(layout.model(NAME, old), b"something else")
+    with pytest.raises(DataError, match="sha256 differs"):
+        registry.roll_back(store, NAME, old, NOW)
+    assert registry.champions(store, NAME) == [new, old]
+
+
+def tampered(store: Store, version: str, **changes) -> None:
+    key = layout.manifest(NAME, version)
+    store.put(key, json.dumps({**json.loads(store.get(key)), **changes}).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe\x00", b'{"version": "x"}'])
+def test_a_broken_manifest_is_one_clear_error_and_hides_no_other(store, content):
+    broken, sound = added(store, 0), added(store, 1)
+    store.put(layout.manifest(NAME, broken), content)
+    with pytest.raises(DataError, match=r"manifest\.json is not .*restore it from a copy"):
+        registry.load(store, NAME, broken)
+    found, errors = registry.survey(store, NAME)
+    assert [m["version"] for m in found] == [sound]
+    assert len(errors) == 1
+
+
+def test_a_manifest_changed_along_with_its_model_is_found_out(store):
+    version = added(store, 0)
+    store.put(layout.model(NAME, version), b"another model")
+    tampered(store, version, sha256=hashlib.sha256(b"another model").hexdigest())
+    with pytest.raises(DataError, match="is not the manifest of model"):
+        registry.load(store, NAME, version)
+
+
+def test_a_missing_file_is_one_clear_error(store):
+    version = added(store, 0)
+    store.remove(layout.model(NAME, version))
+    with pytest.raises(DataError, match=r"model\.onnx does not exist"):
+        registry.load(store, NAME, version)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"served": []}', b'{"served": [{"version": "x"}]}'])
+def test_a_broken_champion_file_is_an_error_that_a_rollback_mends(store, content):
+    old, new = added(store, 0), added(store, 1)
+    store.put(layout.champion(NAME), content)
+    with pytest.raises(DataError, match=r"champion\.json"):
+        registry.champions(store, NAME)
+    with pytest.raises(DataError, match=r"champion\.json"):
+        registry.promote(store, NAME, old)
+    registry.roll_back(store, NAME, new, NOW)
+    assert registry.champions(store, NAME) == [new]
+
+
+def test_a_missing_champion_file_says_what_brings_it_back(store):
+    assert registry.no_champion(store, NAME) == "there is no champion"
+    version = added(store, 0)
+    store.remove(layout.champion(NAME))
+    assert registry.champions(store, NAME) == []
+    assert f"--rollback {version}" in registry.no_champion(store, NAME)
+
+
+def test_find_by_fingerprint(store):
+    version = added(store, 0, fingerprint="f")
+    added(store, 1, fingerprint="f")
+    assert registry.find(store, NAME, FIRST, "f")["version"] == version
+    assert registry.find(store, NAME, FIRST, "g") is None
+    assert registry.find(store, NAME, FIRST + 2 * DAY, "f") is None
+    registry.prune(store, NAME, 1, FIRST + DAY, NOW)
+    assert registry.find(store, NAME, FIRST, "f")["version"] == version  # the predecessor: still there
+    for day in range(2, 5):
+        added(store, day)
+    registry.prune(store, NAME, 1, FIRST + 4 * DAY, NOW)
+    assert registry.find(store, NAME, FIRST, "f") is None

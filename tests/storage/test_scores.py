@@ -1,0 +1,71 @@
+"""Score files, as their readers meet them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+import polars as pl
+import pytest
+
+from storage import layout, scores
+from storage.schemas import DataError, score_schema
+from storage.store import Store
+
+FIRST = datetime(2024, 3, 30, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(store):
+    """Three nights of two series."""
+    return scored(store)
+
+
+def scored(store: Store) -> Store:
+    for day in range(3):
+        scores.keep(store, "p", FIRST + timedelta(days=day), rows(FIRST + timedelta(days=day)), f"forecast {day}")
+    return store
+
+
+def rows(issue: datetime) -> pl.DataFrame:
+    empty = pl.DataFrame(schema=score_schema())
+    made = pl.DataFrame({"series_id": ["b", "a"], "issue_time": issue, "valid_time": issue, "step": 1, "pinball": 0.5})
+    return pl.concat([empty, made.cast({"step": pl.Int32, "issue_time": empty.schema["issue_time"],
+                                        "valid_time": empty.schema["valid_time"]})], how="diagonal")  # fmt: skip
+
+
+def test_layout_and_columns(folder):
+    root = scored(folder).root
+    found = pl.read_parquet(root / "scores/p/20240330T230000Z.parquet")
+    assert dict(found.schema) == score_schema()
+    assert found["series_id"].to_list() == ["a", "b"]
+    by_duckdb = duckdb.sql(f"select count(*) from read_parquet('{root}/scores/p/*.parquet')").fetchall()
+    assert by_duckdb == [(6,)]
+
+
+def test_read(store):
+    assert scores.read(store, "p").collect().height == 6
+    assert dict(scores.read(store, "p").collect_schema()) == score_schema()
+    assert scores.read(store, "p", since=FIRST + timedelta(days=1)).collect().height == 4
+    assert scores.read(store, "p", without=[FIRST]).collect().height == 4
+    nothing = scores.read(store, "other").collect()
+    assert (nothing.height, dict(nothing.schema)) == (0, score_schema())
+
+
+def test_find_tells_which_forecast_was_scored(store):
+    found, of = scores.find(store, "p", FIRST + timedelta(days=1))
+    assert (found.height, of) == (2, "forecast 1")
+    assert scores.find(store, "p", FIRST - timedelta(days=1)) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no Parquet at all"])
+def test_a_damaged_file_is_named(store, content):
+    store.put(layout.score("p", FIRST), content)
+    with pytest.raises(DataError, match=r"20240330T230000Z\.parquet cannot be read as a score file"):
+        scores.find(store, "p", FIRST)
+
+
+def test_the_same_rows_are_the_same_bytes(store):
+    before = store.get(layout.score("p", FIRST))
+    scores.keep(store, "p", FIRST, rows(FIRST).reverse(), "forecast 0")
+    assert store.get(layout.score("p", FIRST)) == before
