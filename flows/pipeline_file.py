@@ -17,9 +17,11 @@ from pydantic import SecretStr, ValidationError
 
 from flows.feed_settings import Feed
 from flows.settings import Pipeline
+from storage.redaction import hide
 
 _PREFIX = "GATECAST_"
 _SECRET = "api_key"
+_NAME = re.compile(r"\$\{(\w+)\}")
 
 
 class PipelineFileError(Exception):
@@ -58,14 +60,16 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
 
 def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path) -> Feed:
     """The feed with its secrets, and with its path made absolute."""
-    update: dict[str, Any] = {}
-    if feed.uri is not None:
-        update["uri"] = _place(_secrets(feed.uri, f"{feed.name}.uri", path, environment), folder)
     key = getattr(feed.options, _SECRET, None)
     if key is not None:
         secret = _secrets(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
-        update["options"] = feed.options.model_copy(update={_SECRET: SecretStr(secret)})
-    return feed.model_copy(update=update)
+        feed = feed.model_copy(update={"options": feed.options.model_copy(update={_SECRET: SecretStr(secret)})})
+    if feed.uri is None:
+        return feed
+    uri = _secrets(feed.uri, f"{feed.name}.uri", path, environment)
+    # A uri that is given as a whole is secret only where uris are; a file's is not at all.
+    parts = [] if _NAME.fullmatch(feed.uri) or "://" not in uri else _NAME.findall(feed.uri)
+    return feed.at(_place(uri, folder), tuple(environment[name] for name in parts))
 
 
 def _no_secrets(content: dict[str, Any], path: Path) -> None:
@@ -74,7 +78,7 @@ def _no_secrets(content: dict[str, Any], path: Path) -> None:
     for number, feed in enumerate(feeds if isinstance(feeds, list) else []):
         options = feed.get("options") if isinstance(feed, dict) else None
         written = options.get(_SECRET) if isinstance(options, dict) else None
-        if written is not None and not (isinstance(written, str) and re.fullmatch(r"\$\{\w+\}", written)):
+        if written is not None and not (isinstance(written, str) and _NAME.fullmatch(written)):
             raise PipelineFileError(
                 f"{path}: feed.{number}.options.{_SECRET}: a secret does not belong in the file; "
                 'write "${NAME}" and set NAME in the environment'
@@ -123,7 +127,7 @@ def _secrets(uri: str, key: str, path: Path, environment: Mapping[str, str]) -> 
             raise PipelineFileError(f"{path}: feed.{key}: the environment has no variable {match[1]}; set it")
         return environment[match[1]]
 
-    return re.sub(r"\$\{(\w+)\}", value, uri)
+    return _NAME.sub(value, uri)
 
 
 def _place(uri: str, folder: Path) -> str:
@@ -143,6 +147,6 @@ def _explain(error: ValidationError) -> list[str]:
             given = fault["input"]
             # A table may hold a secret, and a long list says less than its key.
             hidden = isinstance(given, dict) or fault["loc"][-1:] == (_SECRET,) or len(str(given)) > 200
-            what = what if hidden else f"{given!r}: {what}"
+            what = what if hidden else f"{hide(repr(given))}: {what}"
         lines.append(f"{key}: {what}")
     return lines
