@@ -13,7 +13,7 @@ from flows import clock, logs, pipeline_file
 from flows.nightly import ingest_task, resolve_issue
 from flows.parameters import IssueTime, PipelineFile
 from flows.stages.arrival import awaited
-from storage.store import Store
+from storage.store import open_store
 
 ARRIVED = "gatecast.data.arrived"
 
@@ -27,13 +27,13 @@ def ingest(pipeline: PipelineFile, as_of: IssueTime | None = None) -> dict[str, 
     """
     present = flow_run.scheduled_start_time or clock.now()
     settings = pipeline_file.read(pipeline)
-    logs.bind(run=flow_run.id, pipeline=settings.name)
+    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
     until = clock.parse(as_of, settings.pipeline.timezone) if as_of else present
     report = ingest_task(pipeline, until.isoformat())
     added = {name: counts["added"] for name, counts in report["feeds"].items()}
     if any(added.values()):
         issue = resolve_issue(pipeline, None, until)
-        waiting = awaited(settings, Store(settings.pipeline.store), datetime.fromisoformat(issue))
+        waiting = awaited(settings, open_store(settings.pipeline.store), datetime.fromisoformat(issue))
         emit_event(
             ARRIVED,
             resource={

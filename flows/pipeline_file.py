@@ -54,8 +54,11 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
         raise PipelineFileError("\n".join(f"{path}: {line}" for line in _explain(error))) from None
     folder = path.resolve().parent
     at = pipeline.pipeline.model_copy(update={"store": _place(pipeline.pipeline.store, folder)})
+    monitoring = pipeline.monitoring
+    if monitoring.metrics is not None:
+        monitoring = monitoring.model_copy(update={"metrics": _place(monitoring.metrics, folder)})
     feeds = tuple(_filled(feed, path, environment, folder) for feed in pipeline.feed)
-    return pipeline.model_copy(update={"pipeline": at, "feed": feeds})
+    return pipeline.model_copy(update={"pipeline": at, "feed": feeds, "monitoring": monitoring})
 
 
 def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path) -> Feed:

@@ -17,5 +17,5 @@ _LIMIT = 900.0  # seconds
 @flow(name="report", flow_run_name="report {pipeline}", persist_result=False)
 def report(pipeline: PipelineFile) -> dict[str, Any]:
     """Write the page; returns where it is, its colour and its sentence."""
-    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name)
+    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     return report_task(pipeline, clock.now().isoformat(), _LIMIT)

@@ -75,6 +75,11 @@ def metrics(pipeline: str) -> str:
     return f"metrics/{pipeline}.prom"
 
 
+def collected(pipeline: str) -> str:
+    """The same in a folder that other programs write to, too."""
+    return f"gatecast-{pipeline}.prom"
+
+
 def scores(pipeline: str) -> str:
     """Folder of the forecasts that came true, scored."""
     return f"scores/{pipeline}"

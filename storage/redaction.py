@@ -21,7 +21,7 @@ _SHORTEST = 4  # characters of a part of a secret that gives it away
 
 
 def hide(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without `secrets`, in any form that a uri, a web page or JSON gives them, and without those of its uris."""
+    """`text` without `secrets`, in any form that a uri, HTML or JSON gives them, and without those of its own uris."""
     forms = {form for secret in secrets if secret for form in _forms(secret)}
     if forms:
         longest_first = sorted(forms, key=lambda form: (-len(form), form))

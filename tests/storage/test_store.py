@@ -113,9 +113,7 @@ def test_no_key_leaves_the_store(store):
                 use(key)
 
 
-@pytest.mark.parametrize(
-    "uri", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket//x", "s3://bucket/../x"]
-)
+@pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket//x", "s3://bucket/../x"])
 def test_what_is_no_store(uri):
     with pytest.raises(DataError, match=rf"{re.escape(uri)}.*a folder, or s3://bucket/prefix"):
         open_store(uri)
