@@ -32,7 +32,8 @@ def _show(report: dict[str, Any]) -> None:
 
     def table(name: str, rows: list[dict[str, Any]], description: str) -> None:
         if rows:
-            create_table_artifact(key=f"{key}-{name}", table=rows[:_SHOWN], description=description)
+            more = f"; the first {_SHOWN} of {len(rows)}" if len(rows) > _SHOWN else ""
+            create_table_artifact(key=f"{key}-{name}", table=rows[:_SHOWN], description=description + more)
 
     create_markdown_artifact(key=f"{key}-published", markdown=published(report), description="What was published")
     if report.get("page"):

@@ -17,6 +17,7 @@ from storage.redaction import hide
 #: For `PREFECT_LOGGING_SETTINGS_PATH`.
 SETTINGS = Path(__file__).with_name("logging.yml")
 _ROOMS = ("flows", "model", "storage")
+_CALLER = "flows.apart"
 _TRACEBACK = logging.Formatter()
 
 # A process runs one flow run. Not a context variable: threads that forward a stage's lines would not see it.
@@ -80,9 +81,9 @@ def take(line: str, stage: str) -> str:
         said = json.loads(line)
         name, level, message = said["logger"], logging.getLevelNamesMapping()[said["level"]], str(said["message"])
     except (ValueError, KeyError, TypeError):
-        name, level, message, said = "flows.apart", logging.INFO, hide(line), {}
+        name, level, message, said = _CALLER, logging.INFO, hide(line), {}
     text = f"{message}\n{said['error']}" if "error" in said else message
     # Loggers of libraries are not ours to open: theirs come under the caller's.
-    logger = logging.getLogger(name if name.split(".")[0] in _ROOMS else "flows.apart")
+    logger = logging.getLogger(name if name.split(".")[0] in _ROOMS else _CALLER)
     logger.log(level, "%s", text, extra={"stage": stage})
     return message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +15,10 @@ from flows.settings import Pipeline
 from flows.stages.panels import micros
 from storage import forecasts
 from storage import metrics as kept
-from storage.schemas import BASELINE, MODEL, STALE_MODEL
+from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
 from storage.store import Store, open_store
+
+logger = logging.getLogger(__name__)
 
 _WINDOW = re.compile(r"last_(\d+)_nights")
 _SCORES = {
@@ -31,7 +34,12 @@ def measure(pipeline: Pipeline, store: Store, report: dict[str, Any], now: datet
     Args:
         report: what the nightly flow returns and keeps, of whatever became of it.
     """
-    newest = forecasts.issue_times(store, pipeline.name)[-1:]
+    try:
+        newest = forecasts.issue_times(store, pipeline.name)[-1:]
+    except DataError as error:
+        # What else there is to say does not need the store, and it is a night like this that must be heard of.
+        logger.warning("the metrics go on without the newest forecast: %s", error)
+        newest = []
     text = metrics(report, now, newest[0] if newest else None, next_due(pipeline, report["started_at"]))
     place = pipeline.monitoring.metrics
     return kept.keep(store, pipeline.name, text) if place is None else kept.lay(open_store(place), pipeline.name, text)

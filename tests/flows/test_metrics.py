@@ -19,11 +19,16 @@ RULES = Path(__file__).parents[2] / "deployments" / "alerts.rules.yml"
 NIGHT = {
     "pipeline": "small", "started_at": "2018-09-01T04:20:00+00:00", "deadline": "2018-09-01T04:30:00+00:00",
     "published_at": "2018-09-01T04:25:00+00:00", "issue_time": "2018-09-01T04:00:00+00:00", "degraded": True,
-    "seconds": {"ingest": 1.5, "forecast": 2.0}, "failures": {"ingest:weather": "gone"}, "late": {"demand": "3 periods"},
+    "seconds": {"ingest": 1.5, "forecast": 2.0}, "failures": {"ingest:weather": "gone"},
+    "late": {"demand": "3 periods"},
     "alerts": [{"check": "skill"}],
     "ingest": {"feeds": {"demand": {"read": 9, "added": 4, "refused": 2, "last": "2018-09-01T03:00:00Z"}}},
     "forecast": {"series": 3, "status": {"model": 48, "baseline": 24}},
-    "score": {"summary": {"last_7_nights": {"skill": 0.5, "coverage_80": 0.7}, "last_28_nights": {"skill": None, "coverage_80": 0.8}}},
+    "score": {
+        "summary": {
+            "last_7_nights": {"skill": 0.5, "coverage_80": 0.7}, "last_28_nights": {"skill": None, "coverage_80": 0.8},
+        }
+    },
 }  # fmt: skip
 FAILED = NIGHT | {
     "forecast": None, "published_at": None, "score": None, "ingest": None, "failures": {"forecast": "no value"},
@@ -32,13 +37,13 @@ NOW = datetime.fromisoformat("2018-09-01T04:26:00+00:00")
 ISSUE = datetime.fromisoformat("2018-09-01T04:00:00+00:00")
 
 
-def read(text: str) -> dict[tuple[str, ...], float]:
+def read(text: str, pipeline: str = "small") -> dict[tuple[str, ...], float]:
     """(name, label values beside the pipeline's ...) -> value."""
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = dict(sample.labels)
-            assert labels.pop("pipeline") == "small"
+            assert labels.pop("pipeline") == pipeline
             found[sample.name.removeprefix("gatecast_"), *labels.values()] = sample.value
     return found
 
@@ -46,7 +51,8 @@ def read(text: str) -> dict[tuple[str, ...], float]:
 def test_a_night_in_numbers():
     found = read(metrics(NIGHT, NOW, ISSUE, ISSUE + timedelta(days=1)))
     assert found == {
-        ("run_timestamp_seconds",): 1535775600.0, ("run_seconds",): 360.0, ("next_due_timestamp_seconds",): 1535860800.0,
+        ("run_timestamp_seconds",): 1535775600.0, ("run_seconds",): 360.0,
+        ("next_due_timestamp_seconds",): 1535860800.0,
         ("issue_timestamp_seconds",): 1535774400.0, ("published_timestamp_seconds",): 1535775900.0,
         ("before_deadline_seconds",): 300.0, ("published",): 1.0, ("degraded",): 1.0, ("alerts",): 1.0,
         ("stage_seconds", "ingest"): 1.5, ("stage_seconds", "forecast"): 2.0, ("stage_failed", "ingest:weather"): 1.0,
