@@ -48,6 +48,7 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
         raise PipelineFileError(f"{path}: not a TOML file: {error}") from None
     _no_secrets(content, path)
     _overlay(content, environment)
+    hidden = _fill_uris(content, path, environment)
     try:
         pipeline = Pipeline.model_validate(content)
     except ValidationError as error:
@@ -57,22 +58,37 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
     monitoring = pipeline.monitoring
     if monitoring.metrics is not None:
         monitoring = monitoring.model_copy(update={"metrics": _place(monitoring.metrics, folder)})
-    feeds = tuple(_filled(feed, path, environment, folder) for feed in pipeline.feed)
+    feeds = tuple(
+        _filled(feed, path, environment, folder, secret) for feed, secret in zip(pipeline.feed, hidden, strict=True)
+    )
     return pipeline.model_copy(update={"pipeline": at, "feed": feeds, "monitoring": monitoring})
 
 
-def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path) -> Feed:
-    """The feed with its secrets, and with its path made absolute."""
+def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path, hidden: tuple[str, ...]) -> Feed:
+    """The feed with its key, and with its path made absolute."""
     key = getattr(feed.options, _SECRET, None)
     if key is not None:
         secret = _secrets(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
         feed = feed.model_copy(update={"options": feed.options.model_copy(update={_SECRET: SecretStr(secret)})})
-    if feed.uri is None:
-        return feed
-    uri = _secrets(feed.uri, f"{feed.name}.uri", path, environment)
-    # A uri that is given as a whole is secret only where uris are; a file's is not at all.
-    parts = [] if _NAME.fullmatch(feed.uri) or "://" not in uri else _NAME.findall(feed.uri)
-    return feed.at(_place(uri, folder), tuple(environment[name] for name in parts))
+    return feed if feed.uri is None else feed.at(_place(feed.uri, folder), hidden)
+
+
+def _fill_uris(content: dict[str, Any], path: Path, environment: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Put the environment's values into the uris of the feeds; of each feed, what of its uri is secret.
+
+    Before anything is validated, since a uri that is all `${NAME}` tells only then what kind of source it is.
+    """
+    feeds = content.get("feed")
+    hidden: list[tuple[str, ...]] = []
+    for number, feed in enumerate(feeds if isinstance(feeds, list) else []):
+        written = feed.get("uri") if isinstance(feed, dict) else None
+        hidden.append(())
+        if isinstance(written, str):
+            feed["uri"] = uri = _secrets(written, f"{feed.get('name', number)}.uri", path, environment)
+            # A uri that is given as a whole is secret only where uris are; a file's is not at all.
+            if "://" in uri and not _NAME.fullmatch(written):
+                hidden[-1] = tuple(environment[name] for name in _NAME.findall(written))
+    return hidden
 
 
 def _no_secrets(content: dict[str, Any], path: Path) -> None:

@@ -94,8 +94,8 @@ BROKEN = {
     "web, refused": (f"https://reader:${{PW}}@{_GONE}/load.csv", PERCENT, "ConnectError"),
     "web, no such host": ("https://${PW}.invalid/load.csv", SECRET, ""),
     "web, not an address": ("http://[${PW}/load.csv", SECRET, ""),
-    "web, as a whole": ("${PW}", f"https://reader:{SECRET}@{_GONE}/load.csv?token=s3cr3t", ""),
-    "web, by the environment alone": ("https://x/load.csv", None, "ConnectError"),
+    "web, as a whole": ("${PW}", f"https://reader:{PERCENT}@{_GONE}/load.csv?token=s3cr3t", "ConnectError"),
+    "web, by the environment alone": ("https://x/load.csv", None, ""),
     "S3, a bucket of that name": ("s3://${PW}/load.csv", SECRET, ""),
 }  # fmt: skip
 
