@@ -143,7 +143,7 @@ def test_a_version_of_such_a_name_is_never_served(pipeline, version):
         done = gatecast("models", pipeline, f"--rollback={version}")
         assert done.returncode == 1 and done.stderr.startswith("error:") and "Traceback" not in done.stderr
     store = open_store(str(pipeline.parent / "store"))
-    with pytest.raises(DataError):
+    with pytest.raises((DataError, OSError)):
         registry.load(store, "small", version)
     assert {place: place.read_bytes() for place in pipeline.parent.rglob("*") if place.is_file()} == before
 

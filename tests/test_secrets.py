@@ -21,7 +21,7 @@ from tests.prefect_api import events, every
 # What a driver cuts at: each part must be gone, too.
 SECRET = "pl4nted/s3cr3t@w0rd:9"
 PARTS = re.compile(rb"(?i)pl4nted|s3cr3t|w0rd:9")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=_-]{20,}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{20,}")
 _GONE = "127.0.0.1:1"
 
 
@@ -31,7 +31,7 @@ def leaks(content: bytes) -> list[bytes]:
     for word in _BASE64.findall(content):
         for start in range(4):
             part = word[start : start + (len(word) - start) // 4 * 4]
-            decoded = base64.b64decode(part.replace(b"-", b"+").replace(b"_", b"/") + b"==")
+            decoded = base64.b64decode(part.replace(b"-", b"+").replace(b"_", b"/"))
             found += [decoded[:200] for hidden in (decoded, _inflated(decoded)) if PARTS.search(hidden)]
             if len(word) > 400:
                 break
