@@ -19,8 +19,8 @@ from tests.conftest import ISSUE, gatecast, nightly, said, write_pipeline
 from tests.prefect_api import events, every
 
 # What a driver cuts at: each part must be gone, too.
-SECRET = "pl4nted/s3cr3t@w0rd:9"
-PARTS = re.compile(rb"(?i)pl4nted|s3cr3t|w0rd:9")
+SECRET = "pl4nted/qu1etly@w0rd:9"
+PARTS = re.compile(rb"(?i)pl4nted|qu1etly|w0rd:9")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{20,}")
 _GONE = "127.0.0.1:1"
 
@@ -29,22 +29,20 @@ def leaks(content: bytes) -> list[bytes]:
     """Where the secret stands in `content`: plain, or within what is base64 or compressed in it."""
     found = [content[max(0, hit.start() - 80) : hit.end() + 40] for hit in PARTS.finditer(content)]
     for word in _BASE64.findall(content):
-        for start in range(4):
-            part = word[start : start + (len(word) - start) // 4 * 4]
-            decoded = base64.b64decode(part.replace(b"-", b"+").replace(b"_", b"/"))
+        # A word may begin with what is none of it; a long one, such as what the page packs, does not.
+        for start in range(4 if len(word) < 400 else 1):
+            part = word[start:].replace(b"-", b"+").replace(b"_", b"/")
+            decoded = base64.b64decode(part[: len(part) - (len(part) % 4 == 1)] + b"==")
             found += [decoded[:200] for hidden in (decoded, _inflated(decoded)) if PARTS.search(hidden)]
-            if len(word) > 400:
-                break
     return found
 
 
 def _inflated(content: bytes) -> bytes:
-    for inflate in (gzip.decompress, zlib.decompress, lambda c: zlib.decompress(c, -zlib.MAX_WBITS)):
-        try:
-            return inflate(content)
-        except (OSError, EOFError, zlib.error):
-            continue
-    return b""
+    """What gzip or zlib made of it; of what neither did, nothing."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(content)
+    except zlib.error:
+        return b""
 
 
 def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -94,7 +92,7 @@ BROKEN = {
     "web, refused": (f"https://reader:${{PW}}@{_GONE}/load.csv", PERCENT, "ConnectError"),
     "web, no such host": ("https://${PW}.invalid/load.csv", SECRET, ""),
     "web, not an address": ("http://[${PW}/load.csv", SECRET, ""),
-    "web, as a whole": ("${PW}", f"https://reader:{PERCENT}@{_GONE}/load.csv?token=s3cr3t", "ConnectError"),
+    "web, as a whole": ("${PW}", f"https://reader:{PERCENT}@{_GONE}/load.csv?token=qu1etly", "ConnectError"),
     "web, by the environment alone": ("https://x/load.csv", None, ""),
     "S3, a bucket of that name": ("s3://${PW}/load.csv", SECRET, ""),
 }  # fmt: skip
