@@ -133,9 +133,10 @@ def _close(report: dict[str, Any], pipeline: str) -> None:
     def keep(what: str, write: Callable[[], Any]) -> None:
         try:
             write()
-        except (DataError, OSError) as error:
-            report["failures"][what] = str(error)
-            logger.error("%s could not be kept: %s", what, error)
+        except Exception as error:  # whatever it is, the forecast is out, or what kept it from it is still to be said
+            expected = isinstance(error, DataError | OSError)
+            report["failures"][what] = str(error) if expected else f"{type(error).__name__}: {error}"
+            logger.error("%s could not be kept: %s", what, error, exc_info=not expected)
 
     when = report.get("issue_time")
     if when:

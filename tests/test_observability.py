@@ -148,7 +148,7 @@ class Receiver:
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}/hook/planted-s3cret"
 
 
-def test_a_night_that_fails_is_told_to_the_webhook(trained, prefect_server, tmp_path):
+def test_a_night_that_fails_or_is_degraded_is_told_to_the_webhook(trained, prefect_server, tmp_path):
     receiver = Receiver()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     told = {**clean, **prefect_server, "GATECAST_ALERT_WEBHOOK": receiver.address}
@@ -158,17 +158,22 @@ def test_a_night_that_fails_is_told_to_the_webhook(trained, prefect_server, tmp_
     assert made.returncode == 0, made.stderr
     path = Path(shutil.copytree(trained.parent, tmp_path / "copy")) / trained.name
     home = Path(prefect_server["PREFECT_HOME"])
-    done = nightly(path, home, "--issue-time", "2001-01-01", "--json", **prefect_server)
-    assert done.returncode == 1
-    end = time.monotonic() + 60
-    while not receiver.got and time.monotonic() < end:
-        time.sleep(0.2)
+    (path.parent / "temperature.parquet").write_bytes(b"not parquet")
+    settings = {**prefect_server, "GATECAST_TRAINING__EVERY": "30d"}
+    for day, status, name, words in (
+        ("2001-01-01", 1, "Failed", "no target value was known"), (ISSUE, 3, "CompletedPartial", "(degraded)"),
+    ):  # fmt: skip
+        receiver.got.clear()
+        assert nightly(path, home, "--issue-time", day, "--json", **settings).returncode == status
+        end = time.monotonic() + 60
+        while not receiver.got and time.monotonic() < end:
+            time.sleep(0.2)
+        assert receiver.got, "no notification within a minute"
+        where, message = receiver.got[0]
+        assert where == "/hook/planted-s3cret"
+        assert name in message["text"] and words in message["text"]
+        assert str(path) in message["text"], "which pipeline"
     receiver.server.shutdown()
-    assert receiver.got, "no notification within a minute"
-    where, message = receiver.got[0]
-    assert where == "/hook/planted-s3cret"
-    assert "Failed" in message["text"] and "no target value was known" in message["text"]
-    assert str(path) in message["text"], "which pipeline"
     # The address lets whoever has it post: the server gives it to nobody.
     url = prefect_server["PREFECT_API_URL"]
     for what in ("block_documents", "automations", "logs", "flow_runs"):
