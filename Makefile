@@ -1,11 +1,11 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure. operation: ninety nights.
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. operation: ninety nights.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check bench operation picture clean
+.PHONY: run test check audit bench operation picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -19,6 +19,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
+
+audit: $(VENV)/.dev
+	$(BIN)/python .ci/audit.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
+from prefect.runtime import flow_run
 
-from flows import clock, pipeline_file, setting_types
+from flows import clock, logs, pipeline_file, setting_types
 from flows.nightly import TASK
 from flows.stages.backtest import Plan
 from flows.stages.backtest import backtest as backtest_stage
@@ -37,5 +38,6 @@ def backtest(
     promotion: bool = True,
 ) -> dict[str, Any]:
     """Replay the nights from the local day `start` to `end` (ISO 8601), both included; returns the summary."""
+    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     plan = {"start": start, "end": end, "retrain_every": retrain_every, "promotion": promotion}
     return backtest_task(pipeline, plan, output)

@@ -6,13 +6,16 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import State
 
-from flows import clock
+from flows import clock, logs, pipeline_file
 from flows.nightly import final_state, forecast_task, resolve_issue
+from flows.parameters import IssueTime, PipelineFile
 
 
-@flow(name="forecast", persist_result=False)
-def forecast(pipeline: str, issue_time: str | None = None) -> State:
+@flow(name="forecast", flow_run_name="forecast {pipeline}", persist_result=False)
+def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State:
     """Publish the forecast of `issue_time` (ISO 8601), by default the last one at the scheduled start."""
     present = flow_run.scheduled_start_time or clock.now()
-    published = forecast_task(pipeline, resolve_issue(pipeline, issue_time, present))
+    when = resolve_issue(pipeline, issue_time, present)
+    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=when)
+    published = forecast_task(pipeline, when)
     return final_state(published, published, published["degraded"])

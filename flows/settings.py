@@ -139,6 +139,7 @@ class Monitoring(Section):
     drift: Annotated[float, Field(gt=0)] = 0.2
     evidence: Annotated[float, Field(ge=0, le=5)] = 2.5
     retrain: bool = True
+    metrics: Text | None = None
 
     @model_validator(mode="after")
     def _nights_enough(self) -> Monitoring:
