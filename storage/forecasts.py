@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
-from storage.store import Store
+from storage.store import Store, parquet_of
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def publish(
     pipeline: str,
     timezone: str,
     issue_time: datetime,
-    rows: pl.DataFrame,
+    blocks: Iterable[pl.DataFrame],
     levels: list[float],
     model_sha256: str | None,
     data_sha256: str,
@@ -31,6 +32,9 @@ def publish(
     """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
 
     Nothing that changes between two runs on the same data and model goes in, so that the bytes are the same.
+
+    Args:
+        blocks: its rows by series_id and valid_time, in tables of any length, of which one at a time is held.
     """
     metadata = {
         "gatecast.contract_version": CONTRACT_VERSION,
@@ -40,11 +44,10 @@ def publish(
         "gatecast.model_sha256": model_sha256 or "",
         "gatecast.data_sha256": data_sha256,
     }
-    rows = rows.select(pl.col(name).cast(dtype) for name, dtype in forecast_schema(levels).items())
-    rows = rows.sort("series_id", "valid_time")
-    place = store.put_parquet(layout.forecast(pipeline, issue_time, timezone), rows, metadata)
+    content = parquet_of(blocks, forecast_schema(levels), metadata)
+    place = store.put(layout.forecast(pipeline, issue_time, timezone), content)
     if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
-        store.put(layout.latest(pipeline), place.read_bytes())
+        store.put(layout.latest(pipeline), content)
     return place
 
 

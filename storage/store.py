@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import os
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from storage.layout import HISTORY
 from storage.schemas import DataError
+
+#: Fast to write, and to read one series of.
+_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
 
 
 class Store:
@@ -51,9 +57,9 @@ class Store:
         return place
 
     def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> Path:
-        """Write `frame` as Parquet (zstd level 1, row groups of 24k rows: fast to read one series)."""
+        """Write `frame` as Parquet."""
         buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=24_000, metadata=metadata)
+        frame.write_parquet(buffer, **_PARQUET, metadata=metadata)
         return self.put(key, buffer.getvalue())
 
     def get(self, key: str) -> bytes:
@@ -76,6 +82,18 @@ class Store:
         folder = self.path(prefix)
         found = (place for place in folder.rglob(pattern) if not place.name.startswith("."))
         return sorted(place.relative_to(self.root).as_posix() for place in found)
+
+
+def parquet_of(blocks: Iterable[pl.DataFrame], schema: dict[str, pl.DataType], metadata: dict[str, str]) -> bytes:
+    """One Parquet file of all `blocks`, the same however they are cut; one of them at a time is held."""
+
+    def source(*_: object) -> Iterator[pl.DataFrame]:
+        for block in blocks:
+            yield block.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+    buffer = io.BytesIO()
+    register_io_source(source, schema=schema).sink_parquet(buffer, **_PARQUET, metadata=metadata)
+    return buffer.getvalue()
 
 
 class Replay(Store):

@@ -63,7 +63,7 @@ def test_a_damaged_copy_in_latest_is_replaced(tmp_path, utc):
     store = Store(str(tmp_path))
     store.put(layout.latest("p"), b"nonsense")
     rows = pl.DataFrame(schema=forecast_schema([0.5]))
-    place = forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), rows, [0.5], None, "")
+    place = forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], None, "")
     assert store.get(layout.latest("p")) == place.read_bytes()
-    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), rows, [0.5], None, "")
+    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], None, "")
     assert store.get(layout.latest("p")) == place.read_bytes(), "an older night does not become the newest"
