@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import apart, clock, outcome, pipeline_file
+from flows import apart, clock, outcome, pipeline_file, sharded
 from flows.deadline import Deadline, answering
 from flows.settings import Pipeline
 from flows.stages.panels import newest_target
@@ -82,6 +82,8 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
     started = clock.now()
     present = flow_run.scheduled_start_time or started
     settings, store = _open(pipeline)
+    # Not when the night is nearly over: that an engine is not installed is said at once.
+    forecast_on = sharded.forecaster(settings.scale.engine) or forecast_task
     deadline = Deadline(settings.forecast.deadline)
     report: dict[str, Any] = {
         "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {}, "late": {},
@@ -99,7 +101,7 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
     try:
-        report["forecast"] = _forecast(report, pipeline, when, deadline)
+        report["forecast"] = _forecast(report, forecast_on, pipeline, when, deadline)
         report["published_at"] = clock.now().isoformat()
         report["degraded"] = report["forecast"]["degraded"]
         if not in_time:
@@ -155,12 +157,12 @@ def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None,
     return None if manifest is None else {"trained": True, "due": reason, **manifest}
 
 
-def _forecast(report: dict[str, Any], pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
+def _forecast(report: dict[str, Any], run, pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
     # A model that should have been renewed, or fed with what a source did not give, is not the model of this night.
     stale = "; ".join(report["failures"].values()) or None
     limit = deadline.for_forecast
-    published = _attempt(report, "forecast", forecast_task, pipeline, when, limit, needs_champion=False, stale=stale)
+    published = _attempt(report, "forecast", run, pipeline, when, limit, needs_champion=False, stale=stale)
     if published is not None:
         return published
     without = f"the model gave no forecast: {report['failures']['forecast']}"

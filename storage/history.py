@@ -151,7 +151,8 @@ def _visible(
     rows = rows.filter(pl.col("available_at").is_null() | (pl.col("available_at") <= as_of))
     if within is not None:
         # A range, since a part lies series by series: row groups without any of them are not even read.
-        rows = rows.filter(pl.col("series_id").is_null() | pl.col("series_id").is_between(*map(pl.lit, within)))
+        first, last = map(pl.lit, within)
+        rows = rows.filter(pl.col("series_id").is_null() | pl.col("series_id").is_between(first, last))
     return rows if since is None else rows.filter(pl.col("valid_time") >= since)
 
 
