@@ -1,11 +1,11 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure.
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure. operation: ninety nights.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check bench picture clean
+.PHONY: run test check bench operation picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -23,6 +23,10 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light
 	$(BIN)/python -m benchmarks.ingest
+
+operation: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.operation sample store/operation/sample
+	$(BIN)/python -m benchmarks.operation daily store/operation/daily
 
 picture: $(VENV)/.dev
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast nightly deployments/load.toml --issue-time 2018-09-01

@@ -56,10 +56,10 @@ def gatecast_ingest(folder: Path) -> None:
     """Ours."""
     from flows import clock, pipeline_file
     from flows.stages.ingest import ingest
-    from storage.store import Store
+    from storage.store import open_store
 
     pipeline = pipeline_file.read(folder / "p.toml")
-    ingest(pipeline, Store(pipeline.pipeline.store), clock.now(), clock.now())
+    ingest(pipeline, open_store(pipeline.pipeline.store), clock.now(), clock.now())
 
 
 def pandas_ingest(folder: Path) -> None:
@@ -90,11 +90,11 @@ def gatecast_read(folder: Path) -> None:
     """Ours."""
     from flows import pipeline_file
     from flows.stages.panels import known_series, micros, seen_panel
-    from storage.store import Store
+    from storage.store import open_store
 
     at = _START.replace(tzinfo=UTC) + timedelta(hours=1440)
     pipeline = pipeline_file.read(folder / "p.toml")
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     first = pipeline.grid.first_step(micros(at))
     panel = seen_panel(pipeline, store, known_series(pipeline, store, at), at, first - 720, 720)
     assert panel.target.layers[0].values.shape == (20_000, 720)

@@ -14,8 +14,8 @@ import altair as alt
 import polars as pl
 
 from flows import clock, pipeline_file
-from storage import history, layout
-from storage.store import Store
+from storage import forecasts, history
+from storage.store import Store, open_store
 
 _DAYS_BEFORE = 2
 _COLOURS = {"domain": ["load known at the issue time", "load that came"], "range": ["#222", "#d1495b"]}
@@ -25,11 +25,10 @@ _BANDS = [("q10", "q90"), ("q20", "q80"), ("q30", "q70"), ("q40", "q60")]
 def main(pipeline_path: str, issue: str, out: str) -> None:
     """Draw one panel a series: the days before, the quantiles, and the actual load of the day forecast."""
     pipeline = pipeline_file.read(Path(pipeline_path))
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     zone = pipeline.pipeline.timezone
     at = clock.parse(issue, zone)
-    key = layout.forecast(pipeline.name, at, zone)
-    forecast = pl.read_parquet(store.path(key), hive_partitioning=False)
+    forecast, _ = forecasts.fetch(store, pipeline.name, zone, at)
     (feed,) = pipeline.feeds("target")
     actual = known(store, pipeline.name, feed.name, feed.values[0], at - timedelta(days=_DAYS_BEFORE), forecast)
     local = pl.col("valid_time").dt.convert_time_zone(zone).dt.replace_time_zone(None)

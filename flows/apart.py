@@ -20,8 +20,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Any
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("flows.apart")  # also where this is the main module of a process
 
+#: A thread of OpenMP's that waits by spinning takes the core that another needs: on a busy machine a fit then gets
+#: through a tenth of its steps. Read when torch is loaded.
+PASSIVE = ("OMP_WAIT_POLICY", "PASSIVE")
 _KEPT = 3  # last lines of what a crashed stage wrote, for its reason
 
 
@@ -40,11 +43,11 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
         StageFailed: with the stage's own error where it gave one.
     """
     if limit is not None and limit <= 0:
-        raise StageFailed(f"{stage}: no time was left for it before the deadline")
+        raise StageFailed("no time was left for it before the deadline")
     job = {"stage": stage, "pipeline": pipeline, "at": at, "options": options}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.apart"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        text=True, start_new_session=True
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     written: list[str] = []
@@ -62,7 +65,7 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
             process.stdin.flush()
         process.wait(limit)
     except subprocess.TimeoutExpired:
-        raise StageFailed(f"{stage}: stopped after {limit:.0f} s, which is all that it could have") from None
+        raise StageFailed(f"stopped after {limit:.0f} s, all the time it had") from None
     finally:
         # The whole session: whatever the stage started goes with it.
         with contextlib.suppress(ProcessLookupError):
@@ -72,19 +75,17 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
             reader.join(timeout=5)
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-    return _result(stage, process.returncode, "".join(answer), written)
+    return _result(process.returncode, "".join(answer), written)
 
 
-def _result(stage: str, status: int, answer: str, written: list[str]) -> dict[str, Any]:
+def _result(status: int, answer: str, written: list[str]) -> dict[str, Any]:
     if status < 0:
-        name = signal.Signals(-status).name
-        hint = "; the kernel does that to a process that takes too much memory" if -status == signal.SIGKILL else ""
-        raise StageFailed(f"{stage}: its process was killed by {name}{hint}")
+        raise StageFailed(f"its process was killed ({signal.Signals(-status).name})")
     try:
         said = json.loads(answer)
     except ValueError:
         last = " | ".join(written[-_KEPT:]) or "it wrote nothing"
-        raise StageFailed(f"{stage}: its process ended with status {status}: {last}") from None
+        raise StageFailed(f"its process ended with status {status}: {last}") from None
     if "error" in said:
         raise StageFailed(said["error"])
     return said["result"]
@@ -198,10 +199,10 @@ STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], dict[str, Any]]] = {
 
 def _open(path: str):  # -> tuple[Pipeline, Store]
     from flows import pipeline_file
-    from storage.store import Store
+    from storage.store import open_store
 
     settings = pipeline_file.read(path)
-    return settings, Store(settings.pipeline.store)
+    return settings, open_store(settings.pipeline.store)
 
 
 def _log(what: str, done: float) -> None:
@@ -212,6 +213,7 @@ def _main() -> None:
     # Whatever a library prints goes to the log; only the result goes to the caller.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    os.putenv(*PASSIVE)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -227,7 +229,7 @@ def _main() -> None:
         expected = isinstance(error, DataError | PipelineFileError | OSError)
         if not expected:
             logging.getLogger("flows").exception("%s", job["stage"])
-        result = {"error": str(error) if expected else f"{job['stage']}: {type(error).__name__}: {error}"}
+        result = {"error": str(error) if expected else f"{type(error).__name__}: {error}"}
     answer.write(json.dumps(result, default=str))
     answer.close()
     sys.stderr.flush()

@@ -11,7 +11,7 @@ from flows import clock, pipeline_file, setting_types
 from flows.nightly import TASK
 from flows.stages.backtest import Plan
 from flows.stages.backtest import backtest as backtest_stage
-from storage.store import Store
+from storage.store import open_store
 
 
 @task(name="backtest", **TASK)
@@ -24,7 +24,7 @@ def backtest_task(pipeline_path: str, plan: dict[str, Any], output: str | None) 
         None if every is None else setting_types.duration(every), plan["promotion"],
     )  # fmt: skip
     place = None if output is None else Path(output)
-    return backtest_stage(settings, Store(settings.pipeline.store), asked, place, clock.now())
+    return backtest_stage(settings, open_store(settings.pipeline.store), asked, place, clock.now())
 
 
 @flow(name="backtest", persist_result=False)

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from flows import clock, outcome, pipeline_file, setting_types, terminal
+from flows import apart, clock, outcome, pipeline_file, setting_types, terminal
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import Store, open_store
 
 
 class _Command(click.Group):
@@ -36,6 +36,7 @@ class _Command(click.Group):
 @click.version_option(package_name="gatecast")
 def main() -> None:
     """Scheduled batch forecasting: feeds in, an LSTM, quantiles in Parquet out."""
+    os.environ.setdefault(*apart.PASSIVE)
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -236,7 +237,7 @@ def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None
 
 def _open(file: Path) -> tuple[pipeline_file.Pipeline, Store]:
     pipeline = pipeline_file.read(file)
-    return pipeline, Store(pipeline.pipeline.store)
+    return pipeline, open_store(pipeline.pipeline.store)
 
 
 def _issue(pipeline: pipeline_file.Pipeline, store: Store, asked: str | None) -> datetime:

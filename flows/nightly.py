@@ -19,11 +19,12 @@ from prefect.states import Completed, State
 from flows import apart, clock, outcome, pipeline_file, sharded
 from flows.deadline import Deadline, answering
 from flows.settings import Pipeline
+from flows.stages.lateness import REPLAY
 from flows.stages.panels import newest_target
 from flows.stages.train import due
 from storage import nights
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import Store, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +95,10 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
     report["ingest"] = taken = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat(), deadline.for_ingest)
     if taken:
         report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
-        report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
     at = datetime.fromisoformat(when)
+    if taken and until - at < REPLAY:
+        report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
     reason = due(settings, store, at, _decay(store, settings.name, at))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
@@ -159,8 +161,7 @@ def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None,
 
 def _forecast(report: dict[str, Any], run, pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
-    # A model that should have been renewed, or fed with what a source did not give, is not the model of this night.
-    stale = "; ".join(report["failures"].values()) or None
+    stale = outcome.stale(report["failures"])
     limit = deadline.for_forecast
     published = _attempt(report, "forecast", run, pipeline, when, limit, needs_champion=False, stale=stale)
     if published is not None:
@@ -207,4 +208,4 @@ def _artifacts(report: dict[str, Any]) -> None:
 
 def _open(path: str) -> tuple[Pipeline, Store]:
     settings = pipeline_file.read(path)
-    return settings, Store(settings.pipeline.store)
+    return settings, open_store(settings.pipeline.store)

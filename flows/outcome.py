@@ -23,6 +23,15 @@ def backfilled(report: dict[str, Any]) -> str:
     return f"published {new} of {report['issues']} nights, {degraded} of them degraded; the others were there already"
 
 
+def stale(failures: dict[str, str]) -> str | None:
+    """Why a model's rows are not those that the night should have had, None if nothing failed before the forecast.
+
+    A model that should have been renewed, or fed with what a source did not give, is not the model of the night.
+    """
+    what = {"train": "the retraining that was due failed: ", "ingest": "nothing could be taken in: "}
+    return "; ".join(what.get(stage, "") + error for stage, error in failures.items()) or None
+
+
 def why(published: dict[str, Any]) -> list[str]:
     """A line for every reason why rows are not the champion's, and one for the series that have ended."""
     lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from model.timegrid import holiday_calendar
+from storage.schemas import DataError
+from storage.store import open_store
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -82,10 +84,19 @@ def _day(value: object) -> object:
         raise ValueError('must be a day such as "2018-01-01"') from None
 
 
+def _store(value: str) -> str:
+    try:
+        open_store(value)
+    except DataError:
+        raise ValueError("must be a folder, or s3://bucket/prefix") from None
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Text = Annotated[str, Field(min_length=1)]
+StorePlace = Annotated[Text, AfterValidator(_store)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Holidays = Annotated[str, AfterValidator(_holidays)]
 Engine = Annotated[str, AfterValidator(_engine)]

@@ -16,7 +16,7 @@ from flows.setting_types import (
     PositiveDuration,
     Section,
     Steps,
-    Text,
+    StorePlace,
     TrainingWindow,
     Zone,
 )
@@ -43,7 +43,7 @@ class PipelineSection(Section):
     """`[pipeline]`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-    store: Text
+    store: StorePlace
     frequency: Literal["15m", "30m", "1h", "1d", "1b"]
     timezone: Zone = "UTC"
     holidays: Holidays | None = None

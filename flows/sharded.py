@@ -61,10 +61,10 @@ def shard_task(pipeline_path: str, run: str, shard: int) -> dict[str, Any]:
     """The part of one shard, on whichever worker."""
     from flows import pipeline_file
     from flows.stages.staged import make_part
-    from storage.store import Store
+    from storage.store import open_store
 
     settings = pipeline_file.read(pipeline_path)
-    return make_part(settings, Store(settings.pipeline.store), run, shard)
+    return make_part(settings, open_store(settings.pipeline.store), run, shard)
 
 
 @task(name="assemble", cache_policy=NO_CACHE, persist_result=False)

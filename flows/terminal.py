@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import click
@@ -13,6 +14,8 @@ import click
 from flows import outcome
 from flows.settings import Pipeline
 from flows.stages.progress import Progress, silent
+from storage import forecasts
+from storage.store import open_store
 
 
 @contextmanager
@@ -62,10 +65,11 @@ def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
     import polars as pl
 
-    rows = pl.read_parquet(published["path"], hive_partitioning=False)
+    at = pipeline.pipeline
+    issue_time = datetime.fromisoformat(published["issue_time"])
+    rows, _ = forecasts.fetch(open_store(at.store), pipeline.name, at.timezone, issue_time)
     levels = [c for c in rows.columns if c.startswith("q")]
     shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
-    at = pipeline.pipeline
     shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
     head = rows.group_by("series_id", maintain_order=True).head(3).head(12)
     return table(

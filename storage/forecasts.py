@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
 
 import polars as pl
 
@@ -28,10 +27,11 @@ def publish(
     levels: list[float],
     model_sha256: str | None,
     data_sha256: str,
-) -> Path:
+) -> str:
     """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
 
     Nothing that changes between two runs on the same data and model goes in, so that the bytes are the same.
+    Returns its place.
 
     Args:
         blocks: its rows by series_id and valid_time, in tables of any length, of which one at a time is held.
@@ -58,8 +58,7 @@ def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> 
 
 def issue_times(store: Store, pipeline: str) -> list[datetime]:
     """Every issue time that has a forecast file, ascending."""
-    keys = store.keys(layout.forecasts(pipeline), "*.parquet")
-    return sorted(layout.instant(store.path(key).stem) for key in keys)
+    return sorted(layout.issue_time(key) for key in store.keys(layout.forecasts(pipeline), "*.parquet"))
 
 
 def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tuple[pl.DataFrame, str]:
@@ -74,21 +73,16 @@ def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> t
         rows = pl.read_parquet(io.BytesIO(content))
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"{store.path(key)} cannot be read as a forecast file: {error}; publish that night again"
+            f"{store.place(key)} cannot be read as a forecast file: {error}; publish that night again"
         ) from None
     missing = forecast_schema(quantile_levels(rows.columns)).keys() - set(rows.columns)
     if missing:
-        raise DataError(f"{store.path(key)} is not a forecast file: it has no column {min(missing)!r}")
+        raise DataError(f"{store.place(key)} is not a forecast file: it has no column {min(missing)!r}")
     if rows["issue_time"].unique().to_list() != [issue_time]:
         raise DataError(
-            f"{store.path(key)} is not the forecast of the issue time in its name; publish that night again"
+            f"{store.place(key)} is not the forecast of the issue time in its name; publish that night again"
         )
     return rows, hashlib.sha256(content).hexdigest()
-
-
-def metadata(path: Path) -> dict[str, str]:
-    """The `gatecast.*` entries of a forecast file's key-value metadata."""
-    return {k: v for k, v in pl.read_parquet_metadata(path).items() if k.startswith("gatecast.")}
 
 
 def _latest_issue_time(store: Store, pipeline: str) -> str:
@@ -96,8 +90,8 @@ def _latest_issue_time(store: Store, pipeline: str) -> str:
     if not store.has(layout.latest(pipeline)):
         return ""
     try:
-        return metadata(store.path(layout.latest(pipeline))).get("gatecast.issue_time", "")
+        return store.metadata(layout.latest(pipeline)).get("gatecast.issue_time", "")
     except pl.exceptions.PolarsError as error:
         # It is a copy, and about to be a whole one again.
-        logger.warning("%s is not a forecast file: %s", store.path(layout.latest(pipeline)), error)
+        logger.warning("%s is not a forecast file: %s", store.place(layout.latest(pipeline)), error)
         return ""

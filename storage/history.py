@@ -12,14 +12,13 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from storage import layout
-from storage.schemas import DataError, history_schema, in_order
+from storage.schemas import DataError, Missing, history_schema, in_order
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ _MANY = 64  # parts of a feed before they are made one
 _TRIES = 30
 _DAMAGED = ".damaged"
 # A damaged page makes Polars panic, which Python does not count among the Exceptions.
-_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, Missing)
 
 
 class DamagedHistory(DataError):
@@ -67,12 +66,12 @@ def compact(store: Store, pipeline: str, feed: str) -> int:
     if len(parts) < 2:
         return 0
     # Also columns that the feed no longer names: nothing is lost.
-    named = dict.fromkeys(name for part in parts for name in pl.read_parquet_schema(part))
+    named = dict.fromkeys(name for part in parts for name in store.scan([part]).collect_schema())
     values = [name for name in named if name not in (*_VERSION, "ingested_at")]
-    union = _newest(_union(parts, values).collect())
+    union = _newest(_union(store, parts, values).collect())
     _put(store, pipeline, feed, union, union.select(pl.col("ingested_at").max()).item())
     for part in parts:
-        part.unlink(missing_ok=True)
+        store.remove(part)
     return len(parts)
 
 
@@ -185,15 +184,15 @@ def _last(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     return rows.filter(pl.Series(last))
 
 
-def set_aside(store: Store, pipeline: str, feed: str) -> list[Path]:
+def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
     """Take the damaged parts of a feed out of its history; returns where they lie now."""
     moved = []
     for part in _files(store, pipeline, feed):
-        if _is_damaged(part):
-            place = part.with_name(f"{part.name}{_DAMAGED}")
-            part.rename(place)
-            logger.error("%s is damaged and no part of the history any more", place)
-            moved.append(place)
+        if _is_damaged(store, part):
+            aside = f"{part}{_DAMAGED}"
+            store.move(part, aside)
+            logger.error("%s is damaged and no part of the history any more", store.place(aside))
+            moved.append(store.place(aside))
     return moved
 
 
@@ -208,10 +207,10 @@ def _read(
     for attempt in range(_TRIES):
         files = _files(store, pipeline, feed)
         try:
-            return query(_union(files, values)).collect(engine=engine)
+            return query(_union(store, files, values)).collect(engine=engine)
         except _FAULTS as error:
-            if all(file.exists() for file in files):
-                damaged = [str(file) for file in files if _is_damaged(file)]
+            if all(store.has(file) for file in files):
+                damaged = [store.place(file) for file in files if _is_damaged(store, file)]
                 if not damaged:
                     raise
                 raise DamagedHistory(
@@ -221,24 +220,24 @@ def _read(
     raise DataError(f"the history of feed {feed!r} is compacted all the time; let one process compact it")
 
 
-def _is_damaged(part: Path) -> bool:
+def _is_damaged(store: Store, part: str) -> bool:
     try:
-        pl.read_parquet(part)
-    except FileNotFoundError:
+        store.scan([part]).collect()
+    except (FileNotFoundError, Missing):
         return False
     except _FAULTS:
         return True
     return False
 
 
-def _union(files: list[Path], values: list[str]) -> pl.LazyFrame:
+def _union(store: Store, files: list[str], values: list[str]) -> pl.LazyFrame:
     schema = history_schema(values)
     if not files:
         return pl.LazyFrame(schema=schema)
     # A covariate that joined the feed later is missing in the older files, not an error.
-    scan = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore", schema=schema)
+    scan = store.scan(files, missing_columns="insert", extra_columns="ignore", schema=schema)
     return scan.select(schema.keys())
 
 
-def _files(store: Store, pipeline: str, feed: str) -> list[Path]:
-    return [store.path(key) for key in store.keys(layout.history(pipeline, feed), "*.parquet")]
+def _files(store: Store, pipeline: str, feed: str) -> list[str]:
+    return store.keys(layout.history(pipeline, feed), "*.parquet")

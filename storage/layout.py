@@ -19,6 +19,11 @@ def instant(stamp: str) -> datetime:
     return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
 
+def issue_time(key: str) -> datetime:
+    """The issue time that the last part of a key names, UTC."""
+    return instant(key.rpartition("/")[2].partition(".")[0])
+
+
 def history(pipeline: str, feed: str) -> str:
     """Folder of one feed's history."""
     return f"{HISTORY}/{pipeline}/{feed}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from storage import layout
@@ -12,8 +11,11 @@ from storage.schemas import DataError
 from storage.store import Store
 
 
-def keep(store: Store, pipeline: str, issue_time: datetime, record: dict[str, Any]) -> Path:
-    """Write the record (JSON-ready) of the night of `issue_time`; that of an earlier run of it is replaced."""
+def keep(store: Store, pipeline: str, issue_time: datetime, record: dict[str, Any]) -> str:
+    """Write the record (JSON-ready) of the night of `issue_time`; that of an earlier run of it is replaced.
+
+    Returns its place.
+    """
     return store.put(layout.night(pipeline, issue_time), json.dumps(record, indent=2).encode() + b"\n")
 
 
@@ -23,15 +25,17 @@ def read(store: Store, pipeline: str, since: datetime | None = None) -> list[dic
     Raises:
         DataError: a record is damaged.
     """
-    found = []
-    for key in store.keys(layout.nights(pipeline), "*.json"):
-        if since is None or layout.instant(store.path(key).stem) >= since:
-            found.append(_record(store, key))
-    return found
+    keys = [
+        key for key in store.keys(layout.nights(pipeline), "*.json")
+        if since is None or layout.issue_time(key) >= since
+    ]  # fmt: skip
+    return [_record(store, key, content) for key, content in zip(keys, store.get_all(keys), strict=True)]
 
 
-def _record(store: Store, key: str) -> dict[str, Any]:
+def _record(store: Store, key: str, content: bytes) -> dict[str, Any]:
     try:
-        return json.loads(store.get(key))
+        return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{store.path(key)} is not valid JSON ({error}); remove it or restore it from a copy") from None
+        raise DataError(
+            f"{store.place(key)} is not valid JSON ({error}); remove it or restore it from a copy"
+        ) from None

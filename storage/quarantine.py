@@ -18,8 +18,7 @@ def keep(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at
     """
     folder = layout.quarantine(pipeline, feed)
     new = rows
-    for key in store.keys(folder, "*.parquet"):
-        known = pl.read_parquet(store.path(key))
+    for known in _kept(store, folder):
         if known.schema == new.schema:
             new = new.join(known, on=new.columns, how="anti", nulls_equal=True)
     if not new.is_empty():
@@ -30,7 +29,12 @@ def keep(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at
 
 def read(store: Store, pipeline: str, feed: str) -> pl.DataFrame:
     """All refused rows of a feed; empty where none was ever refused."""
-    files = [store.path(key) for key in store.keys(layout.quarantine(pipeline, feed), "*.parquet")]
-    if not files:
+    kept = _kept(store, layout.quarantine(pipeline, feed))
+    if not kept:
         return pl.DataFrame(schema={"reason": pl.String})
-    return pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed")
+    return pl.concat(kept, how="diagonal_relaxed")
+
+
+def _kept(store: Store, folder: str) -> list[pl.DataFrame]:
+    """The files of a feed, each with the columns that the feed had then."""
+    return [pl.read_parquet(source, glob=False) for source in store.sources(store.keys(folder, "*.parquet"))]

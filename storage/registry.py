@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from storage import layout
-from storage.schemas import DataError
+from storage.schemas import DataError, Missing
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,10 @@ def version_of(as_of: datetime, onnx: bytes) -> str:
 def survey(store: Store, pipeline: str) -> tuple[list[dict[str, Any]], list[str]]:
     """The manifest of every version that has a sound one, oldest as-of first; what is wrong with the others."""
     found, broken = [], []
-    for key in store.keys(layout.models(pipeline), "manifest.json"):
+    keys = store.keys(layout.models(pipeline), "manifest.json")
+    for key, content in zip(keys, store.get_all(keys), strict=True):
         try:
-            found.append(manifest(store, pipeline, key.split("/")[-2]))
+            found.append(_manifest(store, key, content))
         except DataError as error:
             broken.append(str(error))
     return sorted(found, key=lambda m: (m["as_of"], m["version"])), broken
@@ -62,9 +63,18 @@ def manifest(store: Store, pipeline: str, version: str) -> dict[str, Any]:
         DataError: there is no such version, or the manifest is not the one that was stored for it.
     """
     key = layout.manifest(pipeline, version)
-    if not store.has(key):
-        raise DataError(f"model {version} does not exist: {store.path(key)} is missing; `gatecast models` lists all")
-    record = _read(store, key)
+    try:
+        content = store.get(key)
+    except Missing:
+        raise DataError(
+            f"model {version} does not exist: {store.place(key)} is missing; `gatecast models` lists all"
+        ) from None
+    return _manifest(store, key, content)
+
+
+def _manifest(store: Store, key: str, content: bytes) -> dict[str, Any]:
+    version = key.split("/")[-2]
+    record = _parse(store, key, content)
     try:
         sound = (
             record["version"] == version == f"{_stamp(record)}-{record['sha256'][:8]}"
@@ -74,7 +84,7 @@ def manifest(store: Store, pipeline: str, version: str) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError):
         sound = False
     if not sound:
-        raise DataError(f"{store.path(key)} is not the manifest of model {version}; restore it from a copy")
+        raise DataError(f"{store.place(key)} is not the manifest of model {version}; restore it from a copy")
     return record
 
 
@@ -149,7 +159,7 @@ def no_champion(store: Store, pipeline: str) -> str:
     if not promoted:
         return "there is no champion"
     return (
-        f"there is no champion: {store.path(layout.champion(pipeline))} is missing though models were promoted; "
+        f"there is no champion: {store.place(layout.champion(pipeline))} is missing though models were promoted; "
         f"`gatecast models FILE --rollback {promoted[-1]}` makes the newest of them serve"
     )
 
@@ -162,7 +172,7 @@ def load(store: Store, pipeline: str, version: str) -> bytes:
     key = layout.model(pipeline, version)
     onnx = store.get(key)
     if hashlib.sha256(onnx).hexdigest() != record["sha256"]:
-        raise DataError(f"{store.path(key)} is not the file that was stored (sha256 differs); not loaded")
+        raise DataError(f"{store.place(key)} is not the file that was stored (sha256 differs); not loaded")
     return onnx
 
 
@@ -174,10 +184,11 @@ def prune(store: Store, pipeline: str, keep: int, as_of: datetime, when: datetim
     and never a manifest that promises a file.
     """
     kept = {*champions(store, pipeline)[:2], *champions(store, pipeline, as_of)[:2]}
+    there = set(store.keys(layout.models(pipeline), "model.onnx"))
     gone = []
     for record in manifests(store, pipeline)[:-keep]:
         version = record["version"]
-        if version in kept or not store.has(layout.model(pipeline, version)):
+        if version in kept or layout.model(pipeline, version) not in there:
             continue
         if "pruned" not in record:
             store.put(layout.manifest(pipeline, version), _json({**record, "pruned": when.isoformat()}))
@@ -197,9 +208,10 @@ def _entry(record: dict[str, Any]) -> dict[str, str]:
 def _state(store: Store, pipeline: str) -> dict[str, Any]:
     """`served`: who serves from when, oldest first; `rolled_back`: version -> when."""
     key = layout.champion(pipeline)
-    if not store.has(key):
+    try:
+        content = _parse(store, key, store.get(key))
+    except Missing:
         return {"served": [], "rolled_back": {}}
-    content = _read(store, key)
     try:
         served = [{"version": str(e["version"]), "as_of": str(e["as_of"])} for e in content["served"]]
         rolled_back = dict(content.get("rolled_back", {}))
@@ -208,7 +220,7 @@ def _state(store: Store, pipeline: str) -> dict[str, Any]:
         sound = False
     if not sound:
         raise DataError(
-            f"{store.path(key)} does not say who serves; restore it from a copy, or write it anew with "
+            f"{store.place(key)} does not say who serves; restore it from a copy, or write it anew with "
             "`gatecast models FILE --rollback VERSION`"
         )
     return {"served": served, "rolled_back": rolled_back}
@@ -220,11 +232,11 @@ def _write_state(store: Store, pipeline: str, served: list[dict[str, str]], roll
     store.put(layout.champion(pipeline), _json(content))
 
 
-def _read(store: Store, key: str) -> dict[str, Any]:
+def _parse(store: Store, key: str, content: bytes) -> dict[str, Any]:
     try:
-        return json.loads(store.get(key))
+        return json.loads(content)
     except ValueError as error:  # broken JSON, or bytes that are no text
-        raise DataError(f"{store.path(key)} is not valid JSON ({error}); restore it from a copy") from None
+        raise DataError(f"{store.place(key)} is not valid JSON ({error}); restore it from a copy") from None
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -25,6 +25,10 @@ class DataError(Exception):
     """
 
 
+class Missing(DataError):
+    """There is nothing at the place that the message names."""
+
+
 def quantile_column(level: float) -> str:
     """Column that holds the quantile of `level` in (0, 1): 0.5 -> `q50`, 0.025 -> `q2_5`."""
     return "q" + f"{level * 100:.6f}".rstrip("0").rstrip(".").replace(".", "_")

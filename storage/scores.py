@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 from collections.abc import Collection
 from datetime import datetime
-from pathlib import Path
 
 import polars as pl
 
 from storage import layout
-from storage.schemas import CONTRACT_VERSION, DataError, score_schema
+from storage.schemas import CONTRACT_VERSION, DataError, Missing, score_schema
 from storage.store import Store
 
 _FORECAST = "gatecast.forecast_sha256"
 
 
-def keep(store: Store, pipeline: str, issue_time: datetime, rows: pl.DataFrame, forecast_sha256: str) -> Path:
+def keep(store: Store, pipeline: str, issue_time: datetime, rows: pl.DataFrame, forecast_sha256: str) -> str:
     """Write the score file of `issue_time`; `forecast_sha256` is of the forecast file that was scored.
 
-    The same rows of the same forecast give the same bytes.
+    The same rows of the same forecast give the same bytes. Returns its place.
     """
     metadata = {
         "gatecast.contract_version": CONTRACT_VERSION,
@@ -38,16 +37,17 @@ def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFram
         DataError: the file is damaged.
     """
     key = layout.score(pipeline, issue_time)
-    if not store.has(key):
+    try:
+        content = io.BytesIO(store.get(key))
+    except Missing:
         return None
-    content = io.BytesIO(store.get(key))
     try:
         of = pl.read_parquet_metadata(content).get(_FORECAST, "")
         content.seek(0)
         return pl.read_parquet(content, columns=list(score_schema())), of
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"{store.path(key)} cannot be read as a score file: {error}; remove it, and the next run writes it anew"
+            f"{store.place(key)} cannot be read as a score file: {error}; remove it, and the next run writes it anew"
         ) from None
 
 
@@ -59,12 +59,10 @@ def read(
     Args:
         without: issue times to pass over.
     """
-    files = []
-    for key in store.keys(layout.scores(pipeline), "*.parquet"):
-        place = store.path(key)
-        issue_time = layout.instant(place.stem)
-        if (since is None or issue_time >= since) and issue_time not in without:
-            files.append(place)
+    files = [
+        key for key in store.keys(layout.scores(pipeline), "*.parquet")
+        if (since is None or layout.issue_time(key) >= since) and layout.issue_time(key) not in without
+    ]  # fmt: skip
     if not files:
         return pl.LazyFrame(schema=score_schema())
-    return pl.scan_parquet(files, schema=score_schema())
+    return store.scan(files, schema=score_schema())

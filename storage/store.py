@@ -1,41 +1,144 @@
-"""A store: one folder, its paths, and writes that are whole or absent."""
+"""A store: keys in, bytes and tables out; what is written is whole or absent. A folder is one, an S3 bucket another."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from storage.layout import HISTORY
-from storage.schemas import DataError
+from storage.schemas import DataError, Missing
+
+_S3 = "s3://"
+_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 #: Fast to write, and to read one series of.
 _PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
 
 
-class Store:
-    """The folder that `store` of the pipeline file names. Every path below it is made here or in `layout`."""
+class Store(ABC):
+    """What `store` of the pipeline file names. A key is a path within it ('a/b.parquet'); `layout` makes them."""
 
-    def __init__(self, uri: str) -> None:
-        if "://" in uri:
-            raise DataError(f"store {uri!r}: only folders are supported as stores so far; give a folder")
-        self.root = Path(uri)
+    @abstractmethod
+    def place(self, key: str) -> str:
+        """Where `key` lies, as people write it. Raises DataError for a key that would leave the store."""
+
+    @abstractmethod
+    def put(self, key: str, content: bytes) -> str:
+        """Write `content` whole or not at all, whatever becomes of the writer; returns its place."""
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """The bytes at `key`. Raises Missing where there are none."""
+
+    def get_all(self, keys: Sequence[str]) -> list[bytes]:
+        """The bytes at each of `keys`. Raises Missing where one has none."""
+        return [self.get(key) for key in keys]
+
+    @abstractmethod
+    def has(self, key: str) -> bool:
+        """Whether there is something at `key`."""
+
+    @abstractmethod
+    def remove(self, key: str) -> None:
+        """Delete what is at `key`; nothing there is no error."""
+
+    @abstractmethod
+    def move(self, key: str, to: str) -> None:
+        """Give what is at `key` another key. A crash leaves it at `key`, at `to` or at both."""
+
+    @abstractmethod
+    def keys(self, prefix: str, pattern: str) -> list[str]:
+        """Keys under the folder `prefix` whose last part matches the glob `pattern`, sorted; never a temporary."""
+
+    @abstractmethod
+    def sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
+        """What Polars reads `keys` from. May raise Missing."""
+
+    def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> str:
+        """Write `frame` as `parquet` encodes it; returns its place."""
+        return self.put(key, parquet(frame, metadata))
+
+    def scan(self, keys: Sequence[str], **options: Any) -> pl.LazyFrame:
+        """The Parquet files at `keys`, one after the other; `options` are of Polars' `scan_parquet`.
+
+        Where one is not there this raises Missing, or reading the frame raises FileNotFoundError.
+        """
+        sources: Any = self.sources(keys)
+        return pl.scan_parquet(sources, glob=False, hive_partitioning=False, **options)
+
+    def metadata(self, key: str) -> dict[str, str]:
+        """The key-value metadata of the Parquet file at `key`."""
+        (source,) = self.sources([key])
+        return pl.read_parquet_metadata(source)
+
+
+def parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
+    """A Parquet file of `frame`."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, **_PARQUET, metadata=metadata)
+    return buffer.getvalue()
+
+
+def parquet_of(blocks: Iterable[pl.DataFrame], schema: dict[str, pl.DataType], metadata: dict[str, str]) -> bytes:
+    """One Parquet file of all `blocks`, the same however they are cut; one of them at a time is held."""
+
+    def source(*_: object) -> Iterator[pl.DataFrame]:
+        for block in blocks:
+            yield block.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+    buffer = io.BytesIO()
+    register_io_source(source, schema=schema).sink_parquet(buffer, **_PARQUET, metadata=metadata)
+    return buffer.getvalue()
+
+
+def open_store(uri: str) -> Store:
+    """The store at `uri`: a folder, or s3://bucket/prefix. Nothing is read yet, so nothing has to be there.
+
+    Raises:
+        DataError: the uri is of neither kind.
+    """
+    if "://" not in uri:
+        return Folder(uri)
+    bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
+    if not uri.startswith(_S3) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(folders):
+        raise DataError(f"{uri!r}: a store is a folder, or s3://bucket/prefix")
+    # Late: a store that is a folder needs nothing of S3.
+    from storage.bucket import Bucket
+
+    return Bucket(bucket, "/".join(folders))
+
+
+def inside(key: str, store: object) -> str:
+    """`key`, which lies in `store`. Raises DataError for one that would not."""
+    if ".." in PurePosixPath(key).parts or PurePosixPath(key).is_absolute():
+        raise DataError(f"{key!r} would lie outside the store {store}")
+    return key
+
+
+class Folder(Store):
+    """A store on a disk."""
+
+    def __init__(self, root: str) -> None:
+        self.root = Path(root)
 
     def path(self, key: str) -> Path:
-        """The place of `key` ('a/b.parquet'). Raises DataError for a key that would leave the store."""
-        place = self.root / key
-        if ".." in Path(key).parts or Path(key).is_absolute():
-            raise DataError(f"{key!r} would lie outside the store {self.root}")
-        return place
+        """The place of `key`."""
+        return self.root / inside(key, self.root)
 
-    def put(self, key: str, content: bytes) -> Path:
-        """Write `content` whole: beside its place, flushed to the disk, then renamed over it."""
+    def place(self, key: str) -> str:
+        return str(self.path(key))
+
+    def put(self, key: str, content: bytes) -> str:
+        """Beside its place, flushed to the disk, then renamed over it."""
         place = self.path(key)
         place.parent.mkdir(parents=True, exist_ok=True)
         # The leading dot hides an orphan of a crash from every listing and glob.
@@ -54,64 +157,61 @@ class Store:
             os.fsync(folder)
         finally:
             os.close(folder)
-        return place
-
-    def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> Path:
-        """Write `frame` as Parquet."""
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer, **_PARQUET, metadata=metadata)
-        return self.put(key, buffer.getvalue())
+        return str(place)
 
     def get(self, key: str) -> bytes:
-        """The bytes at `key`. Raises DataError where there are none."""
         try:
             return self.path(key).read_bytes()
         except FileNotFoundError:
-            raise DataError(f"{self.path(key)} does not exist") from None
-
-    def remove(self, key: str) -> None:
-        """Delete what is at `key`; nothing there is no error."""
-        self.path(key).unlink(missing_ok=True)
+            raise Missing(f"{self.path(key)} does not exist") from None
 
     def has(self, key: str) -> bool:
-        """Whether there is something at `key`."""
         return self.path(key).exists()
 
+    def remove(self, key: str) -> None:
+        self.path(key).unlink(missing_ok=True)
+
+    def move(self, key: str, to: str) -> None:
+        self.path(key).rename(self.path(to))
+
     def keys(self, prefix: str, pattern: str) -> list[str]:
-        """Keys under `prefix` whose last part matches the glob `pattern`, sorted; never a temporary."""
         folder = self.path(prefix)
         found = (place for place in folder.rglob(pattern) if not place.name.startswith("."))
         return sorted(place.relative_to(self.root).as_posix() for place in found)
 
-
-def parquet_of(blocks: Iterable[pl.DataFrame], schema: dict[str, pl.DataType], metadata: dict[str, str]) -> bytes:
-    """One Parquet file of all `blocks`, the same however they are cut; one of them at a time is held."""
-
-    def source(*_: object) -> Iterator[pl.DataFrame]:
-        for block in blocks:
-            yield block.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-
-    buffer = io.BytesIO()
-    register_io_source(source, schema=schema).sink_parquet(buffer, **_PARQUET, metadata=metadata)
-    return buffer.getvalue()
+    def sources(self, keys: Sequence[str]) -> Sequence[Path]:
+        return [self.path(key) for key in keys]
 
 
 class Replay(Store):
     """A store of its own for models and forecasts of the past, over the history of `source`."""
 
-    def __init__(self, uri: str, source: Store) -> None:
-        super().__init__(uri)
-        self._source = source
+    def __init__(self, own: Store, source: Store) -> None:
+        self._own, self._source = own, source
 
-    def _of(self, key: str) -> Store | None:
-        return self._source if key.split("/")[0] == HISTORY else None
+    def _of(self, key: str) -> Store:
+        return self._source if key.split("/")[0] == HISTORY else self._own
 
-    def path(self, key: str) -> Path:
-        """The place of `key`; the history's is the source's."""
-        source = self._of(key)
-        return source.path(key) if source else super().path(key)
+    def place(self, key: str) -> str:
+        return self._of(key).place(key)
+
+    def put(self, key: str, content: bytes) -> str:
+        return self._of(key).put(key, content)
+
+    def get(self, key: str) -> bytes:
+        return self._of(key).get(key)
+
+    def has(self, key: str) -> bool:
+        return self._of(key).has(key)
+
+    def remove(self, key: str) -> None:
+        self._of(key).remove(key)
+
+    def move(self, key: str, to: str) -> None:
+        self._of(key).move(key, to)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
-        """Keys under `prefix`; the history's are the source's."""
-        source = self._of(prefix)
-        return source.keys(prefix, pattern) if source else super().keys(prefix, pattern)
+        return self._of(prefix).keys(prefix, pattern)
+
+    def sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
+        return [source for key in keys for source in self._of(key).sources([key])]

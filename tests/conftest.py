@@ -20,14 +20,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests import postgresql
+from flows.apart import PASSIVE
+from tests import postgresql, s3_server
 from tests.web_server import Web
 
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
-# A thread of OpenMP's that waits by spinning takes the core that the other needs: on a busy machine a fit then gets
-# through a tenth of its steps. Read when torch is loaded, here and in the commands that tests start.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before anything loads torch.
+os.environ.setdefault(*PASSIVE)
 
 SAMPLES = Path(__file__).parent.parent / "storage" / "samples"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -75,7 +75,7 @@ folds = 7
 """
 
 
-def write_pipeline(folder: Path, head: str = "quantile", budget: str = "24s") -> Path:
+def write_pipeline(folder: Path, head: str = "quantile", budget: str = "60s") -> Path:
     """A pipeline file and eight months of the sample beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     since = pl.col("ds") >= pl.datetime(2018, 2, 1)
@@ -163,6 +163,21 @@ def postgres() -> Iterator[str]:
     """The uri of a fresh PostgreSQL with one user, `reader`, who has a password."""
     with postgresql.running() as uri:
         yield uri
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[s3_server.S3Server]:
+    with s3_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch) -> s3_server.S3Server:
+    """A server of S3 with one empty bucket; the environment leads to it."""
+    for name, value in _s3.environment.items():
+        monkeypatch.setenv(name, value)
+    _s3.reset()
+    return _s3
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from storage import forecasts
 from tests.conftest import ISSUE, gatecast, said
 
 
@@ -48,7 +47,7 @@ def test_columns_and_types(published, utc):
 
 def test_metadata(trained, published):
     version = said(gatecast("models", trained, "--json"))["models"][0]
-    found = forecasts.metadata(published)
+    found = pl.read_parquet_metadata(published)
     assert found["gatecast.contract_version"] == "1"
     assert found["gatecast.pipeline"] == "small"
     assert found["gatecast.issue_time"] == "20180901T040000Z"

@@ -64,12 +64,12 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
     from flows import clock, pipeline_file
     from flows.stages import train
     from model.training.fit import sampler
-    from storage.store import Store
+    from storage.store import open_store
 
     def drawn(path: Path):
         pipeline = pipeline_file.read(path, {})
         at = clock.parse(ISSUE, pipeline.pipeline.timezone)
-        panel, first = train._history(pipeline, Store(pipeline.pipeline.store), at)
+        panel, first = train._history(pipeline, open_store(pipeline.pipeline.store), at)
         folds, recent, last = train._split(pipeline, at, first, panel.first)
         source = sampler(pipeline.spec(panel.series), panel, last, 0, int(folds.steps[-1]))
         fold = source.draw(np.random.default_rng(0), 500)
@@ -88,11 +88,11 @@ def test_parts_of_the_data_do_not_overlap(trained):
     """No fitting horizon reaches into the early-stop nights, and none of those into the folds."""
     from flows import clock, pipeline_file
     from flows.stages import train
-    from storage.store import Store
+    from storage.store import open_store
 
     pipeline = pipeline_file.read(trained, {})
     at = clock.parse(ISSUE, pipeline.pipeline.timezone)
-    panel, first = train._history(pipeline, Store(pipeline.pipeline.store), at)
+    panel, first = train._history(pipeline, open_store(pipeline.pipeline.store), at)
     folds, recent, last = train._split(pipeline, at, first, panel.first)
     horizon = pipeline.pipeline.horizon
     assert last + horizon <= recent.steps[0]

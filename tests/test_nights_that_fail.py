@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,6 +68,15 @@ def test_late_data_are_named_and_what_came_true_is_scored(night, pipeline):
     assert len(found) == 42
 
 
+def test_what_the_scores_said_last_night_makes_a_retrain_due(night, pipeline):
+    record = {"issue_time": "2018-09-08T04:00:00+00:00", "score": {"decay": "the skill fell from 0.8 to 0.1"}}
+    place = pipeline.parent / "store/nights/small/20180908T040000Z.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(record))
+    report = said(night("--issue-time", "2018-09-09", GATECAST_TRAINING__BUDGET="8s"))
+    assert report["train"]["due"] == "the skill fell from 0.8 to 0.1"
+
+
 def test_a_source_that_hangs(night, pipeline):
     """One feed accepts the connection and never answers: the other is taken in, and the night is on time."""
     with socket.socket() as server:
@@ -116,7 +126,7 @@ def test_a_training_that_is_killed(prefect_server, pipeline):
     killer.join()
     rows = published(subprocess.CompletedProcess([], process.returncode, out, errors))
     assert rows["status"].unique().to_list() == ["stale_model"]
-    assert rows["reason"].str.contains("train: its process was killed by SIGKILL").all()
+    assert rows["reason"].str.contains("the retraining that was due failed: its process was killed .SIGKILL.").all()
     assert not [place for place in pipeline.parent.rglob("*") if place.name.startswith(".")]
 
 
@@ -137,7 +147,7 @@ def test_a_forecast_that_hangs(prefect_server, pipeline):
     done = subprocess.CompletedProcess([], process.returncode, out, errors)
     rows = published(done)
     assert rows["status"].unique().to_list() == ["baseline"]
-    assert rows["reason"].str.contains("the model gave no forecast: forecast: stopped after").all()
+    assert rows["reason"].str.contains("the model gave no forecast: stopped after").all()
     assert said(done)["published_at"] < said(done)["deadline"]
 
 
@@ -150,6 +160,7 @@ def test_a_champion_that_is_corrupt(night, pipeline):
 
 
 def test_nothing_can_be_published(night, pipeline):
+    shutil.rmtree(pipeline.parent / "store/forecasts", ignore_errors=True)
     done = night("--issue-time", "2001-01-01")
     assert done.returncode == 1
     assert "no target value was known" in done.stderr

@@ -110,7 +110,7 @@ def _pit() -> dict[str, Any]:
 
 
 def _status() -> dict[str, Any]:
-    """A bar a night, from below: model, older model, baseline, nothing published."""
+    """A bar a night, from below: model, stale model, baseline, nothing published."""
     x = alt.X("left:Q", title=None, axis=_labelled(), scale=alt.Scale(nice=False, zero=False))
     tops = {"model": "status-model", "stale": "status-stale", "baseline": "status-baseline", "none": "status-none"}
     layers, below = [], "zero"

@@ -14,6 +14,8 @@ from storage.schemas import INSTANT
 
 #: Nights that the page looks back on.
 NIGHTS = 28
+#: Nights of which the page says who made their rows, and why.
+TOLD = 91
 
 SCORES: dict[str, pl.DataType] = {
     "series_id": pl.String(), "issue_time": INSTANT, "step": pl.Int32(), "actual": pl.Float64(),
@@ -39,7 +41,7 @@ class Facts:
         first: step number of the first column of `actual`.
         actual: (S, N) float32, the target as known at `made_at`, NaN where it is not; from before the issue time
             of `latest` to the end of its horizon.
-        issued: the last NIGHTS issue times that a forecast was due for or made at, oldest first.
+        issued: the last TOLD issue times that a forecast was due for or made at, oldest first.
         statuses: rows and series by issue time, status and reason, columns as STATUSES.
         scores: rows of the last NIGHTS scored issue times, columns as SCORES.
         nights: records as storage/nights.py keeps them, oldest first.

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from flows.page import skill
-from flows.page.facts import Facts
+from flows.page.facts import TOLD, Facts
 from flows.page.local_time import LocalTimes
 from flows.page.numbers import figure, percent, ratio
 from flows.page.series_table import NAMES
@@ -186,7 +186,7 @@ def fallbacks(facts: Facts, times: LocalTimes) -> dict[str, Any]:
         ],
         "failures": [
             {"night": times.day(datetime.fromisoformat(record["issue_time"])), "stage": stage, "text": text}
-            for record in reversed(facts.nights[-28:])
+            for record in reversed(facts.nights[-TOLD:])
             for stage, text in (record.get("failures") or {}).items()
         ],
         "alerts": [

@@ -12,7 +12,7 @@ from flows.page.numbers import percent
 from storage.schemas import BASELINE, MODEL, STALE_MODEL
 
 #: How the page names what made a row.
-NAMES = {MODEL: "the champion", STALE_MODEL: "an older model", BASELINE: "the baseline"}
+NAMES = {MODEL: "the champion", STALE_MODEL: "a stale model", BASELINE: "the baseline"}
 
 #: The most series shown without being asked for, and the most of each kind of reason.
 SHOWN = 6

@@ -29,7 +29,7 @@ from flows.stages.replay import issues_between, replay_nights
 from flows.stages.score import judge
 from storage import forecasts, registry
 from storage.schemas import DataError
-from storage.store import Replay, Store
+from storage.store import Replay, Store, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def backtest(
         raise DataError(f"pipeline {pipeline.name!r}: no issue time lies between {plan.start} and {plan.end}")
     failures = _take_in(pipeline, store, now, progress)
     with _work(pipeline, plan, output) as folder:
-        replay = Replay(str(folder), store)
+        replay = Replay(open_store(str(folder)), store)
         _finish_promotions(replay, pipeline.name)
         reuse = partial(_trained, store, pipeline.name)
         failures |= replay_nights(pipeline, replay, issues, now, progress, gate=plan.promotion, reuse=reuse).failures
@@ -94,9 +94,9 @@ def backtest(
             "failures": failures,
         }
         if output is not None:
-            target = Store(str(output))
-            report["forecasts"] = str(target.put_parquet("forecasts.parquet", rows))
-            report["scored"] = str(target.put_parquet("scores.parquet", by_step(rows, scores)))
+            target = open_store(str(output))
+            report["forecasts"] = target.put_parquet("forecasts.parquet", rows)
+            report["scored"] = target.put_parquet("scores.parquet", by_step(rows, scores))
     progress("backtest", 1.0)
     return report
 
@@ -120,7 +120,7 @@ def _work(pipeline: Pipeline, plan: Plan, output: Path | None) -> Iterator[Path]
         return
     folder = output / _WORK
     asked = _fingerprint(pipeline, plan)
-    place = Store(str(folder))
+    place = open_store(str(folder))
     if place.has(_PLAN):
         found = json.loads(place.get(_PLAN))
         if found != asked:

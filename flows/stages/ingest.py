@@ -60,7 +60,7 @@ def ingest(
 
     def mend(feed: Feed) -> None:
         places = history.set_aside(store, pipeline.name, feed.name)
-        damaged.setdefault(feed.name, []).extend(map(str, places))
+        damaged.setdefault(feed.name, []).extend(places)
 
     def since(feed: Feed) -> datetime:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +12,9 @@ from flows.feed_settings import Feed
 from flows.settings import Pipeline
 from flows.stages.panels import instant, micros
 from model.feed_checks import Checked
+
+#: Data that end so long ago are a replay of the past, not a feed that stopped.
+REPLAY = timedelta(days=30)
 
 
 def late(pipeline: Pipeline, feed: Feed, checked: Checked, issue: datetime, now: datetime) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flows import clock
+from flows import clock, outcome
 from flows.settings import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.progress import Progress, silent
@@ -86,7 +86,8 @@ def replay_nights(
                 try:
                     train(pipeline, store, issue, now, gate=gate, reuse=partial(reuse, issue) if reuse else None)
                 except DataError as error:
-                    done.failures[f"train {issue.isoformat()}"] = stale = str(error)
+                    done.failures[f"train {issue.isoformat()}"] = str(error)
+                    stale = outcome.stale({"train": str(error)})
             waiting.append((issue, stale))
         begun = len(issues)
         forecast_waiting()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,20 @@ import numpy as np
 import polars as pl
 
 from flows import clock
-from flows.page.facts import NIGHTS, SCORES, STATUSES, Facts
+from flows.page.facts import NIGHTS, SCORES, STATUSES, TOLD, Facts
 from flows.page.render import render
 from flows.settings import Pipeline
+from flows.stages.lateness import REPLAY
 from flows.stages.panels import micros, newest_target, seen_panel
 from storage import forecasts, layout, nights, quarantine, registry
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import Store, open_store
+
+logger = logging.getLogger(__name__)
 
 # Steps that the page shows before the newest issue: four weeks, else two days.
 _BACK = {"1d": 28, "1b": 20}
 _BACK_DAYS = 2
-# Data that end so long ago are a replay of the past, not a feed that stopped.
-_REPLAY = timedelta(days=30)
 
 
 def report(pipeline: Pipeline, store: Store, now: datetime, output: Path | None = None) -> dict[str, Any]:
@@ -42,8 +44,8 @@ def report(pipeline: Pipeline, store: Store, now: datetime, output: Path | None 
     if output is None:
         place = store.put(layout.report(pipeline.name), content)
     else:
-        place = Store(str(output.parent)).put(output.name, content)
-    return {"path": str(place), "colour": judged.colour, "sentence": judged.sentence, "bytes": len(content)}
+        place = open_store(str(output.parent)).put(output.name, content)
+    return {"path": place, "colour": judged.colour, "sentence": judged.sentence, "bytes": len(content)}
 
 
 def gather(pipeline: Pipeline, store: Store, now: datetime) -> Facts:
@@ -51,16 +53,15 @@ def gather(pipeline: Pipeline, store: Store, now: datetime) -> Facts:
     at, name = pipeline.pipeline, pipeline.name
     newest = newest_target(pipeline, store, now)
     due = clock.last_issue(at.issue_at, at.timezone, now - pipeline.forecast.deadline)
-    replay = newest is not None and now - newest > _REPLAY
+    replay = newest is not None and now - newest > REPLAY
     if replay:
         due = clock.default_issue(at.issue_at, at.timezone, newest, now)
-    issues = [issue for issue in forecasts.issue_times(store, name) if issue <= now]
-    files = {issue: forecasts.fetch(store, name, at.timezone, issue)[0] for issue in issues[-2:]}
+    issues, files = _files(pipeline, store, now)
     latest = files[issues[-1]] if issues else None
     series = tuple(latest["series_id"].unique().sort()) if latest is not None else ()
     first, actual = _actual(pipeline, store, series, issues[-1], now) if issues else (0, np.empty((0, 0), np.float32))
     issued = _issued(pipeline, issues, due)
-    since = issued[0] if issued else now - timedelta(days=2 * NIGHTS)
+    since = issued[0] if issued else now - timedelta(days=2 * TOLD)
     champions = registry.champions(store, name)
     return Facts(
         pipeline=pipeline,
@@ -75,9 +76,9 @@ def gather(pipeline: Pipeline, store: Store, now: datetime) -> Facts:
         actual=actual,
         series=series,
         issued=issued,
-        statuses=_statuses(pipeline, store, [issue for issue in issues if issue >= since]),
+        statuses=_statuses([files[issue] for issue in issues if issue >= since]),
         scores=_scores(store, name),
-        nights=tuple(nights.read(store, name, min(since, now - timedelta(days=2 * NIGHTS)))),
+        nights=tuple(nights.read(store, name, min(since, now - timedelta(days=2 * TOLD)))),
         manifests=tuple(registry.manifests(store, name)),
         champion=champions[0] if champions else None,
         refused={feed.name: quarantine.read(store, name, feed.name) for feed in pipeline.feed},
@@ -97,39 +98,52 @@ def _actual(
     return first, np.broadcast_to(values, (len(series), values.shape[1]))
 
 
+def _files(pipeline: Pipeline, store: Store, now: datetime) -> tuple[list[datetime], dict[datetime, pl.DataFrame]]:
+    """The issue times up to `now` whose forecasts are there, and the rows of the last TOLD."""
+    issues = [issue for issue in forecasts.issue_times(store, pipeline.name) if issue <= now]
+    files = {}
+    for issue in issues[-TOLD:]:
+        try:
+            files[issue] = forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue)[0]
+        except DataError as error:
+            # Shown as a night without a forecast, which it is for everybody who reads it.
+            logger.warning("the page goes on without %s", error)
+    return [issue for issue in issues if issue in files or issue < issues[-TOLD:][0]], files
+
+
 def _issued(pipeline: Pipeline, issues: list[datetime], due: datetime) -> tuple[datetime, ...]:
-    """The last NIGHTS issue times at which a forecast was due or made, since the first one made."""
+    """The last TOLD issue times at which a forecast was due or made, since the first one made."""
     if not issues:
         return ()
     at, grid = pipeline.pipeline, pipeline.grid
-    found = set(issues[-NIGHTS:])
-    covered = {grid.first_step(micros(issue)) for issue in issues[-2 * NIGHTS :]}
+    found = set(issues[-TOLD:])
+    covered = {grid.first_step(micros(issue)) for issue in issues[-2 * TOLD :]}
     night = max(due, issues[-1])
-    for _ in range(2 * NIGHTS):
+    for _ in range(2 * TOLD):
         night = clock.last_issue(at.issue_at, at.timezone, night)
         # On a weekend no period of a market begins that Friday's or Monday's issue does not have.
         if issues[0] <= night <= due and grid.first_step(micros(night)) not in covered:
             found.add(night)
         night -= timedelta(seconds=1)
-    return tuple(sorted(found)[-NIGHTS:])
+    return tuple(sorted(found)[-TOLD:])
 
 
-def _statuses(pipeline: Pipeline, store: Store, issues: list[datetime]) -> pl.DataFrame:
+def _statuses(files: list[pl.DataFrame]) -> pl.DataFrame:
     found = [
-        forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue)[0]
-        .group_by("issue_time", "status", "reason")
-        .agg(pl.len().cast(pl.Int64).alias("rows"), pl.col("series_id").n_unique().cast(pl.Int64).alias("series"))
-        for issue in issues
+        rows.group_by("issue_time", "status", "reason").agg(
+            pl.len().cast(pl.Int64).alias("rows"), pl.col("series_id").n_unique().cast(pl.Int64).alias("series")
+        )
+        for rows in files
     ]
     return pl.concat([pl.DataFrame(schema=STATUSES), *(frame.select(STATUSES.keys()) for frame in found)])
 
 
 def _scores(store: Store, name: str) -> pl.DataFrame:
     """The rows of the last NIGHTS scored issue times."""
-    files = [store.path(key) for key in store.keys(layout.scores(name), "*.parquet")][-NIGHTS:]
+    files = store.keys(layout.scores(name), "*.parquet")[-NIGHTS:]
     if not files:
         return pl.DataFrame(schema=SCORES)
     try:
-        return pl.scan_parquet(files).select(pl.col(c).cast(dtype) for c, dtype in SCORES.items()).collect()
+        return store.scan(files).select(pl.col(c).cast(dtype) for c, dtype in SCORES.items()).collect()
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"the scores in {store.path(layout.scores(name))} cannot be read: {error}") from None
+        raise DataError(f"the scores in {store.place(layout.scores(name))} cannot be read: {error}") from None

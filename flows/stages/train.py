@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 #: From the fingerprint of a training to the ONNX bytes that it gave and the facts kept of it, or None.
 Reuse = Callable[[str], tuple[bytes, dict[str, Any]] | None]
 
+_SHORT_DAY = timedelta(hours=1)  # by which a night follows another sooner when the clocks go forward
 _OVERHEAD = 15.0  # seconds for export, proof and comparison, out of the budget
 _FACTS = ("windows", "fitted_to", "seen_to", "parity")  # of a training; what it was made from is in the fingerprint
 
@@ -58,7 +59,7 @@ def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | Non
     if newest is None:
         return why_none
     age = issue_time - newest
-    if age >= pipeline.training.every:
+    if age >= pipeline.training.every - _SHORT_DAY:
         return f"the newest model is {age} old; one is trained every {pipeline.training.every}"
     if decay and age >= pipeline.monitoring.recent:
         return decay

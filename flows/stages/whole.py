@@ -55,7 +55,7 @@ def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Itera
     )  # fmt: skip
     report = _report(kept, pipeline.pipeline.horizon)
     return {
-        "path": str(place),
+        "path": place,
         "issue_time": issue_time.isoformat(),
         **report,
         "model_version": tried["version"] if tried else None,

@@ -36,7 +36,7 @@ def test_a_stage_that_takes_too_long_is_stopped(pipeline):
 
 
 def test_a_fault_of_the_code_is_named_and_no_traceback_is_its_reason(pipeline):
-    with pytest.raises(apart.StageFailed, match=r"^forecast: TypeError: .*no_such_option"):
+    with pytest.raises(apart.StageFailed, match=r"^TypeError: .*no_such_option"):
         apart.run("forecast", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None, no_such_option=1)
 
 

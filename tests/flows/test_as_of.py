@@ -13,7 +13,7 @@ from flows import clock, pipeline_file
 from flows.stages.ingest import ingest
 from flows.stages.panels import known_series, micros, revised_panel, seen_panel
 from model.windows import windows
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import SAMPLES, SHARED
 
 FILE = """
@@ -110,7 +110,7 @@ def seen(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, str]:
     for name, frame in feeds.items():
         frame.write_parquet(path.parent / f"{name}.parquet")
     pipeline = pipeline_file.read(path, {})
-    store = Store(f"{pipeline.pipeline.store}-{len(list(path.parent.glob('store-*')))}")
+    store = open_store(f"{pipeline.pipeline.store}-{len(list(path.parent.glob('store-*')))}")
     ingest(pipeline, store, clock.now(), clock.now())
     series = known_series(pipeline, store, at)
     spec, grid = pipeline.spec(series), pipeline.grid

@@ -19,7 +19,7 @@ from flows.stages.backfill import backfill
 from flows.stages.backtest import Plan, backtest
 from flows.stages.forecast import forecast
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import Store, open_store
 from tests.conftest import ISSUE, gatecast, said, write_pipeline
 
 DAY = date.fromisoformat(ISSUE)
@@ -28,7 +28,7 @@ NIGHT = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet
 
 def opened(path: Path) -> tuple[pipeline_file.Pipeline, Store]:
     pipeline = pipeline_file.read(path, {})
-    return pipeline, Store(pipeline.pipeline.store)
+    return pipeline, open_store(pipeline.pipeline.store)
 
 
 def contents(folder: Path, *parts: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 
 from flows import clock, pipeline_file
 from flows.stages.forecast import forecast
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import ISSUE
 from tests.flows.test_shards import many
 
@@ -40,7 +40,7 @@ def started(pipeline, prefect_server, cluster, tmp_path):
     """Starts the flow on the cluster; the process. And the bytes that the local engine publishes."""
     many(pipeline)
     settings = pipeline_file.read(pipeline, {})
-    store = Store(settings.pipeline.store)
+    store = open_store(settings.pipeline.store)
     path = Path(forecast(settings, store, clock.parse(ISSUE, settings.pipeline.timezone))["path"])
     local = path.read_bytes()
     path.unlink()

@@ -15,7 +15,7 @@ from flows.stages.check import check
 from flows.stages.ingest import check_feed, ingest
 from storage import history, quarantine
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import SAMPLES, gatecast
 
 FILE = """
@@ -60,7 +60,7 @@ def test_a_database_is_asked_only_for_what_is_new(tmp_path):
         connection.executemany("insert into demand values (?, ?, ?)", rows.tail(3 * 24).rows())
     more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-03"'
     pipeline = pipeline_of(tmp_path, f"sqlite:///{place}", more)
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     middle = datetime(2018, 6, 20, 4, tzinfo=UTC)
     first = ingest(pipeline, store, middle, LATE)["feeds"]["demand"]
     assert first["first"] == "2018-06-03T00:00:00Z"
@@ -91,7 +91,7 @@ valid_time = "ds"
 values = ["w"]
 """
     pipeline = pipeline_of(tmp_path, "load.parquet", weather)
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     assert ingest(pipeline, store, LATE, LATE)["feeds"]["weather"]["added"] == 2
     with sqlite3.connect(place) as connection:
         connection.execute("insert into weather values ('2018-12-01 01:00:00', 2.0)")
@@ -120,7 +120,7 @@ def test_the_report_names_what_is_odd_and_the_file_decides(tmp_path):
         done = gatecast("ingest", path)
         assert done.returncode == 0, done.stderr
         assert "demand: spike: LDC1 (2018-06-30): up to" in done.stdout
-        kept = quarantine.read(Store(str(tmp_path / "store")), "p", "demand")
+        kept = quarantine.read(open_store(str(tmp_path / "store")), "p", "demand")
         assert len(kept) == read
     assert kept["y"].item() == rows["y"].max()
     with pytest.raises(pipeline_file.PipelineFileError, match=r"checks.spike: 'drop'"):
@@ -187,7 +187,7 @@ def test_a_damaged_part_of_the_history_is_set_aside_and_taken_in_again(tmp_path)
         connection.executemany("insert into demand values (?, ?, ?)", rows.rows())
     more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-01"'
     pipeline = pipeline_of(tmp_path, f"sqlite:///{tmp_path / 'demand.db'}", more)
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     for day in (8, 15):
         ingest(pipeline, store, datetime(2018, 6, day, tzinfo=UTC), LATE)
     before = history.as_of(store, "p", "demand", ["y"], LATE)

@@ -13,7 +13,7 @@ from flows import clock, pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from storage import registry
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import ISSUE
 
 
@@ -21,7 +21,7 @@ from tests.conftest import ISSUE
 def opened(pipeline):
     """The pipeline, its store and its one champion."""
     settings = pipeline_file.read(pipeline, {})
-    store = Store(settings.pipeline.store)
+    store = open_store(settings.pipeline.store)
     (version,) = registry.champions(store, settings.name)
     return settings, store, version
 
@@ -128,7 +128,7 @@ def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, si
     load.filter(~gone).write_parquet(folder / "load.parquet")
     environment = {"GATECAST_FORECAST__ENDED_AFTER": "10d", "GATECAST_PIPELINE__STORE": str(folder / "other")}
     settings = pipeline_file.read(pipeline, environment)
-    store = Store(settings.pipeline.store)
+    store = open_store(settings.pipeline.store)
     at = clock.parse(ISSUE, settings.pipeline.timezone)
     ingest(settings, store, at, at)
     report = forecast(settings, store, at, needs_champion=False)

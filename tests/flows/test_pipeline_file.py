@@ -47,6 +47,7 @@ def test_paths_are_relative_to_the_file(path):
     [
         ('name = "small"', 'name = "Small"', ["pipeline.name", "Small"]),
         ('frequency = "1h"', 'frequency = "2h"', ["pipeline.frequency", "2h", "15m"]),
+        ('store = "./store"', 'store = "gs://bucket/x"', ["pipeline.store", "gs://bucket/x", "s3://bucket/prefix"]),
         ("horizon = 24", "horizon = 0", ["pipeline.horizon", "0"]),
         ("horizon = 24", 'horizon = "24"', ["pipeline.horizon", "integer"]),
         ("horizon = 24", "horizons = 24", ["pipeline.horizons", "no such key"]),
@@ -60,8 +61,8 @@ def test_paths_are_relative_to_the_file(path):
         ('role = "target"', 'role = "goal"', ["feed.0.role", "goal", "known_future"]),
         ('role = "target"', 'role = "observed"', ["target"]),
         ('values = ["y"]', 'values = ["y", "z"]', ["feed.0", "exactly one"]),
-        ('budget = "24s"', 'budget = "soon"', ["training.budget", "soon"]),
-        ('budget = "24s"', "keep = 0", ["training.keep", "0"]),
+        ('budget = "60s"', 'budget = "soon"', ["training.budget", "soon"]),
+        ('budget = "60s"', "keep = 0", ["training.keep", "0"]),
         ("folds = 7", "folds = 4", ["promotion.folds", "4", "greater than or equal to 5"]),
         ('head = "quantile"', 'head = "mixture"', ["model.head", "mixture", "softmax"]),
         ("[model]", '[monitoring]\nwindow = "7d"\n[model]', ["monitoring", "window must be \"14d\" or longer"]),

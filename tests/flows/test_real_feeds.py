@@ -11,7 +11,7 @@ import pytest
 from flows import pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import SHARED
 
 FILE = """
@@ -51,7 +51,7 @@ def ingested(folder: Path, name: str, frequency: str | None = None, more: str = 
     path = folder / "p.toml"
     path.write_text(FILE.format(frequency=frequency or own, zone=zone, uri=source, more=f"{other}\n{more}"))
     pipeline = pipeline_file.read(path, {})
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     return store, ingest(pipeline, store, LATE, LATE)["feeds"]["demand"], pl.read_parquet(source)
 
 

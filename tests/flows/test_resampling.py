@@ -13,7 +13,7 @@ import pytest
 from flows import pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
-from storage.store import Store
+from storage.store import Store, open_store
 
 FILE = """
 [pipeline]
@@ -61,7 +61,7 @@ def test_prices_over_the_change_to_quarters(tmp_path):
     rows = prices(5)
     rows.filter(pl.int_range(pl.len()) != 5 * 24 + 100).write_parquet(tmp_path / "price.parquet")
     pipeline = pipeline_of(tmp_path, "price.parquet")
-    store, at = Store(pipeline.pipeline.store), CHANGE + timedelta(days=4, minutes=30)
+    store, at = open_store(pipeline.pipeline.store), CHANGE + timedelta(days=4, minutes=30)
     counts = counted(pipeline, store, at)
     assert counts["reasons"] == {"3 of 4 values within 1h": 3}
     # Of the day after and of the hour that has begun.
@@ -92,7 +92,7 @@ def test_a_database_is_asked_for_whole_periods(tmp_path):
     pipeline = pipeline.model_copy(
         update={"pipeline": pipeline.pipeline.model_copy(update={"day_start": datetime(2025, 1, 1, 6).time()})}
     )
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     for night in range(1, 22):
         assert counted(pipeline, store, first + timedelta(days=night, hours=1))["refused"] == 0
     found = history.as_of(store, "p", "price", ["y"], times[-1] + timedelta(hours=1))
@@ -113,7 +113,7 @@ def test_what_becomes_known_after_t_changes_nothing(tmp_path):
     def seen(table: pl.DataFrame) -> pl.DataFrame:
         table.write_parquet(tmp_path / "price.parquet")
         pipeline = pipeline_of(tmp_path, "price.parquet", more='available_at = "known"')
-        store = Store(str(tmp_path / f"store-{len(list(tmp_path.glob('store-*')))}"))
+        store = open_store(str(tmp_path / f"store-{len(list(tmp_path.glob('store-*')))}"))
         counted(pipeline, store, at + timedelta(days=30))
         return history.as_of(store, "p", "price", ["y"], at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +21,7 @@ from flows.stages.score import judge, score
 from flows.stages.train import due
 from storage import forecasts, layout, registry, scores
 from storage.schemas import DataError, score_schema
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import SAMPLES, write_pipeline
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -54,7 +55,7 @@ def folder(published, tmp_path):
 def opened(folder: Path):
     (file,) = folder.glob("*.toml")
     pipeline = pipeline_file.read(file, {})
-    return pipeline, Store(pipeline.pipeline.store)
+    return pipeline, open_store(pipeline.pipeline.store)
 
 
 def rows_of(pipeline, store, issue_time: datetime) -> pl.DataFrame:
@@ -423,6 +424,16 @@ def test_a_value_of_a_second_feed_counts_if_it_became_known_last(tmp_path):
     assert monday["actual"].to_list() == revised.sort("series_id")["y"].to_list()
 
 
+def test_sixty_nights_of_the_baseline_on_the_sample_ring_nothing(folder):
+    pipeline, store = opened(folder)
+    for back in range(60):
+        forecast(pipeline, store, night(28) - timedelta(days=back), needs_champion=False)
+    done = score(pipeline, store, NOW)
+    assert (done["issues"], done["alerts"], done["decay"]) == (60, [], None)
+    assert done["summary"]["last_28_nights"]["skill"] == 0.0
+    assert json.loads(json.dumps(done, allow_nan=False)) == done
+
+
 def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
     pipeline, store = opened(folder)
     levels = list(pipeline.pipeline.quantile_levels)
@@ -443,7 +454,7 @@ def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
 
 def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
     settings = pipeline_file.read(pipeline, {"GATECAST_TRAINING__EVERY": "30d"})
-    store = Store(settings.pipeline.store)
+    store = open_store(settings.pipeline.store)
     (manifest,) = registry.manifests(store, "small")
     registry.promote(store, "small", manifest["version"])  # as of 1 September
     assert due(settings, store, night(8)) is None

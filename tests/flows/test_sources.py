@@ -17,7 +17,7 @@ from flows.stages.ingest import ingest
 from flows.stages.panels import micros, revised_panel, seen_panel
 from flows.stages.sources import read_feed
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import gatecast
 from tests.flows.test_ingest import mutated
 from tests.storage.sources.test_ecb import csv
@@ -201,7 +201,7 @@ def test_the_forecast_that_was_known_at_t(web, tmp_path):
     first = pipeline.grid.first_step(micros(issue))
     seen = []
     for days in (0, 5):
-        store = Store(str(tmp_path / f"store-{days}"))
+        store = open_store(str(tmp_path / f"store-{days}"))
         at = issue + timedelta(days=days)
         ingest(pipeline, store, at, at + timedelta(minutes=1))
         for panel in (seen_panel, revised_panel):

@@ -20,7 +20,7 @@ from flows import pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import gatecast
 from tests.flows.test_ingest import mutated, pipeline_of, sample
 
@@ -90,7 +90,7 @@ def taken_in(folder: Path, name: str, more: str, read: int | None, frequency: st
     pipeline_of(folder, name, more)
     environment = {"GATECAST_PIPELINE__FREQUENCY": frequency}
     pipeline = pipeline_file.read(folder / "p.toml", environment)
-    store = Store(pipeline.pipeline.store)
+    store = open_store(pipeline.pipeline.store)
     try:
         found = ingest(pipeline, store, AS_OF, LATE)["feeds"]["demand"]
     except DataError as error:

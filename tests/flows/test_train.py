@@ -14,10 +14,10 @@ import onnx
 import pytest
 
 from flows import clock, pipeline_file
-from flows.stages.forecast import champion
+from flows.stages.ladder import champion
 from flows.stages.train import due, train
 from storage import layout, registry
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import ISSUE, gatecast, said
 from tests.flows.test_cli import clear
 
@@ -31,7 +31,7 @@ class Bench:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.settings = pipeline_file.read(path, {})
-        self.store = Store(self.settings.pipeline.store)
+        self.store = open_store(self.settings.pipeline.store)
         (self.first,) = registry.manifests(self.store, "small")
         self.onnx = registry.load(self.store, "small", self.first["version"])
 

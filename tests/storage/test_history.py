@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage import history, layout, quarantine
 from storage.schemas import INSTANT, DataError
-from storage.store import Store
 from tests.conftest import hourly
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(str(tmp_path))
 
 
 def add(store, rows, at):
@@ -77,7 +71,8 @@ def test_a_covariate_that_joins_later_is_missing_before(store, utc):
     assert both["z"].null_count() == 3
 
 
-def test_a_crash_leaves_nothing_that_is_read(store, utc, monkeypatch):
+def test_a_crash_leaves_nothing_that_is_read(folder, utc, monkeypatch):
+    store = folder
     rows = hourly(utc(2018, 1, 1), np.arange(3.0))
 
     def crash(*_):
@@ -88,8 +83,7 @@ def test_a_crash_leaves_nothing_that_is_read(store, utc, monkeypatch):
         add(store, rows, utc(2018, 2, 1))
     monkeypatch.undo()
     assert list(store.root.rglob("*.*")) == []
-    folder = store.path(layout.history("p", "f"))
-    (folder / ".half.parquet.123.tmp").write_bytes(b"PAR1 killed here")
+    (store.path(layout.history("p", "f")) / ".half.parquet.123.tmp").write_bytes(b"PAR1 killed here")
     assert add(store, rows, utc(2018, 2, 2)) == 3
     assert len(history.as_of(store, "p", "f", ["y"], utc(2019, 1, 1))) == 3
 
@@ -145,26 +139,26 @@ def test_a_crash_within_a_compaction_changes_nothing(store, utc, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "put_parquet", killed)
+        patch.setattr(store, "put_parquet", killed)
         with pytest.raises(KeyboardInterrupt):
             history.compact(store, "p", "f")
     assert same(everything(store, utc), before)
     removed = []
-    unlink = Path.unlink
+    really = store.remove
 
     def at_most(count):
-        def remove(self, missing_ok=False):
+        def remove(key):
             if len(removed) == count:
                 raise KeyboardInterrupt
-            removed.append(self)
-            unlink(self, missing_ok=missing_ok)
+            removed.append(key)
+            really(key)
 
         return remove
 
     for count in (0, 3):
         removed.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "unlink", at_most(count))
+            patch.setattr(store, "remove", at_most(count))
             with pytest.raises(KeyboardInterrupt):
                 history.compact(store, "p", "f")
         assert same(everything(store, utc), before)
@@ -223,17 +217,14 @@ def test_ingests_readers_and_compactions_at_once(store, utc):
 ROW = st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 3), st.integers(0, 9))
 
 
-@settings(max_examples=60, deadline=None)
+# A new store an example, so that a fixture is enough for all.
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.lists(ROW, min_size=1, max_size=8), min_size=1, max_size=5), at=st.integers(0, 10),
 )  # fmt: skip
-def test_of_any_parts_the_newest_known_counts(tmp_path_factory, parts, at):
+def test_of_any_parts_the_newest_known_counts(new_store, parts, at):
     """Beside a dictionary that is told the rows one by one."""
-    store, zero, hour = (
-        Store(str(tmp_path_factory.mktemp("store"))),
-        datetime(2018, 1, 1, tzinfo=UTC),
-        timedelta(hours=1),
-    )
+    store, zero, hour = new_store(), datetime(2018, 1, 1, tzinfo=UTC), timedelta(hours=1)
     told = {}
     for number, rows in enumerate(parts):
         # One ingest says one thing of a key and availability.
@@ -260,11 +251,13 @@ def test_of_any_parts_the_newest_known_counts(tmp_path_factory, parts, at):
 def test_a_damaged_part_is_named_and_can_be_set_aside(store, utc):
     for day in (1, 2):
         add(store, hourly(utc(2018, 1, day), np.ones(24)), utc(2018, 2, day))
-    part = store.path(store.keys("history/p/f", "*.parquet")[0])
-    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
-    with pytest.raises(history.DamagedHistory, match=part.name):
+    part = store.keys("history/p/f", "*.parquet")[0]
+    half = store.get(part)[: len(store.get(part)) // 2]
+    store.put(part, half)
+    with pytest.raises(history.DamagedHistory, match=re.escape(store.place(part))):
         history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
     (place,) = history.set_aside(store, "p", "f")
-    assert place.exists() and not part.exists(), "nothing is deleted"
+    assert place == store.place(f"{part}.damaged")
+    assert store.get(f"{part}.damaged") == half and not store.has(part), "nothing is deleted"
     assert len(history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
     assert history.set_aside(store, "p", "f") == []

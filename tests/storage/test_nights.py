@@ -6,26 +6,24 @@ from datetime import timedelta
 
 import pytest
 
-from storage import nights
+from storage import layout, nights
 from storage.schemas import DataError
-from storage.store import Store
 
 
-def test_records_come_back_oldest_first_and_a_second_run_replaces_the_first(tmp_path, utc):
-    store, first = Store(str(tmp_path)), utc(2026, 10, 25)
+def test_records_come_back_oldest_first_and_a_second_run_replaces_the_first(store, utc):
+    first = utc(2026, 10, 25)
     assert nights.read(store, "load") == []
     for day in (1, 0):
         nights.keep(store, "load", first + timedelta(days=day), {"day": day, "text": "</script>\u2028é"})
     place = nights.keep(store, "load", first, {"day": 7})
-    assert place == tmp_path / "nights/load/20261025T000000Z.json"
+    assert place == store.place("nights/load/20261025T000000Z.json")
     assert [record["day"] for record in nights.read(store, "load")] == [7, 1]
     assert nights.read(store, "load", first + timedelta(hours=1)) == [{"day": 1, "text": "</script>\u2028é"}]
     assert nights.read(store, "other") == []
 
 
-def test_a_damaged_record_is_named(tmp_path, utc):
-    store = Store(str(tmp_path))
-    place = nights.keep(store, "load", utc(2026, 10, 25), {})
-    place.write_bytes(b"{")
+def test_a_damaged_record_is_named(store, utc):
+    nights.keep(store, "load", utc(2026, 10, 25), {})
+    store.put(layout.night("load", utc(2026, 10, 25)), b"{")
     with pytest.raises(DataError, match=r"20261025T000000Z\.json is not valid JSON"):
         nights.read(store, "load")

@@ -1,4 +1,4 @@
-"""Models on a disk: who serves, what is never loaded, what is pruned, and what a crash leaves."""
+"""Models in a store: who serves, what is never loaded, what is pruned, and what a crash leaves."""
 
 from __future__ import annotations
 
@@ -16,11 +16,6 @@ NAME = "small"
 DAY = timedelta(days=1)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, 2, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path) -> Store:
-    return Store(str(tmp_path))
 
 
 def added(store: Store, day: int, promoted: bool = True, **facts) -> str:
@@ -72,11 +67,11 @@ def test_the_champion_of_an_earlier_night_survives_its_own_backfill(store):
 def test_a_crash_while_pruning_leaves_a_file_too_many_and_never_a_promise(store, monkeypatch):
     versions = [added(store, day) for day in range(6)]
 
-    def crash(self, key):
+    def crash(key):
         raise OSError("the machine died")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Store, "remove", crash)
+        broken.setattr(store, "remove", crash)
         with pytest.raises(OSError):
             registry.prune(store, NAME, 2, FIRST + 5 * DAY, NOW)
     assert pruned(store) == {versions[0]}
@@ -118,21 +113,21 @@ def test_rolling_back_to_what_never_served_is_refused(store):
 
 def test_rolling_back_to_a_corrupted_file_is_refused(store):
     old, new = added(store, 0), added(store, 1)
-    store.path(layout.model(NAME, old)).write_bytes(b"something else")
+    store.put(layout.model(NAME, old), b"something else")
     with pytest.raises(DataError, match="sha256 differs"):
         registry.roll_back(store, NAME, old, NOW)
     assert registry.champions(store, NAME) == [new, old]
 
 
 def tampered(store: Store, version: str, **changes) -> None:
-    place = store.path(layout.manifest(NAME, version))
-    place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))
+    key = layout.manifest(NAME, version)
+    store.put(key, json.dumps({**json.loads(store.get(key)), **changes}).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe\x00", b'{"version": "x"}'])
 def test_a_broken_manifest_is_one_clear_error_and_hides_no_other(store, content):
     broken, sound = added(store, 0), added(store, 1)
-    store.path(layout.manifest(NAME, broken)).write_bytes(content)
+    store.put(layout.manifest(NAME, broken), content)
     with pytest.raises(DataError, match=r"manifest\.json is not .*restore it from a copy"):
         registry.load(store, NAME, broken)
     found, errors = registry.survey(store, NAME)
@@ -142,7 +137,7 @@ def test_a_broken_manifest_is_one_clear_error_and_hides_no_other(store, content)
 
 def test_a_manifest_changed_along_with_its_model_is_found_out(store):
     version = added(store, 0)
-    store.path(layout.model(NAME, version)).write_bytes(b"another model")
+    store.put(layout.model(NAME, version), b"another model")
     tampered(store, version, sha256=hashlib.sha256(b"another model").hexdigest())
     with pytest.raises(DataError, match="is not the manifest of model"):
         registry.load(store, NAME, version)
@@ -158,7 +153,7 @@ def test_a_missing_file_is_one_clear_error(store):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"served": []}', b'{"served": [{"version": "x"}]}'])
 def test_a_broken_champion_file_is_an_error_that_a_rollback_mends(store, content):
     old, new = added(store, 0), added(store, 1)
-    store.path(layout.champion(NAME)).write_bytes(content)
+    store.put(layout.champion(NAME), content)
     with pytest.raises(DataError, match=r"champion\.json"):
         registry.champions(store, NAME)
     with pytest.raises(DataError, match=r"champion\.json"):

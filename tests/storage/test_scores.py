@@ -16,12 +16,15 @@ FIRST = datetime(2024, 3, 30, 23, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(store):
     """Three nights of two series."""
-    kept = Store(str(tmp_path))
+    return scored(store)
+
+
+def scored(store: Store) -> Store:
     for day in range(3):
-        scores.keep(kept, "p", FIRST + timedelta(days=day), rows(FIRST + timedelta(days=day)), f"forecast {day}")
-    return kept
+        scores.keep(store, "p", FIRST + timedelta(days=day), rows(FIRST + timedelta(days=day)), f"forecast {day}")
+    return store
 
 
 def rows(issue: datetime) -> pl.DataFrame:
@@ -31,13 +34,12 @@ def rows(issue: datetime) -> pl.DataFrame:
                                         "valid_time": empty.schema["valid_time"]})], how="diagonal")  # fmt: skip
 
 
-def test_layout_and_columns(store):
-    place = store.path(layout.score("p", FIRST))
-    assert place == store.root / "scores/p/20240330T230000Z.parquet"
-    found = pl.read_parquet(place)
+def test_layout_and_columns(folder):
+    root = scored(folder).root
+    found = pl.read_parquet(root / "scores/p/20240330T230000Z.parquet")
     assert dict(found.schema) == score_schema()
     assert found["series_id"].to_list() == ["a", "b"]
-    by_duckdb = duckdb.sql(f"select count(*) from read_parquet('{store.root}/scores/p/*.parquet')").fetchall()
+    by_duckdb = duckdb.sql(f"select count(*) from read_parquet('{root}/scores/p/*.parquet')").fetchall()
     assert by_duckdb == [(6,)]
 
 
@@ -58,14 +60,12 @@ def test_find_tells_which_forecast_was_scored(store):
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no Parquet at all"])
 def test_a_damaged_file_is_named(store, content):
-    place = store.path(layout.score("p", FIRST))
-    place.write_bytes(content)
+    store.put(layout.score("p", FIRST), content)
     with pytest.raises(DataError, match=r"20240330T230000Z\.parquet cannot be read as a score file"):
         scores.find(store, "p", FIRST)
 
 
 def test_the_same_rows_are_the_same_bytes(store):
-    place = store.path(layout.score("p", FIRST))
-    before = place.read_bytes()
+    before = store.get(layout.score("p", FIRST))
     scores.keep(store, "p", FIRST, rows(FIRST).reverse(), "forecast 0")
-    assert place.read_bytes() == before
+    assert store.get(layout.score("p", FIRST)) == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,60 +12,206 @@ import polars as pl
 import pytest
 
 from storage import forecasts, layout
-from storage.schemas import DataError, forecast_schema
-from storage.store import Replay, Store
+from storage.schemas import DataError, Missing, forecast_schema
+from storage.store import Folder, Replay, Store, open_store
+from tests.s3_server import BUCKET, line_that_stops
 
 # The kernel kills a process that writes more into a file than it may: in the middle of the write, as a full disk or an
 # impatient operator would.
-WRITER = """
-import resource, signal, sys
+LIMITED = """
+import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from storage.store import Store
-Store(sys.argv[1]).put("forecasts/x.parquet", b"new" * 100_000)
+"""
+WRITER = """
+import sys
+from storage.store import open_store
+open_store(sys.argv[1]).put("forecasts/x.parquet", b"new" * int(sys.argv[2]))
 """
 
 
 def test_a_writer_killed_in_the_middle_leaves_what_was_there(tmp_path):
-    store = Store(str(tmp_path))
+    store = open_store(str(tmp_path))
     store.put("forecasts/x.parquet", b"old")
-    done = subprocess.run([sys.executable, "-c", WRITER, str(tmp_path)], check=False)
+    done = subprocess.run([sys.executable, "-c", LIMITED + WRITER, str(tmp_path), "100000"], check=False)
     assert done.returncode == -signal.SIGXFSZ
     assert store.get("forecasts/x.parquet") == b"old"
     assert store.keys("forecasts", "*") == ["forecasts/x.parquet"], "an orphan is seen by no listing"
     assert len(list((tmp_path / "forecasts").iterdir())) == 2, "the writer was killed while it wrote"
 
 
+def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3):
+    """Of a file beyond the size from which clients upload in parts."""
+    uri = f"s3://{BUCKET}/store"
+    open_store(uri).put("forecasts/x.parquet", b"old")
+    with line_that_stops(s3.address, 8_000_000) as (address, stopped):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, uri, "20000000"], env={**os.environ, "AWS_ENDPOINT_URL": address}
+        )
+        assert stopped(), "it never wrote so much"
+        writer.kill()
+        assert writer.wait() == -signal.SIGKILL
+    assert open_store(uri).get("forecasts/x.parquet") == b"old"
+    assert s3.objects() == ["store/forecasts/x.parquet"], "no half of an object, and no upload in parts"
+
+
 def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path):
-    code = WRITER.replace("SIG_DFL", "SIG_IGN")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, capture_output=True, text=True)
+    code = LIMITED.replace("SIG_DFL", "SIG_IGN") + WRITER
+    command = [sys.executable, "-c", code, str(tmp_path), "100000"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1 and "File too large" in done.stderr
     assert not list((tmp_path / "forecasts").iterdir())
 
 
-def test_no_key_leaves_the_store(tmp_path):
+def test_what_was_put_is_there_until_it_is_removed(store):
+    key = "forecasts/pipeline=p/ä b%20#?.bin"
+    with pytest.raises(Missing, match="does not exist"):
+        store.get(key)
+    assert not store.has(key)
+    assert store.put(key, b"one") == store.place(key)
+    assert store.has(key) and store.get(key) == b"one"
+    store.put(key, b"two")
+    assert store.get(key) == b"two"
+    store.move(key, f"{key}.aside")
+    assert not store.has(key) and store.get(f"{key}.aside") == b"two"
+    for _ in range(2):
+        store.remove(f"{key}.aside")
+        assert not store.has(f"{key}.aside")
+
+
+def test_keys_are_of_one_folder_and_one_form(store):
+    for key in ("a/b/2.parquet", "a/b/1.parquet", "a/b/c/3.parquet", "a/b/x.json", "a/bc/4.parquet", "a/b/.5.parquet"):
+        store.put(key, b"")
+    assert store.keys("a/b", "*.parquet") == ["a/b/1.parquet", "a/b/2.parquet", "a/b/c/3.parquet"]
+    assert store.keys("a/b", "x.json") == ["a/b/x.json"]
+    assert store.keys("a", "[14].parquet") == ["a/b/1.parquet", "a/bc/4.parquet"]
+    assert store.keys("none", "*") == []
+
+
+def test_tables_are_read_as_they_were_written(store):
+    first, second = pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3], "y": [0.5]})
+    # A bracket is a part of a name here, and no pattern.
+    keys = ["history/p/[a]/1.parquet", "history/p/[a]/2.parquet"]
+    store.put_parquet(keys[0], first, {"of": "first"})
+    store.put_parquet(keys[1], second)
+    assert store.scan(keys[:1]).collect().equals(first)
+    schema = {"x": pl.Int64(), "y": pl.Float64()}
+    both = store.scan(keys, missing_columns="insert", schema=schema).collect()
+    assert both.rows() == [(1, None), (2, None), (3, 0.5)]
+    assert store.metadata(keys[0])["of"] == "first"
+    store.put_parquet(keys[0], second)
+    assert store.scan(keys[:1]).collect().equals(second), "what was read before is not what is there"
+    store.remove(keys[0])
+    with pytest.raises((Missing, FileNotFoundError)):
+        store.scan(keys).collect()
+
+
+def test_no_key_leaves_the_store(store):
     for key in ("../x", "/etc/x", "a/../../x"):
-        with pytest.raises(DataError, match="outside the store"):
-            Store(str(tmp_path)).put(key, b"")
+        for use in (store.place, store.get, store.has, store.remove, lambda key: store.put(key, b"")):
+            with pytest.raises(DataError, match="outside the store"):
+                use(key)
 
 
-def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(tmp_path):
-    source = Store(str(tmp_path / "real"))
+@pytest.mark.parametrize(
+    "uri", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket//x", "s3://bucket/../x", "s3://a:b@c/x"]
+)
+def test_what_is_no_store(uri):
+    with pytest.raises(DataError, match=rf"{re.escape(uri)}.*a folder, or s3://bucket/prefix"):
+        open_store(uri)
+
+
+@pytest.mark.parametrize("uri", [f"s3://{BUCKET}", f"s3://{BUCKET}/", f"s3://{BUCKET}/a", f"s3://{BUCKET}/a/b/"])
+def test_a_prefix_may_be_none_or_several_folders(s3, uri):
+    store = open_store(uri)
+    place = store.put("latest/p.parquet", b"x")
+    assert place == f"{uri.rstrip('/')}/latest/p.parquet"
+    assert [f"s3://{BUCKET}/{key}" for key in s3.objects()] == [place]
+    assert store.keys("latest", "*") == ["latest/p.parquet"]
+
+
+def uses(store: Store) -> list:
+    """Everything that can be asked of a store."""
+    return [
+        lambda: store.get("a/x"), lambda: store.has("a/x"), lambda: store.put("a/x", b""), lambda: store.keys("a", "*"),
+        lambda: store.remove("a/x"), lambda: store.move("a/x", "a/y"), lambda: store.scan(["a/x", "a/y"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("use", range(7))
+def test_a_bucket_that_is_not_there(s3, use):
+    with pytest.raises(DataError, match=r"s3://nowhere/p\b.*: there is no such bucket"):
+        uses(open_store("s3://nowhere/p"))[use]()
+
+
+@pytest.mark.parametrize("use", range(7))
+def test_a_server_that_refuses_its_user(s3, use):
+    with s3.refusing(), pytest.raises(DataError, match=rf"s3://{BUCKET}/p\b.*: the store refuses: ") as raised:
+        uses(open_store(f"s3://{BUCKET}/p"))[use]()
+    assert "planted" not in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://user:planted@127.0.0.1:1"])
+def test_a_server_that_is_not_there(s3, monkeypatch, endpoint):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(DataError, match=rf"s3://{BUCKET}/p: .*no answer from http://127\.0\.0\.1:1 after") as raised:
+        open_store(f"s3://{BUCKET}/p").keys("a", "*")
+    assert "planted" not in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_folder_needs_nothing_of_s3(tmp_path):
+    code = "import sys; sys.modules['obstore'] = None; from storage.store import open_store; {}"
+    for uri, status, said in ((str(tmp_path), 0, ""), ("s3://market/p", 1, "pip install 'gatecast[s3]'")):
+        use = code.format(f"open_store({uri!r}).put('a/x', b'')")
+        done = subprocess.run([sys.executable, "-c", use], check=False, capture_output=True, text=True)
+        assert done.returncode == status and said in done.stderr
+
+
+def test_a_part_of_the_history_is_fetched_once_a_process_and_what_may_change_is_not(s3, monkeypatch):
+    uri, rows = f"s3://{BUCKET}/p", pl.DataFrame({"x": [1]})
+    keys = ["history/p/f/a.parquet", "scores/p/b.parquet"]
+    store, small = open_store(uri), open_store(uri)
+    for key in keys:
+        store.put_parquet(key, rows)
+        assert store.scan([key]).collect().equals(rows)
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.bucket._KEPT", 10)
+        assert small.scan(keys[:1]).collect().equals(rows), "more than may be kept"
+    for key in keys:
+        s3.client.delete_object(Bucket=BUCKET, Key=f"p/{key}")
+    assert store.scan(keys[:1]).collect().equals(rows)
+    for other, key in ((store, keys[1]), (small, keys[0])):
+        with pytest.raises(Missing):
+            other.scan([key])
+
+
+def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(new_store):
+    source, own = new_store(), new_store()
     source.put("history/p/f/a.parquet", b"1")
     source.put("models/p/champion.json", b"{}")
-    replay = Replay(str(tmp_path / "replay"), source)
+    replay = Replay(own, source)
     assert replay.get("history/p/f/a.parquet") == b"1"
     assert replay.keys("history/p/f", "*.parquet") == ["history/p/f/a.parquet"]
     assert not replay.has("models/p/champion.json")
     replay.put("models/p/champion.json", b"[]")
     assert source.get("models/p/champion.json") == b"{}"
+    assert replay.place("history/x") == source.place("history/x") and replay.place("models/x") == own.place("models/x")
 
 
-def test_a_damaged_copy_in_latest_is_replaced(tmp_path, utc):
-    store = Store(str(tmp_path))
+def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: Folder):
+    source = open_store(f"s3://{BUCKET}/p")
+    source.put_parquet("history/p/f/a.parquet", pl.DataFrame({"x": [1]}))
+    replay = Replay(folder, source)
+    assert replay.scan(["history/p/f/a.parquet"]).collect()["x"].to_list() == [1]
+    replay.put("models/p/champion.json", b"[]")
+    assert (folder.root / "models/p/champion.json").read_bytes() == b"[]"
+
+
+def test_a_damaged_copy_in_latest_is_replaced(store, utc):
     store.put(layout.latest("p"), b"nonsense")
     rows = pl.DataFrame(schema=forecast_schema([0.5]))
-    place = forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], None, "")
-    assert store.get(layout.latest("p")) == place.read_bytes()
+    forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], None, "")
+    newest = store.get(layout.forecast("p", utc(2024, 1, 1), "UTC"))
+    assert store.get(layout.latest("p")) == newest
     forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], None, "")
-    assert store.get(layout.latest("p")) == place.read_bytes(), "an older night does not become the newest"
+    assert store.get(layout.latest("p")) == newest, "an older night does not become the newest"

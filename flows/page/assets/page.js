@@ -18,7 +18,7 @@
   if (!series.count) { ready(); return; }
 
   const low = series.names[0], high = series.names.at(-1);
-  const names = { model: "model", stale_model: "older model", baseline: "baseline" };
+  const names = { model: "model", stale_model: "stale model", baseline: "baseline" };
   const percent = (share) => share === null ? "–" : `${Math.round(100 * share)}%`.replace("-", "−");
   const formats = new Map();
   function number(value, places) {

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from flows import pipeline_file
 from flows.stages.report import report
-from storage.store import Store
+from storage.store import open_store
 from tests.flows.page.made import NOW, made
 
 HOSTILE = [
@@ -43,7 +43,7 @@ def thousand(tmp_path_factory) -> Path:
     """The page of 1,000 series over 29 nights; nine of them fell back tonight."""
     path = made(tmp_path_factory.mktemp("thousand"), [*HOSTILE, *FEEDERS], count=29, fallback=9)
     pipeline = pipeline_file.read(path)
-    return Path(report(pipeline, Store(pipeline.pipeline.store), NOW)["path"])
+    return Path(report(pipeline, open_store(pipeline.pipeline.store), NOW)["path"])
 
 
 class Reader:

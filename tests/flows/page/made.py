@@ -11,7 +11,7 @@ import polars as pl
 
 from storage import forecasts, history, layout, nights, quarantine, registry
 from storage.schemas import BASELINE, INSTANT, MODEL, quantile_column
-from storage.store import Store
+from storage.store import open_store
 
 ZONE = ZoneInfo("Europe/Berlin")
 #: The night after the autumn clock change: the day before the forecast has 25 hours.
@@ -59,7 +59,7 @@ def pipeline_file(folder: Path) -> Path:
 def made(folder: Path, names: list[str], count: int = 10, fallback: int = 0) -> Path:
     """A pipeline file whose store has `count` nights of `names`; in the newest, `fallback` series are baseline."""
     path = pipeline_file(folder)
-    store = Store(str(folder / "store"))
+    store = open_store(str(folder / "store"))
     version = registry.add(
         store, "made", ISSUE - timedelta(days=20), b"not asked for",
         {"trained_at": ISSUE.isoformat(), "scores": {"challenger": {"pinball": 4.5}, "baseline": {"pinball": 9.0}},

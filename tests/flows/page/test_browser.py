@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from flows import pipeline_file
 from flows.stages.report import report
-from storage.store import Store
+from storage.store import open_store
 from tests.flows.page.conftest import HOSTILE
 from tests.flows.page.made import NOW, made
 from tests.flows.page.made import pipeline_file as write
@@ -31,7 +31,7 @@ def few(tmp_path_factory) -> Path:
 def of(path: Path) -> Path:
     """The page of a pipeline file."""
     pipeline = pipeline_file.read(path)
-    return Path(report(pipeline, Store(pipeline.pipeline.store), NOW)["path"])
+    return Path(report(pipeline, open_store(pipeline.pipeline.store), NOW)["path"])
 
 
 @pytest.fixture(params=["thousand", "few", "first_night"])

@@ -22,7 +22,7 @@ from flows.stages.ingest import ingest
 from flows.stages.report import gather, report
 from storage import layout, nights
 from storage.schemas import DataError
-from storage.store import Store
+from storage.store import open_store
 from tests.conftest import gatecast, said
 from tests.flows.page.made import FEWEST, ISSUE, NOW, ZONE, made
 from tests.flows.page.made import pipeline_file as write
@@ -43,7 +43,7 @@ def path(once, tmp_path) -> Path:
 
 def opened(path: Path):
     pipeline = pipeline_file.read(path)
-    return pipeline, Store(pipeline.pipeline.store)
+    return pipeline, open_store(pipeline.pipeline.store)
 
 
 def page(path: Path, now: datetime = NOW) -> tuple[dict, str]:
@@ -59,7 +59,7 @@ def packed(html: str) -> dict:
 
 def change(path: Path, issue: datetime, **facts) -> None:
     """The record of a night with other facts."""
-    store = Store(str(path.parent / "store"))
+    store = open_store(str(path.parent / "store"))
     nights.keep(store, "made", issue, json.loads(store.get(layout.night("made", issue))) | facts)
 
 
@@ -124,7 +124,7 @@ def test_after_the_deadline_is_red(path):
 
 def test_nothing_for_the_issue_that_is_due_is_red(path):
     tomorrow = ISSUE + timedelta(days=1)
-    nights.keep(Store(str(path.parent / "store")), "made", tomorrow, {
+    nights.keep(open_store(str(path.parent / "store")), "made", tomorrow, {
         "issue_time": tomorrow.isoformat(), "failures": {"forecast": "no space left"}, "forecast": None})  # fmt: skip
     told, html = page(path, tomorrow + timedelta(minutes=11))
     assert told["colour"] == "red"
@@ -168,7 +168,7 @@ def test_a_real_market_without_a_champion(tmp_path):
     pipeline = pipeline_file.read(
         Path(__file__).parents[3] / "deployments/market.toml", {"GATECAST_PIPELINE__STORE": str(tmp_path)}
     )
-    store, zone = Store(pipeline.pipeline.store), pipeline.pipeline.timezone
+    store, zone = open_store(pipeline.pipeline.store), pipeline.pipeline.timezone
     issues = [clock.parse(f"2018-12-{day}", zone) for day in (20, 21, 22, 24)]
     ingest(pipeline, store, issues[-1], NOW)
     for issue in issues:

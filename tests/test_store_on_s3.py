@@ -1,0 +1,90 @@
+"""A pipeline whose store is a bucket, from feeds to files, beside the same pipeline on a disk."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ISSUE, gatecast, nightly, said, write_pipeline
+from tests.s3_server import BUCKET, S3Server
+
+STORE = "forecasting/store"
+FORECAST = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
+
+
+def in_bucket(path: Path) -> Path:
+    """The pipeline file, its store changed."""
+    path.write_text(path.read_text().replace('"./store"', f'"s3://{BUCKET}/{STORE}"'))
+    return path
+
+
+def content(s3: S3Server, key: str) -> bytes:
+    return s3.client.get_object(Bucket=BUCKET, Key=f"{STORE}/{key}")["Body"].read()
+
+
+def test_the_stages_publish_the_bytes_that_they_publish_on_a_disk(pipeline, s3):
+    folder = pipeline.parent / "store"
+    assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
+    history = said(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
+    in_bucket(pipeline)
+    for place in (folder / "models").rglob("*.*"):
+        s3.client.upload_file(str(place), BUCKET, f"{STORE}/{place.relative_to(folder)}")
+
+    taken = gatecast("ingest", pipeline, "--as-of", ISSUE, "--json")
+    assert taken.returncode == 0, taken.stderr
+    assert {f: n["added"] for f, n in said(taken)["feeds"].items()} == {f: n["accepted"] for f, n in history.items()}
+    again = said(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
+    assert {n["added"] for n in again.values()} == {0}
+
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE)
+    assert done.returncode == 0, done.stderr
+    assert f"s3://{BUCKET}/{STORE}/{FORECAST}" in done.stdout
+    assert "2018-09-01 00:00 EDT" in done.stdout, "the file is read back and shown"
+    for key in (FORECAST, "latest/small.parquet"):
+        assert content(s3, key) == (folder / key).read_bytes()
+
+    listed = gatecast("models", pipeline, "--json")
+    assert said(listed)["champion"] == json.loads((folder / "models/small/champion.json").read_bytes())["version"]
+    shown = gatecast("report", pipeline)
+    assert shown.returncode == 0, shown.stderr
+    assert f"wrote s3://{BUCKET}/{STORE}/reports/small.html" in shown.stdout
+    assert b"LDC1" in content(s3, "reports/small.html")
+    assert not any(key.endswith(".tmp") for key in s3.objects())
+
+
+def test_a_night_from_an_empty_bucket(tmp_path, s3):
+    path = in_bucket(write_pipeline(tmp_path, budget="8s"))
+    done = nightly(path, tmp_path / "prefect", "--issue-time", ISSUE, "--json")
+    assert done.returncode in (0, 3), done.stderr
+    report = said(done)
+    assert report["failures"] == {}
+    assert report["forecast"]["path"] == f"s3://{BUCKET}/{STORE}/{FORECAST}"
+    version = report["train"]["version"]
+    found = {key.removeprefix(f"{STORE}/") for key in s3.objects()}
+    assert found >= {
+        FORECAST, "latest/small.parquet", "nights/small/20180901T040000Z.json", "reports/small.html",
+        f"models/small/{version}/model.onnx", f"models/small/{version}/manifest.json",
+    }  # fmt: skip
+    assert {key.rpartition("/")[0] for key in found} >= {f"history/small/{feed}" for feed in ("demand", "weather")}
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("command", [["models"], ["forecast", "--issue-time", ISSUE], ["ingest"], ["report"]])
+def test_a_store_that_cannot_be_had_is_one_line(tmp_path, s3, command):
+    path = in_bucket(write_pipeline(tmp_path))
+    arguments = (command[0], path, *command[1:])
+    with s3.refusing():
+        refused = gatecast(*arguments)
+    gone = gatecast(*arguments, GATECAST_PIPELINE__STORE=f"s3://no-{BUCKET}/x")
+    silent = gatecast(*arguments, AWS_ENDPOINT_URL="http://127.0.0.1:1")
+    for done, what in (
+        (refused, f"s3://{BUCKET}/{STORE}: .*the store refuses: "),
+        (gone, f"s3://no-{BUCKET}/x: .*there is no such bucket"),
+        (silent, f"s3://{BUCKET}/{STORE}: .*127.0.0.1:1"),
+    ):
+        assert done.returncode == 1
+        assert re.fullmatch(f"error: [^\n]*{what}[^\n]*\n", done.stderr), done.stderr
+        assert "planted" not in done.stderr
