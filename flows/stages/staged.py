@@ -61,7 +61,8 @@ def make_part(pipeline: Pipeline, store: Store, run: str, shard: int) -> dict[st
         shard, series: which, and how many.
 
     Raises:
-        DataError: the run is over, or this machine reads another pipeline file than the one that planned.
+        DataError: the run is over, this machine reads another pipeline file than the one that planned, or can load none
+            of its models.
     """
     at = staging.Run(store, pipeline.name, run)
     series, order = at.order(shard)
@@ -72,6 +73,9 @@ def make_part(pipeline: Pipeline, store: Store, run: str, shard: int) -> dict[st
         )
     # One thread: a worker takes as many shards as it has threads.
     models = Servings(pipeline, store, order["versions"], threads=1)
+    if order["versions"] and not any(True for _ in models):
+        # They could be when the order was given: another worker may still be able to.
+        raise DataError(f"pipeline {pipeline.name!r}: {models.fault}")
     issue_time = datetime.fromisoformat(order["issue_time"])
     made = forecast_shard(pipeline, store, issue_time, series, models, order["why_none"], order["stale"], always)
     at.keep(shard, _MADE, made.rows, made.tried)

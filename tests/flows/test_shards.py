@@ -172,6 +172,19 @@ def test_a_worker_that_comes_too_late_or_has_another_file_is_refused(opened):
         make_part(settings(), store, run, 1)
 
 
+def test_a_worker_that_can_load_no_model_fails_and_does_not_publish_the_baseline_unsaid(opened):
+    settings, store, issue = opened
+    run = made(settings, store, issue, [0])
+    (key,) = store.keys("models/small", "model.onnx")
+    store.put(key, b"damaged meanwhile")
+    with pytest.raises(DataError, match="sha256 differs"):
+        make_part(settings(), store, run, 1)
+    report = assemble(settings(), store, run, dict.fromkeys(range(1, SHARDS), "its shard failed"))
+    assert report["stood_in"] == SHARDS - 1
+    rows = pl.read_parquet(report["path"], hive_partitioning=False)
+    assert rows.filter(status="baseline")["reason"].null_count() == 0
+
+
 def test_the_hash_of_the_data_is_of_every_series(opened, whole):
     settings, store, issue = opened
     rows = history.as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=1))
