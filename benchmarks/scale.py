@@ -1,9 +1,9 @@
 """One night of many series on a Dask cluster of this machine, beside the local engine: `python -m benchmarks.scale`.
 
-100,000 hourly series (or so many as named) are forecast by the local engine, then through Prefect's Dask task runner by two
-workers of one thread each, then again with a worker killed once a third of the parts are there. Every file must
-have the same bytes. Wall: from the start of the process to its end. CPU and peak memory: of the local process, and of the
-workers and the driver (with the processes that it starts), as the kernel counted them.
+100,000 hourly series (or so many as named) are forecast by the local engine, then through Prefect's Dask task runner
+by two workers of one thread each, then again with a worker killed once a third of the parts are there. Every file must
+have the same bytes. Wall: from the start of the process to its end. CPU and peak memory: of that process with all that
+it starts, and of the workers, as the kernel counted them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DASK = "import sys; from flows.forecast import forecast; forecast(*sys.argv[1:]
 
 
 class Night(NamedTuple):
-    """What one run cost: seconds by the wall, CPU of the process and of the workers, peak MB of each, parts redone."""
+    """What one run cost: seconds by the wall, CPU of the process and of the workers, peak MB of each."""
 
     wall: float
     cpu: float
