@@ -123,23 +123,47 @@ def _train(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, An
 
 def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
     from flows.stages.forecast import forecast
-    from storage import history
 
     settings, store = _open(pipeline)
     within = options.pop("within")
     end = math.inf if within is None else time.monotonic() + within
 
-    def attempt() -> dict[str, Any]:
-        return forecast(settings, store, at, in_time=lambda: time.monotonic() < end, **options)
+    stale = options.pop("stale", None)
+
+    def attempt(damage: str | None) -> dict[str, Any]:
+        why = "; ".join(filter(None, (stale, damage))) or None
+        return forecast(settings, store, at, stale=why, in_time=lambda: time.monotonic() < end, **options)
+
+    return _without_damage(settings, store, attempt)
+
+
+def _plan(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows import clock
+    from flows.stages.staged import plan
+
+    settings, store = _open(pipeline)
+    return plan(settings, store, at, clock.now(), **options)
+
+
+def _assemble(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+    from flows.stages.staged import assemble
+
+    settings, store = _open(pipeline)
+    # JSON knows no numbers as keys.
+    failures = {int(shard): reason for shard, reason in options["failures"].items()}
+    return _without_damage(settings, store, lambda _: assemble(settings, store, options["run"], failures))
+
+
+def _without_damage(settings, store, attempt: Callable[[str | None], dict[str, Any]]) -> dict[str, Any]:
+    """The night must have a forecast: where the history is damaged, of what can be read, and told what is damaged."""
+    from storage import history
 
     try:
-        return attempt()
+        return attempt(None)
     except history.DamagedHistory as error:
-        # The night must have a forecast: of what can be read, and saying so.
         for feed in settings.feed:
             history.set_aside(store, settings.name, feed.name)
-        options["stale"] = "; ".join(filter(None, (options.get("stale"), str(error))))
-        return attempt()
+        return attempt(str(error))
 
 
 def _score(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +194,8 @@ STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], dict[str, Any]]] = {
     "ingest": _ingest,
     "train": _train,
     "forecast": _forecast,
+    "plan": _plan,
+    "assemble": _assemble,
     "score": _score,
     "report": _report,
     "backfill": _backfill,

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import apart, artifacts, clock, logs, outcome, pipeline_file
+from flows import apart, artifacts, clock, logs, outcome, pipeline_file, sharded
 from flows.deadline import Deadline, answering
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import Pipeline
@@ -86,19 +86,23 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
     present = flow_run.scheduled_start_time or started
     settings, _ = _open(pipeline)
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
+    # Not when the night is nearly over: that an engine is not installed is said at once.
+    forecast_on = sharded.forecaster(settings.scale.engine) or forecast_task
     report: dict[str, Any] = {
         "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {}, "late": {},
         "deadline": (started + settings.forecast.deadline).isoformat(), "ingest": None, "train": None,
         "published_at": None, "forecast": None, "score": None, "alerts": [], "degraded": True,
     }  # fmt: skip
     try:
-        _night(report, pipeline, issue_time, present)
+        _night(report, forecast_on, pipeline, issue_time, present)
     finally:
         _close(report, pipeline)
     return final_state(report, report["forecast"], report["degraded"])
 
 
-def _night(report: dict[str, Any], pipeline: str, issue_time: str | None, present: datetime) -> None:
+def _night(
+    report: dict[str, Any], forecast_on: Callable[..., Any], pipeline: str, issue_time: str | None, present: datetime
+) -> None:
     """The stages one after the other; what came of each is in the report as soon as it is over."""
     settings, store = _open(pipeline)
     deadline = Deadline(settings.forecast.deadline)
@@ -114,7 +118,7 @@ def _night(report: dict[str, Any], pipeline: str, issue_time: str | None, presen
     reason = due(settings, store, at, _decay(store, settings.name, at))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
-    report["forecast"] = _forecast(report, pipeline, when, deadline)
+    report["forecast"] = _forecast(report, forecast_on, pipeline, when, deadline)
     report["published_at"] = clock.now().isoformat()
     report["degraded"] = report["forecast"]["degraded"]
     logger.info("%s", outcome.sentence(report["forecast"]))
@@ -185,11 +189,11 @@ def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None,
     return None if manifest is None else {"trained": True, "due": reason, **manifest}
 
 
-def _forecast(report: dict[str, Any], pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
+def _forecast(report: dict[str, Any], run, pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
     stale = outcome.stale(report["failures"])
     limit = deadline.for_forecast
-    published = _attempt(report, "forecast", forecast_task, pipeline, when, limit, needs_champion=False, stale=stale)
+    published = _attempt(report, "forecast", run, pipeline, when, limit, needs_champion=False, stale=stale)
     if published is not None:
         return published
     without = f"the model gave no forecast: {report['failures']['forecast']}"

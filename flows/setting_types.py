@@ -71,6 +71,12 @@ def _levels(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+def _engine(value: str) -> str:
+    if value not in ("local", "dask") and not re.fullmatch(r"(tcp|tls|ws|wss)://\S+:\d+", value):
+        raise ValueError('must be "local", "dask" or the address of a Dask scheduler, such as "tcp://host:8786"')
+    return value
+
+
 def _day(value: object) -> object:
     try:
         return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
@@ -93,6 +99,7 @@ Text = Annotated[str, Field(min_length=1)]
 StorePlace = Annotated[Text, AfterValidator(_store)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Holidays = Annotated[str, AfterValidator(_holidays)]
+Engine = Annotated[str, AfterValidator(_engine)]
 LocalTime = Annotated[time, BeforeValidator(_local_time)]
 Day = Annotated[datetime, BeforeValidator(_day)]
 TrainingWindow = Annotated[timedelta | None, BeforeValidator(_window)]

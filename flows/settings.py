@@ -9,14 +9,15 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from flows.feed_settings import Feed
 from flows.setting_types import (
+    Engine,
     Holidays,
     Levels,
     LocalTime,
     PositiveDuration,
     Section,
     Steps,
-    StorePlace,
     Text,
+    StorePlace,
     TrainingWindow,
     Zone,
 )
@@ -172,7 +173,7 @@ class Forecast(Section):
 class Scale(Section):
     """`[scale]`."""
 
-    engine: Text = "local"
+    engine: Engine = "local"
     shards: Annotated[int, Field(ge=0)] = 0
 
 

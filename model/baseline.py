@@ -51,6 +51,17 @@ def seasonal_naive(history: np.ndarray, season: int, horizon: int, levels: np.nd
     return np.sort(out, axis=2)
 
 
+def typical(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """(H, Q) quantiles of a series like the others, at each step those of all their quantiles taken together.
+
+    Args:
+        quantiles: (S, H, Q) of the others.
+        levels: (Q,) quantile levels.
+    """
+    pooled = quantiles.swapaxes(0, 1).reshape(quantiles.shape[1], -1)
+    return np.quantile(pooled, levels, axis=1).T
+
+
 def seasonal_scale(history: np.ndarray, season: int) -> np.ndarray:
     """(S,) in-sample MAE of the seasonal naive on `history` (S, N): the denominator of MASE. NaN if unknown."""
     errors = np.abs(history[:, season:] - history[:, :-season])

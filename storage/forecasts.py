@@ -6,13 +6,14 @@ import hashlib
 import io
 import json
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 
 import polars as pl
 
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
-from storage.store import Store, parquet
+from storage.store import Store, parquet_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def publish(
     pipeline: str,
     timezone: str,
     issue_time: datetime,
-    rows: pl.DataFrame,
+    blocks: Iterable[pl.DataFrame],
     levels: list[float],
     model_sha256: str | None,
     data_sha256: str,
@@ -31,6 +32,9 @@ def publish(
 
     Nothing that changes between two runs on the same data and model goes in, so that the bytes are the same.
     Returns its place.
+
+    Args:
+        blocks: its rows by series_id and valid_time, in tables of any length, of which one at a time is held.
     """
     metadata = {
         "gatecast.contract_version": CONTRACT_VERSION,
@@ -40,9 +44,7 @@ def publish(
         "gatecast.model_sha256": model_sha256 or "",
         "gatecast.data_sha256": data_sha256,
     }
-    rows = rows.select(pl.col(name).cast(dtype) for name, dtype in forecast_schema(levels).items())
-    rows = rows.sort("series_id", "valid_time")
-    content = parquet(rows, metadata)
+    content = parquet_of(blocks, forecast_schema(levels), metadata)
     place = store.put(layout.forecast(pipeline, issue_time, timezone), content)
     if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
         store.put(layout.latest(pipeline), content)

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -91,42 +92,51 @@ def _unknown(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values:
 
 
 def revisions(
-    store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None
-) -> pl.DataFrame:
+    store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None,
+    within: tuple[str, str] | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Every row available at or before `as_of`, one a key and availability, oldest availability first.
 
     Columns: series_id, valid_time, available_at, values. This is what training reads, since every training
-    window has an as-of of its own.
+    window has an as-of of its own. `since` and `within` as in `as_of`.
     """
-    visible = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since))
+    visible = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within))
     return _newest(visible).drop("ingested_at")
 
 
 def as_of(
-    store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None
-) -> pl.DataFrame:
-    """What was known at `as_of`: one row a key, series by series. Columns: series_id, valid_time, values."""
+    store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None,
+    within: tuple[str, str] | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """What was known at `as_of`: one row a key, series by series. Columns: series_id, valid_time, values.
+
+    Args:
+        since: earliest valid_time read.
+        within: first and last series_id read, beside what all series share.
+    """
     columns = [*KEY, *values]
     if len(_files(store, pipeline, feed)) < 2:
         # One part is in order as a rule: then what tells revisions apart need not be read.
-        rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since).select(columns))
+        rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within).select(columns))
         if in_order(rows):
             return rows
-    rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since))
+    rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within))
     return _last(_ordered(rows), KEY).select(columns)
 
 
 def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
     """Every series of which a row was available at or before `as_of`, sorted."""
     names = pl.col("series_id").drop_nulls().unique().sort()
-    found = _read(store, pipeline, feed, [], lambda rows: _visible(rows, as_of, None).select(names))
+    found = _read(store, pipeline, feed, [], lambda rows: _visible(rows, as_of).select(names), "streaming")
     return found["series_id"].to_list()
 
 
 def newest_available(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
     """When the newest non-missing value of a feed became known, looking no further than `not_after`."""
     newest = pl.col("available_at").filter(pl.col(value).is_not_null()).max()
-    return _read(store, pipeline, feed, [value], lambda rows: _visible(rows, not_after, None).select(newest)).item()
+    return _read(
+        store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(newest), "streaming"
+    ).item()
 
 
 def newest_valid(store: Store, pipeline: str, feed: str) -> datetime | None:
@@ -134,8 +144,14 @@ def newest_valid(store: Store, pipeline: str, feed: str) -> datetime | None:
     return _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").max())).item()
 
 
-def _visible(rows: pl.LazyFrame, as_of: datetime, since: datetime | None) -> pl.LazyFrame:
+def _visible(
+    rows: pl.LazyFrame, as_of: datetime, since: datetime | None = None, within: tuple[str, str] | None = None
+) -> pl.LazyFrame:
     rows = rows.filter(pl.col("available_at").is_null() | (pl.col("available_at") <= as_of))
+    if within is not None:
+        # A range, since a part lies series by series: row groups without any of them are not even read.
+        first, last = map(pl.lit, within)
+        rows = rows.filter(pl.col("series_id").is_null() | pl.col("series_id").is_between(first, last))
     return rows if since is None else rows.filter(pl.col("valid_time") >= since)
 
 
@@ -181,13 +197,17 @@ def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
 
 
 def _read(
-    store: Store, pipeline: str, feed: str, values: list[str], query: Callable[[pl.LazyFrame], pl.LazyFrame]
-) -> pl.DataFrame:
-    """A query of all parts. Where a compaction took one away between the listing and the reading, list again."""
+    store: Store, pipeline: str, feed: str, values: list[str], query: Callable[[pl.LazyFrame], pl.LazyFrame],
+    engine: Literal["auto", "streaming"] = "auto",
+) -> pl.DataFrame:  # fmt: skip
+    """A query of all parts. Where a compaction took one away between the listing and the reading, list again.
+
+    The streaming engine holds no whole column, but gives rows in any order: it is for aggregates.
+    """
     for attempt in range(_TRIES):
         files = _files(store, pipeline, feed)
         try:
-            return query(_union(store, files, values)).collect()
+            return query(_union(store, files, values)).collect(engine=engine)
         except _FAULTS as error:
             if all(store.has(file) for file in files):
                 damaged = [store.place(file) for file in files if _is_damaged(store, file)]

@@ -103,3 +103,28 @@ def night(pipeline: str, issue_time: datetime) -> str:
 def report(pipeline: str) -> str:
     """The page people read in the morning."""
     return f"reports/{pipeline}.html"
+
+
+def staging(pipeline: str) -> str:
+    """Folder of what the shards of a forecast leave for each other until its file is out."""
+    return f"staging/{pipeline}"
+
+
+def run(issue_time: datetime, begun: datetime, token: str, shards: int) -> str:
+    """The name of one try of a forecast in so many shards."""
+    return f"{stamp(issue_time)}-{stamp(begun)}-{token}-{shards}"
+
+
+def run_shards(run: str) -> int:
+    """How many shards a run has."""
+    return int(run.rsplit("-", 1)[1])
+
+
+def run_begun(key: str) -> datetime:
+    """When the run began whose `staged` this is."""
+    return instant(key.rsplit("/", 1)[1].split("-")[1])
+
+
+def staged(pipeline: str, run: str, shard: int, what: str) -> str:
+    """The order or the part of one shard. No folder of its own a run: none is left behind."""
+    return f"{staging(pipeline)}/{run}.{shard:05d}-of-{run_shards(run):05d}.{what}.parquet"

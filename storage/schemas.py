@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -65,6 +66,24 @@ def forecast_schema(levels: list[float]) -> dict[str, pl.DataType]:
         "status": pl.String(),
         "reason": pl.String(),
         "model_version": pl.String(),
+    }
+
+
+def part_schema(quantiles: int) -> dict[str, Any]:
+    """Columns of what one shard of a forecast made: one row a series, `quantiles` numbers each.
+
+    `newest` is the step of the newest value in sight, `ever` whether there ever was one, `digest` the sha256 of what
+    the series was forecast from, and `quantiles` holds level by level within step by step. What ended is null.
+    """
+    return {
+        "series_id": pl.String(),
+        "newest": pl.Int64(),
+        "ever": pl.Boolean(),
+        "status": pl.String(),
+        "reason": pl.String(),
+        "model_version": pl.String(),
+        "digest": pl.Binary(),
+        "quantiles": pl.Array(pl.Float64(), quantiles),
     }
 
 

@@ -7,11 +7,12 @@ import os
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from storage.layout import HISTORY
 from storage.redaction import hide
@@ -19,6 +20,9 @@ from storage.schemas import DataError, Missing
 
 _S3 = "s3://"
 _BUCKET = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+#: Fast to write, and to read one series of.
+_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
 
 
 class Store(ABC):
@@ -79,9 +83,21 @@ class Store(ABC):
 
 
 def parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
-    """A Parquet file of `frame` (zstd level 1, row groups of 24k rows: fast to read one series)."""
+    """A Parquet file of `frame`."""
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=24_000, metadata=metadata)
+    frame.write_parquet(buffer, **_PARQUET, metadata=metadata)
+    return buffer.getvalue()
+
+
+def parquet_of(blocks: Iterable[pl.DataFrame], schema: dict[str, pl.DataType], metadata: dict[str, str]) -> bytes:
+    """One Parquet file of all `blocks`, the same however they are cut; one of them at a time is held."""
+
+    def source(*_: object) -> Iterator[pl.DataFrame]:
+        for block in blocks:
+            yield block.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+    buffer = io.BytesIO()
+    register_io_source(source, schema=schema).sink_parquet(buffer, **_PARQUET, metadata=metadata)
     return buffer.getvalue()
 
 

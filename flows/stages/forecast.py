@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import polars as pl
-
 from flows.settings import Pipeline
-from flows.stages.ladder import Climb, Serving, climb, servings
-from flows.stages.panels import known_series, micros, seen_panel
-from flows.stages.past import ended, with_older_values
+from flows.stages.ladder import Servings, servings
+from flows.stages.panels import known_series
 from flows.stages.progress import Progress, silent
-from model.baseline import history_steps, seasonal_naive
-from storage import forecasts
-from storage.schemas import INSTANT, MODEL, DataError, quantile_column
+from flows.stages.shard import forecast_shard, ranges
+from flows.stages.whole import publish
+from storage.schemas import DataError
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-def _always() -> bool:
+def always() -> bool:
+    """There is time: no deadline."""
     return True
 
 
@@ -35,10 +31,10 @@ def forecast(
     needs_champion: bool = True,
     stale: str | None = None,
     without_model: str | None = None,
-    in_time: Callable[[], bool] = _always,
+    in_time: Callable[[], bool] = always,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Publish the forecast of `issue_time` from what was known then.
+    """Publish the forecast of `issue_time` from what was known then, one shard after the other.
 
     Args:
         needs_champion: refuse to publish without one; else every row comes from the baseline.
@@ -54,83 +50,32 @@ def forecast(
         DataError: there is no target value to forecast from, or no champion although one is needed.
     """
     progress("forecast", 0.0)
+    series, models, why_none = begin(pipeline, store, issue_time, needs_champion, without_model)
+    shards = ranges(pipeline, len(series))
+    parts = []
+    for done, shard in enumerate(shards):
+        parts.append(forecast_shard(pipeline, store, issue_time, series[shard], models, why_none, stale, in_time))
+        progress("forecast", 0.1 + 0.7 * (done + 1) / len(shards))
+    published = publish(pipeline, store, issue_time, parts)
+    progress("forecast", 1.0)
+    if published["ended"]:
+        logger.info("%d series have ended and are not forecast", len(published["ended"]))
+    return published
+
+
+def begin(
+    pipeline: Pipeline, store: Store, issue_time: datetime, needs_champion: bool, without_model: str | None
+) -> tuple[tuple[str, ...], Servings, str | None]:
+    """The series to forecast, sorted, and the models that can, or why there are none. Arguments as of `forecast`."""
     series = known_series(pipeline, store, issue_time)
     if not series:
         raise DataError(
             f"pipeline {pipeline.name!r}: no target value was known at {issue_time.isoformat()}; "
             "run `gatecast ingest` or choose a later issue time"
         )
-    models, why_none = (iter(()), without_model) if without_model else servings(pipeline, store, issue_time)
-    if why_none and needs_champion and not without_model:
+    if without_model:
+        return series, Servings(pipeline, store, []), without_model
+    models, why_none = servings(pipeline, store, issue_time)
+    if why_none and needs_champion:
         raise DataError(f"pipeline {pipeline.name!r}: {why_none}; run `gatecast train`")
-    grid, at = pipeline.grid, pipeline.pipeline
-    issue, first = micros(issue_time), grid.first_step(micros(issue_time))
-    back = history_steps(at.season, at.context)
-    panel = seen_panel(pipeline, store, series, issue_time, first - back, back + at.horizon)
-    past = with_older_values(pipeline, store, series, issue_time, first, panel.target.layers[0].values[:, :back])
-    if np.isnan(past).all():
-        raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
-    over = ended(pipeline, panel, first, past)
-    if over.any():
-        kept = np.flatnonzero(~over)
-        logger.info("%d series have ended and are not forecast", int(over.sum()))
-        panel, past = panel.take(kept), past[kept]
-    levels = np.array(at.quantile_levels)
-    bounds = (at.bounds.min, at.bounds.max)
-    baseline = np.clip(seasonal_naive(past, at.season, at.horizon, levels), *bounds)  # type: ignore[call-overload]
-    progress("forecast", 0.3)
-    made = climb(baseline, models, why_none, panel, first, issue, bounds, stale, in_time)
-    digest = hashlib.sha256(past.tobytes())
-    for seen in made.seen:
-        digest.update(seen.encode())
-    progress("forecast", 0.8)
-    rows = _rows(pipeline, panel.series, issue_time, first, made)
-    path = forecasts.publish(
-        store, pipeline.name, at.timezone, issue_time, rows, list(at.quantile_levels),
-        made.first.sha256 if made.first else None, digest.hexdigest(),
-    )  # fmt: skip
-    progress("forecast", 1.0)
-    return _report(path, issue_time, rows, made.first) | {"ended": [series[row] for row in np.flatnonzero(over)]}
-
-
-def _rows(pipeline: Pipeline, series: tuple[str, ...], issue_time: datetime, first: int, made: Climb) -> pl.DataFrame:
-    horizon = pipeline.pipeline.horizon
-    count = len(series)
-    valid = pipeline.grid.start(first + np.arange(horizon))
-
-    def each(values: Sequence[str | None]) -> pl.Series:
-        """One value a series, repeated over the horizon."""
-        return pl.Series(values, dtype=pl.String).gather(np.repeat(np.arange(count), horizon))
-
-    return pl.DataFrame(
-        {
-            "series_id": each(series),
-            "issue_time": pl.repeat(issue_time, count * horizon, dtype=INSTANT, eager=True),
-            "valid_time": pl.Series(np.tile(valid, count)).cast(INSTANT),
-            "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), count),
-            **{
-                quantile_column(level): made.quantiles[:, :, i].ravel()
-                for i, level in enumerate(pipeline.pipeline.quantile_levels)
-            },
-            "status": each(made.status.tolist()),
-            "reason": each(made.reason.tolist()),
-            "model_version": each(made.version.tolist()),
-        }
-    )
-
-
-def _report(path: Any, issue_time: datetime, rows: pl.DataFrame, serving: Serving | None) -> dict[str, Any]:
-    count = rows.group_by("status").len().sort("status")
-    degraded = rows.filter(pl.col("status") != MODEL)
-    reasons = degraded.group_by("status", "reason").agg(pl.col("series_id").n_unique().alias("series"))
-    return {
-        "path": str(path),
-        "issue_time": issue_time.isoformat(),
-        "series": rows["series_id"].n_unique(),
-        "rows": len(rows),
-        "status": dict(count.iter_rows()),
-        "reasons": reasons.sort("status", "reason").to_dicts(),
-        "degraded": not degraded.is_empty(),
-        "model_version": serving.version if serving else None,
-        "provider": serving.forecaster.provider if serving else None,
-    }
+    return series, models, why_none

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
 import numpy as np
 
@@ -36,46 +35,76 @@ class Serving:
     why_stale: str | None
 
 
-def servings(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Iterator[Serving], str | None]:
-    """The models that can serve `issue_time`, the champion first, each loaded when it is asked for.
+class Servings:
+    """The models of some versions, in that order, each loaded once, and only when it is asked for.
+
+    Args:
+        versions: the champion first; those that cannot serve are passed over, and said.
+        threads: of each model.
+    """
+
+    def __init__(self, pipeline: Pipeline, store: Store, versions: list[str], threads: int | None = None) -> None:
+        self.versions = versions
+        self._loaded: list[Serving] = []
+        self._faults: list[str] = []
+        self._loading = self._load(pipeline, store, threads or os.cpu_count() or 1)
+
+    def __iter__(self) -> Iterator[Serving]:
+        at = 0
+        while at < len(self._loaded) or self._loads_another():
+            yield self._loaded[at]
+            at += 1
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the first version that cannot serve, of those asked for so far."""
+        return self._faults[0] if self._faults else None
+
+    def _loads_another(self) -> bool:
+        found = next(self._loading, None)
+        if found is not None:
+            self._loaded.append(found)
+        return found is not None
+
+    def _load(self, pipeline: Pipeline, store: Store, threads: int) -> Iterator[Serving]:
+        for version in self.versions:
+            try:
+                yield _load(pipeline, store, version, self.fault, threads)
+            except DataError as error:
+                logger.warning("model %s cannot serve: %s", version, error)
+                self._faults.append(str(error))
+
+
+def servings(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Servings, str | None]:
+    """The models that can serve `issue_time`, the champion first.
 
     Returns:
         At least one model and None, or none and why.
     """
+    none = Servings(pipeline, store, [])
     try:
         versions = registry.champions(store, pipeline.name, issue_time)
     except DataError as error:
-        return iter(()), str(error)
+        return none, str(error)
     if not versions:
         later = registry.champions(store, pipeline.name)
         if later:
-            return iter(()), f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return iter(()), registry.no_champion(store, pipeline.name)
-    faults: list[str] = []
-
-    def usable() -> Iterator[Serving]:
-        for version in versions:
-            try:
-                yield _load(pipeline, store, version, faults[0] if faults else None)
-            except DataError as error:
-                logger.warning("model %s cannot serve: %s", version, error)
-                faults.append(str(error))
-
-    models = usable()
-    first = next(models, None)
-    return (iter(()), faults[0]) if first is None else (chain([first], models), None)
+            return none, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
+        return none, registry.no_champion(store, pipeline.name)
+    models = Servings(pipeline, store, versions)
+    return (models, None) if any(True for _ in models) else (none, models.fault)
 
 
 def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Serving | None, str | None]:
     """The model that serves `issue_time`: the champion, else the newest predecessor that can; or None and why."""
     models, why_none = servings(pipeline, store, issue_time)
-    return next(models, None), why_none
+    return next(iter(models), None), why_none
 
 
-def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None) -> Serving:
+def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None, threads: int) -> Serving:
     onnx = registry.load(store, pipeline.name, version)
     try:
-        forecaster = Forecaster(onnx, pipeline.forecast.providers, threads=os.cpu_count() or 1)
+        forecaster = Forecaster(onnx, pipeline.forecast.providers, threads)
     except ValueError as error:
         raise DataError(f"model {version}: {error}") from None
     difference = forecaster.spec.differs(pipeline.spec())
@@ -92,7 +121,6 @@ class Climb:
         quantiles: (S, H, Q), of the baseline at first.
         status, reason, version: (S,) of objects, as the forecast file has them.
         first: the model that was tried first, None if none was.
-        seen: hashes of what the models looked at.
     """
 
     quantiles: np.ndarray
@@ -100,12 +128,11 @@ class Climb:
     reason: np.ndarray
     version: np.ndarray
     first: Serving | None = None
-    seen: tuple[str, ...] = ()
 
 
 def climb(
     baseline: np.ndarray,
-    models: Iterator[Serving],
+    models: Iterable[Serving],
     why_none: str | None,
     panel: Panel,
     step: int,
@@ -133,8 +160,7 @@ def climb(
         if tried == _RUNGS or not len(left):
             break
         out.first = out.first or serving
-        predicted, fault, seen = _by(serving, panel, left, step, issue, bounds, in_time)
-        out.seen = (*out.seen, seen)
+        predicted, fault = _by(serving, panel, left, step, issue, bounds, in_time)
         good = fault == ""
         rows = left[good]
         why = [out.reason[row] or serving.why_stale or stale for row in rows]
@@ -152,8 +178,8 @@ def climb(
 def _by(
     serving: Serving, panel: Panel, rows: np.ndarray, step: int, issue: int,
     bounds: tuple[float | None, float | None], in_time: Callable[[], bool],
-) -> tuple[np.ndarray, np.ndarray, str]:  # fmt: skip
-    """Quantiles of the series `rows` by one model, why each cannot be used ('' if it can), hash of what was seen."""
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Quantiles of the series `rows` by one model, and why each cannot be used ('' if it can)."""
     spec = serving.forecaster.spec
     seen = windows(spec, panel, rows, np.full(len(rows), step), np.full(len(rows), issue))
     visible = (~np.isnan(seen.target)).sum(axis=1)
@@ -163,7 +189,7 @@ def _by(
         logger.warning("model %s cannot run: %s", serving.version, error)
         empty = np.full((len(rows), spec.horizon, len(spec.levels)), np.nan)
         reason = f"model {serving.version} cannot run: {str(error).splitlines()[0]}"
-        return empty, np.full(len(rows), reason, object), seen.sha256()
+        return empty, np.full(len(rows), reason, object)
     fault = faults(predicted, *bounds)
     missing = np.isnan(predicted).all(axis=(1, 2))
     if missing.any() and not in_time():
@@ -173,4 +199,4 @@ def _by(
         f"only {n} of {spec.context} values of the context were known; the model needs {spec.min_visible}"
         for n in visible[too_few]
     ]
-    return predicted, fault, seen.sha256()
+    return predicted, fault

@@ -104,22 +104,26 @@ def _channel(
 ) -> Channel:  # fmt: skip
     grid = pipeline.grid
     since = instant(int(grid.start(np.array([first]))[0]))
-    frame = _frame(pipeline, store, feeds, column, as_of, since, revised)
+    within = (min(series), max(series)) if series else None
+    frame = _frame(pipeline, store, feeds, column, as_of, since, revised, within)
     (found,) = channels(grid, frame, [_VALUE], series, first, columns)
     return Channel(name, found.layers)
 
 
 def _frame(
     pipeline: Pipeline, store: Store, feeds: list[Feed], column: Callable[[Feed], str], as_of: datetime,
-    since: datetime, revised: bool,
+    since: datetime, revised: bool, within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """One value column of several feeds: series_id, valid_time, value; available_at too where `revised`."""
     read = history.revisions if revised or len(feeds) > 1 else history.as_of
     frames = [
-        read(store, pipeline.name, feed.name, [column(feed)], as_of, since).rename({column(feed): _VALUE})
+        read(store, pipeline.name, feed.name, [column(feed)], as_of, since, within).rename({column(feed): _VALUE})
         for feed in feeds
     ]
     frame = pl.concat(frames)
+    if frame["series_id"].null_count() and any(feed.series_id for feed in feeds):
+        # Whether series share it is the feeds' to say, not that of the rows which happen to be read.
+        frame = frame.filter(pl.col("series_id").is_not_null())
     if len(frames) > 1:
         # The feeds of one role are one table: what became known last counts, whichever feed said it.
         frame = frame.sort("available_at", nulls_last=False, maintain_order=True)

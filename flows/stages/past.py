@@ -9,8 +9,9 @@ import numpy as np
 from flows.settings import Pipeline
 from flows.stages.panels import seen_target
 from model.baseline import history_steps
-from model.panel import Panel
 from storage.store import Store
+
+SILENT = np.iinfo(np.int64).min  # in place of a step: no value of the series is in sight
 
 
 def seen_past(
@@ -47,21 +48,25 @@ def with_older_values(
     return past
 
 
-def ended(pipeline: Pipeline, panel: Panel, first: int, past: np.ndarray) -> np.ndarray:
+def newest_steps(before: np.ndarray, first: int) -> np.ndarray:
+    """(S,) the step of the newest value visible of each row of `before` (S, N), the steps up to `first`; or SILENT."""
+    seen = ~np.isnan(before)
+    return np.where(seen.any(axis=1), first - 1 - seen[:, ::-1].argmax(axis=1), SILENT)
+
+
+def ended(pipeline: Pipeline, newest: np.ndarray, ever: np.ndarray) -> np.ndarray:
     """(S,) whether a series has ended: silent for `forecast.ended_after` and more, while another is not.
 
+    With more series at hand others can turn out to have ended, and none not to have.
+
     Args:
-        panel: what was seen before step `first`, on.
-        past: (S, N) the same with older values moved up, so that what was never known at all is no end but a
-            beginning.
+        newest: (S,) of `newest_steps`.
+        ever: (S,) whether any value was ever known: what was never known is no end but a beginning.
     """
-    before = panel.target.layers[0].values[:, : past.shape[1]]
-    seen = ~np.isnan(before)
-    ever = ~np.isnan(past).all(axis=1)
-    newest = np.where(seen.any(axis=1), seen.shape[1] - 1 - seen[:, ::-1].argmax(axis=1), -1)
-    starts = pipeline.grid.start(first - past.shape[1] + np.arange(past.shape[1]))
+    heard = newest != SILENT
+    if not heard.any():
+        # Not by the issue time: where all are silent the feed is late, and nothing has ended.
+        return np.zeros(len(newest), bool)
+    starts = pipeline.grid.start(np.where(heard, newest, newest.max()))
     limit = pipeline.forecast.ended_after // timedelta(microseconds=1)
-    # Not by the issue time: where all are silent the feed is late, and nothing has ended.
-    last = starts[newest.max()] if newest.max() >= 0 else starts[-1]
-    quiet = np.where(newest >= 0, last - starts[newest], limit + 1) > limit
-    return ever & quiet & (newest.max() >= 0)
+    return ever & (~heard | (starts.max() - starts > limit))

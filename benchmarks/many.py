@@ -1,0 +1,103 @@
+"""A store of many series to forecast: hourly history of any length, and a champion of the size that a pipeline has.
+
+The champion's weights are random: what a forecast costs does not depend on how good it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from flows import pipeline_file
+from model.spec import ModelSpec
+from storage import layout, registry
+from storage.schemas import INSTANT, history_schema
+from storage.store import open_store, parquet_of
+
+ISSUE = datetime(2024, 3, 1, tzinfo=UTC)
+HIDDEN = 128
+_AT_ONCE = 10_000  # series
+_FILE = """
+[pipeline]
+name = "many"
+store = "./store"
+frequency = "1h"
+horizon = 24
+context = 168
+season = 168
+bounds = {{ min = 0.0 }}
+
+[[feed]]
+name = "load"
+role = "target"
+uri = "none.parquet"
+series_id = "series_id"
+valid_time = "ds"
+values = ["y"]
+
+[model]
+hidden_size = {hidden}
+"""
+
+
+def make(folder: Path, series: int, hours: int = 168) -> Path:
+    """A pipeline file in `folder`, and its store with so many hours before ISSUE of so many series."""
+    folder.mkdir(parents=True)
+    path = folder / "many.toml"
+    path.write_text(_FILE.format(hidden=HIDDEN))
+    pipeline = pipeline_file.read(path, {})
+    store = open_store(pipeline.pipeline.store)
+    key = f"{layout.history(pipeline.name, 'load')}/{layout.stamp(ISSUE)}-00000000.parquet"
+    store.put(key, parquet_of(_history(series, hours), history_schema(["y"]), {}))
+    facts = {"decision": {"promoted": True, "reason": "random weights"}, "seen_to": ISSUE.isoformat()}
+    registry.promote(store, pipeline.name, registry.add(store, pipeline.name, ISSUE, champion(pipeline.spec()), facts))
+    return path
+
+
+def champion(spec: ModelSpec) -> bytes:
+    """An ONNX file of that spec."""
+    import torch
+
+    from model.calendar import CALENDAR
+    from model.training.export import to_onnx
+    from model.training.network import Ensemble, SegmentLSTM, Statistics
+    from model.windows import Windows
+
+    torch.manual_seed(1)
+    known, observed = torch.zeros(len(spec.known_future)), torch.zeros(len(spec.observed))
+    statistics = Statistics(known, known + 1, observed, observed + 1)
+    members = [SegmentLSTM(spec, statistics, torch.linspace(-5, 5, 65)) for _ in range(spec.members)]
+    length = spec.context + spec.horizon
+    shapes = {"target": (2, spec.context), "known_future": (2, length, len(known))}
+    shapes |= {"observed": (2, spec.context, len(observed)), "calendar": (2, length, len(CALENDAR))}
+    example = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    return to_onnx(Ensemble(spec, members), Windows(**example, series=np.zeros(2, np.int64)))
+
+
+def _history(series: int, hours: int) -> Iterator[pl.DataFrame]:
+    """Loads with a daily and a weekly shape, series by series, in single hundredths as meters give them."""
+    draws = np.random.default_rng(0)
+    hour = np.arange(hours)
+    shape = 1 + 0.3 * np.sin(2 * np.pi * hour / 24) + 0.1 * np.sin(2 * np.pi * hour / 168)
+    since = ISSUE - timedelta(hours=hours)
+    times = pl.datetime_range(since, ISSUE, "1h", closed="left", eager=True, time_unit="us")
+    for first in range(0, series, _AT_ONCE):
+        count = min(_AT_ONCE, series - first)
+        level = draws.lognormal(4, 1, count)[:, None]
+        values = level * (shape + draws.normal(0, 0.05, (count, hours)))
+        valid = pl.Series(np.tile(times.to_physical(), count)).cast(INSTANT)
+        yield pl.DataFrame(
+            {
+                "series_id": pl.Series([f"m{i:07d}" for i in range(first, first + count)]).gather(
+                    np.repeat(np.arange(count), hours)
+                ),
+                "valid_time": valid,
+                "available_at": valid + timedelta(hours=1),
+                "ingested_at": pl.repeat(ISSUE, len(valid), dtype=INSTANT, eager=True),
+                "y": np.maximum(values, 0).round(2).ravel(),
+            }
+        )

@@ -1,0 +1,100 @@
+"""What the shards of one forecast leave for each other: an order each, then a part each, gone once the file is out.
+
+Every try of a forecast has a run of its own, so that a worker which was thought lost cannot write into a later try.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from storage import layout
+from storage.schemas import DataError, part_schema
+from storage.store import Store
+
+_SAID = "gatecast.said"
+_FORGOTTEN = timedelta(days=1)  # what a run that crashed has left is removed after that
+
+
+def begin(
+    store: Store,
+    pipeline: str,
+    issue_time: datetime,
+    begun: datetime,
+    shards: Sequence[Sequence[str]],
+    order: dict[str, Any],
+) -> Run:
+    """Write the orders of a new run: to each shard its series (sorted), and to all of them `order` (JSON-ready)."""
+    _sweep(store, pipeline, begun - _FORGOTTEN)
+    run = Run(store, pipeline, layout.run(issue_time, begun, secrets.token_hex(4), len(shards)))
+    for shard, series in enumerate(shards):
+        named = pl.DataFrame({"series_id": list(series)}, schema={"series_id": pl.String})
+        store.put_parquet(run.key(shard, "order"), named, {_SAID: json.dumps(order)})
+    return run
+
+
+def _sweep(store: Store, pipeline: str, before: datetime) -> None:
+    for key in store.keys(layout.staging(pipeline), "*.parquet"):
+        if layout.run_begun(key) < before:
+            store.remove(key)
+
+
+class Run:
+    """One try of one forecast. `name` says all: it is what a worker is given."""
+
+    def __init__(self, store: Store, pipeline: str, name: str) -> None:
+        self.name = name
+        self._store = store
+        self._pipeline = pipeline
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return layout.run_shards(self.name)
+
+    def key(self, shard: int, what: str) -> str:
+        """Where the `what` of a shard is: its order, the part that it made, or the one that stands in for it."""
+        return layout.staged(self._pipeline, self.name, shard, what)
+
+    def order(self, shard: int) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """The series of a shard, and what all shards were told.
+
+        Raises:
+            DataError: the run is over, or never was.
+        """
+        content = self._content(shard, "order")
+        return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), _said(content)
+
+    def keep(self, shard: int, what: str, rows: pl.DataFrame, said: dict[str, str] | None) -> None:
+        """Write what a shard made: a table of `part_schema`, and what it has to say of it (JSON-ready)."""
+        self._store.put_parquet(self.key(shard, what), rows, {_SAID: json.dumps(said)})
+
+    def has(self, shard: int, what: str) -> bool:
+        """Whether it is there."""
+        return self._store.has(self.key(shard, what))
+
+    def part(self, shard: int, what: str) -> tuple[pl.DataFrame, dict[str, str] | None]:
+        """What `keep` was given. Raises DataError where it is not there, or not of this version of Gatecast."""
+        content = self._content(shard, what)
+        rows = pl.read_parquet(io.BytesIO(content))
+        if list(rows.schema) != list(part_schema(0)):
+            raise DataError(f"{self.key(shard, what)} was made by another version of Gatecast; run the night again")
+        return rows, _said(content)
+
+    def remove(self) -> None:
+        """Take away all that the run has left."""
+        for key in self._store.keys(layout.staging(self._pipeline), f"{self.name}.*.parquet"):
+            self._store.remove(key)
+
+    def _content(self, shard: int, what: str) -> bytes:
+        return self._store.get(self.key(shard, what))
+
+
+def _said(content: bytes) -> Any:
+    return json.loads(pl.read_parquet_metadata(io.BytesIO(content))[_SAID])

@@ -1,0 +1,170 @@
+"""The forecast on a real Dask cluster of two worker processes, through a real Prefect server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from distributed import Client, LocalCluster
+
+from flows import clock, pipeline_file
+from flows.stages.forecast import forecast
+from storage.store import Store, open_store
+from tests.conftest import ISSUE
+from tests.flows.test_shards import many
+from tests.s3_server import BUCKET
+
+SHARDS = 12
+RUN = """
+import json, sys
+from flows import clock, pipeline_file
+from flows.sharded import forecaster
+if __name__ == "__main__":
+    settings = pipeline_file.read(sys.argv[1])
+    at = clock.parse(sys.argv[2], settings.pipeline.timezone).isoformat()
+    limit = float(sys.argv[3]) if sys.argv[3:] else None
+    print(json.dumps(forecaster(settings.scale.engine)(sys.argv[1], at, limit)))
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def start(prefect_server, tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a forecast in a process of its own: `start(pipeline file, engine, limit)`."""
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+    running = []
+
+    def start(pipeline: Path, engine: str, *limit: object, **environment: str) -> subprocess.Popen[str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        scale = {"GATECAST_SCALE__ENGINE": engine, "GATECAST_SCALE__SHARDS": str(SHARDS)}
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(pipeline), ISSUE, *map(str, limit)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**clean, **prefect_server, **scale, **environment},
+        )  # fmt: skip
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def opened(pipeline) -> tuple[Path, Store, bytes, dict]:
+    """A pipeline file, its store, and what the local engine publishes: the bytes, taken away again, and the report."""
+    many(pipeline)
+    settings = pipeline_file.read(pipeline, {})
+    store = open_store(settings.pipeline.store)
+    report = forecast(settings, store, clock.parse(ISSUE, settings.pipeline.timezone))
+    path = Path(report["path"])
+    content = path.read_bytes()
+    path.unlink()
+    return pipeline, store, content, report
+
+
+def ended(process: subprocess.Popen[str]) -> dict:
+    """The report of a forecast that came to its end."""
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(out.splitlines()[-1])
+
+
+def staged(store: Store, what: str = "*") -> list[str]:
+    return store.keys("staging/small", what)
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    pytest.fail("it did not come within two minutes")
+
+
+def test_a_cluster_publishes_the_bytes_of_the_local_engine(opened, start, cluster):
+    pipeline, store, local, report = opened
+    assert ended(start(pipeline, cluster.scheduler_address)) == report | {"stood_in": 0}
+    assert Path(report["path"]).read_bytes() == local
+    assert staged(store) == []
+
+
+def test_a_cluster_on_this_machine_publishes_the_same_bytes_into_a_bucket(opened, start, s3):
+    pipeline, folder, local, _ = opened
+    bucket = open_store(f"s3://{BUCKET}/nights")
+    for key in (key for top in ("history", "models") for key in folder.keys(top, "*.*")):
+        bucket.put(key, folder.get(key))
+    report = ended(start(pipeline, "dask", GATECAST_PIPELINE__STORE=f"s3://{BUCKET}/nights"))
+    assert report["stood_in"] == 0 and report["path"].startswith(f"s3://{BUCKET}/nights/forecasts/")
+    assert bucket.get(report["path"].removeprefix(f"s3://{BUCKET}/nights/")) == local
+    assert staged(bucket) == []
+
+
+def test_a_killed_worker_costs_nothing_but_time(opened, start, cluster):
+    pipeline, store, local, report = opened
+    with Client(cluster) as client:
+        client.wait_for_workers(2)
+        before = client.run(os.getpid)
+        process = start(pipeline, cluster.scheduler_address)
+        wait_for(process, lambda: bool(staged(store, "*.part.parquet")))
+        done = len(staged(store, "*.part.parquet"))
+        os.kill(next(iter(before.values())), signal.SIGKILL)
+        assert ended(process)["stood_in"] == 0
+        assert 0 < done < SHARDS
+        assert Path(report["path"]).read_bytes() == local
+        client.wait_for_workers(2)
+        assert set(client.run(os.getpid).values()) != set(before.values()), "a worker was lost"
+
+
+def test_shards_that_fail_leave_no_half_file_and_their_series_to_the_baseline(opened, start, cluster):
+    """The history of some series is damaged on the disk: their shards fail on every worker, the others do not."""
+    pipeline, store, local, _ = opened
+    added = Path(store.place(store.keys("history/small/demand", "*.parquet")[-1]))
+    content = bytearray(added.read_bytes())
+    content[-len(content) // 3 : -len(content) // 6] = bytes(len(content) // 3 - len(content) // 6)
+    added.write_bytes(content)
+    published = ended(start(pipeline, cluster.scheduler_address))
+    assert 0 < published["stood_in"] < SHARDS and published["degraded"]
+    rows = pl.read_parquet(published["path"], hive_partitioning=False)
+    hit = pl.col("reason").str.contains("its shard failed: .*damaged").fill_null(False)
+    assert set(rows.filter(hit)["status"]) == {"baseline"}
+    assert set(rows.filter(~hit & pl.col("series_id").str.starts_with("L"))["status"]) == {"model"}
+    whole = pl.read_parquet(local)
+    assert rows.select("series_id", "valid_time").equals(whole.select("series_id", "valid_time"))
+    spared = pl.col("series_id").is_in(rows.filter(status="model")["series_id"].unique().to_list())
+    assert rows.filter(spared).equals(whole.filter(spared))
+    assert staged(store) == []
+
+
+def test_at_the_deadline_the_shards_that_have_not_come_are_the_baselines(opened, start, cluster):
+    pipeline, _, local, _ = opened
+    with Client(cluster) as client:
+        client.wait_for_workers(2)
+        workers = list(client.run(os.getpid).values())
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        published = ended(start(pipeline, cluster.scheduler_address, 30))
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+    assert published["stood_in"] == SHARDS and set(published["status"]) == {"baseline"}
+    rows = pl.read_parquet(published["path"], hive_partitioning=False)
+    assert set(rows["reason"]) == {"the deadline came before its shard was forecast"}
+    assert rows.select("series_id", "valid_time").equals(pl.read_parquet(local).select("series_id", "valid_time"))

@@ -1,0 +1,198 @@
+"""Shards: however many there are and whatever becomes of them, the night's file is the same, or not there."""
+
+from __future__ import annotations
+
+import io
+import random
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flows import clock, pipeline_file
+from flows.stages.forecast import forecast
+from flows.stages.staged import assemble, make_part, plan
+from storage import forecasts, history, registry
+from storage.schemas import DataError
+from storage.store import open_store
+from tests.conftest import ISSUE
+
+SHARDS = 7
+
+
+def many(pipeline: Path) -> None:
+    """To the three series of a trained store add 20 like them, one that has ended and two of which nothing is known."""
+    settings = pipeline_file.read(pipeline, {})
+    store = open_store(settings.pipeline.store)
+    at = clock.parse(ISSUE, settings.pipeline.timezone)
+    known = history.as_of(store, settings.name, "demand", ["y"], at, at - timedelta(days=70))
+    rng = np.random.default_rng(3)
+    rows = []
+    for number in range(20):
+        one = known.filter(series_id=f"LDC{number % 3 + 1}").with_columns(
+            pl.lit(f"L{number:02d}").alias("series_id"), pl.col("y") * (number + 1)
+        )
+        # Gaps, of other hours in each.
+        rows.append(one.filter(pl.Series(rng.random(len(one)) > 0.02 * number)))
+    rows.append(rows[5].with_columns(pl.lit("K-ended").alias("series_id")).head(300))
+    rows += [rows[6].with_columns(series_id=pl.lit(name), y=None).tail(9) for name in ("A-unknown", "M-unknown")]
+    added = pl.concat(rows, how="vertical_relaxed").with_columns(available_at=pl.col("valid_time") + timedelta(hours=1))
+    history.append(store, settings.name, "demand", added.sort("series_id", "valid_time"), at)
+
+
+@pytest.fixture
+def opened(pipeline):
+    """The settings for so many shards, the store and the issue time."""
+    many(pipeline)
+
+    def settings(shards: int = SHARDS):
+        return pipeline_file.read(pipeline, {"GATECAST_SCALE__SHARDS": str(shards)})
+
+    return settings, open_store(settings().pipeline.store), clock.parse(ISSUE, settings().pipeline.timezone)
+
+
+@pytest.fixture
+def whole(opened) -> bytes:
+    """The file as one shard makes it, taken away again."""
+    settings, store, issue = opened
+    path = Path(forecast(settings(1), store, issue)["path"])
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def published(settings, store, issue) -> bytes | None:
+    at = settings().pipeline
+    if not forecasts.exists(store, settings().name, at.timezone, issue):
+        return None
+    (path,) = Path(at.store).glob("forecasts/**/*.parquet")
+    return path.read_bytes()
+
+
+def staged(store) -> list[str]:
+    return store.keys("staging/small", "*")
+
+
+def made(settings, store, issue, parts=range(SHARDS)) -> str:
+    """A run with these of its parts."""
+    planned = plan(settings(), store, issue, clock.now())
+    assert planned["shards"] == SHARDS and planned["series"] == 26
+    for shard in parts:
+        make_part(settings(), store, planned["run"], shard)
+    return planned["run"]
+
+
+def test_the_file_does_not_depend_on_the_shards(opened, whole):
+    settings, store, issue = opened
+    reports = []
+    for shards in (1, SHARDS, 26):
+        reports.append(forecast(settings(shards), store, issue))
+        assert published(settings, store, issue) == whole
+    assert reports[0] == reports[1] == reports[2]
+    assert reports[0]["ended"] == ["K-ended"]
+    rows = pl.read_parquet(reports[0]["path"], hive_partitioning=False)
+    assert rows.select("series_id", "valid_time").equals(rows.select("series_id", "valid_time").sort(pl.all()))
+    unknown = rows.filter(pl.col("series_id").str.ends_with("unknown"))
+    assert set(unknown["status"]) == {"baseline"} and unknown["q50"].is_finite().all()
+    assert set(rows.filter(pl.col("series_id").str.starts_with("L"))["status"]) == {"model"}
+
+
+def test_parts_made_in_any_order_and_more_than_once_are_the_same_file(opened, whole):
+    settings, store, issue = opened
+    parts = [*range(SHARDS), 2, 5]
+    random.Random(1).shuffle(parts)
+    report = assemble(settings(), store, made(settings, store, issue, parts), {})
+    assert published(settings, store, issue) == whole
+    assert staged(store) == [] and report["stood_in"] == 0
+    assert {key: report[key] for key in report if key != "stood_in"} == forecast(settings(1), store, issue)
+
+
+def test_what_changes_after_the_plan_is_for_the_next_night(opened, whole):
+    """Another series is taken in and another model is promoted while the shards are at work."""
+    settings, store, issue = opened
+    run = made(settings, store, issue, range(3))
+    early = history.as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=3))
+    late = early.filter(series_id="LDC1").with_columns(
+        pl.lit("L05b").alias("series_id"), available_at=pl.col("valid_time") + timedelta(hours=1)
+    )
+    history.append(store, "small", "demand", late, clock.now())
+    (facts,) = registry.manifests(store, "small")
+    content = registry.load(store, "small", facts["version"])
+    facts = {key: value for key, value in facts.items() if key not in ("version", "as_of", "sha256")}
+    promoted = registry.add(store, "small", issue - timedelta(hours=1), content, facts)
+    registry.promote(store, "small", promoted)
+    for shard in range(3, SHARDS):
+        make_part(settings(), store, run, shard)
+    assemble(settings(), store, run, {})
+    assert published(settings, store, issue) == whole
+    assert forecast(settings(), store, issue)["series"] == 26, "the next one has it"
+
+
+def test_a_crash_before_the_assembly_leaves_no_file_and_the_next_run_publishes(opened, whole):
+    settings, store, issue = opened
+    crashed = made(settings, store, issue)
+    assert published(settings, store, issue) is None
+    run = made(settings, store, issue)
+    assemble(settings(), store, run, {})
+    assert published(settings, store, issue) == whole
+    left = staged(store)
+    assert len(left) == 2 * SHARDS and all(crashed in key for key in left)
+    plan(settings(), store, issue, clock.now() + timedelta(days=2))
+    assert not any(crashed in key for key in staged(store)), "and what it left goes in time"
+
+
+def test_a_shard_that_gave_nothing_comes_from_the_baseline_and_its_rows_say_so(opened, whole):
+    settings, store, issue = opened
+    run = made(settings, store, issue, [shard for shard in range(SHARDS) if shard != 3])
+    report = assemble(settings(), store, run, {3: "its worker burnt down"})
+    assert report["stood_in"] == 1 and report["degraded"]
+    rows = pl.read_parquet(report["path"], hive_partitioning=False)
+    hit = pl.col("reason") == "its worker burnt down"
+    assert set(rows.filter(hit)["status"]) == {"baseline"}
+    assert 3 <= rows.filter(hit)["series_id"].n_unique() <= 4
+    shutil.copy(report["path"], Path(report["path"]).with_name("kept"))
+    forecast(settings(1), store, issue)
+    others = ~pl.col("series_id").is_in(rows.filter(hit)["series_id"].unique().to_list())
+    others &= ~pl.col("series_id").str.ends_with("unknown")  # these are like the others, whatever the others are
+    full = pl.read_parquet(report["path"], hive_partitioning=False)
+    assert rows.filter(others).equals(full.filter(others))
+
+
+def test_a_worker_that_comes_too_late_or_has_another_file_is_refused(opened):
+    settings, store, issue = opened
+    run = made(settings, store, issue, [0])
+    other = settings().model_copy(update={"pipeline": settings().pipeline.model_copy(update={"season": 24})})
+    with pytest.raises(DataError, match="other settings"):
+        make_part(other, store, run, 1)
+    assemble(settings(), store, run, {})
+    with pytest.raises(DataError, match="does not exist"):
+        make_part(settings(), store, run, 1)
+
+
+def test_a_worker_that_can_load_no_model_fails_and_does_not_publish_the_baseline_unsaid(opened):
+    settings, store, issue = opened
+    run = made(settings, store, issue, [0])
+    (key,) = store.keys("models/small", "model.onnx")
+    store.put(key, b"damaged meanwhile")
+    with pytest.raises(DataError, match="sha256 differs"):
+        make_part(settings(), store, run, 1)
+    report = assemble(settings(), store, run, dict.fromkeys(range(1, SHARDS), "its shard failed"))
+    assert report["stood_in"] == SHARDS - 1
+    rows = pl.read_parquet(report["path"], hive_partitioning=False)
+    assert rows.filter(status="baseline")["reason"].null_count() == 0
+
+
+def test_the_hash_of_the_data_is_of_every_series(opened, whole):
+    settings, store, issue = opened
+    rows = history.as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=1))
+    revised = rows.filter(series_id="L11").tail(1).with_columns(pl.col("y") + 1, available_at=issue)
+    history.append(store, "small", "demand", revised, clock.now())
+    path = forecast(settings(), store, issue)["path"]
+
+    def hashed(file) -> str:
+        return pl.read_parquet_metadata(file)["gatecast.data_sha256"]
+
+    assert hashed(path) != hashed(io.BytesIO(whole))
