@@ -16,8 +16,8 @@ from flows.setting_types import (
     PositiveDuration,
     Section,
     Steps,
-    Text,
     StorePlace,
+    Text,
     TrainingWindow,
     Zone,
 )
