@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 
 from flows import clock, logs, pipeline_file, setting_types
 from flows.nightly import TASK
+from flows.parameters import Day, Folder, Lapse, PipelineFile
 from flows.stages.backtest import Plan
 from flows.stages.backtest import backtest as backtest_stage
 from storage.store import open_store
@@ -30,11 +31,11 @@ def backtest_task(pipeline_path: str, plan: dict[str, Any], output: str | None) 
 
 @flow(name="backtest", persist_result=False)
 def backtest(
-    pipeline: str,
-    start: str,
-    end: str,
-    retrain_every: str | None = None,
-    output: str | None = None,
+    pipeline: PipelineFile,
+    start: Day,
+    end: Day,
+    retrain_every: Lapse | None = None,
+    output: Folder | None = None,
     promotion: bool = True,
 ) -> dict[str, Any]:
     """Replay the nights from the local day `start` to `end` (ISO 8601), both included; returns the summary."""

@@ -27,3 +27,14 @@ Day = Annotated[
     str,
     Field(description="A local day, both ends included.", pattern=r"^\d{4}-\d{2}-\d{2}$", examples=["2018-09-01"]),
 ]
+Lapse = Annotated[
+    str,
+    Field(
+        title="Retrain every", description="A number and a unit of s, m, h or d. Empty: the file's training.every.",
+        pattern=r"^\d+(\.\d+)?[smhd]$", examples=["7d"],
+    ),
+]  # fmt: skip
+Folder = Annotated[
+    str,
+    Field(title="Output", description="Folder for forecasts.parquet and scores.parquet. Empty: none.", min_length=1),
+]
