@@ -1,4 +1,4 @@
-"""The whole brought up once, as `make serve` does it: in a folder and on ports of its own, over a store with a champion."""
+"""The whole brought up once, as `make serve` does: in its own folder, on its own ports, over a store with a champion."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,10 @@ class Serving:
             command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=300
         )
 
+    def pid(self, daemon: str) -> int:
+        """The process of the `server` or the `worker`."""
+        return int((self.at.state / f"{daemon}.pid").read_text())
+
     def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Prefect's own command with the key of a client."""
         command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
@@ -105,7 +110,9 @@ class Serving:
 
     def ended(self, identity: str, within: float = 180) -> dict[str, Any]:
         """A run, when it has come to its end."""
-        return wait(lambda: (run := self.run(identity))["state_type"] in _FINAL and run, f"the end of {identity}", within)
+        return wait(
+            lambda: (run := self.run(identity))["state_type"] in _FINAL and run, f"the end of {identity}", within
+        )
 
     def night(self, identity: str) -> str:
         """What a run published, in Prefect's words: its artifact."""
@@ -148,9 +155,8 @@ def wait(found: Callable[[], Any], what: str, within: float = 120) -> Any:
     return result
 
 
-def kill(pid: int | None) -> None:
+def kill(pid: int) -> None:
     """A process and all that it started, at once and without a word."""
-    assert pid is not None
     for member in [pid, *descendants(pid)]:
         try:
             os.kill(member, 9)
@@ -176,9 +182,10 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     }  # fmt: skip
     serving = Serving(environment, store, held, answer, web.asked)
     try:
-        _train(path, environment)
-        done = serving.make("up")
-        assert done.returncode == 0, done.stdout + done.stderr
+        with ThreadPoolExecutor() as beside:
+            done = beside.submit(serving.make, "up")
+            _train(path, environment)
+        assert done.result().returncode == 0, done.result().stdout + done.result().stderr
         yield serving
     finally:
         answer.set()
@@ -194,7 +201,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def _pipelines(folder: Path, weather: str) -> tuple[Path, Path]:
     """A small pipeline of the name `load`, and the same with its weather from the web."""
-    small = write_pipeline(folder)
+    small = write_pipeline(folder, budget="30s")
     path = folder / "load.toml"
     path.write_text(small.read_text().replace('name = "small"', 'name = "load"'))
     held = folder / "held.toml"
