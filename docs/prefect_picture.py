@@ -14,7 +14,8 @@ from playwright.sync_api import sync_playwright
 
 from deployments import place
 
-_SIZE = {"width": 1360, "height": 900}
+_SIZE = {"width": 1360, "height": 1030}
+_PATIENCE = 60_000.0  # milliseconds
 
 
 def main(deployment: str, out: str) -> None:
@@ -32,9 +33,11 @@ def main(deployment: str, out: str) -> None:
         # What the page of the login leaves.
         kept = base64.b64encode(key.encode()).decode()
         page.add_init_script(f"localStorage.setItem('prefect-password', '{kept}')")
-        page.goto(f"{at.url.removesuffix('/api')}/runs/flow-run/{run}?tab=Artifacts")
-        page.get_by_text("What was published").first.wait_for(timeout=60_000)
-        page.wait_for_timeout(2_000)
+        page.goto(f"{at.url.removesuffix('/api')}/runs/flow-run/{run}")
+        page.get_by_text("Artifacts", exact=True).click(timeout=_PATIENCE)
+        page.get_by_text("What was published").first.wait_for(timeout=_PATIENCE)
+        # The timeline moves into its place.
+        page.wait_for_timeout(3_000)
         page.screenshot(path=out)
         browser.close()
 

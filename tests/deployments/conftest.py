@@ -1,4 +1,4 @@
-"""The whole brought up once, as `make serve` does: in its own folder, on its own ports, over a store with a champion."""
+"""The whole brought up once, as `make serve` does: a folder and ports of its own, over a store with a champion."""
 
 from __future__ import annotations
 
