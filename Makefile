@@ -1,11 +1,12 @@
 # run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. operation: ninety nights.
+# serve: Prefect, PostgreSQL and a worker on this machine; unserve stops them. test-deployment: the same, under kills.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check audit bench operation picture clean
+.PHONY: run test test-deployment serve unserve check audit bench operation picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -13,6 +14,15 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+test-deployment: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/deployments
+
+serve: $(VENV)/.run
+	$(BIN)/python -m deployments up
+
+unserve: $(VENV)/.run
+	$(BIN)/python -m deployments down
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -35,9 +35,7 @@ def ensure(webhook: str | None) -> list[str]:
         _ensure_pool(client)
         wanted = automations(_alert_block(webhook) if webhook else None)
         for automation in wanted:
-            for old in client.read_automations_by_name(automation.name):
-                client.delete_automation(old.id)
-            client.create_automation(automation)
+            _ensure_automation(client, automation)
     return [automation.name for automation in wanted]
 
 
@@ -52,6 +50,17 @@ def automations(block: UUID | None) -> list[AutomationCore]:
         if block or not senders:
             wanted.append(AutomationCore.model_validate(automation))
     return wanted
+
+
+def _ensure_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+    """One of this name, which says this. What says it already stays: it knows of runs that it waits for a sign of."""
+    there = client.read_automations_by_name(wanted.name)
+    kept = next((old for old in there if old.model_dump(exclude={"id"}) == wanted.model_dump()), None)
+    for old in there:
+        if old is not kept:
+            client.delete_automation(old.id)
+    if kept is None:
+        client.create_automation(wanted)
 
 
 def _alert_block(webhook: str) -> UUID:

@@ -82,6 +82,8 @@ class Place:
             "POSTGRES_PASSWORD": password,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
             "PREFECT_SERVER_API_AUTH_STRING": key,
+            # Else the pages of the UI ask port 4200, whatever the server's is.
+            "PREFECT_SERVER_UI_API_URL": self.url,
         })  # fmt: skip
         _write(self.client_file, {"PREFECT_API_URL": self.url, "PREFECT_API_AUTH_STRING": key})
 
