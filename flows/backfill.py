@@ -10,6 +10,7 @@ from prefect.states import Completed, State
 
 from flows import apart, clock, logs, outcome, pipeline_file
 from flows.nightly import TASK
+from flows.parameters import Day, PipelineFile
 
 
 @task(name="backfill", **TASK)
@@ -19,7 +20,7 @@ def backfill_task(pipeline_path: str, start: str, end: str) -> dict[str, Any]:
 
 
 @flow(name="backfill", flow_run_name="backfill {pipeline} {start} {end}", persist_result=False)
-def backfill(pipeline: str, start: str, end: str) -> State:
+def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State:
     """Publish the forecasts missing between the local days `start` and `end` (ISO 8601), both included."""
     clock.parse_day(start), clock.parse_day(end)
     logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
