@@ -25,7 +25,11 @@ IssueTime = Annotated[
 ]  # fmt: skip
 Day = Annotated[
     str,
-    Field(description="A local day, both ends included.", pattern=r"^\d{4}-\d{2}-\d{2}$", examples=["2018-09-01"]),
+    Field(
+        description="A local day, both ends included.",
+        pattern=r"^\d{4}-?(\d{2}-?\d{2}|W\d{2}-?\d)$",
+        examples=["2018-09-01"],
+    ),
 ]
 Lapse = Annotated[
     str,

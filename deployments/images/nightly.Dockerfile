@@ -16,6 +16,6 @@ ENV GATECAST_HOME=/app \
     GATECAST_PIPELINE__STORE=/data \
     PREFECT_LOGGING_SETTINGS_PATH=/app/flows/logging.yml \
     PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER=json
-USER gatecast
+USER 10001
 VOLUME /data
 CMD ["prefect", "worker", "start", "--pool", "gatecast", "--work-queue", "nightly"]

@@ -1,0 +1,11 @@
+"""The commands of docs/runbook.md that need what `make serve` brings up, in order, against it."""
+
+from __future__ import annotations
+
+from tests import runbook
+
+
+def test_every_command_that_needs_the_served_machine(served):
+    for block in runbook.served():
+        done = runbook.run(block, served.folder, dict(served.environment), 600)
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
