@@ -275,6 +275,8 @@ def _prefect_settings(quiet: bool) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        # Its own 20 seconds are too few on a busy machine, and the night would fail before it began.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_LOGGING_SETTINGS_PATH": str(logs.SETTINGS),
         "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",
     }.items():

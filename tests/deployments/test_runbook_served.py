@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from deployments.place import ROOT
 from tests import runbook
 
 
-def test_every_command_that_needs_the_served_machine(served):
+def test_every_command_that_needs_the_served_machine(serving):
     for block in runbook.served():
-        done = runbook.run(block, served.folder, dict(served.environment), 600)
+        done = runbook.run(block, ROOT, serving.environment, 600)
         assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
