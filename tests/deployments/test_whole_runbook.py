@@ -1,4 +1,7 @@
-"""The commands of docs/runbook.md that need what `make serve` brings up, in order, against it."""
+"""The commands of docs/runbook.md that need what `make serve` brings up, in order, against it.
+
+Its file is the last by name: its backfill ingests all of the sample, after which no data can arrive any more.
+"""
 
 from __future__ import annotations
 
