@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -31,3 +35,9 @@ def events(url: str) -> list[dict[str, Any]]:
         answer = httpx.get(f"{url}/{page}", timeout=30).json()
         found += answer["events"]
     return found
+
+
+def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine gives, in a thread of its own: the browser of other tests keeps a loop running in this one."""
+    with ThreadPoolExecutor(1) as beside:
+        return beside.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()

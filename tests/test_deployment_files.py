@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
 import shutil
@@ -29,6 +28,7 @@ from prefect.workers.process import ProcessWorker
 from deployments.objects import QUEUES, automations
 from deployments.place import POOL, ROOT
 from flows import pipeline_file
+from tests.prefect_api import finished
 
 DEPLOYMENTS = ROOT / "deployments"
 PIPELINES = sorted(DEPLOYMENTS.glob("*.toml"))
@@ -114,7 +114,7 @@ def test_its_schedules_are_in_the_pipeline_s_zone_and_outside_clock_changes(depl
         # Around both clock changes of 2026, in America and in Europe.
         year = []
         for month in (3, 10):
-            fires = asyncio.run(cron.get_dates(n=700, start=datetime(2026, month, 5, tzinfo=zone)))
+            fires = finished(cron.get_dates(n=700, start=datetime(2026, month, 5, tzinfo=zone)))
             year += [fire.astimezone(zone) for fire in fires]
         assert not [when for when in year if time(1) <= when.time() < time(3)]
         if named(deployment).startswith("nightly/"):

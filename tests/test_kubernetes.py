@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ from prefect.utilities.templating import find_placeholders
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
 from deployments.place import POOL
+from tests.prefect_api import finished
 from tests.test_deployment_files import DEPLOYED, DEPLOYMENTS, TEMPLATE, named
 
 
@@ -73,7 +73,7 @@ def test_a_run_s_job_in_kubernetes(deployment, cluster, monkeypatch):
         monkeypatch.setenv(setting["name"], setting["value"])
     client = {PREFECT_API_AUTH_STRING: "gatecast:planted-key", PREFECT_API_URL: "http://server:4200/api"}
     with temporary_settings(client):
-        path, job = asyncio.run(submit(cluster, deployment["work_pool"].get("job_variables", {})))
+        path, job = finished(submit(cluster, deployment["work_pool"].get("job_variables", {})))
     assert path == "/apis/batch/v1/namespaces/gatecast/jobs"
     pod = job["spec"]["template"]["spec"]
     # Prefect asks for these two here; they belong to the job, where 1 is the default, and Kubernetes drops them.
@@ -128,7 +128,7 @@ def known(manifest: dict[str, Any]) -> None:
         async with kubernetes.ApiClient() as api:
             return api.sanitize_for_serialization(api._ApiClient__deserialize(manifest, model))
 
-    assert asyncio.run(read_and_said()) == manifest
+    assert finished(read_and_said()) == manifest
 
 
 def locked(pod: dict[str, Any]) -> None:
