@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from model.baseline import seasonal_scale
-from model.calendar import CALENDAR
 from model.panel import Panel
 from model.spec import UNKNOWN, ModelSpec
 from model.training.heads import BINS, pinball
@@ -23,15 +22,13 @@ from model.windows import Windows, embedding_index, windows
 _BATCH = 256
 # Two cores halve the time of a batch of 256; more add nothing to products of this size.
 _THREADS = min(2, os.cpu_count() or 1)
-_STEPS = 1000
+_STEPS = 3000
 _LEARNING_RATE = 2e-3
 _WARM_UP = 0.05
 _DECAY = 0.995  # of the running mean of the weights
 _CHECKS = 12  # looks at the validation windows
 _PATIENCE = 5
 _SAMPLES = 4096
-_NO_SEASON = 0.7  # share of training windows that do not see the position in the year
-_OF_YEAR = np.array([name.startswith("year_") for name in CALENDAR])
 _TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
 
 
@@ -144,7 +141,7 @@ def _fit_member(
     sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
     network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample))
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_running_mean)
-    averaged = cast(SegmentLSTM, average.module).eval()
+    averaged = cast(SegmentLSTM, average.module)
     weight = _series_weights(source)
     decay = [p for p in network.parameters() if p.ndim > 1]
     rest = [p for p in network.parameters() if p.ndim <= 1]
@@ -252,11 +249,7 @@ def _disturb(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Wi
     absent = random.random((count, observed.shape[2])) < 0.05
     observed[np.broadcast_to(absent[:, None], observed.shape)] = np.nan
     series[random.random(count) < 0.1] = UNKNOWN
-    # The day of the year tells which year's days these are when there are few years: learned by heart, it is wrong
-    # the year after. Hidden in most windows, it says no more than a season does.
-    calendar = np.repeat(drawn.calendar, count // len(drawn.calendar), axis=0)
-    calendar *= ~((random.random(count) < _NO_SEASON)[:, None, None] & _OF_YEAR)
-    return Windows(target, known, observed, calendar, series)
+    return Windows(target, known, observed, drawn.calendar, series)
 
 
 def _series_weights(source: Sampler) -> torch.Tensor:
@@ -290,7 +283,7 @@ def _edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
     """(BINS + 1,) edges of the softmax head's bins: quantiles of the scaled residuals met in training."""
     if spec.head != "softmax":
         return torch.empty(0)
-    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0)).eval()
+    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0))
     with torch.inference_mode():
         _, base, scale = blank(**tensors(sample.windows))
     residual = ((sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()).ravel()
