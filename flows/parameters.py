@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from flows.setting_types import DURATION
+
 # Loose on purpose: `clock.parse` judges a time, here only what cannot be one is refused.
 _TIME = r"^\d{4}[-0-9W]{3,6}([T ][0-9:.,]+(Z|[+-][0-9:]+)?)?$"
 
@@ -35,7 +37,7 @@ Lapse = Annotated[
     str,
     Field(
         title="Retrain every", description="A number and a unit of s, m, h or d. Empty: the file's training.every.",
-        pattern=r"^\d+(\.\d+)?[smhd]$", examples=["7d"],
+        pattern=f"^{DURATION}$", examples=["7d"],
     ),
 ]  # fmt: skip
 Folder = Annotated[
