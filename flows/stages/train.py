@@ -167,7 +167,7 @@ def _fit(
     )  # fmt: skip
     progress("export and prove", 0.9)
     samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
-    onnx = to_onnx(network, samples[:4])
+    onnx = to_onnx(network)
 
     def end(step: int) -> str:
         return instant(int(panel.grid.end(np.array([step + spec.horizon - 1]))[0])).isoformat()

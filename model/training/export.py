@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import torch
 
+from model.calendar import CALENDAR
 from model.forecaster import SPEC_KEY, Forecaster
+from model.spec import ModelSpec
 from model.training.fit import tensors
-from model.training.network import Ensemble
+from model.training.heads import BINS
+from model.training.network import Ensemble, SegmentLSTM, Statistics
+from model.training.weights import Form, distinct, forms
 from model.windows import Windows
 
 _OPSET = 20
@@ -24,28 +30,92 @@ class ExportError(RuntimeError):
     """The ONNX file does not compute what the network computes; it must not be used."""
 
 
-def to_onnx(network: Ensemble, example: Windows) -> bytes:
-    """The network as ONNX bytes: weights inside, native recurrent operators, dynamic batch, spec in metadata.
+def to_onnx(network: Ensemble) -> bytes:
+    """The network as ONNX bytes: weights inside, native recurrent operators, dynamic batch, spec in metadata."""
+    shape = _shape(network.spec)
+    graph, places = _template(shape)
+    model = onnx.ModelProto()
+    model.CopyFrom(graph if places else _exported(network))
+    state = network.state_dict()
+    for initializer in model.graph.initializer if places else ():
+        if form := places.get(initializer.name):
+            numbers = form.write(state).reshape(tuple(initializer.dims))
+            initializer.CopyFrom(onnx.numpy_helper.from_array(numbers, initializer.name))
+    onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
 
-    Args:
-        example: at least two windows with a calendar each (one would freeze the batch at 1).
-    """
-    if len(example) < 2 or len(example.calendar) != len(example):
-        raise ValueError("the export needs at least two windows, each with its own calendar")
-    shapes = {name: {0: torch.export.Dim("batch")} for name in example.inputs()}
+
+def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
+    """The network of `spec` whose weights an ONNX file holds; None if it is of another shape, series or season."""
+    proto = onnx.load_model_from_string(model)
+    written = {entry.key: entry.value for entry in proto.metadata_props}
+    _, places = _template(_shape(spec))
+    if written.get(SPEC_KEY) != spec.to_json() or not places:
+        return None
+    held = {initializer.name: initializer for initializer in proto.graph.initializer}
+    if not held.keys() >= places.keys():
+        return None
+    state = {}
+    for name, form in places.items():
+        state |= form.read(onnx.numpy_helper.to_array(held[name]))
+    network = _blank(spec)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError:  # a file of an earlier version, whose layers had other names or sizes
+        return None
+    return network
+
+
+def _shape(spec: ModelSpec) -> ModelSpec:
+    """All that shapes the graph: of the series, their number."""
+    return replace(spec, series=("",) * len(spec.series))
+
+
+@functools.lru_cache(maxsize=4)
+def _template(shape: ModelSpec) -> tuple[onnx.ModelProto, dict[str, Form] | None]:
+    """The graph of every network of a shape, and where their weights lie in it."""
+    network = _blank(shape)
+    distinct(network)
+    graph = _exported(network)
+    return graph, forms(network.state_dict(), graph)
+
+
+def _blank(spec: ModelSpec) -> Ensemble:
+    """A network of `spec` that nobody has fitted."""
+    known, observed = len(spec.known_future), len(spec.observed)
+    edges = torch.linspace(-1, 1, BINS + 1) if spec.head == "softmax" else torch.empty(0)
+
+    def member() -> SegmentLSTM:
+        statistics = Statistics(torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed))
+        return SegmentLSTM(spec, statistics, edges.clone())
+
+    return Ensemble(spec, [member() for _ in range(spec.members)]).eval()
+
+
+def _exported(network: Ensemble) -> onnx.ModelProto:
+    """What torch's exporter makes of a network. Two windows: one would freeze the batch at 1."""
+    spec = network.spec
+    length = spec.context + spec.horizon
+    example = {
+        "target": torch.ones(2, spec.context),
+        "known_future": torch.ones(2, length, len(spec.known_future)),
+        "observed": torch.ones(2, spec.context, len(spec.observed)),
+        "calendar": torch.ones(2, length, len(CALENDAR)),
+        "series": torch.zeros(2, dtype=torch.int64),
+    }
+    shapes = {name: {0: torch.export.Dim("batch")} for name in example}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network.eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
+            network.eval(), (), kwargs=example, dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
             output_names=["quantiles"], external_data=False, verbose=False,
         )  # fmt: skip
     if program is None:
         raise ExportError("the exporter gave no model")
     model = program.model_proto
     _forget_where_it_was_made(model)
-    onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return model
 
 
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:

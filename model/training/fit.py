@@ -13,22 +13,29 @@ import numpy as np
 import torch
 
 from model.baseline import seasonal_scale
+from model.calendar import CALENDAR
 from model.panel import Panel
 from model.spec import UNKNOWN, ModelSpec
+from model.training.calibration import stretch
 from model.training.heads import BINS, pinball
 from model.training.network import Ensemble, SegmentLSTM, Statistics
 from model.windows import Windows, embedding_index, windows
 
-_BATCH = 256
-# Two cores halve the time of a batch of 256; more add nothing to products of this size.
+_BATCH = 128
+# Two cores halve the time of a batch; more add nothing to products of this size.
 _THREADS = min(2, os.cpu_count() or 1)
-_STEPS = 3000
+_UPDATES = 3000
 _LEARNING_RATE = 2e-3
-_WARM_UP = 0.05
+_WARM_RATE = 1e-3  # of a network that goes on from another's weights
+_WARM_UP = 50  # updates
 _DECAY = 0.995  # of the running mean of the weights
-_CHECKS = 12  # looks at the validation windows
-_PATIENCE = 5
+_EVERY = 50  # updates between two looks at the validation windows
+_PATIENCE = 8  # looks without a gain
+_WARM_PATIENCE = 4
 _SAMPLES = 4096
+_SCORED = 256  # windows forecast at once
+_NO_SEASON = 0.7  # share of training windows that do not see the position in the year
+_OF_YEAR = np.array([name.startswith("year_") for name in CALENDAR])
 _TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
 
 
@@ -108,54 +115,62 @@ def fit(
     budget: float,
     elapsed: Callable[[], float],
     advance: Callable[[float], None],
+    start: Ensemble | None = None,
 ) -> Ensemble:
-    """Train `spec.members` networks and keep, of each, the state that was best on `validation`.
+    """Train `spec.members` networks, keep of each the state that was best on `validation`, and fit the width of
+    their intervals to it.
+
+    The rate stays as it is after a short warm-up and the weights are averaged as they run (Polyak and Juditsky 1992),
+    so that a series that is soon learned costs little, and one that is not has time.
 
     Args:
         seed: the same seed, data and machine give the same weights, unless the budget cuts in.
         budget: seconds for all members together.
         elapsed: seconds since the fit began (the clock is the caller's).
         advance: told the share done, 0 to 1.
+        start: go on from these weights, at a lower rate and with less patience. They are the result where nothing
+            is better on `validation`.
     """
     torch.set_num_threads(_THREADS)
     torch.set_flush_denormal(True)  # gradients underflow over long contexts; denormals cost 4-6x
 
     def member(number: int) -> SegmentLSTM:
-        start = elapsed()
+        begun = elapsed()
         return _fit_member(
             spec, source, validation, seed + 1000 * number, budget / spec.members,
-            lambda: elapsed() - start, lambda done: advance((number + done) / spec.members),
+            lambda: elapsed() - begun, lambda done: advance((number + done) / spec.members),
+            start.networks[number] if start else None,
         )  # fmt: skip
 
-    members = [member(number) for number in range(spec.members)]
+    ensemble = Ensemble(spec, [member(number) for number in range(spec.members)]).eval()
+    ensemble.stretch.fill_(stretch(_forecast(ensemble, validation.windows), validation.actual, spec.levels))
     advance(1.0)
-    return Ensemble(spec, members).eval()
+    return ensemble
 
 
 def _fit_member(
     spec: ModelSpec, source: Sampler, validation: Fold, seed: int, budget: float,
-    elapsed: Callable[[], float], advance: Callable[[float], None],
+    elapsed: Callable[[], float], advance: Callable[[float], None], start: SegmentLSTM | None,
 ) -> SegmentLSTM:  # fmt: skip
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
     network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample))
-    average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_running_mean)
-    averaged = cast(SegmentLSTM, average.module)
+    if start is not None:
+        network.load_state_dict(start.state_dict())
+    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_running_mean)
+    averaged = cast(SegmentLSTM, average.module).eval()
     weight = _series_weights(source)
-    decay = [p for p in network.parameters() if p.ndim > 1]
-    rest = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 1e-2}, {"params": rest, "weight_decay": 0.0}], lr=_LEARNING_RATE
-    )
-    best, best_state, worse, next_check = math.inf, None, 0, 1 / _CHECKS
-    for step in range(_STEPS):
-        # Whichever runs out first, steps or time, the learning rate has come down by then.
-        done = max(step / _STEPS, elapsed() / budget)
-        if done >= 1:
+    optimiser = _optimiser(network)
+    rate, patience = (_LEARNING_RATE, _PATIENCE) if start is None else (_WARM_RATE, _WARM_PATIENCE)
+    best = math.inf if start is None else _score(averaged, validation, weight)
+    best_state = {name: entry.clone() for name, entry in averaged.state_dict().items()}
+    worse = 0
+    for update in range(1, _UPDATES + 1):
+        if worse >= patience or elapsed() >= budget:
             break
         for group in optimiser.param_groups:
-            group["lr"] = _LEARNING_RATE * _schedule(done)
+            group["lr"] = rate * min(1.0, update / _WARM_UP)
         drawn = source.draw(random, _BATCH)
         loss = _loss(network, drawn, _disturb(random, spec, drawn.windows), weight)
         optimiser.zero_grad(set_to_none=True)
@@ -163,22 +178,28 @@ def _fit_member(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(network)
-        if done >= next_check or step == _STEPS - 1:
-            next_check += 1 / _CHECKS
-            advance(done)
+        if update % _EVERY == 0:
+            advance(max(update / _UPDATES, elapsed() / budget))
             score = _score(averaged, validation, weight)
             worse = 0 if score < best else worse + 1
             if score < best:
-                best, best_state = score, {k: v.clone() for k, v in averaged.state_dict().items()}
-            if worse >= _PATIENCE:
-                break
-    network.load_state_dict(best_state or averaged.state_dict())
+                best, best_state = score, {name: entry.clone() for name, entry in averaged.state_dict().items()}
+    network.load_state_dict(best_state if best < math.inf else averaged.state_dict())
     return network
 
 
-def _running_mean(mean: torch.Tensor, now: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+def _optimiser(network: SegmentLSTM) -> torch.optim.Optimizer:
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    rest = [p for p in network.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 1e-2}, {"params": rest, "weight_decay": 0.0}],
+        lr=_LEARNING_RATE, fused=True,
+    )  # fmt: skip
+
+
+def _running_mean(mean: list[torch.Tensor], now: list[torch.Tensor], count: torch.Tensor | int) -> None:
     """Exponential, with a short memory at first: a retrain of few steps must not end near where it began."""
-    return torch.lerp(mean, now, max(1 - _DECAY, 10 / (10 + float(count))))
+    torch._foreach_lerp_(mean, now, max(1 - _DECAY, 10 / (10 + float(count))))
 
 
 def _loss(network: SegmentLSTM, drawn: Fold, disturbed: Windows, weight: torch.Tensor) -> torch.Tensor:
@@ -211,8 +232,8 @@ def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> floa
     """Mean pinball of the validation windows, in units of the series."""
     total, count = 0.0, 0
     with torch.inference_mode():
-        for start in range(0, len(validation.actual), _BATCH):
-            part = slice(start, start + _BATCH)
+        for start in range(0, len(validation.actual), _SCORED):
+            part = slice(start, start + _SCORED)
             raw, base, scale = network(**tensors(validation.windows[part]))
             actual = torch.from_numpy(validation.actual[part])
             loss = pinball(base + scale * network.head.quantiles(raw), network.head.levels, actual).mean(dim=-1)
@@ -222,11 +243,11 @@ def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> floa
     return total / max(count, 1)
 
 
-def _schedule(done: float) -> float:
-    """One cycle: up over the first few percent, down a cosine to nothing (Smith and Topin 2018)."""
-    if done < _WARM_UP:
-        return done / _WARM_UP + 1e-2
-    return 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
+def _forecast(network: Ensemble, given: Windows) -> np.ndarray:
+    """(B, H, Q) raw quantiles."""
+    with torch.inference_mode():
+        parts = [network(**tensors(given[start : start + _SCORED])) for start in range(0, len(given), _SCORED)]
+    return torch.cat(parts).numpy()
 
 
 def _disturb(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:
@@ -249,7 +270,11 @@ def _disturb(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Wi
     absent = random.random((count, observed.shape[2])) < 0.05
     observed[np.broadcast_to(absent[:, None], observed.shape)] = np.nan
     series[random.random(count) < 0.1] = UNKNOWN
-    return Windows(target, known, observed, drawn.calendar, series)
+    # The day of the year tells which year's days these are when there are few years: learned by heart, it is wrong
+    # the year after. Hidden in most windows, it says no more than a season does.
+    calendar = np.repeat(drawn.calendar, count // len(drawn.calendar), axis=0)
+    calendar *= ~((random.random(count) < _NO_SEASON)[:, None, None] & _OF_YEAR)
+    return Windows(target, known, observed, calendar, series)
 
 
 def _series_weights(source: Sampler) -> torch.Tensor:
@@ -283,7 +308,7 @@ def _edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
     """(BINS + 1,) edges of the softmax head's bins: quantiles of the scaled residuals met in training."""
     if spec.head != "softmax":
         return torch.empty(0)
-    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0))
+    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0)).eval()
     with torch.inference_mode():
         _, base, scale = blank(**tensors(sample.windows))
     residual = ((sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()).ravel()

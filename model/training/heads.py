@@ -34,16 +34,17 @@ class QuantileHead(nn.Module):
     def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
         super().__init__()
         self.middle = levels.index(0.5)
-        self.register_buffer("levels", torch.tensor(levels))
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
         self.out = nn.Linear(size, len(levels))
         nn.init.zeros_(self.out.weight)
         # Start near the spread of a standard residual, not at one that is far too wide or nil.
         nn.init.constant_(self.out.bias, -1.5)
         nn.init.zeros_(self.out.bias[self.middle : self.middle + 1])
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(B, H, Z) -> (B, H, Q): median at the middle, raw increments around it."""
-        return self.out(hidden)
+    def forward(self, hidden: Tensor, shift: Tensor) -> Tensor:
+        """(B, H, Z) -> (B, H, Q): median at the middle, moved by `shift` (B, H, 1), raw increments around it."""
+        raw, m = self.out(hidden), self.middle
+        return torch.cat([raw[..., :m], raw[..., m : m + 1] + shift, raw[..., m + 1 :]], dim=-1)
 
     def quantiles(self, raw: Tensor) -> Tensor:
         """(B, H, Q) scaled quantiles."""
@@ -67,18 +68,23 @@ class SoftmaxHead(nn.Module):
 
     levels: Tensor
     edges: Tensor
+    centres: Tensor
 
     def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
         super().__init__()
-        self.register_buffer("levels", torch.tensor(levels))
+        self.register_buffer("levels", torch.tensor(levels), persistent=False)
         self.register_buffer("edges", edges)
+        self.register_buffer("centres", (edges[1:] + edges[:-1]) / 2)
         self.out = nn.Linear(size, len(edges) - 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(B, H, Z) -> (B, H, N) logits."""
-        return self.out(hidden)
+    def forward(self, hidden: Tensor, shift: Tensor) -> Tensor:
+        """(B, H, Z) -> (B, H, N) logits, tilted towards where `shift` (B, H, 1) points.
+
+        A tilt by the bins' centres moves the mean (Esscher 1932); a number for every bin does not shift the bins.
+        """
+        return self.out(hidden) + shift * self.centres
 
     def quantiles(self, raw: Tensor) -> Tensor:
         """(B, H, Q): the edge below plus the share of each bin's width that a level has passed."""

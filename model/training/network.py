@@ -19,9 +19,12 @@ from model.calendar import CALENDAR
 from model.spec import ModelSpec
 from model.training.heads import HEADS, Head
 
+_NEWEST = 3  # steps whose mean tells where the target is just now
+_LEVELS = 4  # recent levels, see `_levels`
 _IDENTITY = 16  # width of the series embedding
 _STEP = 16  # width of what the decoder says to each single step
 _BACK = (1, 2, 3, 7, 14)  # segments back at which a step sees its own phase
+_DROPOUT = 0.3  # of what the two recurrent networks take and give; docs/experiments.md
 _CLIP = 10.0  # scaled inputs beyond this are spikes or faults; the network sees the limit
 
 
@@ -52,6 +55,17 @@ class Scaled(nn.Module):
         return torch.cat([scaled.clamp(-_CLIP, _CLIP), seen.to(values.dtype)], dim=-1)
 
 
+class SequenceDropout(nn.Module):
+    """Dropout of (B, T, Z) whose mask is the same at every step of a sequence (Gal and Ghahramani 2016)."""
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """The sequence with units missing while the module trains, as it is else."""
+        if not self.training:
+            return sequence
+        kept = torch.rand(sequence.shape[0], 1, sequence.shape[2]) >= _DROPOUT
+        return sequence * (kept / (1 - _DROPOUT)).to(sequence.dtype)
+
+
 class SegmentLSTM(nn.Module):
     """One member of the ensemble.
 
@@ -69,7 +83,9 @@ class SegmentLSTM(nn.Module):
         self.known = Scaled(statistics.known_location, statistics.known_scale)
         self.observed = Scaled(statistics.observed_location, statistics.observed_scale)
         self.identity = nn.Embedding(len(spec.series) + 1, _IDENTITY)
-        self.segment_in = nn.Linear(segment * (2 + known + observed), size)
+        self.segment_in = nn.Linear(segment * 2, size)
+        self.segment_known = nn.Linear(segment * known, size, bias=False) if known else None
+        self.segment_observed = nn.Linear(segment * observed, size, bias=False) if observed else None
         self.segment_calendar = nn.Linear(2 * calendar, size, bias=False)
         self.window_in = nn.Linear(_IDENTITY + 3, size)
         self.future_in = nn.Linear(segment * known, size) if known else None
@@ -79,9 +95,14 @@ class SegmentLSTM(nn.Module):
         self.decoder = self.recurrent(size, size, spec.layers, batch_first=True)
         self.to_steps = nn.Linear(size, segment * _STEP)
         self.back = [b for b in _BACK if b <= -(-spec.context // segment)]
-        lags = 2 * len(self.back)
-        self.step_in = nn.Linear(_STEP + lags + 3 * known + _IDENTITY + 3, size)
+        # What a step may be forecast from directly: its lags and their masks, its covariates, recent levels.
+        direct = len(self.back) * (2 + len(spec.known_future)) + 3 * known + _LEVELS
+        self.step_in = nn.Linear(_STEP + direct, size)
+        self.step_window = nn.Linear(_IDENTITY + 3, size, bias=False)
         self.step_calendar = nn.Linear(3 * calendar, size, bias=False)
+        self.dropout = SequenceDropout()
+        self.shift = nn.Linear(direct, 1, bias=False)
+        nn.init.zeros_(self.shift.weight)
         self.head: Head = HEADS[spec.head](size, spec.levels, edges)
         for recurrent in (self.encoder, self.decoder):
             if isinstance(recurrent, nn.LSTM):
@@ -108,30 +129,32 @@ class SegmentLSTM(nn.Module):
             dim=1,
         )  # (B, identity + 3)
         known = self.known(known_future)  # (B, C + H, 2K)
-        context = torch.cat(
-            [shape[..., None], mask[..., None], known[:, : spec.context], self.observed(observed)], dim=2
-        )
-        past = self.segment_in(self._segments(context)) + self.segment_calendar(
-            self._segment_calendar(calendar[:, : spec.context])
-        )
-        past = nn.functional.silu(past + self.window_in(window)[:, None])  # (B, M, Z)
+        past = self.segment_in(torch.cat([self._segments(shape[..., None]), self._segments(mask[..., None])], dim=2))
+        past = past + self.segment_calendar(self._segment_calendar(calendar[:, : spec.context]))
+        if self.segment_known is not None:
+            past = past + self.segment_known(self._segments(known[:, : spec.context]))
+        if self.segment_observed is not None:
+            past = past + self.segment_observed(self._segments(self.observed(observed)))
+        past = self.dropout(nn.functional.silu(past + self.window_in(window)[:, None]))  # (B, M, Z)
         _, state = self.encoder(past)
         future = self.future_calendar(self._segment_calendar(calendar[:, spec.context :], ahead=True))
         if self.future_in is not None:
             future = future + self.future_in(self._segments(known[:, spec.context :], ahead=True))
-        decoded, _ = self.decoder(nn.functional.silu(future), state)
-        steps = self.to_steps(decoded).reshape(decoded.shape[0], -1, _STEP)[:, : spec.horizon]
+        decoded, _ = self.decoder(self.dropout(nn.functional.silu(future)), state)
+        steps = self.to_steps(self.dropout(decoded)).reshape(decoded.shape[0], -1, _STEP)[:, : spec.horizon]
         lagged, lag_mask = self._lags(value, mask)
         relative = ((lagged - base) / scale[..., None] * lag_mask).clamp(-_CLIP, _CLIP)
-        features = torch.cat(
+        direct = torch.cat(
             [
-                steps, relative, lag_mask, *self._then_and_now(known, base_lag),
-                window[:, None].expand(-1, spec.horizon, -1),
+                relative, lag_mask, *self._then_and_now(known, base_lag), *self._changes(known),
+                self._levels((value - location) * mask / scale, mask, base_lag),
             ],
             dim=2,
         )  # fmt: skip
-        hidden = self.step_in(features) + self.step_calendar(torch.cat(self._then_and_now(calendar, base_lag), dim=2))
-        return self.head(nn.functional.silu(hidden)), base, scale[..., None]
+        hidden = self.step_in(torch.cat([steps, direct], dim=2)) + self.step_window(window)[:, None]
+        hidden = hidden + self.step_calendar(torch.cat(self._then_and_now(calendar, base_lag), dim=2))
+        # What a linear regression on lags and covariates finds need not be learned through a hidden layer.
+        return self.head(nn.functional.silu(hidden), self.shift(direct)), base, scale[..., None]
 
     def _scales(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Location and standard deviation of the context, and its seasonal naive MAE; (B, 1) each."""
@@ -174,6 +197,36 @@ class SegmentLSTM(nn.Module):
         picked = picked.repeat(1, repeats, 1, 1)[:, : self.spec.horizon]
         return picked[..., 0], picked[..., 1]
 
+    def _changes(self, known: Tensor) -> list[Tensor]:
+        """(B, H, K) for each lag: the covariates of a step less what they were where the lag is from."""
+        spec, count = self.spec, len(self.spec.known_future)
+        phase = torch.arange(spec.horizon) % spec.segment
+        then = [(spec.context - back * spec.segment + phase).clamp(min=0) for back in self.back]
+        return [known[:, spec.context :, :count] - known[:, index, :count] for index in then]
+
+    def _levels(self, centred: Tensor, mask: Tensor, base_lag: int) -> Tensor:
+        """(B, H, 4), alike at every step: how recent means, in scales, differ from earlier ones.
+
+        The last segment and the one that the base is from; the last three steps and those that the base is from; the
+        last segment and the last seven; the last three steps and the last segment.
+        """
+        spec = self.spec
+
+        def mean(first: int, length: int) -> Tensor:
+            part = slice(max(0, spec.context - first), max(length, spec.context - first + length))
+            return _total(centred[:, part]) / _total(mask[:, part]).clamp(min=1.0)
+
+        segment, week = spec.segment, min(7 * spec.segment, spec.context)
+        day, last = mean(segment, segment), mean(_NEWEST, _NEWEST)
+        levels = torch.cat(
+            [
+                day - mean(segment + base_lag, segment), last - mean(_NEWEST + base_lag, _NEWEST),
+                day - mean(week, week), last - day,
+            ],
+            dim=1,
+        ).clamp(-_CLIP, _CLIP)  # fmt: skip
+        return levels[:, None].expand(-1, spec.horizon, -1)
+
     def _then_and_now(self, table: Tensor, base_lag: int) -> list[Tensor]:
         """Covariates (B, C + H, F) at each step of the horizon, one segment earlier, and where the base is from."""
         spec = self.spec
@@ -200,12 +253,18 @@ class SegmentLSTM(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Members averaged quantile by quantile (Vincentization), kept inside `bounds`: (B, H, Q) raw quantiles."""
+    """Members averaged quantile by quantile (Vincentization), stretched around the median, kept inside `bounds`:
+    (B, H, Q) raw quantiles.
+    """
+
+    stretch: Tensor
 
     def __init__(self, spec: ModelSpec, members: list[SegmentLSTM]) -> None:
         super().__init__()
         self.spec = spec
         self.networks = members
+        self.middle = spec.levels.index(0.5)
+        self.register_buffer("stretch", torch.ones(1))  # see calibration.stretch
         self.members = nn.ModuleList(members)
 
     def forward(
@@ -216,6 +275,8 @@ class Ensemble(nn.Module):
             raw, base, scale = member(target, known_future, observed, calendar, series)
             quantiles.append(base + scale * member.head.quantiles(raw))
         mean = torch.stack(quantiles).mean(dim=0)
+        median = mean[..., self.middle : self.middle + 1]
+        mean = median + self.stretch * (mean - median)
         if self.spec.lower is not None:
             mean = mean.clamp(min=self.spec.lower)
         if self.spec.upper is not None:

@@ -37,7 +37,7 @@ def train(spec, steps_done=60, seed=7):
 def exported(request):
     spec = made.spec(head=request.param, members=2 if request.param == "quantile" else 1)
     network, samples, validation = train(spec)
-    return network, samples, validation, to_onnx(network, samples[:4])
+    return network, samples, validation, to_onnx(network)
 
 
 def alone(forecaster, samples):
@@ -111,7 +111,7 @@ def test_it_learns(head):
     """Noise of 0.2 is all that cannot be known, so the best median's error is 1/sqrt(2) of the naive's, or less."""
     spec = made.spec(head=head, hidden_size=32)
     network, _, validation = train(spec, steps_done=500)
-    quantiles = Forecaster(to_onnx(network, validation.windows[:4])).quantiles(validation.windows)
+    quantiles = Forecaster(to_onnx(network)).quantiles(validation.windows)
     size = np.array([1, 30, 1000])[validation.windows.series - 1][:, None]
     naive = validation.windows.target[:, -24:]
     error = (np.abs(quantiles[:, :, spec.levels.index(0.5)] - validation.actual) / size).mean()
@@ -124,7 +124,7 @@ def test_prove_refuses_another_networks_file(exported):
     network, samples, _, _ = exported
     with torch.no_grad():
         changed = type(network)(network.spec, list(network.members)).eval()
-        model = to_onnx(changed, samples[:4])
+        model = to_onnx(changed)
         next(changed.members[0].step_in.parameters()).add_(0.1)
     with pytest.raises(ExportError, match="differ by"):
         prove(changed, model, samples)
@@ -137,7 +137,7 @@ def test_a_seed_gives_the_same_weights():
 
 def test_the_plain_rnn_is_an_rnn():
     network, samples, _ = train(made.spec(cell="rnn"))
-    model = to_onnx(network, samples[:4])
+    model = to_onnx(network)
     assert prove(network, model, samples) <= 1e-5
     assert "LSTM" not in {n.op_type for n in onnx.load_from_string(model).graph.node}
 
@@ -146,7 +146,7 @@ def test_shapes_that_do_not_divide_and_seasons_longer_than_the_context():
     for changes in ({"context": 70, "horizon": 7}, {"season": 100}, {"known_future": (), "observed": ()}):
         spec = made.spec(**changes)
         network, samples, _ = train(spec)
-        model = to_onnx(network, samples[:4])
+        model = to_onnx(network)
         assert prove(network, model, samples) <= 1e-5
         alone(Forecaster(model), samples)
 

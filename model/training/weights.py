@@ -1,0 +1,104 @@
+"""The weights of a network inside its ONNX file: where the exporter put each of them, to write and to read them there.
+
+An export takes seconds, and gives the same graph for every network of one shape; a retrain needs new numbers only.
+The exporter keeps some weights as they are, transposes others for a product, and joins and reorders the biases of an
+LSTM (torch: input, forget, candidate, output; ONNX: input, output, forget, candidate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+_GATES = (0, 3, 1, 2)  # of torch's four, in ONNX's order
+
+
+@dataclass(frozen=True)
+class Form:
+    """One initializer made from one entry of the network's state, or from a recurrent layer's two biases.
+
+    Attributes:
+        names: of the entries.
+        shape: of each.
+        transposed: a matrix whose product the exporter turned round.
+        gates: the order in which the exporter puts a recurrent layer's blocks of rows; empty where it is no such.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    transposed: bool = False
+    gates: tuple[int, ...] = ()
+
+    def write(self, state: State) -> np.ndarray:
+        """The initializer's numbers, in its order."""
+        arrays = [state[name].detach().numpy() for name in self.names]
+        if self.gates:
+            blocks = [np.split(array, len(self.gates)) for array in arrays]
+            return np.concatenate([half[gate] for half in blocks for gate in self.gates])
+        return np.ascontiguousarray(arrays[0].T) if self.transposed else arrays[0]
+
+    def read(self, array: np.ndarray) -> State:
+        """The entries of the state that an initializer holds."""
+        if self.gates:
+            blocks = np.split(array.reshape(-1, *self.shape[1:]), len(self.names) * len(self.gates))
+            order = np.argsort(self.gates)
+            whole = [
+                np.concatenate([blocks[start + place] for place in order])
+                for start in range(0, len(blocks), len(order))
+            ]
+        else:
+            whole = [array.T.copy() if self.transposed else array]
+        return {
+            name: torch.from_numpy(entry.reshape(self.shape).copy())
+            for name, entry in zip(self.names, whole, strict=True)
+        }
+
+
+def distinct(module: torch.nn.Module) -> None:
+    """Fill every weight with numbers found nowhere else, so that each can be told from all others."""
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for entry in module.state_dict().values():
+            if entry.is_floating_point():
+                entry.copy_(torch.rand(entry.shape, generator=random) + 0.5)
+
+
+def forms(state: State, model: onnx.ModelProto) -> dict[str, Form] | None:
+    """Which form each initializer of `model` has that is made of weights; the rest are constants.
+
+    Args:
+        state: filled by `distinct`, and the exported network's.
+
+    Returns:
+        None where an entry of the state is in no initializer: the exporter has computed with it, and the graph fits
+        no other weights.
+    """
+    known = {form.write(state).tobytes(): form for form in _possible(state)}
+    found = {
+        initializer.name: form
+        for initializer in model.graph.initializer
+        if (form := known.get(onnx.numpy_helper.to_array(initializer).tobytes())) is not None
+    }
+    placed = {name for form in found.values() for name in form.names}
+    return found if placed >= {name for name, entry in state.items() if entry.numel()} else None
+
+
+def _possible(state: State) -> Iterator[Form]:
+    for name, entry in state.items():
+        shape = tuple(entry.shape)
+        if entry.ndim == 2:
+            yield Form((name,), shape, transposed=True)
+        layer, _, kind = name.rpartition(".")
+        if kind.startswith(("weight_ih_l", "weight_hh_l", "bias_ih_l")):
+            inner = state[f"{layer}.weight_hh_l{kind.rpartition('_l')[2]}"].shape[1]
+            gates = _GATES if len(entry) == len(_GATES) * inner else (0,)
+            both = (name, name.replace("bias_ih", "bias_hh")) if kind.startswith("bias") else (name,)
+            yield Form(both, shape, gates=gates)
+        yield Form((name,), shape)
