@@ -16,7 +16,7 @@ from flows import pipeline_file
 from model.spec import ModelSpec
 from storage import layout, registry
 from storage.schemas import INSTANT, history_schema
-from storage.store import open_store, parquet_of
+from storage.store import open_store, parquet_file
 
 ISSUE = datetime(2024, 3, 1, tzinfo=UTC)
 HIDDEN = 128
@@ -52,7 +52,9 @@ def make(folder: Path, series: int, hours: int = 168) -> Path:
     pipeline = pipeline_file.read(path, {})
     store = open_store(pipeline.pipeline.store)
     key = f"{layout.history(pipeline.name, 'load')}/{layout.stamp(ISSUE)}-00000000.parquet"
-    store.put(key, parquet_of(_history(series, hours), history_schema(["y"]), {}))
+    with store.writing(key) as file, parquet_file(file, history_schema(["y"]), dict) as add:
+        for block in _history(series, hours):
+            add(block)
     facts = {"decision": {"promoted": True, "reason": "random weights"}, "seen_to": ISSUE.isoformat()}
     registry.promote(store, pipeline.name, registry.add(store, pipeline.name, ISSUE, champion(pipeline.spec()), facts))
     return path

@@ -42,6 +42,8 @@ class Channel:
         `rows` (B,) are series. Not visible is NaN.
         """
         rows = rows if len(self.layers[0].values) > 1 else np.zeros_like(rows)
+        if len(self.layers) == 1 and self.layers[0].available is None:
+            return _gather(self.layers[0].values, rows, starts, length)
         out = np.full((len(rows), length), np.nan, np.float32)
         for layer in self.layers:
             values = _gather(layer.values, rows, starts, length)
@@ -204,4 +206,6 @@ def _revision(cell: np.ndarray) -> np.ndarray | None:
 
 def _gather(table: np.ndarray, rows: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
     """(B, length) slices of `table` (S, N): a strided view makes this a copy of contiguous runs."""
+    if len(starts) and (starts == starts[0]).all():
+        return table[rows, starts[0] : starts[0] + length]
     return np.lib.stride_tricks.sliding_window_view(table, length, axis=1)[rows, starts]

@@ -210,8 +210,8 @@ def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: Fol
 def test_a_damaged_copy_in_latest_is_replaced(store, utc):
     store.put(layout.latest("p"), b"nonsense")
     rows = pl.DataFrame(schema=forecast_schema([0.5]))
-    forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], None, "")
+    forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], lambda: forecasts.Made(None, ""))
     newest = store.get(layout.forecast("p", utc(2024, 1, 1), "UTC"))
     assert store.get(layout.latest("p")) == newest
-    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], None, "")
+    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], lambda: forecasts.Made(None, ""))
     assert store.get(layout.latest("p")) == newest, "an older night does not become the newest"
