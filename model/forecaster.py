@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SPEC_KEY = "gatecast.spec"
-_CHUNK = 128  # windows: fits the second-level cache, measured in benchmarks/results/race.md
+CHUNK = 128  # windows: fits the second-level cache, measured in benchmarks/results/race.md
 _SESSIONS = 4  # kept by a process: champion and predecessor, and those that a promotion replaced
 
 
@@ -64,11 +64,11 @@ class Forecaster:
         """
         out = np.empty((len(self.spec.levels), len(windows), self.spec.horizon))
         # The graph wants a calendar a window: one chunk's worth of copies serves all chunks.
-        repeats = min(_CHUNK, len(windows)) if len(windows.calendar) == 1 else 1
+        repeats = min(CHUNK, len(windows)) if len(windows.calendar) == 1 else 1
         calendar = np.repeat(windows.calendar, repeats, axis=0)
 
         def run(start: int) -> None:
-            part = slice(start, start + _CHUNK)
+            part = slice(start, start + CHUNK)
             if in_time is not None and not in_time():
                 out[:, part] = np.nan
                 return
@@ -79,7 +79,7 @@ class Forecaster:
             out[:, part] = self._session.run(["quantiles"], inputs)[0].transpose(2, 0, 1)
 
         with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(run, range(0, len(windows), _CHUNK)):
+            for _ in pool.map(run, range(0, len(windows), CHUNK)):
                 pass
         return out.transpose(1, 2, 0)
 
