@@ -1,4 +1,4 @@
-"""What a process costs, as the kernel counted it."""
+"""What a process costs, as the kernel counted it: its peak is never below that of the process that starts it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import time
 from pathlib import Path
 
 from benchmarks.first_light import Cost
+from benchmarks.many import ISSUE, ROOT
 
-ROOT = Path(__file__).parent.parent.parent
+
+def forecasting(path: Path) -> list[str]:
+    """The command that forecasts the pipeline of `path`."""
+    return [sys.executable, "-m", "flows.cli", "forecast", str(path), "--issue-time", ISSUE.isoformat(), "--quiet"]
 
 
 def measured(command: list[str]) -> tuple[Cost, str]:

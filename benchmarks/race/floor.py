@@ -26,6 +26,8 @@ def main() -> None:
     import numpy as np
     import polars as pl
 
+    from model.forecaster import CHUNK
+
     store, series = Path(sys.argv[1]).parent / "store", int(sys.argv[2])
     history = next(store.glob("history/*/*/*.parquet"))
     model = next(store.glob("models/*/*/model.onnx")).read_bytes()
@@ -47,6 +49,7 @@ def main() -> None:
     block = np.ones(1 << 26)
     copied = np.ones_like(block)
     found = {
+        "chunk": CHUNK,
         "decode": _cpu(decode),
         "encode": _cpu(encode),
         "arithmetic": {chunk: _cpu(_forward(model, chunk)) * series / _WINDOWS for chunk in CHUNKS},

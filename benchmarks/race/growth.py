@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.first_light import machine
-from benchmarks.many import ISSUE, make
-from benchmarks.race.cost import measured
+from benchmarks.many import make
+from benchmarks.race.cost import forecasting, measured
 
 SIZES = (1, 1_000, 10_000, 100_000, 1_000_000)
 _FLOOR = 100_000  # series at which the floor is measured
@@ -31,17 +31,7 @@ def main() -> None:
     for size in (size for size in SIZES if size <= largest):
         with tempfile.TemporaryDirectory() as scratch:
             path = make(Path(scratch) / "many", size)
-            command = [
-                sys.executable,
-                "-m",
-                "flows.cli",
-                "forecast",
-                str(path),
-                "--issue-time",
-                ISSUE.isoformat(),
-                "--quiet",
-            ]
-            costs = [measured(command)[0] for _ in range(_REPEATS.get(size, 1))]
+            costs = [measured(forecasting(path))[0] for _ in range(_REPEATS.get(size, 1))]
             cost = sorted(costs, key=lambda c: c.cpu)[len(costs) // 2]
             store = path.parent / "store"
             history, file = (
@@ -62,12 +52,11 @@ def main() -> None:
 
 def told(floor: dict, whole: float) -> None:
     """The floor, and how far above it the forecast is."""
-    from model.forecaster import CHUNK
-
-    arithmetic = floor["arithmetic"][str(CHUNK)]
+    chunk = floor["chunk"]
+    arithmetic = floor["arithmetic"][str(chunk)]
     total = arithmetic + floor["decode"] + floor["encode"]
     print(f"\n| CPU s for {_FLOOR:,} series | |\n|---|---:|")
-    print(f"| the network's arithmetic, in chunks of {CHUNK} | {arithmetic:.2f} |")
+    print(f"| the network's arithmetic, in chunks of {chunk} | {arithmetic:.2f} |")
     print(f"| decoding the history | {floor['decode']:.2f} |\n| encoding the file | {floor['encode']:.2f} |")
     print(f"| floor | {total:.2f} |\n| `gatecast forecast` | {whole:.2f} = {whole / total:.2f} x |")
     print(
