@@ -99,10 +99,12 @@ def test_nothing_visible_is_still_finite(exported):
     assert np.isfinite(Forecaster(model).quantiles(Windows(**blind))).all()
 
 
-def test_the_result_is_the_same_for_any_chunking_and_threads(exported):
+def test_the_result_is_the_same_for_any_chunking_and_threads(exported, monkeypatch):
     _, samples, _, model = exported
     whole = Forecaster(model, threads=1).quantiles(samples)
-    assert (Forecaster(model, threads=3).quantiles(samples) == whole).all()
+    for chunk, threads in ((1, 1), (7, 3), (100, 2), (10_000, 1)):
+        monkeypatch.setattr("model.forecaster.CHUNK", chunk)
+        assert (Forecaster(model, threads=threads).quantiles(samples) == whole).all(), (chunk, threads)
     alone(Forecaster(model), samples)
 
 
@@ -184,6 +186,10 @@ def test_a_provider_that_is_not_there_is_said(exported, caplog):
     forecaster = Forecaster(exported[3], ("cuda", "cpu"))
     assert forecaster.provider == "CPUExecutionProvider"
     assert "CUDAExecutionProvider" in caplog.text
+    assert forecaster.fell_back in caplog.text
+    assert Forecaster(exported[3], ("cpu", "cuda"), strict=True).fell_back is None
+    with pytest.raises(ValueError, match="asked for CUDAExecutionProvider first"):
+        Forecaster(exported[3], ("cuda", "cpu"), strict=True)
 
 
 def test_cuda_parity(exported):
