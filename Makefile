@@ -1,11 +1,11 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure. operation: ninety nights.
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure. race: growth, floor, Dask. operation: ninety nights.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check bench operation picture clean
+.PHONY: run test check bench race operation picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -23,6 +23,11 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light
 	$(BIN)/python -m benchmarks.ingest
+
+race: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.race.growth
+	$(BIN)/python -m benchmarks.scale
 
 operation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.operation sample store/operation/sample
