@@ -1,11 +1,12 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure. race: growth, floor, Dask. operation: ninety nights.
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. race: speed, its floor and growth, peers.
+# operation: ninety nights. serve: Prefect, PostgreSQL and a worker on this machine; unserve stops them. test-deployment: the same, under kills.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check bench race operation picture clean
+.PHONY: run test test-deployment serve unserve check audit bench race operation picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -14,11 +15,24 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+test-deployment: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/deployments
+
+serve: $(VENV)/.run
+	$(BIN)/python -m deployments up
+
+unserve: $(VENV)/.run
+	$(BIN)/python -m deployments down
+
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
+
+audit: $(VENV)/.dev
+	$(BIN)/python .ci/audit.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light

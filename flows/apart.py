@@ -7,6 +7,7 @@ take the night with it. Here each costs its stage only: the caller gets the resu
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
 import logging
 import math
@@ -19,6 +20,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Any
+
+from flows import logs
 
 logger = logging.getLogger("flows.apart")  # also where this is the main module of a process
 
@@ -53,7 +56,10 @@ def run(stage: str, pipeline: str, at: str, limit: float | None, **options: Any)
     written: list[str] = []
     answer: list[str] = []
     readers = [
-        threading.Thread(target=_forward, args=(process.stderr, written), daemon=True),
+        # In the caller's context, without which Prefect does not know whose lines they are.
+        threading.Thread(
+            target=contextvars.copy_context().run, args=(_forward, process.stderr, written, stage), daemon=True
+        ),
         threading.Thread(target=lambda out: answer.append(out.read()), args=(process.stdout,), daemon=True),
     ]
     for reader in readers:
@@ -91,13 +97,12 @@ def _result(status: int, answer: str, written: list[str]) -> dict[str, Any]:
     return said["result"]
 
 
-def _forward(errors: IO[str], kept: list[str]) -> None:
+def _forward(errors: IO[str], kept: list[str], stage: str) -> None:
     """What the stage logs, line by line into the caller's log."""
     for line in errors:
         text = line.rstrip()
         if text:
-            kept.append(text)
-            logger.info("%s", text)
+            kept.append(logs.take(text, stage))
 
 
 def _ingest(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
@@ -216,20 +221,19 @@ def _main() -> None:
     os.putenv(*PASSIVE)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    for room in ("flows", "model", "storage"):
-        logging.getLogger(room).setLevel(logging.INFO)
+    logs.to_the_caller(sys.stderr)
     result: dict[str, Any]
     try:
         result = {"result": STAGES[job["stage"]](job["pipeline"], datetime.fromisoformat(job["at"]), job["options"])}
     except Exception as error:
         from flows.pipeline_file import PipelineFileError
+        from storage.redaction import hide
         from storage.schemas import DataError
 
         expected = isinstance(error, DataError | PipelineFileError | OSError)
         if not expected:
             logging.getLogger("flows").exception("%s", job["stage"])
-        result = {"error": str(error) if expected else f"{type(error).__name__}: {error}"}
+        result = {"error": hide(str(error) if expected else f"{type(error).__name__}: {error}")}
     answer.write(json.dumps(result, default=str))
     answer.close()
     sys.stderr.flush()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow, task
+from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import apart, clock, outcome, pipeline_file
+from flows import apart, clock, logs, outcome, pipeline_file
 from flows.nightly import TASK
+from flows.parameters import Day, PipelineFile
 
 
 @task(name="backfill", **TASK)
@@ -18,10 +20,10 @@ def backfill_task(pipeline_path: str, start: str, end: str) -> dict[str, Any]:
 
 
 @flow(name="backfill", flow_run_name="backfill {pipeline} {start} {end}", persist_result=False)
-def backfill(pipeline: str, start: str, end: str) -> State:
+def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State:
     """Publish the forecasts missing between the local days `start` and `end` (ISO 8601), both included."""
     clock.parse_day(start), clock.parse_day(end)
-    pipeline_file.read(pipeline)
+    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     report = backfill_task(pipeline, start, end)
     name = "CompletedPartial" if report["degraded"] else "Completed"
     return Completed(message=outcome.backfilled(report), data=report, name=name)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
+from prefect.runtime import flow_run
 
-from flows import clock, pipeline_file, setting_types
+from flows import clock, logs, pipeline_file, setting_types
 from flows.nightly import TASK
+from flows.parameters import Day, Folder, Lapse, PipelineFile
 from flows.stages.backtest import Plan
 from flows.stages.backtest import backtest as backtest_stage
 from storage.store import open_store
@@ -29,13 +31,14 @@ def backtest_task(pipeline_path: str, plan: dict[str, Any], output: str | None) 
 
 @flow(name="backtest", persist_result=False)
 def backtest(
-    pipeline: str,
-    start: str,
-    end: str,
-    retrain_every: str | None = None,
-    output: str | None = None,
+    pipeline: PipelineFile,
+    start: Day,
+    end: Day,
+    retrain_every: Lapse | None = None,
+    output: Folder | None = None,
     promotion: bool = True,
 ) -> dict[str, Any]:
     """Replay the nights from the local day `start` to `end` (ISO 8601), both included; returns the summary."""
+    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     plan = {"start": start, "end": end, "retrain_every": retrain_every, "promotion": promotion}
     return backtest_task(pipeline, plan, output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import click
 
-from flows import apart, clock, outcome, pipeline_file, setting_types, terminal
+from flows import apart, clock, logs, outcome, pipeline_file, setting_types, terminal
 from storage.schemas import DataError
 from storage.store import Store, open_store
 
@@ -276,11 +275,12 @@ def _prefect_settings(quiet: bool) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,model,storage",
+        # Its own 20 seconds are too few on a busy machine, and the night would fail before it began.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_LOGGING_SETTINGS_PATH": str(logs.SETTINGS),
         "PREFECT_LOGGING_LEVEL": "WARNING" if quiet else "INFO",
     }.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("flows").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 if __name__ == "__main__":

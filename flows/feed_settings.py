@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flows.feed_options import FileOptions, Kind, NamedOptions, Options
 from flows.setting_types import Day, Duration, Section, Text, Zone
@@ -38,7 +38,7 @@ class Feed(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
     role: Literal["target", "known_future", "observed"]
-    uri: Text | None = None
+    uri: Annotated[Text | None, Field(repr=False)] = None
     query: Text | None = None
     series_id: Text | None = None
     valid_time: Text = VALID_TIME
@@ -54,6 +54,7 @@ class Feed(Section):
     options: Options = FileOptions()
     checks: Checks = Checks()
     expected: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    _hidden: tuple[str, ...] = PrivateAttr(default=())
 
     @model_validator(mode="before")
     @classmethod
@@ -103,6 +104,17 @@ class Feed(Section):
         if self.series_id is None and self.options.several:
             raise ValueError('several series need series_id = "series_id"')
         return self
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What stands for `${NAME}` in the uri, which nothing may say."""
+        return self._hidden
+
+    def at(self, uri: str, hidden: tuple[str, ...]) -> Feed:
+        """The feed with another `uri`, of which the parts `hidden` are secret."""
+        feed = self.model_copy(update={"uri": uri})
+        feed._hidden = hidden
+        return feed
 
     @property
     def source(self) -> str:

@@ -8,14 +8,18 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import State
 
-from flows import clock, pipeline_file, sharded
+from flows import clock, logs, pipeline_file, sharded
 from flows.nightly import final_state, forecast_task, resolve_issue
+from flows.parameters import IssueTime, PipelineFile
 
 
-@flow(name="forecast", persist_result=False)
-def forecast(pipeline: str, issue_time: str | None = None) -> State:
+@flow(name="forecast", flow_run_name="forecast {pipeline}", persist_result=False)
+def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State:
     """Publish the forecast of `issue_time` (ISO 8601), by default the last one at the scheduled start."""
     present = flow_run.scheduled_start_time or clock.now()
-    forecast_on = sharded.forecaster(pipeline_file.read(pipeline).scale.engine) or forecast_task
-    published: dict[str, Any] = forecast_on(pipeline, resolve_issue(pipeline, issue_time, present))
+    settings = pipeline_file.read(pipeline)
+    when = resolve_issue(pipeline, issue_time, present)
+    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=when)
+    forecast_on = sharded.forecaster(settings.scale.engine) or forecast_task
+    published: dict[str, Any] = forecast_on(pipeline, when)
     return final_state(published, published, published["degraded"])

@@ -7,19 +7,21 @@ is, its rows say what was missing, and the run ends as degraded. Only when nothi
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import apart, clock, outcome, pipeline_file, sharded
+from flows import apart, artifacts, clock, logs, outcome, pipeline_file, sharded
 from flows.deadline import Deadline, answering
+from flows.parameters import IssueTime, PipelineFile
 from flows.settings import Pipeline
 from flows.stages.lateness import REPLAY
+from flows.stages.metrics import measure
 from flows.stages.panels import newest_target
 from flows.stages.train import due
 from storage import nights
@@ -69,7 +71,7 @@ def report_task(pipeline_path: str, at: str, limit: float) -> dict[str, Any]:
 
 
 @flow(name="nightly", flow_run_name="nightly {pipeline}", persist_result=False)
-def nightly(pipeline: str, issue_time: str | None = None) -> State:
+def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State:
     """One night of a pipeline.
 
     Args:
@@ -82,43 +84,71 @@ def nightly(pipeline: str, issue_time: str | None = None) -> State:
     """
     started = clock.now()
     present = flow_run.scheduled_start_time or started
-    settings, store = _open(pipeline)
+    settings, _ = _open(pipeline)
+    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
     # Not when the night is nearly over: that an engine is not installed is said at once.
     forecast_on = sharded.forecaster(settings.scale.engine) or forecast_task
-    deadline = Deadline(settings.forecast.deadline)
     report: dict[str, Any] = {
         "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {}, "late": {},
-        "deadline": (started + settings.forecast.deadline).isoformat(), "published_at": None, "forecast": None,
-        "score": None, "alerts": [], "degraded": True,
+        "deadline": (started + settings.forecast.deadline).isoformat(), "ingest": None, "train": None,
+        "published_at": None, "forecast": None, "score": None, "alerts": [], "degraded": True,
     }  # fmt: skip
+    try:
+        _night(report, forecast_on, pipeline, issue_time, present)
+    finally:
+        _close(report, pipeline)
+    return final_state(report, report["forecast"], report["degraded"])
+
+
+def _night(
+    report: dict[str, Any], forecast_on: Callable[..., Any], pipeline: str, issue_time: str | None, present: datetime
+) -> None:
+    """The stages one after the other; what came of each is in the report as soon as it is over."""
+    settings, store = _open(pipeline)
+    deadline = Deadline(settings.forecast.deadline)
     until = clock.parse(issue_time, settings.pipeline.timezone) if issue_time else present
     report["ingest"] = taken = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat(), deadline.for_ingest)
     if taken:
         report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
+    logs.bind(issue_time=when)
     at = datetime.fromisoformat(when)
     if taken and until - at < REPLAY:
         report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
     reason = due(settings, store, at, _decay(store, settings.name, at))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
-    try:
-        report["forecast"] = _forecast(report, forecast_on, pipeline, when, deadline)
-        report["published_at"] = clock.now().isoformat()
-        report["degraded"] = report["forecast"]["degraded"]
-        if not in_time:
-            # It could not have served this night; its model is there for the next.
-            limit = settings.training.budget.total_seconds() + _AFTERWARDS
-            report["train"] = _train(report, pipeline, when, reason, limit)
-        report["score"] = _attempt(report, "score", score_task, pipeline, until.isoformat(), _AFTERWARDS)
-        report["alerts"] = report["score"]["alerts"] if report["score"] else []
-    finally:
-        # Also a night that published nothing is on the record and on the page.
-        nights.keep(store, settings.name, at, report)
-        page = _attempt(report, "report", report_task, pipeline, clock.now().isoformat(), _AFTERWARDS)
+    report["forecast"] = _forecast(report, forecast_on, pipeline, when, deadline)
+    report["published_at"] = clock.now().isoformat()
+    report["degraded"] = report["forecast"]["degraded"]
+    logger.info("%s", outcome.sentence(report["forecast"]))
+    if not in_time:
+        # It could not have served this night; its model is there for the next.
+        limit = settings.training.budget.total_seconds() + _AFTERWARDS
+        report["train"] = _train(report, pipeline, when, reason, limit)
+    report["score"] = _attempt(report, "score", score_task, pipeline, until.isoformat(), _AFTERWARDS)
+    report["alerts"] = report["score"]["alerts"] if report["score"] else []
+
+
+def _close(report: dict[str, Any], pipeline: str) -> None:
+    """Also a night that published nothing is on the record, on the page, in the metrics and among the artifacts."""
+    settings, store = _open(pipeline)
+
+    def keep(what: str, write: Callable[[], Any]) -> None:
+        try:
+            write()
+        except Exception as error:  # whatever it is, the forecast is out, or what kept it from it is still to be said
+            expected = isinstance(error, DataError | OSError)
+            report["failures"][what] = str(error) if expected else f"{type(error).__name__}: {error}"
+            logger.error("%s could not be kept: %s", what, error, exc_info=not expected)
+
+    when = report.get("issue_time")
+    if when:
+        keep("record", lambda: nights.keep(store, settings.name, datetime.fromisoformat(when), report))
+    page = _attempt(report, "report", report_task, pipeline, clock.now().isoformat(), _AFTERWARDS)
     report["page"] = page["path"] if page else None
-    _artifacts(report)
-    return final_state(report, report["forecast"], report["degraded"])
+    keep("metrics", lambda: measure(settings, store, report, clock.now()))
+    artifacts.show(report)
 
 
 def _decay(store: Store, name: str, at: datetime) -> str | None:
@@ -182,28 +212,6 @@ def _attempt(report: dict[str, Any], stage: str, run, *arguments: Any, **options
     report["failures"][stage] = str(error)
     logger.error("%s failed, the night goes on without it: %s", stage, error)
     return None
-
-
-def _artifacts(report: dict[str, Any]) -> None:
-    key = report["pipeline"]
-    lines = [f"**{outcome.sentence(report['forecast'])}**", "", f"issue time {report['issue_time']}", ""]
-    lines += [f"- {line}" for line in outcome.why(report["forecast"])]
-    lines += [f"- {stage} failed: {error}" for stage, error in report["failures"].items()]
-    lines += [f"- {feed} is late: {how}" for feed, how in report["late"].items()]
-    lines += ["", f"page: `{report['page']}`"]
-    if report["train"] and report["train"]["trained"]:
-        lines += ["", report["train"]["decision"]["reason"]]
-        create_table_artifact(
-            key=f"{key}-scores", table=outcome.score_rows(report["train"]),
-            description=outcome.held_out(report["train"]),
-        )  # fmt: skip
-    if report["ingest"]:
-        create_table_artifact(
-            key=f"{key}-ingest", table=outcome.feed_rows(report["ingest"]), description="Rows of each feed"
-        )
-    if report["alerts"]:
-        create_table_artifact(key=f"{key}-alerts", table=report["alerts"], description="What the scores complain about")
-    create_markdown_artifact(key=f"{key}-published", markdown="\n".join(lines), description="What was published")
 
 
 def _open(path: str) -> tuple[Pipeline, Store]:

@@ -144,6 +144,26 @@ def _oddity(finding: dict[str, Any]) -> str:
     return f"{finding['series_id'] or 'all series'} ({when}): {finding['detail']}"
 
 
+def refused_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """What went to quarantine in one ingest, one row a feed and reason, the most first."""
+    rows = [
+        {"feed": name, "rows": n, "reason": reason}
+        for name, counts in report["feeds"].items()
+        for reason, n in counts["reasons"].items()
+    ]
+    return sorted(rows, key=lambda row: -row["rows"])
+
+
+def skill_rows(score: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """How good the last nights were that came true, one row a window of nights."""
+    windows = {name: found for name, found in (score or {}).get("summary", {}).items() if name.startswith("last_")}
+    names = ("pinball", "baseline_pinball", "skill", "mae", "coverage_80")
+    return [
+        {"nights": name.removeprefix("last_").removesuffix("_nights"), **{n: found.get(n) for n in names}}
+        for name, found in windows.items()
+    ]
+
+
 def feed_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """What was ingested, one row a feed."""
     keys = ("read", "added", "unchanged", "folded", "refused", "later")

@@ -17,9 +17,11 @@ from pydantic import SecretStr, ValidationError
 
 from flows.feed_settings import Feed
 from flows.settings import Pipeline
+from storage.redaction import hide
 
 _PREFIX = "GATECAST_"
 _SECRET = "api_key"
+_NAME = re.compile(r"\$\{(\w+)\}")
 
 
 class PipelineFileError(Exception):
@@ -46,26 +48,47 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
         raise PipelineFileError(f"{path}: not a TOML file: {error}") from None
     _no_secrets(content, path)
     _overlay(content, environment)
+    hidden = _fill_uris(content, path, environment)
     try:
         pipeline = Pipeline.model_validate(content)
     except ValidationError as error:
         raise PipelineFileError("\n".join(f"{path}: {line}" for line in _explain(error))) from None
     folder = path.resolve().parent
     at = pipeline.pipeline.model_copy(update={"store": _place(pipeline.pipeline.store, folder)})
-    feeds = tuple(_filled(feed, path, environment, folder) for feed in pipeline.feed)
-    return pipeline.model_copy(update={"pipeline": at, "feed": feeds})
+    monitoring = pipeline.monitoring
+    if monitoring.metrics is not None:
+        monitoring = monitoring.model_copy(update={"metrics": _place(monitoring.metrics, folder)})
+    feeds = tuple(
+        _filled(feed, path, environment, folder, secret) for feed, secret in zip(pipeline.feed, hidden, strict=True)
+    )
+    return pipeline.model_copy(update={"pipeline": at, "feed": feeds, "monitoring": monitoring})
 
 
-def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path) -> Feed:
-    """The feed with its secrets, and with its path made absolute."""
-    update: dict[str, Any] = {}
-    if feed.uri is not None:
-        update["uri"] = _place(_secrets(feed.uri, f"{feed.name}.uri", path, environment), folder)
+def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path, hidden: tuple[str, ...]) -> Feed:
+    """The feed with its key, and with its path made absolute."""
     key = getattr(feed.options, _SECRET, None)
     if key is not None:
         secret = _secrets(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
-        update["options"] = feed.options.model_copy(update={_SECRET: SecretStr(secret)})
-    return feed.model_copy(update=update)
+        feed = feed.model_copy(update={"options": feed.options.model_copy(update={_SECRET: SecretStr(secret)})})
+    return feed if feed.uri is None else feed.at(_place(feed.uri, folder), hidden)
+
+
+def _fill_uris(content: dict[str, Any], path: Path, environment: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Put the environment's values into the uris of the feeds; of each feed, what of its uri is secret.
+
+    Before anything is validated, since a uri that is all `${NAME}` tells only then what kind of source it is.
+    """
+    feeds = content.get("feed")
+    hidden: list[tuple[str, ...]] = []
+    for number, feed in enumerate(feeds if isinstance(feeds, list) else []):
+        written = feed.get("uri") if isinstance(feed, dict) else None
+        hidden.append(())
+        if isinstance(written, str):
+            feed["uri"] = uri = _secrets(written, f"{feed.get('name', number)}.uri", path, environment)
+            # A uri that is given as a whole is secret only where uris are; a file's is not at all.
+            if "://" in uri and not _NAME.fullmatch(written):
+                hidden[-1] = tuple(environment[name] for name in _NAME.findall(written))
+    return hidden
 
 
 def _no_secrets(content: dict[str, Any], path: Path) -> None:
@@ -74,7 +97,7 @@ def _no_secrets(content: dict[str, Any], path: Path) -> None:
     for number, feed in enumerate(feeds if isinstance(feeds, list) else []):
         options = feed.get("options") if isinstance(feed, dict) else None
         written = options.get(_SECRET) if isinstance(options, dict) else None
-        if written is not None and not (isinstance(written, str) and re.fullmatch(r"\$\{\w+\}", written)):
+        if written is not None and not (isinstance(written, str) and _NAME.fullmatch(written)):
             raise PipelineFileError(
                 f"{path}: feed.{number}.options.{_SECRET}: a secret does not belong in the file; "
                 'write "${NAME}" and set NAME in the environment'
@@ -123,7 +146,7 @@ def _secrets(uri: str, key: str, path: Path, environment: Mapping[str, str]) -> 
             raise PipelineFileError(f"{path}: feed.{key}: the environment has no variable {match[1]}; set it")
         return environment[match[1]]
 
-    return re.sub(r"\$\{(\w+)\}", value, uri)
+    return _NAME.sub(value, uri)
 
 
 def _place(uri: str, folder: Path) -> str:
@@ -143,6 +166,6 @@ def _explain(error: ValidationError) -> list[str]:
             given = fault["input"]
             # A table may hold a secret, and a long list says less than its key.
             hidden = isinstance(given, dict) or fault["loc"][-1:] == (_SECRET,) or len(str(given)) > 200
-            what = what if hidden else f"{given!r}: {what}"
+            what = what if hidden else f"{hide(repr(given))}: {what}"
         lines.append(f"{key}: {what}")
     return lines

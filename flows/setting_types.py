@@ -14,12 +14,13 @@ from storage.schemas import DataError
 from storage.store import open_store
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+#: A number and a unit.
+DURATION = r"(\d+(?:\.\d+)?)([smhd])"
 
 
 def duration(value: object) -> timedelta:
     """`"90s"`, `"1d"`: a number and a unit. Raises ValueError for anything else."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    match = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('must be a number and a unit of s, m, h or d, such as "90s" or "1d"')
     return timedelta(**{_UNITS[match[2]]: float(match[1])})

@@ -17,6 +17,7 @@ from flows.setting_types import (
     Section,
     Steps,
     StorePlace,
+    Text,
     TrainingWindow,
     Zone,
 )
@@ -139,6 +140,7 @@ class Monitoring(Section):
     drift: Annotated[float, Field(gt=0)] = 0.2
     evidence: Annotated[float, Field(ge=0, le=5)] = 2.5
     retrain: bool = True
+    metrics: Text | None = None
 
     @model_validator(mode="after")
     def _nights_enough(self) -> Monitoring:

@@ -87,7 +87,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     """Rows as aligned text, numbers to the right."""
     if not rows:
         return []
-    cells = [[str(v) for v in row.values()] for row in rows]
+    cells = [[printable(str(v)).replace("\n", "\\n") for v in row.values()] for row in rows]
     names = list(rows[0])
     width = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
     number = [any(isinstance(row[name], int | float) for row in rows) for name in names]
@@ -105,9 +105,14 @@ def finish(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str])
     if as_json:
         click.echo(json.dumps(result, default=str))
     elif not quiet:
-        click.echo("\n".join(lines))
+        click.echo(printable("\n".join(lines)))
 
 
 def say(message: str) -> None:
     """An error or a warning."""
-    click.echo(message, err=True)
+    click.echo(printable(message), err=True)
+
+
+def printable(text: str) -> str:
+    """`text` in which nothing commands a terminal: names and cells are what a source made them."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -70,6 +70,16 @@ def latest(pipeline: str) -> str:
     return f"latest/{pipeline}.parquet"
 
 
+def metrics(pipeline: str) -> str:
+    """The metrics of the last night, as a collector of Prometheus' text files wants them."""
+    return f"metrics/{pipeline}.prom"
+
+
+def collected(pipeline: str) -> str:
+    """The same in a folder that other programs write to, too."""
+    return f"gatecast-{pipeline}.prom"
+
+
 def scores(pipeline: str) -> str:
     """Folder of the forecasts that came true, scored."""
     return f"scores/{pipeline}"

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+from storage.redaction import hide
 from storage.schemas import DataError, Missing
 
 _METADATA_SERVICE = "169.254.169.254"  # where a machine of AWS finds credentials when the environment has none
@@ -44,7 +45,13 @@ def one_line(name: str, redact: Callable[[str], str] = str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise DataError(f"{name}: S3 needs {error.name}: pip install 'gatecast[s3]'") from None
-    except Exception as error:  # obstore's own errors have FileNotFoundError and plain ones among them
+    except BaseException as error:
+        # obstore's own errors have FileNotFoundError and plain ones among them. Its Rust panics over an endpoint that
+        # is no address, which Python does not count among the Exceptions.
+        if type(error).__name__ == "PanicException":
+            raise DataError(f"{name}: the client of S3 gave up; is AWS_ENDPOINT_URL an address?") from None
+        if not isinstance(error, Exception):
+            raise
         if isinstance(error, DataError):
             raise
         kind = Missing if _code(error) == "NoSuchKey" else DataError
@@ -71,4 +78,4 @@ def _what(error: Exception) -> str:
     silent = _NO_ANSWER.search(said)
     if silent:
         return f"no answer from {silent[1]} after {silent[2]} retries: {silent[3]}"
-    return said or type(error).__name__
+    return hide(said) or type(error).__name__

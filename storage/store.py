@@ -19,6 +19,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from storage.layout import HISTORY
+from storage.redaction import hide
 from storage.schemas import DataError, Missing
 
 _S3 = "s3://"
@@ -149,7 +150,7 @@ def open_store(uri: str) -> Store:
         return Folder(uri)
     bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
     if not uri.startswith(_S3) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(folders):
-        raise DataError(f"{uri!r}: a store is a folder, or s3://bucket/prefix")
+        raise DataError(f"{hide(uri)!r}: a store is a folder, or s3://bucket/prefix")
     # Late: a store that is a folder needs nothing of S3.
     from storage.bucket import Bucket
 

@@ -66,6 +66,7 @@ def test_a_night_from_an_empty_bucket(tmp_path, s3):
     found = {key.removeprefix(f"{STORE}/") for key in s3.objects()}
     assert found >= {
         FORECAST, "latest/small.parquet", "nights/small/20180901T040000Z.json", "reports/small.html",
+        "metrics/small.prom",
         f"models/small/{version}/model.onnx", f"models/small/{version}/manifest.json",
     }  # fmt: skip
     assert {key.rpartition("/")[0] for key in found} >= {f"history/small/{feed}" for feed in ("demand", "weather")}

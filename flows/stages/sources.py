@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -35,9 +36,15 @@ def read_feed(feed: Feed, since: datetime, until: datetime, asked: datetime) -> 
     address = feed.uri if feed.uri is not None else reader.address(options, key is not None)
     request = Request(
         address, tuple(feed.shape().columns), feed.query, since, until, feed.time_zone, options, asked,
-        key.get_secret_value() if key is not None else None,
+        key.get_secret_value() if key is not None else None, feed.hidden,
     )  # fmt: skip
     try:
         return reader.read(request)
     except DataError as error:
-        raise DataError(f"feed {feed.name!r}: {error}") from None
+        raise DataError(f"feed {feed.name!r}: {request.redact(str(error))}") from None
+    except Exception as error:
+        # A library's error may hold the address. Only one that does not may be shown with all that it says.
+        said = "".join(traceback.format_exception(error))
+        if request.redact(said) == said:
+            raise
+        raise DataError(f"feed {feed.name!r}: {type(error).__name__}: {request.redact(str(error))}") from None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
-# Names of query parameters whose values are nobody's business.
-_SECRET = re.compile(r"(?i)((?:^|[?&;\s])[\w.-]*(?:key|token|secret|password|passwd|pwd|sig|signature)=)([^&\s'\"]+)")
+from storage.redaction import hide, secrets_of
 
 #: Columns that a source with tables of its own, such as ENTSO-E, gives beside the values.
 SERIES_ID, VALID_TIME, AVAILABLE_AT = OWN = ("series_id", "valid_time", "available_at")
@@ -29,6 +26,7 @@ class Request:
         options: of the kind, see docs/sources.md.
         asked: when this is asked; what a source says only now is known from then on.
         api_key: what the source knows its user by, if it wants to.
+        hidden: parts of the uri that are secret wherever they stand in it.
     """
 
     uri: str = field(repr=False)
@@ -40,6 +38,7 @@ class Request:
     options: Mapping[str, Any]
     asked: datetime | None = None
     api_key: str | None = field(repr=False, default=None)
+    hidden: tuple[str, ...] = field(repr=False, default=())
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -53,10 +52,4 @@ class Request:
 
     def redact(self, text: str) -> str:
         """`text`, such as a driver's error, without the secrets of the uri and without the key."""
-        parts = urlsplit(self.uri)
-        secrets = [value for _, value in _SECRET.findall(self.uri)]
-        secrets += [secret for secret in (parts.password, self.api_key) if secret]
-        for secret in secrets:
-            for form in {secret, unquote(secret), quote(unquote(secret), safe=""), quote(secret, safe="")}:
-                text = text.replace(form, "***")
-        return _SECRET.sub(r"\1***", text)
+        return hide(text, {*secrets_of(self.uri), *self.hidden, self.api_key or ""})

@@ -114,12 +114,15 @@ def test_no_key_leaves_the_store(store):
                 use(key)
 
 
-@pytest.mark.parametrize(
-    "uri", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket//x", "s3://bucket/../x", "s3://a:b@c/x"]
-)
+@pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket//x", "s3://bucket/../x"])
 def test_what_is_no_store(uri):
     with pytest.raises(DataError, match=rf"{re.escape(uri)}.*a folder, or s3://bucket/prefix"):
         open_store(uri)
+
+
+def test_a_store_with_a_password_in_it_is_refused_without_it():
+    with pytest.raises(DataError, match=r"s3://a:\*\*\*@c/x.*a folder, or s3://bucket/prefix"):
+        open_store("s3://a:planted@c/x")
 
 
 @pytest.mark.parametrize("uri", [f"s3://{BUCKET}", f"s3://{BUCKET}/", f"s3://{BUCKET}/a", f"s3://{BUCKET}/a/b/"])

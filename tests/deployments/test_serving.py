@@ -1,0 +1,115 @@
+"""What `make serve` brings up: nights by schedule, by hand and by event, one at a time, for who has the key."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import yaml
+
+from deployments.place import ROOT
+from storage.schemas import MODEL
+from tests.deployments.conftest import wait
+from tests.prefect_api import every
+
+DEPLOYED = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
+
+
+def test_only_who_has_the_key_is_answered(serving):
+    asked = f"{serving.at.url}/flow_runs/filter"
+    assert httpx.post(asked, json={}).status_code == 401
+    assert httpx.post(asked, json={}, auth=("gatecast", "guessed")).status_code == 401
+    assert httpx.post(f"{serving.url}/flow_runs/filter", json={}).status_code == 200
+    for file in (serving.at.server_file, serving.at.client_file):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_pages_of_the_ui_ask_this_server(serving):
+    said = httpx.get(f"{serving.at.url.removesuffix('/api')}/ui-settings")
+    assert said.json()["api_url"] == serving.at.url
+    assert said.json()["auth"] == "BASIC"
+
+
+def test_all_of_it_is_deployed_and_the_next_nights_are_scheduled(serving):
+    found = {(d["name"], d["entrypoint"]): d for d in every(serving.url, "deployments")}
+    assert set(found) == {(d["name"], d["entrypoint"]) for d in DEPLOYED}
+    for wanted in DEPLOYED:
+        there = found[wanted["name"], wanted["entrypoint"]]
+        assert there["global_concurrency_limit"]["limit"] == 1
+        assert there["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+        assert len(there["schedules"]) == len(wanted.get("schedules", []))
+
+    def scheduled(name: str) -> list[datetime]:
+        runs = [run for run in serving.runs(name) if run["auto_scheduled"]]
+        return [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
+
+    nights = wait(lambda: scheduled("nightly/load"), "the next nights")
+    assert {(at.minute, at.hour in (4, 5)) for at in nights} == {(20, True)}
+    assert scheduled("nightly/gas") == []
+    assert serving.make("status").returncode == 0
+
+
+def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving):
+    days = ("2018-09-02", "2018-09-03")
+    asked = [serving.watch("nightly/load", issue_time=day) for day in days]
+    for process in asked:
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+    runs = [r for r in serving.runs("nightly/load") if r["parameters"].get("issue_time") in days]
+    first, second = sorted(runs, key=lambda run: run["start_time"])
+    assert first["end_time"] <= second["start_time"]
+    assert {run["state_name"] for run in runs} == {"Completed"}
+    for day in days:
+        forecast = serving.forecast(day)
+        assert forecast is not None and len(forecast) == 72 and set(forecast["status"]) == {MODEL}
+    assert all("72 rows" in serving.night(run["id"]) for run in runs)
+
+
+def test_a_wrong_parameter_is_refused_before_there_is_a_run(serving):
+    for wrong in ("issue_time=yesterday", "pipeline=load", "issued=2018-09-02"):
+        done = serving.prefect("deployment", "run", "nightly/load", "--param", wrong)
+        assert done.returncode == 1, done.stdout
+        name, _, value = wrong.partition("=")
+        assert name in done.stdout + done.stderr
+        assert not [run for run in serving.runs("nightly/load") if run["parameters"].get(name) == value]
+
+
+def test_data_that_arrive_start_the_night_that_waits_for_them(serving):
+    before = {run["id"] for run in serving.runs("nightly/load")}
+    ingest = serving.trigger("ingest/load", as_of="2018-09-15")
+    assert serving.ended(ingest)["state_name"] == "Completed"
+
+    def started() -> dict | None:
+        new = [run for run in serving.runs("nightly/load") if run["id"] not in before and not run["auto_scheduled"]]
+        return new[0] if new else None
+
+    run = wait(started, "a night that the data started")
+    assert run["created_by"]["type"] == "AUTOMATION"
+    assert serving.ended(run["id"])["state_type"] == "COMPLETED"
+    assert "rows" in serving.night(run["id"])
+
+
+def test_a_schedule_starts_a_night(serving):
+    deployment = serving.deployment("nightly/load")
+    begins = datetime.now(UTC) + timedelta(seconds=15)
+    schedule = {"interval": 3600, "anchor_date": begins.isoformat(), "timezone": "UTC"}
+    made = httpx.post(
+        f"{serving.url}/deployments/{deployment['id']}/schedules", json=[{"schedule": schedule, "active": True}]
+    )
+    assert made.status_code == 201, made.text
+    # As a deploy does: what is new is scheduled within seconds, a schedule alone within a minute.
+    httpx.patch(f"{serving.url}/deployments/{deployment['id']}", json={"paused": False}).raise_for_status()
+    try:
+
+        def due() -> dict | None:
+            runs = [run for run in serving.runs("nightly/load") if run["auto_scheduled"]]
+            at = {run["id"]: datetime.fromisoformat(run["expected_start_time"]) for run in runs}
+            return next((run for run in runs if abs(at[run["id"]] - begins) < timedelta(seconds=1)), None)
+
+        run = wait(due, "the run of the schedule")
+        ended = serving.ended(run["id"])
+    finally:
+        httpx.delete(f"{serving.url}/deployments/{deployment['id']}/schedules/{made.json()[0]['id']}")
+    assert ended["state_type"] == "COMPLETED"
+    assert "rows" in serving.night(run["id"])

@@ -1,0 +1,15 @@
+"""The commands of docs/runbook.md that need what `make serve` brings up, in order, against it.
+
+Its file is the last by name: its backfill ingests all of the sample, after which no data can arrive any more.
+"""
+
+from __future__ import annotations
+
+from deployments.place import ROOT
+from tests import runbook
+
+
+def test_every_command_that_needs_the_served_machine(serving):
+    for block in runbook.served():
+        done = runbook.run(block, ROOT, serving.environment, 600)
+        assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"

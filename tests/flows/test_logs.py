@@ -1,0 +1,70 @@
+"""Log lines: which run, pipeline, issue time and stage they are about, also from a stage's own process; no secret."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+
+import pytest
+
+from flows import apart, logs
+
+
+@pytest.fixture
+def lines():
+    """JSON lines of what is logged meanwhile, and what was bound before is bound no more."""
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(logs.JsonLines())
+    handler.addFilter(logs.Redacting())
+    root, flows = logging.getLogger(), logging.getLogger("flows")
+    level = flows.level
+    root.addHandler(handler)
+    flows.setLevel(logging.INFO)
+    yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
+    root.removeHandler(handler)
+    flows.setLevel(level)
+    logs.bind(run=None, pipeline=None, issue_time=None)
+
+
+def test_a_line_says_what_it_is_about(lines):
+    logs.bind(run="r1", pipeline="small", issue_time="2018-09-01T04:00:00+00:00")
+    logging.getLogger("flows.nightly").warning("late: %s\nby far", "demand")
+    logs.bind(issue_time=None)
+    logging.getLogger("elsewhere").warning("x")
+    first, second = lines()
+    assert first.pop("time").endswith("+00:00")
+    assert first == {
+        "level": "WARNING", "logger": "flows.nightly", "run": "r1", "pipeline": "small",
+        "issue_time": "2018-09-01T04:00:00+00:00", "message": "late: demand\nby far",
+    }  # fmt: skip
+    assert "issue_time" not in second
+
+
+def test_no_secret_of_a_uri_in_a_line_or_a_traceback(lines):
+    try:
+        raise ValueError("no answer from https://me:planted@host/a?token=planted2&x=1")
+    except ValueError:
+        logging.getLogger("flows").exception("reading %s", "postgresql://reader:planted@host/b@c")
+    (line,) = lines()
+    assert line["message"] == "reading postgresql://reader:***@c"
+    assert "ValueError: no answer from https://me:***@host/a?token=***&x=1" in line["error"]
+    assert "planted" not in json.dumps(line)
+
+
+def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline, lines):
+    """A part of the history is damaged: the stage's process says which, as an error of storage."""
+    logs.bind(run="r1", pipeline="small")
+    (part,) = (pipeline.parent / "store/history/small/demand").glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:1000])
+    apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=40)
+    (said,) = [line for line in lines() if line["logger"] == "storage.history"]
+    assert said["level"] == "ERROR" and "is damaged" in said["message"]
+    assert (said["run"], said["pipeline"], said["stage"]) == ("r1", "small", "ingest")
+
+
+def test_what_a_library_prints_is_kept_too(lines):
+    assert logs.take("OMP: warning of https://a:planted@b", "train") == "OMP: warning of https://a:***@b"
+    assert logs.take('{"a": 1}', "train") == '{"a": 1}'
+    assert [(line["logger"], line["stage"]) for line in lines()] == [("flows.apart", "train")] * 2

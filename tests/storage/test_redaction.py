@@ -1,0 +1,44 @@
+"""What may be printed of a text that repeats a secret."""
+
+from __future__ import annotations
+
+import html
+import json
+import string
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.redaction import hide, secrets_of
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://reader:pw@host/db", "postgresql://reader:***@host/db"),
+        ("postgresql://reader:p/w@d@host/db", "postgresql://reader:***@host/db"),
+        ("'https://token@host/a' is gone", "'https://***@host/a' is gone"),
+        ("https://host/a?x=1&api_key=pw&y=2", "https://host/a?x=1&api_key=***&y=2"),
+        ("https://host/a?X-Amz-Signature=pw", "https://host/a?X-Amz-Signature=***"),
+        ("two: http://a:pw@b and http://c:pw@d", "two: http://a:***@b and http://c:***@d"),
+        ("https://host:8080/a?x=1", "https://host:8080/a?x=1"),
+        ("s3://bucket/prefix, sqlite:///a.db, /a/b.csv, a@b", "s3://bucket/prefix, sqlite:///a.db, /a/b.csv, a@b"),
+    ],
+)
+def test_what_is_secret_by_its_place(text, shown):
+    assert hide(text) == shown
+    assert hide(shown) == shown
+
+
+def test_a_user_of_a_database_is_no_secret_and_a_token_of_a_server_is():
+    assert secrets_of("postgresql://reader@host/db") == set()
+    assert secrets_of("https://token@host/?sig=abcd") == {"token", "abcd"}
+
+
+@given(st.text(string.ascii_letters + string.digits + "/?#@:[]&=%+<>\"'é \\", min_size=4, max_size=30))
+def test_a_secret_is_hidden_in_every_form_that_it_is_said_in(secret):
+    escaped = (quote(secret), quote(secret, safe=""), quote(secret).lower())
+    for said in (secret, *escaped, html.escape(secret), json.dumps(secret)[1:-1]):
+        assert said not in hide(f"no answer: <{said}>, line 1", {secret})

@@ -1,0 +1,158 @@
+"""Names are data: no series id, pipeline, feed or version leaves its folder, and each id comes out as it went in."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flows import pipeline_file
+from flows.pipeline_file import PipelineFileError
+from flows.stages.forecast import forecast
+from flows.stages.ingest import ingest
+from flows.stages.report import report
+from storage import registry
+from storage.schemas import DataError
+from storage.store import open_store
+from tests.conftest import gatecast
+
+PIPELINE = """
+[pipeline]
+name = "p"
+store = "./inner/store"
+frequency = "1d"
+context = 14
+season = 7
+bounds = { min = 0.0 }
+
+[[feed]]
+name = "demand"
+role = "target"
+uri = "load.parquet"
+series_id = "series_id"
+valid_time = "ds"
+values = ["y"]
+"""
+NAMES = [
+    "../../x", "..", ".", "/", "/etc/passwd", "a/b", "a\\b", "..\\..\\x", "C:\\x", "C:", "\\\\host\\share", "CON",
+    "nul.txt", "COM1", "aux", "x" * 5000, "a\0b", "\0", " ", "a\nb", "\r\n", "\x1b[2J", "-rf", "--help", "~", "$HOME",
+    "${PW}", "`id`", "%2e%2e%2f", "*", "?", "[a]", "{a,b}", "**/*.parquet", "pipeline=other", "a=b", "café",
+    "cafe\u0301", "\u202etxt", "\N{SNOWMAN}", "\N{PILE OF POO}", "\uff0e\uff0e\uff0f", "\ufeff", "\u2028",
+    "</script><script>alert(1)</script>", "'; drop table x; --", "{{ 7 * 7 }}", "{% raise %}", "null", "nan", "1",
+    ".hidden", "a.tmp", "champion.json", "con.", "x ", " x",
+]  # fmt: skip
+FIRST = datetime(2018, 1, 1)
+NOW = datetime(2018, 2, 10, tzinfo=UTC)
+# What a pipeline may leave in its store, and nothing else.
+KEYS = re.compile(
+    r"history/p/demand/[0-9TZ]+-[0-9a-f]{8}\.parquet|quarantine/p/demand/[0-9TZ]+-[0-9a-f]{8}\.parquet|latest/p\.parquet|"
+    r"forecasts/pipeline=p/issue_date=2018-02-10/20180210T000000Z\.parquet|reports/p\.html"
+)
+
+
+def night(folder: Path, names: list[str]) -> pl.DataFrame:
+    """Ingest, forecast and page of one series a name, one of whose rows is refused; the rows published."""
+    days = [FIRST + timedelta(days=day) for day in range(40)]
+    frames = [
+        pl.DataFrame({"series_id": name, "ds": days, "y": [-1.0, *(float(row + day % 7) for day in range(1, 40))]})
+        for row, name in enumerate(names)
+    ]
+    pl.concat(frames).write_parquet(folder / "load.parquet")
+    path = folder / "p.toml"
+    path.write_text(PIPELINE)
+    pipeline = pipeline_file.read(path, {})
+    store = open_store(pipeline.pipeline.store)
+    taken = ingest(pipeline, store, NOW, NOW)["feeds"]["demand"]
+    assert (taken["accepted"], taken["refused"]) == (39 * len(names), len(names))
+    published = forecast(pipeline, store, NOW, needs_champion=False)
+    page = Path(report(pipeline, store, NOW)["path"])
+    assert page == folder / "inner/store/reports/p.html"
+    return pl.read_parquet(published["path"], hive_partitioning=False)
+
+
+def left(folder: Path) -> set[str]:
+    """Every file under `folder`; those of the store by their keys, which must be the contract's."""
+    inside = folder / "inner" / "store"
+    files = {place for place in folder.rglob("*") if place.is_file()}
+    kept = {place.relative_to(inside).as_posix() for place in files if place.is_relative_to(inside)}
+    assert [key for key in kept if not KEYS.fullmatch(key)] == []
+    return {place.relative_to(folder).as_posix() for place in files if not place.is_relative_to(inside)}
+
+
+def test_series_of_any_name_stay_in_their_tables(tmp_path):
+    rows = night(tmp_path, NAMES)
+    assert set(rows["series_id"]) == set(NAMES) and len(rows) == 7 * len(NAMES)
+    assert left(tmp_path) == {"load.parquet", "p.toml"}
+    page = (tmp_path / "inner/store/reports/p.html").read_text()
+    assert "<script>alert(1)</script>" not in page
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=6, unique=True))
+def test_series_of_any_text_stay_in_their_tables(names):
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve()
+        rows = night(folder, names)
+        assert set(rows["series_id"]) == set(names)
+        assert left(folder) == {"load.parquet", "p.toml"}
+
+
+def _named(folder: Path, key: str, name: str) -> None:
+    text = PIPELINE.replace('name = "p"' if key == "pipeline" else 'name = "demand"', f"name = {_toml(name)}")
+    (folder / "p.toml").write_text(text, encoding="utf-8")
+    pipeline_file.read(folder / "p.toml", {})
+
+
+def _toml(text: str) -> str:
+    return '"' + "".join(f"\\U{ord(c):08x}" for c in text) + '"'
+
+
+@pytest.mark.parametrize("key", ["pipeline", "feed"])
+@pytest.mark.parametrize(
+    "name", [*(n for n in NAMES if n not in ("CON", "COM1", "aux", "null", "nan")), "", "p\n", "p" * 64]
+)
+def test_pipelines_and_feeds_of_such_names_are_refused(tmp_path, key, name):
+    with pytest.raises(PipelineFileError, match=r"name"):
+        _named(tmp_path, key, name)
+
+
+@given(st.text(max_size=80))
+@settings(deadline=None)
+def test_a_name_is_refused_or_plain(name):
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            _named(Path(place), "pipeline", name)
+        except PipelineFileError:
+            return
+        assert re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name)
+
+
+@pytest.mark.parametrize("version", ["../../x", "..", "../other/20180901T000000Z-1", "/etc", "a/b", ".", "x" * 300, ""])
+def test_a_version_of_such_a_name_is_never_served(pipeline, version):
+    outside = pipeline.parent / "x" / "model.onnx"
+    outside.parent.mkdir()
+    outside.write_bytes(b"not ours")
+    before = {place: place.read_bytes() for place in pipeline.parent.rglob("*") if place.is_file()}
+    if version:
+        done = gatecast("models", pipeline, f"--rollback={version}")
+        assert done.returncode == 1 and done.stderr.startswith("error:") and "Traceback" not in done.stderr
+    store = open_store(str(pipeline.parent / "store"))
+    with pytest.raises((DataError, OSError)):
+        registry.load(store, "small", version)
+    assert {place: place.read_bytes() for place in pipeline.parent.rglob("*") if place.is_file()} == before
+
+
+def test_nothing_that_a_name_holds_commands_the_terminal(tmp_path):
+    day = [FIRST + timedelta(days=day) for day in range(40)]
+    name = "\x1b[2J\x07evil\r"
+    pl.DataFrame({"series_id": name, "ds": day, "y": [-1.0] * 20 + [5.0] * 20}).write_parquet(tmp_path / "load.parquet")
+    (tmp_path / "p.toml").write_text(PIPELINE)
+    done = gatecast("ingest", tmp_path / "p.toml", "--as-of", "2018-02-10")
+    assert done.returncode == 0 and "evil" in done.stdout
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.stdout + done.stderr)

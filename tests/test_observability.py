@@ -1,0 +1,181 @@
+"""What is left of a night for whoever looks after it: log lines, artifacts, metrics, and a message when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ISSUE, nightly, said
+from tests.flows.test_metrics import read
+from tests.prefect_api import every
+
+JSON_LINES = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", "PREFECT_LOGGING_LEVEL": "INFO"}
+
+
+@pytest.fixture(scope="module")
+def whole(trained, prefect_server, tmp_path_factory):
+    """A night with a row refused and an actual that came true: the run, its pipeline file."""
+    path = Path(shutil.copytree(trained.parent, tmp_path_factory.mktemp("whole") / "copy")) / trained.name
+    settings = {"GATECAST_TRAINING__EVERY": "30d", **prefect_server, **JSON_LINES}
+    home = Path(prefect_server["PREFECT_HOME"])
+    first = nightly(path, home, "--issue-time", ISSUE, "--json", **settings)
+    assert first.returncode == 0, first.stderr
+    # What is above the bound is refused.
+    settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "900"}
+    return nightly(path, home, "--issue-time", "2018-09-02", "--json", **settings), path
+
+
+@pytest.fixture(scope="module")
+def failed(trained, prefect_server, tmp_path_factory):
+    """A night that can publish nothing: the run, its pipeline file."""
+    path = Path(shutil.copytree(trained.parent, tmp_path_factory.mktemp("failed") / "copy")) / trained.name
+    path.write_text(path.read_text().replace('"small"', '"doomed"'))
+    settings = {**prefect_server, **JSON_LINES}
+    return nightly(path, Path(prefect_server["PREFECT_HOME"]), "--issue-time", "2001-01-01", "--json", **settings), path
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict]:
+    return [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+
+
+def artifacts(url: str, pipeline: str) -> dict[str, dict]:
+    found = every(url, "artifacts", sort="UPDATED_DESC")
+    return {a["key"].removeprefix(f"{pipeline}-"): a for a in reversed(found) if (a["key"] or "").startswith(pipeline)}
+
+
+def test_every_line_of_a_night_says_which(whole):
+    done, _ = whole
+    found = lines(done)
+    ours = [line for line in found if line["logger"].split(".")[0] in ("flows", "model", "storage")]
+    assert ours and {line["pipeline"] for line in ours} == {"small"}
+    assert {line["run"] for line in ours} == {next(line["run"] for line in ours)}
+    of_stages = {line["stage"]: line for line in ours if "stage" in line}
+    assert of_stages["score"]["issue_time"] == "2018-09-02T04:00:00+00:00"
+    published = [line for line in ours if "published 3 series" in line["message"]]
+    assert published[0]["logger"] == "flows.nightly"
+
+
+def test_prefect_keeps_the_lines_of_a_stage_with_the_run_they_belong_to(whole, prefect_server):
+    done, _ = whole
+    run = next(line["run"] for line in lines(done) if line.get("stage") == "score")
+    url = prefect_server["PREFECT_API_URL"]
+    kept = every(url, "logs", logs={"flow_run_id": {"any_": [run]}})
+    assert [line for line in kept if line["name"].startswith("flows") and line["message"].startswith("score: ")]
+    assert [line for line in kept if line["message"].startswith("published 3 series")]
+
+
+def test_the_artifacts_of_a_night(whole, prefect_server):
+    done, path = whole
+    report = said(done)
+    found = artifacts(prefect_server["PREFECT_API_URL"], "small")
+    assert found.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
+    assert "published 3 series" in found["published"]["data"]
+    assert (path.parent / "store/reports/small.html").as_uri() in found["page"]["data"]
+    (seven, _) = json.loads(found["skill"]["data"])
+    assert seven["skill"] == report["score"]["summary"]["last_7_nights"]["skill"] is not None
+    reasons = report["ingest"]["feeds"]["demand"]["reasons"]
+    refused = json.loads(found["quarantine"]["data"])
+    assert {row["reason"]: row["rows"] for row in refused}.items() <= reasons.items()
+    assert len(refused) == min(len(reasons), 50) > 0 and {row["feed"] for row in refused} == {"demand"}
+
+
+def test_the_metrics_of_a_night(whole):
+    done, path = whole
+    report = said(done)
+    found = read((path.parent / "store/metrics/small.prom").read_text())
+    assert found["published",] == 1 and found["forecast_rows", "model"] == report["forecast"]["status"]["model"]
+    assert found["skill", "7"] == pytest.approx(report["score"]["summary"]["last_7_nights"]["skill"])
+    assert found["stage_seconds", "forecast"] == report["seconds"]["forecast"] > 0
+    assert found["run_seconds",] < 300
+
+
+def test_a_night_that_published_nothing_leaves_the_same(failed, prefect_server):
+    done, path = failed
+    assert done.returncode == 1
+    found = read((path.parent / "store/metrics/doomed.prom").read_text(), "doomed")
+    assert found["published",] == 0 and found["stage_failed", "forecast"] == 1
+    kept = artifacts(prefect_server["PREFECT_API_URL"], "doomed")
+    assert "nothing was published" in kept["published"]["data"]
+    assert "no target value was known" in kept["published"]["data"]
+    assert "page" in kept
+    errors = [line for line in lines(done) if line["level"] == "ERROR" and line.get("issue_time")]
+    assert {line["pipeline"] for line in errors} == {"doomed"}
+
+
+def test_metrics_are_written_when_the_store_is_gone(trained, tmp_path, s3):
+    """Nothing can be read or kept, but the folder of the collector says so."""
+    path = Path(shutil.copytree(trained.parent, tmp_path / "copy")) / trained.name
+    done = nightly(
+        path, tmp_path / "home", "--issue-time", ISSUE, "--json", GATECAST_PIPELINE__STORE="s3://no-market/store",
+        GATECAST_MONITORING__METRICS=str(tmp_path / "collected"),
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "no such bucket" in done.stderr
+    found = read((tmp_path / "collected/gatecast-small.prom").read_text())
+    assert (
+        found["published",] == 0 and found["stage_failed", "record"] == 1 and ("issue_timestamp_seconds",) not in found
+    )
+
+
+class Receiver:
+    """Somebody's webhook: `got` is what was posted."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, dict]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.got.append((self.path, json.loads(body)))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/hook/planted-s3cret"
+
+
+def test_a_night_that_fails_or_is_degraded_is_told_to_the_webhook(trained, prefect_server, tmp_path):
+    receiver = Receiver()
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    told = {**clean, **prefect_server, "GATECAST_ALERT_WEBHOOK": receiver.address}
+    made = subprocess.run(
+        [sys.executable, "-m", "deployments.objects"], env=told, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    path = Path(shutil.copytree(trained.parent, tmp_path / "copy")) / trained.name
+    home = Path(prefect_server["PREFECT_HOME"])
+    (path.parent / "temperature.parquet").write_bytes(b"not parquet")
+    settings = {**prefect_server, "GATECAST_TRAINING__EVERY": "30d"}
+    for day, status, name, words in (
+        ("2001-01-01", 1, "Failed", "no target value was known"), (ISSUE, 3, "CompletedPartial", "(degraded)"),
+    ):  # fmt: skip
+        receiver.got.clear()
+        assert nightly(path, home, "--issue-time", day, "--json", **settings).returncode == status
+        end = time.monotonic() + 60
+        # The message about another night may come more than once, and late.
+        while not (heard := [m for m in receiver.got if name in m[1]["text"]]) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert heard, f"no notification of {name} within a minute: {receiver.got}"
+        where, message = heard[0]
+        assert where == "/hook/planted-s3cret"
+        assert name in message["text"] and words in message["text"]
+        assert str(path) in message["text"], "which pipeline"
+    receiver.server.shutdown()
+    # The address lets whoever has it post: the server gives it to nobody.
+    url = prefect_server["PREFECT_API_URL"]
+    for what in ("block_documents", "automations", "logs", "flow_runs"):
+        assert "planted-s3cret" not in json.dumps(every(url, what)), what

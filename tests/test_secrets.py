@@ -1,0 +1,210 @@
+"""A secret is planted wherever one can stand; then everything that runs have left is searched for it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import pytest
+
+from tests.conftest import ISSUE, gatecast, nightly, said, write_pipeline
+from tests.prefect_api import events, every
+
+# What a driver cuts at: each part must be gone, too.
+SECRET = "pl4nted/qu1etly@w0rd:9"
+PARTS = re.compile(rb"(?i)pl4nted|qu1etly|w0rd:9")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{20,}")
+_GONE = "127.0.0.1:1"
+
+
+def leaks(content: bytes) -> list[bytes]:
+    """Where the secret stands in `content`: plain, or within what is base64 or compressed in it."""
+    found = [content[max(0, hit.start() - 80) : hit.end() + 40] for hit in PARTS.finditer(content)]
+    for word in _BASE64.findall(content):
+        # A word may begin with what is none of it; a long one, such as what the page packs, does not.
+        for start in range(4 if len(word) < 400 else 1):
+            part = word[start:].replace(b"-", b"+").replace(b"_", b"/")
+            decoded = base64.b64decode(part[: len(part) - (len(part) % 4 == 1)] + b"==")
+            found += [decoded[:200] for hidden in (decoded, _inflated(decoded)) if PARTS.search(hidden)]
+    return found
+
+
+def _inflated(content: bytes) -> bytes:
+    """What gzip or zlib made of it; of what neither did, nothing."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(content)
+    except zlib.error:
+        return b""
+
+
+def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file under `folder` and its name; Parquet as it is, and as what it says."""
+    for place in sorted(folder.rglob("*")):
+        if place.is_file():
+            content = place.read_bytes()
+            yield str(place), place.name.encode() + content
+            if place.suffix == ".parquet":
+                yield f"{place} read", pl.read_parquet(io.BytesIO(content)).write_ndjson().encode()
+                yield f"{place} metadata", json.dumps(pl.read_parquet_metadata(io.BytesIO(content))).encode()
+
+
+def test_the_search_finds_what_is_hidden_in_other_forms(tmp_path):
+    pair = base64.b64encode(b"reader:" + SECRET.encode())
+    packed = base64.b64encode(gzip.compress(SECRET.encode() * 3))
+    for hidden in (SECRET.encode(), b"Basic " + pair, packed, quote(SECRET).encode()):
+        assert leaks(b"before " + hidden + b" after")
+    pl.DataFrame({"a": [SECRET] * 9}).write_parquet(tmp_path / "a.parquet", metadata={"b": "x"})
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "b.parquet", metadata={"b": SECRET})
+    named = {name.rpartition("/")[2] for name, content in everything(tmp_path) if leaks(content)}
+    assert named >= {"a.parquet read", "b.parquet metadata"}
+    assert not leaks(b"a" * 1000 + b" nothing")
+
+
+def feed(path: Path, uri: str, query: str = "") -> None:
+    """Make the target feed of the pipeline file one of `uri`."""
+    impatient = '[feed.options]\ntimeout = "2s"\nretries = 0\n\n' if not query else ""
+    more = f"query = '{query}'\n" if query else ""
+    text = path.read_text().replace('uri = "load.parquet"\n', f'uri = "{uri}"\n{more}')
+    path.write_text(text.replace('[[feed]]\nname = "weather"', f'{impatient}[[feed]]\nname = "weather"'))
+
+
+QUERY = "select 1 as series_id, now() as ds, 1.0 as y"
+PERCENT = quote(SECRET, safe="")
+# What the file says, what stands for SECRET in the environment, and what the error must still say.
+BROKEN = {
+    "postgres, refused": (f"postgresql://reader:${{PW}}@{_GONE}/db", PERCENT, "refused"),
+    "postgres, no such host": ("postgresql://reader:${PW}@no-such-host.invalid/db", PERCENT, "no-such-host.invalid"),
+    "postgres, not escaped": (f"postgresql://reader:${{PW}}@{_GONE}/db", SECRET, "the query failed"),
+    "postgres, in a parameter": (f"postgresql://{_GONE}/db?user=reader&password=${{PW}}", PERCENT, "refused"),
+    "postgres, as a whole": ("${PW}", f"postgresql://reader:{SECRET}@{_GONE}/db", "the query failed"),
+    "web, 404 that says the address": ("{web}/gone/load.csv?sort=1&code=${PW}", PERCENT, "answer 404"),
+    "web, part of the path": ("{web}/gone/${PW}/load.csv", PERCENT, "answer 404"),
+    "web, user and password": ("{user}/gone/load.csv", PERCENT, "answer 404"),
+    "web, not escaped": ("{user}/gone/load.csv", SECRET, ""),
+    "web, refused": (f"https://reader:${{PW}}@{_GONE}/load.csv", PERCENT, "ConnectError"),
+    "web, no such host": ("https://${PW}.invalid/load.csv", SECRET, ""),
+    "web, not an address": ("http://[${PW}/load.csv", SECRET, ""),
+    "web, as a whole": ("${PW}", f"https://reader:{PERCENT}@{_GONE}/load.csv?token=qu1etly", "ConnectError"),
+    "web, by the environment alone": ("https://x/load.csv", None, ""),
+    "S3, a bucket of that name": ("s3://${PW}/load.csv", SECRET, ""),
+}  # fmt: skip
+
+
+def _echo(web) -> None:
+    """An answer that says back all that it was asked, as a careless server does."""
+    for path in (f"/gone/{PERCENT}/load.csv", f"/gone/{SECRET}/load.csv", "/gone/load.csv"):
+        web.answers[path] = lambda asked: (404, {}, f"<p>no {asked} {json.dumps(SECRET)} for {asked}".encode())
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_no_error_says_a_secret(case, tmp_path, web, s3):
+    uri, secret, words = BROKEN[case]
+    _echo(web)
+    path = write_pipeline(tmp_path)
+    user = web.address.replace("://", "://reader:${PW}@")
+    uri = uri.replace("{web}", web.address).replace("{user}", user)
+    feed(path, uri, QUERY if "postgres" in case else "")
+    environment = (
+        {"PW": secret} if secret else {"GATECAST_FEED__DEMAND__URI": f"https://reader:{SECRET}@{_GONE}/load.csv"}
+    )
+    environment["AWS_SECRET_ACCESS_KEY"] = SECRET
+    for command in (("check",), ("ingest", "--as-of", ISSUE)):
+        done = gatecast(command[0], path, *command[1:], **environment)
+        assert done.returncode == 1, done.stderr
+        assert "error: feed 'demand':" in done.stderr and words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not leaks((done.stdout + done.stderr).encode())
+    for name, content in everything(tmp_path):
+        assert not leaks(content), name
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GATECAST_PIPELINE__STORE", f"https://reader:{SECRET}@host/store"),
+        ("GATECAST_PIPELINE__STORE", f"s3://reader:{SECRET}@bucket/store"),
+        ("GATECAST_FEED__DEMAND__URL", f"https://reader:{SECRET}@host/load.csv"),
+        ("GATECAST_FEED__DEMAND__KIND", f"https://host/load.csv?token={SECRET}"),
+        ("GATECAST_FEED__GONE__URI", f"https://host/load.csv?token={SECRET}"),
+        ("AWS_ENDPOINT_URL", f"http://reader:{SECRET}@{_GONE}"),
+    ],
+)
+def test_no_wrong_setting_says_a_secret(variable, value, tmp_path, s3):
+    path = write_pipeline(tmp_path)
+    if variable.startswith("AWS"):
+        path.write_text(path.read_text().replace('"./store"', '"s3://market/store"'))
+    done = gatecast("ingest", path, "--as-of", ISSUE, **{variable: value})
+    assert done.returncode in (1, 2) and "error:" in done.stderr
+    assert not leaks((done.stdout + done.stderr).encode())
+
+
+@pytest.fixture(scope="module")
+def password(postgres):
+    """A user of the database whose password is the secret; its address without it."""
+    import adbc_driver_postgresql.dbapi
+
+    with adbc_driver_postgresql.dbapi.connect(postgres) as connection, connection.cursor() as cursor:
+        cursor.execute(f"create role planted login password '{SECRET}'")
+        cursor.execute("create table load (series_id text, ds timestamp, y float8)")
+        cursor.execute("grant select on load to planted")
+        connection.commit()
+    return postgres
+
+
+def _fill(postgres: str, load: pl.DataFrame) -> None:
+    load.select("series_id", "ds", "y").write_database("load", postgres, engine="adbc", if_table_exists="append")
+
+
+def test_nights_leave_no_secret_anywhere(trained, prefect_server, password, web, s3, tmp_path):
+    """One night that reads with its secrets and one that fails with them, both searched to the last byte."""
+    path = write_pipeline(tmp_path)
+    load = pl.read_parquet(tmp_path / "load.parquet")
+    _fill(password, load)
+    weather = io.BytesIO()
+    pl.read_parquet(tmp_path / "temperature.parquet").write_csv(weather)
+    web.answers["/w/load.csv"] = lambda _: (200, {}, weather.getvalue())
+    _echo(web)
+    host = password.rpartition("@")[2]
+    feed(path, f"postgresql://planted:${{PW}}@{host}", "select series_id, ds, y from load where ds < :until")
+    text = path.read_text()
+    wanted = web.address.replace("://", "://reader:${PW}@") + "/w/load.csv?code=${PW}"
+    path.write_text(text.replace('uri = "temperature.parquet"', f'uri = "{wanted}"'))
+    environment = {
+        **prefect_server, "PW": PERCENT, "AWS_SECRET_ACCESS_KEY": SECRET, "GATECAST_TRAINING__BUDGET": "6s",
+        "PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+    }  # fmt: skip
+    home = Path(prefect_server["PREFECT_HOME"])
+    worked = nightly(path, home, "--issue-time", ISSUE, "--json", **environment)
+    report = said(worked)
+    assert report["failures"] == {} and report["ingest"]["feeds"]["demand"]["read"] > 1000
+    path.write_text(path.read_text().replace("/w/load.csv", "/gone/load.csv").replace(host, f"{_GONE}/postgres"))
+    degraded = nightly(path, home, "--issue-time", "2018-09-02", "--json", **environment)
+    assert said(degraded)["failures"].keys() == {"ingest:demand", "ingest:weather"}
+    path.write_text(path.read_text().replace('name = "small"', 'name = "doomed"'))
+    failed = nightly(path, home, "--issue-time", "2018-09-02", "--json", **environment)
+    assert failed.returncode == 1
+    for done in (worked, degraded, failed):
+        assert not leaks((done.stdout + done.stderr).encode())
+    assert (tmp_path / "store/reports/doomed.html").exists()
+    searched = 0
+    for name, content in everything(tmp_path / "store"):
+        searched += 1
+        assert not leaks(content), name
+    assert searched > 20
+    url = prefect_server["PREFECT_API_URL"]
+    for what in ("flow_runs", "task_runs", "logs", "artifacts", "flows", "block_documents", "variables"):
+        found = every(url, what)
+        assert not leaks(json.dumps(found).encode()), what
+        assert found or what in ("block_documents", "variables"), what
+    assert events(url) and not leaks(json.dumps(events(url)).encode())
+    # And whatever Prefect wrote that its API does not give.
+    for place in [place for place in home.rglob("*") if place.is_file()]:
+        assert not PARTS.search(place.read_bytes()), place
