@@ -14,7 +14,7 @@ from benchmarks.many import ISSUE, ROOT
 
 def forecasting(path: Path) -> list[str]:
     """The command that forecasts the pipeline of `path`."""
-    return [sys.executable, "-m", "flows.cli", "forecast", str(path), "--issue-time", ISSUE.isoformat(), "--quiet"]
+    return [sys.executable, "-m", "flows", "forecast", str(path), "--issue-time", ISSUE.isoformat(), "--quiet"]
 
 
 def measured(command: list[str]) -> tuple[Cost, str]:

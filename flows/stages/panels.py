@@ -112,7 +112,9 @@ def _channels(
     since = instant(int(grid.start(np.array([first]))[0]))
     within = (min(series), max(series)) if series else None
     frame = _frame(pipeline, store, wanted, as_of, since, revised, within)
-    return channels(grid, frame, list(next(iter(wanted.values())).values()), series, first, columns)
+    # What one feed knew comes series by series; that of several is in no order.
+    grouped = len(wanted) == 1 and not revised
+    return channels(grid, frame, list(next(iter(wanted.values())).values()), series, first, columns, grouped)
 
 
 def _frame(
