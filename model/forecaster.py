@@ -63,9 +63,6 @@ class Forecaster:
             in_time: asked before each chunk; from the first False on, chunks are not run and their rows are NaN.
         """
         out = np.empty((len(self.spec.levels), len(windows), self.spec.horizon))
-        # The graph wants a calendar a window: one chunk's worth of copies serves all chunks.
-        repeats = min(CHUNK, len(windows)) if len(windows.calendar) == 1 else 1
-        calendar = np.repeat(windows.calendar, repeats, axis=0)
 
         def run(start: int) -> None:
             part = slice(start, start + CHUNK)
@@ -74,8 +71,6 @@ class Forecaster:
                 return
             chunk = windows[part]
             inputs = {name: array for name, array in chunk.inputs().items() if name in self._inputs}
-            if len(windows.calendar) == 1:
-                inputs["calendar"] = calendar[: len(chunk)]
             out[:, part] = self._session.run(["quantiles"], inputs)[0].transpose(2, 0, 1)
 
         with ThreadPoolExecutor(self._threads) as pool:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -28,11 +29,13 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
     """The network as ONNX bytes: weights inside, native recurrent operators, dynamic batch, spec in metadata.
 
     Args:
-        example: at least two windows with a calendar each (one would freeze the batch at 1).
+        example: at least two windows (one would freeze the batch at 1).
     """
-    if len(example) < 2 or len(example.calendar) != len(example):
-        raise ValueError("the export needs at least two windows, each with its own calendar")
-    shapes = {name: {0: torch.export.Dim("batch")} for name in example.inputs()}
+    if len(example) < 2:
+        raise ValueError("the export needs at least two windows")
+    # Traced with one calendar for all, so that it is added to every window; one a window then is added as well.
+    example = replace(example, calendar=example.calendar[:1])
+    shapes = {name: {0: torch.export.Dim("batch")} if name != "calendar" else None for name in example.inputs()}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -42,6 +45,9 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
     if program is None:
         raise ExportError("the exporter gave no model")
     model = program.model_proto
+    (calendar,) = (node for node in model.graph.input if node.name == "calendar")
+    calendar.type.tensor_type.shape.dim[0].dim_param = "calendars"
+    del model.graph.value_info[:]  # shapes on the way, of a single calendar
     _forget_where_it_was_made(model)
     onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
     onnx.checker.check_model(model)
