@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 
+from flows.apart import NO_THREADS
+
 
 def main() -> None:
     """Run the command line."""
-    # No stage multiplies matrices in numpy, whose threads would be started nevertheless: 50 ms of CPU.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault(*NO_THREADS)
     # What an import makes stays: looking through it for garbage takes 40 ms, again and again more with each stage.
     gc.disable()
     from flows import cli

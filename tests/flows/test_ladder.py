@@ -15,7 +15,7 @@ from flows.stages.ingest import ingest
 from storage import registry
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import ISSUE
+from tests.conftest import ISSUE, gatecast, said
 
 
 @pytest.fixture
@@ -157,3 +157,18 @@ def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened
         forecast(asked(True), store, at)
     report = forecast(asked(True), store, at, needs_champion=False)
     assert set(report["status"]) == {"baseline"} and "asked for CUDA" in report["reasons"][0]["reason"]
+
+
+def test_a_provider_that_falls_back_is_reported_and_with_strict_an_error(pipeline):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this machine has CUDA, so nothing falls back")
+    asked = {"GATECAST_FORECAST__PROVIDERS": '["cuda", "cpu"]'}
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json", **asked)
+    assert done.returncode == 0, done.stderr
+    assert said(done)["provider"] == "CPUExecutionProvider"
+    assert "CUDAExecutionProvider" in said(done)["fell_back"]
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, **asked, GATECAST_FORECAST__STRICT="true")
+    assert done.returncode == 1
+    assert "asked for CUDAExecutionProvider first" in done.stderr
