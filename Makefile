@@ -1,11 +1,12 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure. operation: ninety nights.
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules. bench: measure. operation: ninety nights. league: beside others.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
+PEERS := store/league/$(if $(QUICK),.venv-quick,.venv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check bench operation picture clean
+.PHONY: run test check bench operation league picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -28,6 +29,9 @@ operation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.operation sample store/operation/sample
 	$(BIN)/python -m benchmarks.operation daily store/operation/daily
 
+league: $(VENV)/.dev $(PEERS)/.made
+	$(BIN)/python -m benchmarks.league --peers $(PEERS)/bin/python $(if $(QUICK),--quick) $(LEAGUE)
+
 picture: $(VENV)/.dev
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast nightly deployments/load.toml --issue-time 2018-09-01
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast ingest deployments/load.toml
@@ -46,3 +50,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/.run
+
+$(PEERS)/.made: benchmarks/league/requirements.txt benchmarks/league/requirements-quick.txt benchmarks/league/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint benchmarks/league/constraints.txt \
+		--requirement benchmarks/league/requirements$(if $(QUICK),-quick).txt
+	touch $@

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.first_light import machine
@@ -18,6 +19,8 @@ from benchmarks.league.runs import GATECAST
 from benchmarks.league.tasks import ROOT, STORE, TASKS, Task
 
 RESULTS = ROOT / "benchmarks" / "results" / "league.md"
+#: None is Gatecast.
+ENTRIES = {GATECAST: None, **{peer.name: peer for peer in PEERS}}
 _QUICK_TASKS = ("load", "daily", "market-gas")
 
 
@@ -38,8 +41,14 @@ def main() -> int:
         task.prepare()
         data[task.name] = panel.data_hash(task)
     failed = [] if at.table else _run(at, [task for task in tasks if task.name in at.only], data)
-    everyone = [GATECAST, *(peer.name for peer in PEERS if peer.quick or not at.quick)]
-    found = {task.name: {who: runs.place(task, who, at.quick) for who in everyone} for task in tasks}
+    found = {
+        task.name: {
+            who: there
+            for who, peer in ENTRIES.items()
+            if (there := runs.made(task, peer, data[task.name], at.quick)) is not None
+        }
+        for task in tasks
+    }
     text = table.render(tasks, found, entry.QUICK_ISSUES if at.quick else None, machine())
     target = STORE / "quick" / "league.md" if at.quick else RESULTS
     target.write_text(text)
@@ -52,9 +61,8 @@ def main() -> int:
 def _run(at: argparse.Namespace, tasks: list[Task], data: dict[str, str]) -> list[str]:
     """Everything that is asked for; what failed."""
     failed = []
-    for who in at.entries:
+    for peer in [ENTRIES[who] for who in at.entries]:
         for task in tasks:
-            peer = next((peer for peer in PEERS if peer.name == who), None)
             try:
                 if peer is None:
                     runs.gatecast(task, data[task.name], at.quick)
@@ -66,7 +74,7 @@ def _run(at: argparse.Namespace, tasks: list[Task], data: dict[str, str]) -> lis
 
 
 def _arguments() -> argparse.Namespace:
-    everything, everyone = [task.name for task in TASKS], [GATECAST, *(peer.name for peer in PEERS)]
+    everything, everyone = [task.name for task in TASKS], list(ENTRIES)
     asked = argparse.ArgumentParser(prog="python -m benchmarks.league")
     asked.add_argument("--peers", type=Path, required=True, help="python of the peers' environment")
     asked.add_argument("--quick", action="store_true", help="few days, cheap peers, small budgets")
@@ -76,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     return asked.parse_args()
 
 
-def _names(known: list[str]):  # -> Callable[[str], list[str]]
+def _names(known: list[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = text.split(",")
         if unknown := [name for name in names if name not in known]:

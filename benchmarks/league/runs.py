@@ -32,19 +32,33 @@ def place(task: Task, who: str, quick: bool) -> Path:
     return STORE / ("quick" if quick else "forecasts") / task.name / f"{who}.parquet"
 
 
+def made(task: Task, who: Peer | None, data: str, quick: bool) -> tuple[Path, float] | None:
+    """Where the forecasts of a peer (None: Gatecast) are and the CPU-seconds they took, if they were made with these
+    settings and data.
+    """
+    if who is None:
+        out = place(task, GATECAST, quick)
+        facts, wanted = forecasts.read_facts(out.parent), _gatecast_key(task, data)
+        there = out.exists() and facts.get("done") and facts["key"] == wanted
+    else:
+        out = place(task, who.name, quick)
+        facts = forecasts.read_facts(out)
+        there = facts.get("key") == forecasts.key(entry.settings(who, task, quick), data)
+    return (out, facts["cpu_s"]) if there else None
+
+
 def peer(task: Task, who: Peer, data: str, python: Path, quick: bool) -> None:
     """Make a peer's forecasts of a task, unless they are there with these settings and data."""
-    settings = entry.settings(who, task, quick)
-    out, wanted = place(task, who.name, quick), forecasts.key(settings, data)
-    if forecasts.read_facts(out).get("key") == wanted:
+    if made(task, who, data, quick):
         return
+    settings, out = entry.settings(who, task, quick), place(task, who.name, quick)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").unlink(missing_ok=True)
     command = ["nice", "-n", "15", str(python), "-m", "benchmarks.league.entry", task.name, who.name, str(out)]
     status, cost = _run(f"{task.name}, {who.name}", [*command, *(["--quick"] if quick else [])], _ONE_THREAD)
     if status:
         raise RunFailed(f"{who.name} on {task.name} ended with {status}")
-    forecasts.write_facts(out, {"key": wanted, "settings": settings, **cost})
+    forecasts.write_facts(out, {"key": forecasts.key(settings, data), "settings": settings, **cost})
 
 
 def gatecast(task: Task, data: str, quick: bool) -> None:
@@ -53,19 +67,17 @@ def gatecast(task: Task, data: str, quick: bool) -> None:
     Raises:
         RunFailed: also if the folder holds the backtest of another pipeline file or other data.
     """
-    out = place(task, GATECAST, quick)
-    folder = out.parent
-    wanted = forecasts.key({"file": task.file.read_text(), "retrain": RETRAIN}, data)
+    if made(task, None, data, quick):
+        return
+    folder, wanted = place(task, GATECAST, quick).parent, _gatecast_key(task, data)
     folder.parent.mkdir(parents=True, exist_ok=True)
     facts = forecasts.read_facts(folder)
     if facts.get("key", wanted) != wanted:
         raise RunFailed(f"{folder.relative_to(ROOT)} is of another pipeline file or other data: remove it to run anew")
-    if out.exists() and facts.get("done"):
-        return
     days = panel.issue_days(task, entry.QUICK_ISSUES if quick else None)
     command = [
-        str(Path(sys.executable).parent / "gatecast"), "backtest", str(task.file), "--start", str(days[0]), "--end", str(days[-1]),
-        "--retrain-every", RETRAIN, "--output", str(folder), "--quiet",
+        str(Path(sys.executable).parent / "gatecast"), "backtest", str(task.file), "--start", str(days[0]),
+        "--end", str(days[-1]), "--retrain-every", RETRAIN, "--output", str(folder), "--quiet",
     ]  # fmt: skip
     so_far = {"cpu_s": 0.0, "wall_s": 0.0, "runs": 0} | facts
 
@@ -78,6 +90,10 @@ def gatecast(task: Task, data: str, quick: bool) -> None:
     if status not in _PUBLISHED:
         raise RunFailed(f"gatecast on {task.name} ended with {status}")
     forecasts.write_facts(folder, so_far | {"done": True})
+
+
+def _gatecast_key(task: Task, data: str) -> str:
+    return forecasts.key({"file": task.file.read_text(), "retrain": RETRAIN}, data)
 
 
 def _run(what: str, command: list[str], extra: Mapping[str, str], count: Any = None) -> tuple[int, dict[str, float]]:

@@ -21,6 +21,9 @@ _TUNED = "nf-lstm"
 _BAR = "seasonal-naive"
 
 
+Found = Mapping[str, Mapping[str, tuple[Path, float]]]
+
+
 @dataclass(frozen=True)
 class Entry:
     """One forecaster on one task: its quantiles' score, CPU-seconds, and fev-bench's figures for a price."""
@@ -30,11 +33,11 @@ class Entry:
     fev: tuple[float, float] | None
 
 
-def render(tasks: list[Task], found: Mapping[str, Mapping[str, Path]], last: int | None, machine: str) -> str:
+def render(tasks: list[Task], found: Found, last: int | None, machine: str) -> str:
     """The page.
 
     Args:
-        found: task -> forecaster -> where its forecasts are, if they are.
+        found: for each task, of each forecaster that has forecast it, the file and the CPU-seconds.
         last: only so many of the last issue times were forecast.
     """
     parts = ["# The league\n", f"`make league{' QUICK=1' if last else ''}`. {machine}\n", _HEAD]
@@ -57,17 +60,12 @@ figure is the mean over its series. How the entries are set up: [docs/league.md]
 """
 
 
-def _entries(given: panel.Panel, found: Mapping[str, Path], with_fev: bool) -> dict[str, Entry]:
+def _entries(given: panel.Panel, found: Mapping[str, tuple[Path, float]], with_fev: bool) -> dict[str, Entry]:
     """Those that have forecasts, best first; one with missing rows last."""
     entries = {}
-    for who, path in found.items():
-        facts = forecasts.read_facts(path.parent if who == GATECAST else path)
-        if not path.exists() or not facts:
-            continue
+    for who, (path, cpu) in found.items():
         quantiles = forecasts.cube(given, pl.read_parquet(path))
-        entries[who] = Entry(
-            score(given, quantiles), facts["cpu_s"], fev.scores(given, quantiles) if with_fev else None
-        )
+        entries[who] = Entry(score(given, quantiles), cpu, fev.scores(given, quantiles) if with_fev else None)
     return dict(sorted(entries.items(), key=lambda item: (item[1].score.missing > 0, item[1].score.pinball)))
 
 
@@ -81,13 +79,17 @@ def _overview(tasks: list[Task], every: Mapping[str, Mapping[str, Entry]]) -> st
     for who in dict.fromkeys(name for entries in every.values() for name in entries):
         of = [every[task.name].get(who) for task in tasks]
         bars = [every[task.name].get(_BAR) for task in tasks]
-        whole = all(one is not None and bar is not None and not one.score.missing for one, bar in zip(of, bars))
-        ratios = [one.score.pinball / bar.score.pinball for one, bar in zip(of, bars) if one and bar]
-        mean = float(np.exp(np.mean(np.log(ratios)))) if whole else math.nan
+        ratios = [
+            one.score.pinball / bar.score.pinball
+            for one, bar in zip(of, bars, strict=True)
+            if one and bar and not one.score.missing
+        ]
+        mean = float(np.exp(np.mean(np.log(ratios)))) if len(ratios) == len(tasks) else math.nan
         figures = [_figure(one.score.pinball) if one else "" for one in of]
         rows.append((mean, f"| {who} | {' | '.join(figures)} | {_figure(mean)} |"))
     rows.sort(key=lambda row: (math.isnan(row[0]), row[0]))
-    head = f"| pinball | {' | '.join(task.name for task in tasks)} | of {_BAR}'s |\n|---|{'---:|' * (len(tasks) + 1)}"
+    names = " | ".join(task.name for task in tasks)
+    head = f"| pinball | {names} | of {_BAR}'s |\n|---|{'---:|' * (len(tasks) + 1)}"
     note = f"The last column is the geometric mean over all tasks of the ratio to the {_BAR}'s pinball."
     return "\n".join([head, *(row for _, row in rows), "", note, ""])
 

@@ -5,7 +5,6 @@ Settings are all that a peer's forecast depends on beside the data: a forecast i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any

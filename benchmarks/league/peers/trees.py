@@ -101,7 +101,7 @@ def _seasonal(panel: Panel, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray
     columns += [np.broadcast_to(panel.known[at, f], shape) for f in range(panel.known.shape[1])]
     # Covariates also beside the values that the lags lean on, and their mean over the horizon.
     for f in range(len(panel.task.covariates)):
-        columns += [np.broadcast_to(panel.known[at - lag, f], shape) for lag in lags[:1] + [7 * per_day]]
+        columns += [np.broadcast_to(panel.known[at - lag, f], shape) for lag in dict.fromkeys([lags[0], 7 * per_day])]
         columns.append(np.broadcast_to(panel.known[at, f].mean(axis=1)[:, None], shape))
     return np.stack(columns, axis=-1).astype(np.float32), (panel.target / _magnitude(panel)[:, None])[:, at]
 
