@@ -83,7 +83,9 @@ class Task:
         (STORE / "data").mkdir(parents=True, exist_ok=True)
         parts = [self.target, *([] if self.known is None else [self.known])]
         for path, part in zip(self.tables(), parts, strict=True):
-            part(source).write_parquet(path)
+            whole = path.with_suffix(".new")
+            part(source).write_parquet(whole)
+            whole.replace(path)  # another run may be reading it
 
 
 def _series(*names: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
