@@ -26,11 +26,14 @@ Found = Mapping[str, Mapping[str, tuple[Path, float]]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One forecaster on one task: its quantiles' score, CPU-seconds, and fev-bench's figures for a price."""
+    """One forecaster on one task: its quantiles' score, CPU-seconds, fev-bench's figures for a price, and of Gatecast
+    the shares of rows by status.
+    """
 
     score: Score
     cpu: float
     fev: tuple[float, float] | None
+    made_by: dict[str, float]
 
 
 def render(tasks: list[Task], found: Found, last: int | None, machine: str) -> str:
@@ -54,8 +57,8 @@ def render(tasks: list[Task], found: Found, last: int | None, machine: str) -> s
     return "\n".join(part for part in parts if part)
 
 
-_HEAD = """Pinball is the mean over nine levels without the factor 2. It and the absolute error (MASE) are divided, series
-by series, by the series' seasonal naive MAE before the test period, so that series of any unit count alike; the figure
+_HEAD = """Pinball is the mean over nine levels without the factor 2. It and the absolute error (MASE) are divided,
+series by series, by the series' seasonal naive MAE before the test period, so that series of any unit count alike; the figure
 of a task is the mean over its series. How the entries are set up: [docs/league.md](../../docs/league.md).
 """
 
@@ -64,8 +67,10 @@ def _entries(given: panel.Panel, found: Mapping[str, tuple[Path, float]], with_f
     """Those that have forecasts, best first; one with missing rows last."""
     entries = {}
     for who, (path, cpu) in found.items():
-        quantiles = forecasts.cube(given, pl.read_parquet(path))
-        entries[who] = Entry(score(given, quantiles), cpu, fev.scores(given, quantiles) if with_fev else None)
+        rows = pl.read_parquet(path)
+        quantiles = forecasts.cube(given, rows)
+        by = dict(rows["status"].value_counts(normalize=True).sort("status").iter_rows()) if who == GATECAST else {}
+        entries[who] = Entry(score(given, quantiles), cpu, fev.scores(given, quantiles) if with_fev else None, by)
     return dict(sorted(entries.items(), key=lambda item: (item[1].score.missing > 0, item[1].score.pinball)))
 
 
@@ -120,6 +125,9 @@ def _task(given: panel.Panel, entries: Mapping[str, Entry]) -> str:
     if task.name in PUBLISHED and len(given.issues) == 728:
         dnn, lear = PUBLISHED[task.name]
         lines.append(f"\nPublished MAE on the same days: DNN ensemble {dnn:.3f}, LEAR ensemble {lear:.3f}.")
+    if GATECAST in entries:
+        shares = ", ".join(f"{share:.1%} {status}" for status, share in entries[GATECAST].made_by.items())
+        lines.append(f"\nGatecast's rows by status: {shares}.")
     rival = _best_peer(entries)
     if GATECAST in entries and rival and not entries[GATECAST].score.missing:
         test = compare(given, entries[GATECAST].score, entries[rival].score)

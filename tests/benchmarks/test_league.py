@@ -163,7 +163,10 @@ def test_the_page_names_the_best_and_the_test_against_it(tmp_path, monkeypatch):
     noise = np.random.default_rng(2).standard_normal((2, 10, 24, 1)) * np.ones(9)
     for who, size in (("gatecast", 1), ("seasonal-naive", 4), ("nf-lstm", 2)):
         path = tmp_path / f"{who}.parquet"
-        forecasts.table(given, given.actual()[..., None] + size * noise).write_parquet(path)
+        rows = forecasts.table(given, given.actual()[..., None] + size * noise)
+        rows.with_columns(
+            status=pl.when(pl.col("step") < 7).then(pl.lit("baseline")).otherwise(pl.lit("model"))
+        ).write_parquet(path)
         found[who] = (path, 100.0 * size)
     page = table.render([given.task], {"load": found}, None, "a machine")
     ours = np.mean(
@@ -171,5 +174,6 @@ def test_the_page_names_the_best_and_the_test_against_it(tmp_path, monkeypatch):
     )
     assert f"| gatecast | {ours:.4f} |" in page
     assert "Gatecast against nf-lstm, the best other: pinball -50.0%" in page
+    assert "rows by status: 25.0% baseline, 75.0% model." in page
     assert "| all of these | 100 | 200 | 0.50 |" in page
     assert page.index("| gatecast") < page.index("| nf-lstm") < page.index("| seasonal-naive")
