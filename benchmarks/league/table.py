@@ -58,8 +58,8 @@ def render(tasks: list[Task], found: Found, last: int | None, machine: str) -> s
 
 
 _HEAD = """Pinball is the mean over nine levels without the factor 2. It and the absolute error (MASE) are divided,
-series by series, by the series' seasonal naive MAE before the test period, so that series of any unit count alike; the figure
-of a task is the mean over its series. How the entries are set up: [docs/league.md](../../docs/league.md).
+series by series, by the series' seasonal naive MAE before the test period, so that series of any unit count alike; the
+figure of a task is the mean over its series. How the entries are set up: [docs/league.md](../../docs/league.md).
 """
 
 
