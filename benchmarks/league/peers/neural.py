@@ -28,8 +28,8 @@ def settings(peer: str, task: Task) -> dict[str, Any]:
         "nf-tft": {"windows_batch_size": 64, "hidden_size": 64},
     }[peer]
     common = {
-        "h": at["horizon"], "input_size": at["context"], "max_steps": 1000, "early_stop_patience_steps": 5,
-        "val_check_steps": 50, "random_seed": 7, "inference_windows_batch_size": 1024,
+        "h": at["horizon"], "input_size": at["context"], "max_steps": 1000, "early_stop_patience_steps": 3,
+        "val_check_steps": 100, "random_seed": 7, "inference_windows_batch_size": 128,
     }  # fmt: skip
     held = {"1h": 28 * 24, "30m": 28 * 48, "1d": 182, "1b": 250}[at["frequency"]]
     return {"model": peer[3:].upper(), "validation_steps": held, "log": market, "arguments": {**common, **own}}
@@ -44,6 +44,7 @@ def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
     for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # else recurrent networks spend most of their time on numbers of 1e-40
     values = panel.filled()
     values = np.log(values) if settings["log"] else values
     static = [f"series_{row}" for row in range(len(panel.series))] if len(panel.series) > 1 else []
