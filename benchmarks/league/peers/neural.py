@@ -21,11 +21,17 @@ def settings(peer: str, task: Task) -> dict[str, Any]:
     """The library's defaults (learning rate 1e-3, LSTM of 2 layers of 128, Adam) but for what is stated here."""
     at = task.pipeline
     market = task.group == "market"
-    # Of TFT and NHITS the library draws 1024 windows a step: eight times the CPU for little.
+    # The library draws 1024 windows a step for NHITS and TFT. TFT costs some 30 times as much as the LSTM a window.
     own = {
         "nf-lstm": {"windows_batch_size": 128},
         "nf-nhits": {"windows_batch_size": 256, "scaler_type": "robust"},
-        "nf-tft": {"windows_batch_size": 64, "hidden_size": 64},
+        "nf-tft": {
+            "windows_batch_size": 32,
+            "hidden_size": 32,
+            "max_steps": 400,
+            "learning_rate": 3e-3,
+            "input_size": min(at["context"], at["season"]) if at["season"] > 7 else at["context"],
+        },
     }[peer]
     common = {
         "h": at["horizon"], "input_size": at["context"], "max_steps": 1000, "early_stop_patience_steps": 3,
