@@ -21,7 +21,7 @@ def settings(peer: str, task: Task) -> dict[str, Any]:
     """The library's defaults (learning rate 1e-3, LSTM of 2 layers of 128, Adam) but for what is stated here."""
     at = task.pipeline
     market = task.group == "market"
-    # The library draws 1024 windows a step for NHITS and TFT. TFT costs some 30 times as much as the LSTM a window.
+    # The library draws 1024 windows a step for NHITS and TFT. A window costs TFT ten times the LSTM's CPU.
     own = {
         "nf-lstm": {"windows_batch_size": 128},
         "nf-nhits": {"windows_batch_size": 256, "scaler_type": "robust"},
