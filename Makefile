@@ -40,10 +40,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light
 	$(BIN)/python -m benchmarks.ingest
 
-race: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.race.growth
-	$(BIN)/python -m benchmarks.scale
+race: $(VENV)/.dev store/league/.venv/.made
+	$(BIN)/python -m benchmarks.race store/league/.venv/bin/python benchmarks/results/race.md
 
 operation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.operation sample store/operation/sample

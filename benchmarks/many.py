@@ -27,7 +27,7 @@ name = "many"
 store = "./store"
 frequency = "1h"
 horizon = 24
-context = 168
+context = {context}
 season = 168
 bounds = {{ min = 0.0 }}
 
@@ -44,14 +44,14 @@ hidden_size = {hidden}
 """
 
 
-def make(folder: Path, series: int, hours: int = 168) -> Path:
+def make(folder: Path, series: int, hours: int = 168, context: int = 168) -> Path:
     """A pipeline file in `folder`, and its store with so many hours before ISSUE of so many series.
 
     In a process of its own: the kernel counts the memory of whoever starts a process to its peak.
     """
     folder.mkdir(parents=True)
     path = folder / "many.toml"
-    path.write_text(_FILE.format(hidden=HIDDEN))
+    path.write_text(_FILE.format(hidden=HIDDEN, context=context))
     command = f"from benchmarks.many import fill; fill({str(path)!r}, {series}, {hours})"
     subprocess.run([sys.executable, "-c", command], check=True, cwd=ROOT)
     return path

@@ -1,102 +1,76 @@
-"""What a forecast cannot do without, each alone and on one thread: `python -m benchmarks.race.floor PIPELINE SERIES`.
+"""How far a forecast of 100,000 series is above what it cannot do without: `python -m benchmarks.race.floor`.
 
-The network's arithmetic in ONNX Runtime by the size of a chunk, the decoding of the history's columns and the encoding
-of the very rows that were published; and what the processor gives in a matrix product and in copying. Prints JSON: CPU
-seconds of each, over all series of the pipeline.
+The practical floor, each part alone and on one thread: the network's arithmetic in ONNX Runtime, the decoding of the
+history's columns, the encoding of the very rows that were published. The machine's own: the network's multiplications
+at the speed of a matrix product, its bytes at the speed of copying. All take turns. CPU seconds, medians. Prints
+Markdown.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-CHUNKS = (32, 64, 128, 256, 512, 1024)
-_WINDOWS = 20_000  # of which the arithmetic is measured
-_TRIES = 3
+from benchmarks.many import make
+from benchmarks.race.cost import forecasting, loads, measured
+
+_SERIES = 100_000
+_ROUNDS = 5
 
 
 def main() -> None:
-    """Measure everything and print it."""
-    # Before a library starts its threads.
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-    import numpy as np
-    import polars as pl
+    """Run everything and print the tables."""
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        path = make(Path(scratch) / "many", _SERIES)
+        measured(forecasting(path))
+        parts, whole, ratios = [], [], []
+        for _ in range(_ROUNDS):
+            whole.append(measured(forecasting(path))[0])
+            said = measured([sys.executable, "-m", "benchmarks.race.parts", str(path), str(_SERIES)], one_thread=True)[
+                1
+            ]
+            parts.append(json.loads(said))
+            ratios.append(whole[-1].cpu / _floor(parts[-1]))
+        start = statistics.median(measured(forecasting(make(Path(scratch) / "one", 1)))[0].cpu for _ in range(_ROUNDS))
 
-    from model.forecaster import CHUNK
+    def middle(*names: str) -> float:
+        found = parts
+        for name in names:
+            found = [part[name] for part in found]
+        return statistics.median(found)
 
-    store, series = Path(sys.argv[1]).parent / "store", int(sys.argv[2])
-    history = next(store.glob("history/*/*/*.parquet"))
-    model = next(store.glob("models/*/*/model.onnx")).read_bytes()
-    forecast = next(store.glob("latest/*.parquet"))
-
-    def decode() -> None:
-        columns = pl.scan_parquet(history).select("series_id", "valid_time", "available_at", "y")
-        for _ in columns.collect_batches(chunk_size=240_000):
-            pass
-
-    rows = pl.read_parquet(forecast)
-
-    def encode() -> None:
-        with tempfile.NamedTemporaryFile(dir=store) as file:
-            rows.write_parquet(file.name, compression="zstd", compression_level=1, row_group_size=24_000)
-
-    left, right = (np.random.default_rng(0).random(shape, np.float32) for shape in ((256, 256), (256, 512)))
-    product = np.empty((256, 512), np.float32)
-    block = np.ones(1 << 26)
-    copied = np.ones_like(block)
-    found = {
-        "chunk": CHUNK,
-        "decode": _cpu(decode),
-        "encode": _cpu(encode),
-        "arithmetic": {chunk: _cpu(_forward(model, chunk)) * series / _WINDOWS for chunk in CHUNKS},
-        "gflops": 2e-9
-        * 256
-        * 256
-        * 512
-        / _cpu(lambda: [np.matmul(left, right, out=product) for _ in range(500)])
-        * 500,
-        "gigabytes": 1e-9 * block.nbytes / _cpu(lambda: np.copyto(copied, block)),
-    }
-    print(json.dumps(found))
-
-
-def _forward(model: bytes, chunk: int):
-    """The model over so many windows."""
-    import numpy as np
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    draws = np.random.default_rng(0)
-    inputs = {
-        node.name: np.zeros((chunk, *node.shape[1:]), np.int64)
-        if node.type == "tensor(int64)"
-        else draws.lognormal(3, 0.3, (chunk, *node.shape[1:])).astype(np.float32)
-        for node in session.get_inputs()
-    }
-
-    def run() -> None:
-        for start in range(0, _WINDOWS, chunk):
-            count = min(chunk, _WINDOWS - start)
-            session.run(None, {name: array[:count] for name, array in inputs.items()})
-
-    return run
+    chunk = str(parts[0]["chunk"])
+    cpu, floor = statistics.median(cost.cpu for cost in whole), statistics.median(map(_floor, parts))
+    print(f"| CPU s for {_SERIES:,} series | |\n|---|---:|")
+    print(f"| the network's arithmetic, in chunks of {chunk} | {middle('arithmetic', chunk):.2f} |")
+    print(f"| decoding the history | {middle('decode'):.2f} |\n| encoding the file | {middle('encode'):.2f} |")
+    print(f"| practical floor | {floor:.2f} |")
+    print(f"| `gatecast forecast` | {cpu:.2f} = {statistics.median(ratios):.2f} x the floor |")
+    print(f"| of which a forecast of one series, the start above all | {start:.2f} |")
+    print(f"| peak MB | {statistics.median(cost.memory for cost in whole):.0f} |")
+    gflops, work = middle("gflops"), parts[0]["gflop"] * _SERIES
+    copied = parts[0]["bytes"] / 1e9 / middle("gigabytes")
+    print("\n| the machine | |\n|---|---:|")
+    print(f"| one core in a product of float32 matrices | {gflops:.0f} GFLOP/s |")
+    print(f"| one core in copying | {middle('gigabytes'):.1f} GB/s |")
+    print(f"| multiplying and adding: {work:.0f} GFLOP at that speed | {work / gflops:.2f} s |")
+    print(f"| the history's columns and the rows, {parts[0]['bytes'] / 1e6:.0f} MB, at that speed | {copied:.2f} s |")
+    print(f"| our share of the two | {(work / gflops + copied) / cpu:.0%} |")
+    print(f"| ONNX Runtime's recurrent kernel, of the matrix product's speed | {middle('recurrent') / gflops:.0%} |")
+    print(f"| the whole network, of the matrix product's speed | {work / middle('arithmetic', chunk) / gflops:.0%} |")
+    chunks = parts[0]["arithmetic"]
+    print("\n| windows in a chunk | " + " | ".join(chunks) + " |\n|---|" + "---:|" * len(chunks))
+    print("| CPU s | " + " | ".join(f"{middle('arithmetic', size):.2f}" for size in chunks) + " |")
+    print(loads(load))
 
 
-def _cpu(work) -> float:
-    """The least CPU seconds of a few tries, after one that warms up."""
-    work()
-    spent = []
-    for _ in range(_TRIES):
-        started = time.process_time()
-        work()
-        spent.append(time.process_time() - started)
-    return min(spent)
+def _floor(part: dict) -> float:
+    return part["arithmetic"][str(part["chunk"])] + part["decode"] + part["encode"]
 
 
 if __name__ == "__main__":

@@ -1,70 +1,54 @@
-"""One forecast by the number of series, Parquet to Parquet: `python -m benchmarks.race.growth [LARGEST]`.
+"""One forecast by the number of series and by context: `python -m benchmarks.race.growth [LARGEST]`.
 
-`gatecast forecast` as a process of its own (wait4), from a store with a week of hourly history of each series and a
-champion of hidden size 128. Beside it the floor: see `floor`. Prints Markdown; a million series take 3 GB of disk.
+`gatecast forecast` as a process of its own (wait4), from a store with the context's hourly history of each series and a
+champion of hidden size 128. Prints Markdown; a million series take 3 GB of disk.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.first_light import machine
 from benchmarks.many import make
-from benchmarks.race.cost import forecasting, measured
+from benchmarks.race.cost import forecasting, in_turns, loads
 
-SIZES = (1, 1_000, 10_000, 100_000, 1_000_000)
-_FLOOR = 100_000  # series at which the floor is measured
-_REPEATS = {1: 5, 1_000: 5, 10_000: 3, 100_000: 3}
+ROUNDS = {1: 5, 1_000: 5, 10_000: 3, 100_000: 3, 1_000_000: 1}
+CONTEXTS = (168, 336, 672, 1_344)
+_SERIES = 10_000  # of which the context is varied
 
 
 def main() -> None:
     """Run everything and print the tables."""
-    largest = int(sys.argv[1]) if sys.argv[1:] else SIZES[-1]
-    load, floor = os.getloadavg()[0], {}
+    largest = int(sys.argv[1]) if sys.argv[1:] else max(ROUNDS)
+    load = os.getloadavg()[0]
     print(
-        f"{machine()}\n\n| series | wall s | CPU s | peak MB | history MB | file MB |\n|---:|---:|---:|---:|---:|---:|"
+        "| series | wall s | CPU s | CPU, of a tenth of the series | peak MB | history MB | file MB |\n"
+        "|---:|---:|---:|---:|---:|---:|---:|"
     )
-    for size in (size for size in SIZES if size <= largest):
-        with tempfile.TemporaryDirectory() as scratch:
-            path = make(Path(scratch) / "many", size)
-            costs = [measured(forecasting(path))[0] for _ in range(_REPEATS.get(size, 1))]
-            cost = sorted(costs, key=lambda c: c.cpu)[len(costs) // 2]
-            store = path.parent / "store"
-            history, file = (
-                sum(f.stat().st_size for f in store.glob(what)) / 1e6
-                for what in ("history/**/*.parquet", "latest/*.parquet")
-            )
+    spent: dict[int, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in (size for size in ROUNDS if size <= largest):
+            path = make(Path(scratch) / str(size), size)
+            cost = in_turns({"": forecasting(path)}, ROUNDS[size])[""]
+            spent[size] = cost.cpu
+            ratio = f"{cost.cpu / spent[size // 10]:.1f} x" if size // 10 in spent else ""
             print(
-                f"| {size:,} | {cost.wall:.2f} | {cost.cpu:.2f} | {cost.memory:.0f} | {history:.1f} | {file:.1f} |",
-                flush=True,
-            )
-            if size == _FLOOR:
-                _, said = measured([sys.executable, "-m", "benchmarks.race.floor", str(path), str(size)])
-                floor, whole = json.loads(said), cost.cpu
-    if floor:
-        told(floor, whole)
-    print(f"\nLoad average before: {load:.1f}; after, with this: {os.getloadavg()[0]:.1f}.")
+                f"| {size:,} | {cost.wall:.2f} | {cost.cpu:.2f} | {ratio} | {cost.memory:.0f} "
+                f"| {_megabytes(path, 'history/**/*.parquet')} | {_megabytes(path, 'latest/*.parquet')} |", flush=True,
+            )  # fmt: skip
+        print(f"\n{_SERIES:,} series by the context:\n")
+        print("| hours of context | wall s | CPU s | peak MB |\n|---:|---:|---:|---:|", flush=True)
+        paths = {context: make(Path(scratch) / f"context{context}", _SERIES, context, context) for context in CONTEXTS}
+        costs = in_turns({str(context): forecasting(path) for context, path in paths.items()}, 3)
+        for context, cost in costs.items():
+            print(f"| {context} | {cost.wall:.2f} | {cost.cpu:.2f} | {cost.memory:.0f} |")
+    print(loads(load))
 
 
-def told(floor: dict, whole: float) -> None:
-    """The floor, and how far above it the forecast is."""
-    chunk = floor["chunk"]
-    arithmetic = floor["arithmetic"][str(chunk)]
-    total = arithmetic + floor["decode"] + floor["encode"]
-    print(f"\n| CPU s for {_FLOOR:,} series | |\n|---|---:|")
-    print(f"| the network's arithmetic, in chunks of {chunk} | {arithmetic:.2f} |")
-    print(f"| decoding the history | {floor['decode']:.2f} |\n| encoding the file | {floor['encode']:.2f} |")
-    print(f"| floor | {total:.2f} |\n| `gatecast forecast` | {whole:.2f} = {whole / total:.2f} x |")
-    print(
-        "\n| windows in a chunk | " + " | ".join(floor["arithmetic"]) + " |\n|---|" + "---:|" * len(floor["arithmetic"])
-    )
-    print("| CPU s | " + " | ".join(f"{seconds:.2f}" for seconds in floor["arithmetic"].values()) + " |")
-    print(f"\nOne core: {floor['gflops']:.0f} GFLOP/s in a product of float32 matrices, ", end="")
-    print(f"{floor['gigabytes']:.1f} GB/s in copying.")
+def _megabytes(path: Path, files: str) -> str:
+    return f"{sum(file.stat().st_size for file in (path.parent / 'store').glob(files)) / 1e6:.1f}"
 
 
 if __name__ == "__main__":

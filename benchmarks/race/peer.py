@@ -12,7 +12,6 @@ import logging
 import sys
 
 import pandas as pd
-import torch
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MQLoss
 from neuralforecast.models import LSTM, NHITS
@@ -36,7 +35,6 @@ def read(history: str) -> pd.DataFrame:
 def main() -> None:
     """One of the two."""
     logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
     what, *arguments = sys.argv[1:]
     if what == "fit":
         model, folder, history = arguments
