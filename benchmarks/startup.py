@@ -1,6 +1,6 @@
 """Where the start of `gatecast forecast` goes, import by import: `python -m benchmarks.startup`.
 
-Each run is a fresh process that imports what the command does, in its order, and then forecasts one series; CPU and
+Each run is a fresh process that does what `flows/__main__.py` does, import by import, and then forecasts one series; CPU and
 resident memory are taken after each step. The least CPU of eleven runs; the memory is of the last of them, private and
 of mapped files.
 """
@@ -18,18 +18,18 @@ from benchmarks.many import ISSUE, ROOT, make
 
 RUNS = 11
 STEPS = {
-    "Python itself": "pass",
+    "Python itself": "import flows.__main__; os.environ.setdefault(*flows.__main__.NO_THREADS); gc.disable()",
     "numpy": "import numpy",
     "polars": "import polars",
     "pydantic": "import pydantic",
     "click": "import click",
-    "the settings and the command": "import flows.cli",
+    "the settings and the command": "import flows.cli; gc.freeze(); gc.enable()",
     "onnxruntime": "import onnxruntime",
     "the stage": "import flows.stages.forecast",
     "the forecast of one series": "flows.cli.main([*arguments], standalone_mode=False)",
 }
 _CODE = """
-import sys, time
+import gc, os, sys, time
 arguments = sys.argv[1:]
 found = []
 def note():

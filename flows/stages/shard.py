@@ -25,7 +25,7 @@ from model.panel import Panel
 from storage.schemas import BASELINE, part_schema
 from storage.store import Store
 
-_CELLS = 2_000_000  # values of the target read at once: 100 MB as the history has them
+_CELLS = 1_500_000  # values of the target read at once: 75 MB as the history has them
 
 
 @dataclass(frozen=True)
