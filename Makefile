@@ -1,12 +1,14 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. operation: ninety nights.
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. operation: ninety nights. league, race: beside
+# others, by how good and by how fast.
 # serve: Prefect, PostgreSQL and a worker on this machine; unserve stops them. test-deployment: the same, under kills.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
+PEERS := store/league/$(if $(QUICK),.venv-quick,.venv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test test-deployment serve unserve check audit bench operation picture clean
+.PHONY: run test test-deployment serve unserve check audit bench race operation league picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -38,9 +40,15 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light
 	$(BIN)/python -m benchmarks.ingest
 
+race: $(VENV)/.dev store/league/.venv/.made
+	$(BIN)/python -m benchmarks.race store/league/.venv/bin/python benchmarks/results/race.md
+
 operation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.operation sample store/operation/sample
 	$(BIN)/python -m benchmarks.operation daily store/operation/daily
+
+league: $(VENV)/.dev $(PEERS)/.made
+	$(BIN)/python -m benchmarks.league --peers $(PEERS)/bin/python $(if $(QUICK),--quick) $(LEAGUE)
 
 picture: $(VENV)/.dev
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast nightly deployments/load.toml --issue-time 2018-09-01
@@ -60,3 +68,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable '.[dev]'
 	touch $@ $(VENV)/.run
+
+$(PEERS)/.made: benchmarks/league/requirements.txt benchmarks/league/requirements-quick.txt benchmarks/league/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint benchmarks/league/constraints.txt \
+		--requirement benchmarks/league/requirements$(if $(QUICK),-quick).txt
+	touch $@

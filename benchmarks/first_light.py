@@ -63,7 +63,7 @@ def median(arguments: list) -> Cost:
 def run(arguments: list) -> Cost:
     """One run of the command."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "flows", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
     errors = process.stderr.read()

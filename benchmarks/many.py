@@ -5,19 +5,19 @@ The champion's weights are random: what a forecast costs does not depend on how 
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
-from flows import pipeline_file
-from model.spec import ModelSpec
-from storage import layout, registry
-from storage.schemas import INSTANT, history_schema
-from storage.store import open_store, parquet_of
+    from model.spec import ModelSpec
 
+ROOT = Path(__file__).parent.parent
 ISSUE = datetime(2024, 3, 1, tzinfo=UTC)
 HIDDEN = 128
 _AT_ONCE = 10_000  # series
@@ -27,7 +27,7 @@ name = "many"
 store = "./store"
 frequency = "1h"
 horizon = 24
-context = 168
+context = {context}
 season = 168
 bounds = {{ min = 0.0 }}
 
@@ -44,22 +44,39 @@ hidden_size = {hidden}
 """
 
 
-def make(folder: Path, series: int, hours: int = 168) -> Path:
-    """A pipeline file in `folder`, and its store with so many hours before ISSUE of so many series."""
+def make(folder: Path, series: int, hours: int = 168, context: int = 168) -> Path:
+    """A pipeline file in `folder`, and its store with so many hours before ISSUE of so many series.
+
+    In a process of its own: the kernel counts the memory of whoever starts a process to its peak.
+    """
     folder.mkdir(parents=True)
     path = folder / "many.toml"
-    path.write_text(_FILE.format(hidden=HIDDEN))
+    path.write_text(_FILE.format(hidden=HIDDEN, context=context))
+    command = f"from benchmarks.many import fill; fill({str(path)!r}, {series}, {hours})"
+    subprocess.run([sys.executable, "-c", command], check=True, cwd=ROOT)
+    return path
+
+
+def fill(path: str, series: int, hours: int) -> None:
+    """The history and the champion of a pipeline file."""
+    from flows import pipeline_file
+    from storage import layout, registry
+    from storage.schemas import history_schema
+    from storage.store import open_store, parquet_file
+
     pipeline = pipeline_file.read(path, {})
     store = open_store(pipeline.pipeline.store)
     key = f"{layout.history(pipeline.name, 'load')}/{layout.stamp(ISSUE)}-00000000.parquet"
-    store.put(key, parquet_of(_history(series, hours), history_schema(["y"]), {}))
+    with store.writing(key) as file, parquet_file(file, history_schema(["y"]), dict) as add:
+        for block in _history(series, hours):
+            add(block)
     facts = {"decision": {"promoted": True, "reason": "random weights"}, "seen_to": ISSUE.isoformat()}
     registry.promote(store, pipeline.name, registry.add(store, pipeline.name, ISSUE, champion(pipeline.spec()), facts))
-    return path
 
 
 def champion(spec: ModelSpec) -> bytes:
     """An ONNX file of that spec."""
+    import numpy as np
     import torch
 
     from model.calendar import CALENDAR
@@ -80,6 +97,11 @@ def champion(spec: ModelSpec) -> bytes:
 
 def _history(series: int, hours: int) -> Iterator[pl.DataFrame]:
     """Loads with a daily and a weekly shape, series by series, in single hundredths as meters give them."""
+    import numpy as np
+    import polars as pl
+
+    from storage.schemas import INSTANT
+
     draws = np.random.default_rng(0)
     hour = np.arange(hours)
     shape = 1 + 0.3 * np.sin(2 * np.pi * hour / 24) + 0.1 * np.sin(2 * np.pi * hour / 168)

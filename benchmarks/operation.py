@@ -196,7 +196,7 @@ class Operation:
     def _command(self, issue: datetime, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "nightly", str(self.file), "--issue-time", issue.isoformat(), "--json"],
+            [sys.executable, "-m", "flows", "nightly", str(self.file), "--issue-time", issue.isoformat(), "--json"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **self.environment, **more},
         )  # fmt: skip
         self.running = process.pid

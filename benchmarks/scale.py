@@ -30,7 +30,7 @@ from benchmarks.first_light import machine
 from benchmarks.many import ISSUE, make
 from storage.store import open_store
 
-_LOCAL = "from flows.cli import main; main()"
+_LOCAL = "from flows.__main__ import main; main()"
 _DASK = "import sys; from flows.forecast import forecast; forecast(*sys.argv[1:])"
 
 

@@ -28,6 +28,8 @@ logger = logging.getLogger("flows.apart")  # also where this is the main module 
 #: A thread of OpenMP's that waits by spinning takes the core that another needs: on a busy machine a fit then gets
 #: through a tenth of its steps. Read when torch is loaded.
 PASSIVE = ("OMP_WAIT_POLICY", "PASSIVE")
+#: No stage multiplies matrices in numpy, whose threads would be started nevertheless: 50 ms of CPU. Read when numpy is.
+NO_THREADS = ("OPENBLAS_NUM_THREADS", "1")
 _KEPT = 3  # last lines of what a crashed stage wrote, for its reason
 
 
@@ -219,6 +221,7 @@ def _main() -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     os.putenv(*PASSIVE)
+    os.putenv(*NO_THREADS)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     logs.to_the_caller(sys.stderr)

@@ -33,8 +33,10 @@ def stale(failures: dict[str, str]) -> str | None:
 
 
 def why(published: dict[str, Any]) -> list[str]:
-    """A line for every reason why rows are not the champion's, and one for the series that have ended."""
+    """A line for every reason why rows are not the champion's, for a provider not had, and for what has ended."""
     lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]
+    if published["fell_back"]:
+        lines.append(published["fell_back"])
     if published["ended"]:
         shown = ", ".join(published["ended"][:_SHOWN])
         more = f" and {len(published['ended']) - _SHOWN} more" if len(published["ended"]) > _SHOWN else ""

@@ -166,6 +166,7 @@ class Forecast(Section):
         Field(min_length=1),
         BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
     ] = ("cpu",)
+    strict: bool = False
     deadline: PositiveDuration = timedelta(minutes=10)
     ended_after: PositiveDuration = timedelta(days=28)
 

@@ -61,17 +61,20 @@ def backtest(report: dict[str, Any]) -> list[str]:
     return [*lines, *(report[name] for name in ("forecasts", "scored") if name in report)]
 
 
+_SHOWN = 4  # series
+
+
 def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
     import polars as pl
 
     at = pipeline.pipeline
     issue_time = datetime.fromisoformat(published["issue_time"])
-    rows, _ = forecasts.fetch(open_store(at.store), pipeline.name, at.timezone, issue_time)
+    rows = forecasts.head(open_store(at.store), pipeline.name, at.timezone, issue_time, _SHOWN * at.horizon)
     levels = [c for c in rows.columns if c.startswith("q")]
     shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
     shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
-    head = rows.group_by("series_id", maintain_order=True).head(3).head(12)
+    head = rows.group_by("series_id", maintain_order=True).head(3)
     return table(
         head.select(
             "series_id", pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape), "step",

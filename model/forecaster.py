@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import onnxruntime as ort
@@ -16,60 +17,79 @@ logger = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SPEC_KEY = "gatecast.spec"
-_CHUNK = 256  # windows; fits the second-level cache, and is faster than one large batch
+CHUNK = 128  # windows: fits the second-level cache, measured in benchmarks/results/race.md
+_SESSIONS = 4  # kept by a process: champion and predecessor, and those that a promotion replaced
 
 
 class Forecaster:
-    """One session over one ONNX file.
+    """One ONNX file, run by the one session over it that the process has.
 
     Args:
         onnx: the file's bytes.
         providers: names of PROVIDERS in order of wish; one that is not there is passed over, and said.
         threads: chunks computed at once, each on one thread. The result is the same for any number.
+        strict: refuse to run on another provider than the first.
+
+    Attributes:
+        provider: ONNX Runtime's name of what it runs on.
+        fell_back: one sentence where that is not what was wished for first, else None.
 
     Raises:
-        ValueError: the bytes are not a model of Gatecast's.
+        ValueError: the bytes are not a model of Gatecast's, or, if `strict`, the provider is not there.
     """
 
-    def __init__(self, onnx: bytes, providers: tuple[str, ...] = ("cpu",), threads: int = 1) -> None:
-        wished = [PROVIDERS[name] for name in providers]
-        there = [name for name in wished if name in ort.get_available_providers()]
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            # The CPU stays at the end: it serves what another provider cannot.
-            self._session = ort.InferenceSession(
-                onnx, options, providers=list(dict.fromkeys([*there, PROVIDERS["cpu"]]))
-            )
-            self.spec = ModelSpec.from_json(self._session.get_modelmeta().custom_metadata_map[SPEC_KEY])
-        except Exception as error:  # ONNX Runtime raises a class of its own for every fault
-            raise ValueError(f"not a model of Gatecast's: {str(error).splitlines()[0]}") from None
+    def __init__(
+        self, onnx: bytes, providers: tuple[str, ...] = ("cpu",), threads: int = 1, strict: bool = False
+    ) -> None:
+        self._session, self.spec = _session(onnx, providers)
         self.provider = self._session.get_providers()[0]
-        if self.provider != wished[0]:
-            # ONNX Runtime falls back without a word; a night that is ten times slower should have one.
-            logger.warning("asked for %s first, but ONNX Runtime runs on %s", wished[0], self.provider)
+        wished = PROVIDERS[providers[0]]
+        # ONNX Runtime falls back without a word; a night that is ten times slower should have one.
+        fallen = self.provider != wished
+        self.fell_back = f"asked for {wished} first, but ONNX Runtime runs on {self.provider}" if fallen else None
+        if fallen and strict:
+            raise ValueError(f"{self.fell_back}; install that provider, or set [forecast] strict = false")
+        if fallen:
+            logger.warning("%s", self.fell_back)
         self._inputs = {node.name for node in self._session.get_inputs()}
         self._threads = threads
 
     def quantiles(self, windows: Windows, in_time: Callable[[], bool] | None = None) -> np.ndarray:
         """(B, H, Q) float64 in the target's unit, never crossing; a row is not finite where its input forbids.
 
+        Level by level in memory, as the forecast file has them.
+
         Args:
             in_time: asked before each chunk; from the first False on, chunks are not run and their rows are NaN.
         """
-        chunks = [windows[start : start + _CHUNK] for start in range(0, len(windows), _CHUNK)]
-        if not chunks:
-            return np.empty((0, self.spec.horizon, len(self.spec.levels)))
-        with ThreadPoolExecutor(self._threads) as pool:
-            return np.concatenate(list(pool.map(lambda chunk: self._run(chunk, in_time), chunks))).astype(np.float64)
+        out = np.empty((len(self.spec.levels), len(windows), self.spec.horizon))
 
-    def _run(self, windows: Windows, in_time: Callable[[], bool] | None) -> np.ndarray:
-        if in_time is not None and not in_time():
-            return np.full((len(windows), self.spec.horizon, len(self.spec.levels)), np.nan, np.float32)
-        inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
-        if len(windows.calendar) != len(windows):
-            # The graph wants a calendar a window; a chunk's worth of copies is small.
-            inputs["calendar"] = np.repeat(windows.calendar, len(windows), axis=0)
-        return self._session.run(["quantiles"], inputs)[0]
+        def run(start: int) -> None:
+            part = slice(start, start + CHUNK)
+            if in_time is not None and not in_time():
+                out[:, part] = np.nan
+                return
+            chunk = windows[part]
+            inputs = {name: array for name, array in chunk.inputs().items() if name in self._inputs}
+            out[:, part] = self._session.run(["quantiles"], inputs)[0].transpose(2, 0, 1)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            for _ in pool.map(run, range(0, len(windows), CHUNK)):
+                pass
+        return out.transpose(1, 2, 0)
+
+
+@lru_cache(_SESSIONS)
+def _session(onnx: bytes, providers: tuple[str, ...]) -> tuple[ort.InferenceSession, ModelSpec]:
+    wished = [PROVIDERS[name] for name in providers]
+    there = [name for name in wished if name in ort.get_available_providers()]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        # The CPU stays at the end: it serves what another provider cannot.
+        session = ort.InferenceSession(onnx, options, providers=list(dict.fromkeys([*there, PROVIDERS["cpu"]])))
+        return session, ModelSpec.from_json(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
+    except Exception as error:  # ONNX Runtime raises a class of its own for every fault
+        raise ValueError(f"not a model of Gatecast's: {str(error).splitlines()[0]}") from None

@@ -42,6 +42,8 @@ class Channel:
         `rows` (B,) are series. Not visible is NaN.
         """
         rows = rows if len(self.layers[0].values) > 1 else np.zeros_like(rows)
+        if len(self.layers) == 1 and self.layers[0].available is None:
+            return _gather(self.layers[0].values, rows, starts, length)
         out = np.full((len(rows), length), np.nan, np.float32)
         for layer in self.layers:
             values = _gather(layer.values, rows, starts, length)
@@ -113,7 +115,13 @@ class Panel:
 
 
 def channels(
-    grid: TimeGrid, frame: pl.DataFrame, values: list[str], series: tuple[str, ...], first: int, columns: int
+    grid: TimeGrid,
+    frame: pl.DataFrame,
+    values: list[str],
+    series: tuple[str, ...],
+    first: int,
+    columns: int,
+    grouped: bool = False,
 ) -> list[Channel]:
     """Scatter a history table onto the grid: one channel for each of `values`.
 
@@ -121,7 +129,11 @@ def channels(
         frame: series_id (null: shared by all series), valid_time, values, and available_at where the
             values of a key may have been revised (rows ordered by it); without it all are visible, one a key.
         first, columns: the steps covered; rows outside are left out.
+        grouped: whether its rows come series by series and in time, one a key.
     """
+    tables = _reshaped(grid, frame, values, series, first, columns) if grouped else None
+    if tables is not None:
+        return [Channel(name, (Layer(table, None),)) for name, table in zip(values, tables, strict=True)]
     rows = _Rows.of(frame["series_id"], series)
     shape = (1 if rows is None else len(series), columns)
     if "available_at" not in frame.columns:
@@ -152,6 +164,37 @@ def channels(
             layers.append(Layer(grid_values, grid_available))
         found.append(Channel(name, tuple(layers)))
     return found
+
+
+def _reshaped(
+    grid: TimeGrid, frame: pl.DataFrame, values: list[str], series: tuple[str, ...], first: int, columns: int
+) -> list[np.ndarray] | None:
+    """(S, N) tables of a grouped frame that has the same steps, without a gap, of every series; else None.
+
+    Rows of series that begin and end where those of equal length would are theirs, and need not be looked at.
+    """
+    length = len(frame) // max(len(series), 1)
+    if not length or len(frame) != length * len(series):
+        return None
+    ids, wanted = frame["series_id"], pl.Series(series)
+    ends = (ids.gather_every(length), ids.gather_every(length, length - 1))
+    if not all(end.eq_missing(wanted).all() for end in ends):
+        return None
+    times = frame["valid_time"].to_physical()
+    of_each = times.head(length).to_numpy()
+    steps = grid.index(of_each) - first
+    if steps[0] < 0 or steps[-1] >= columns or (np.diff(steps) != 1).any():
+        return None
+    tables = [np.full((len(series), columns), np.nan, np.float32) for _ in values]
+    at_once = max(_AT_ONCE // length, 1)
+    for start in range(0, len(series), at_once):
+        part = slice(start, min(start + at_once, len(series)))
+        rows = (part.start * length, (part.stop - part.start) * length)
+        if (times.slice(*rows).to_numpy().reshape(-1, length) != of_each).any():
+            return None
+        for name, table in zip(values, tables, strict=True):
+            table[part, steps[0] : steps[0] + length] = frame[name].slice(*rows).to_numpy().reshape(-1, length)
+    return tables
 
 
 class _Rows(NamedTuple):
@@ -204,4 +247,6 @@ def _revision(cell: np.ndarray) -> np.ndarray | None:
 
 def _gather(table: np.ndarray, rows: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
     """(B, length) slices of `table` (S, N): a strided view makes this a copy of contiguous runs."""
+    if len(starts) and (starts == starts[0]).all():
+        return table[rows, starts[0] : starts[0] + length]
     return np.lib.stride_tricks.sliding_window_view(table, length, axis=1)[rows, starts]

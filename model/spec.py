@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from model.timegrid import TimeGrid
@@ -48,6 +49,11 @@ class ModelSpec:
         Half of one season, or of one segment where the season is shorter: less is not enough to scale by.
         """
         return max(1, min(self.context, max(self.season, self.segment)) // 2)
+
+    @cached_property
+    def entries(self) -> dict[str, int]:
+        """Entry of each series that the model was trained on in its embedding."""
+        return {name: entry for entry, name in enumerate(self.series, start=UNKNOWN + 1)}
 
     def differs(self, other: ModelSpec) -> str | None:
         """The first thing in which a model of this spec cannot serve a pipeline that asks for `other`."""

@@ -77,5 +77,4 @@ def windows(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, 
 
 def embedding_index(spec: ModelSpec, series: tuple[str, ...]) -> np.ndarray:
     """(S,) int64: entry of each series in the embedding of a model of `spec`."""
-    known = {name: entry for entry, name in enumerate(spec.series, start=UNKNOWN + 1)}
-    return np.array([known.get(name, UNKNOWN) for name in series], np.int64)
+    return np.array([spec.entries.get(name, UNKNOWN) for name in series], np.int64)

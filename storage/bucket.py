@@ -7,11 +7,14 @@ in parts would leave parts behind where its writer dies, and is never used.
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from storage import s3
@@ -46,6 +49,17 @@ class Bucket(Store):
         return f"{self._uri}/{inside(key, self._uri)}"
 
     def put(self, key: str, content: bytes) -> str:
+        return self._put(key, content)
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
+        self.place(key)
+        with tempfile.TemporaryDirectory(prefix="gatecast-") as folder:
+            file = Path(folder) / "content"
+            yield file
+            self._put(key, file)
+
+    def _put(self, key: str, content: bytes | Path) -> str:
         place = self.place(key)
         self._forget(key)
         with s3.one_line(f"store {self._uri}: writing {key}"):
@@ -78,10 +92,14 @@ class Bucket(Store):
             self._client.delete(key)
 
     def move(self, key: str, to: str) -> None:
-        self.place(key), self.place(to)
-        with s3.one_line(f"store {self._uri}: moving {key}"):
-            self._client.copy(key, to)
+        self.copy(key, to)
         self.remove(key)
+
+    def copy(self, key: str, to: str) -> None:
+        self.place(key), self.place(to)
+        self._forget(to)
+        with s3.one_line(f"store {self._uri}: copying {key}"):
+            self._client.copy(key, to)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
         self.place(prefix)

@@ -6,16 +6,30 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 import polars as pl
 
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
-from storage.store import Store, parquet_of
+from storage.store import Store, parquet_file
 
 logger = logging.getLogger(__name__)
+
+
+class Made(NamedTuple):
+    """What is known of a forecast once all its rows were made.
+
+    Attributes:
+        model_sha256, data_sha256: of the model tried first, if one was, and of the data as the model saw it.
+        amend: what makes the rows to publish from those written, where they have to be gone through once more.
+    """
+
+    model_sha256: str | None
+    data_sha256: str
+    amend: Callable[[pl.LazyFrame], Iterable[pl.DataFrame]] | None = None
 
 
 def publish(
@@ -25,8 +39,7 @@ def publish(
     issue_time: datetime,
     blocks: Iterable[pl.DataFrame],
     levels: list[float],
-    model_sha256: str | None,
-    data_sha256: str,
+    made: Callable[[], Made],
 ) -> str:
     """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
 
@@ -34,21 +47,38 @@ def publish(
     Returns its place.
 
     Args:
-        blocks: its rows by series_id and valid_time, in tables of any length, of which one at a time is held.
+        blocks: its rows by series_id and valid_time, in tables of any length, written as they come.
+        made: asked when the last of them came.
     """
-    metadata = {
-        "gatecast.contract_version": CONTRACT_VERSION,
-        "gatecast.pipeline": pipeline,
-        "gatecast.issue_time": layout.stamp(issue_time),
-        "gatecast.quantile_levels": json.dumps(levels),
-        "gatecast.model_sha256": model_sha256 or "",
-        "gatecast.data_sha256": data_sha256,
-    }
-    content = parquet_of(blocks, forecast_schema(levels), metadata)
-    place = store.put(layout.forecast(pipeline, issue_time, timezone), content)
+    key = layout.forecast(pipeline, issue_time, timezone)
+    told: list[Made] = []
+
+    def metadata() -> dict[str, str]:
+        return {
+            "gatecast.contract_version": CONTRACT_VERSION,
+            "gatecast.pipeline": pipeline,
+            "gatecast.issue_time": layout.stamp(issue_time),
+            "gatecast.quantile_levels": json.dumps(levels),
+            "gatecast.model_sha256": told[0].model_sha256 or "",
+            "gatecast.data_sha256": told[0].data_sha256,
+        }
+
+    with store.writing(key) as file:
+        with parquet_file(file, forecast_schema(levels), metadata) as add:
+            for block in blocks:
+                add(block)
+            told.append(made())
+        if told[0].amend is not None:
+            written = file.rename(f"{file}.first")
+            try:
+                with parquet_file(file, forecast_schema(levels), metadata) as add:
+                    for block in told[0].amend(pl.scan_parquet(written, glob=False, hive_partitioning=False)):
+                        add(block)
+            finally:
+                written.unlink()
     if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
-        store.put(layout.latest(pipeline), content)
-    return place
+        store.copy(key, layout.latest(pipeline))
+    return store.place(key)
 
 
 def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
@@ -83,6 +113,11 @@ def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> t
             f"{store.place(key)} is not the forecast of the issue time in its name; publish that night again"
         )
     return rows, hashlib.sha256(content).hexdigest()
+
+
+def head(store: Store, pipeline: str, timezone: str, issue_time: datetime, rows: int) -> pl.DataFrame:
+    """So many of the first rows of a forecast that is there."""
+    return store.scan([layout.forecast(pipeline, issue_time, timezone)]).head(rows).collect()
 
 
 def _latest_issue_time(store: Store, pipeline: str) -> str:

@@ -12,7 +12,6 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -27,6 +26,7 @@ KEY = ["series_id", "valid_time"]
 _VERSION = [*KEY, "available_at"]
 _MANY = 64  # parts of a feed before they are made one
 _TRIES = 30
+_AT_ONCE = 240_000  # rows gone through together
 _DAMAGED = ".damaged"
 # A damaged page makes Polars panic, which Python does not count among the Exceptions.
 _FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, Missing)
@@ -126,17 +126,26 @@ def as_of(
 
 def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
     """Every series of which a row was available at or before `as_of`, sorted."""
-    names = pl.col("series_id").drop_nulls().unique().sort()
-    found = _read(store, pipeline, feed, [], lambda rows: _visible(rows, as_of).select(names), "streaming")
-    return found["series_id"].to_list()
+
+    def runs(rows: pl.LazyFrame) -> pl.DataFrame:
+        # Rows come series by series: of each run one id, and of all ids a few at a time.
+        batches = rows.select("series_id").collect_batches(chunk_size=_AT_ONCE, maintain_order=True)
+        found = [batch["series_id"].rle().struct.field("value") for batch in batches]
+        return pl.concat([pl.Series("series_id", [], pl.String), *(run.alias("series_id") for run in found)]).to_frame()
+
+    found = _read(store, pipeline, feed, [], lambda rows: _visible(rows, as_of), runs)
+    return found["series_id"].drop_nulls().unique().sort().to_list()
 
 
 def newest_available(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
     """When the newest non-missing value of a feed became known, looking no further than `not_after`."""
     newest = pl.col("available_at").filter(pl.col(value).is_not_null()).max()
-    return _read(
-        store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(newest), "streaming"
-    ).item()
+
+    def streamed(query: pl.LazyFrame) -> pl.DataFrame:
+        # What is only counted is not held as a whole.
+        return query.collect(engine="streaming")
+
+    return _read(store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(newest), streamed).item()
 
 
 def newest_valid(store: Store, pipeline: str, feed: str) -> datetime | None:
@@ -198,16 +207,13 @@ def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
 
 def _read(
     store: Store, pipeline: str, feed: str, values: list[str], query: Callable[[pl.LazyFrame], pl.LazyFrame],
-    engine: Literal["auto", "streaming"] = "auto",
+    collect: Callable[[pl.LazyFrame], pl.DataFrame] = pl.LazyFrame.collect,
 ) -> pl.DataFrame:  # fmt: skip
-    """A query of all parts. Where a compaction took one away between the listing and the reading, list again.
-
-    The streaming engine holds no whole column, but gives rows in any order: it is for aggregates.
-    """
+    """A query of all parts. Where a compaction took one away between the listing and the reading, list again."""
     for attempt in range(_TRIES):
         files = _files(store, pipeline, feed)
         try:
-            return query(_union(store, files, values)).collect(engine=engine)
+            return collect(query(_union(store, files, values)))
         except _FAULTS as error:
             if all(store.has(file) for file in files):
                 damaged = [store.place(file) for file in files if _is_damaged(store, file)]

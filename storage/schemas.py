@@ -69,11 +69,11 @@ def forecast_schema(levels: list[float]) -> dict[str, pl.DataType]:
     }
 
 
-def part_schema(quantiles: int) -> dict[str, Any]:
-    """Columns of what one shard of a forecast made: one row a series, `quantiles` numbers each.
+def part_schema() -> dict[str, Any]:
+    """Columns of what one shard of a forecast made: one row a series. Beside them, each level has one of H numbers.
 
     `newest` is the step of the newest value in sight, `ever` whether there ever was one, `digest` the sha256 of what
-    the series was forecast from, and `quantiles` holds level by level within step by step. What ended is null.
+    the series was forecast from. What has ended has no status.
     """
     return {
         "series_id": pl.String(),
@@ -83,7 +83,6 @@ def part_schema(quantiles: int) -> dict[str, Any]:
         "reason": pl.String(),
         "model_version": pl.String(),
         "digest": pl.Binary(),
-        "quantiles": pl.Array(pl.Float64(), quantiles),
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from storage import layout
@@ -71,21 +72,26 @@ class Run:
         content = self._content(shard, "order")
         return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), _said(content)
 
-    def keep(self, shard: int, what: str, rows: pl.DataFrame, said: dict[str, str] | None) -> None:
-        """Write what a shard made: a table of `part_schema`, and what it has to say of it (JSON-ready)."""
-        self._store.put_parquet(self.key(shard, what), rows, {_SAID: json.dumps(said)})
+    def keep(self, shard: int, what: str, series: pl.DataFrame, quantiles: np.ndarray, said: Any) -> None:
+        """Write what a shard made: S rows of `part_schema`, (S, H, Q), and what it has to say of it (JSON-ready)."""
+        numbers = pl.Array(pl.Float64, quantiles.shape[1])
+        columns = {str(level): pl.Series(quantiles[:, :, level], dtype=numbers) for level in range(quantiles.shape[2])}
+        self._store.put_parquet(self.key(shard, what), series.with_columns(**columns), {_SAID: json.dumps(said)})
 
     def has(self, shard: int, what: str) -> bool:
         """Whether it is there."""
         return self._store.has(self.key(shard, what))
 
-    def part(self, shard: int, what: str) -> tuple[pl.DataFrame, dict[str, str] | None]:
+    def part(self, shard: int, what: str) -> tuple[pl.DataFrame, np.ndarray, Any]:
         """What `keep` was given. Raises DataError where it is not there, or not of this version of Gatecast."""
         content = self._content(shard, what)
         rows = pl.read_parquet(io.BytesIO(content))
-        if list(rows.schema) != list(part_schema(0)):
+        said = list(part_schema())
+        levels = len(rows.columns) - len(said)
+        if rows.columns != [*said, *map(str, range(levels))]:
             raise DataError(f"{self.key(shard, what)} was made by another version of Gatecast; run the night again")
-        return rows, _said(content)
+        quantiles = np.stack([rows[str(level)].to_numpy() for level in range(levels)])
+        return rows.select(said), quantiles.transpose(1, 2, 0), _said(content)
 
     def remove(self) -> None:
         """Take away all that the run has left."""

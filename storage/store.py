@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import queue
 import re
 import secrets
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,6 +41,10 @@ class Store(ABC):
         """Write `content` whole or not at all, whatever becomes of the writer; returns its place."""
 
     @abstractmethod
+    def writing(self, key: str) -> AbstractContextManager[Path]:
+        """A file to write what becomes the content of `key`, whole, once the block has ended without an error."""
+
+    @abstractmethod
     def get(self, key: str) -> bytes:
         """The bytes at `key`. Raises Missing where there are none."""
 
@@ -55,6 +63,10 @@ class Store(ABC):
     @abstractmethod
     def move(self, key: str, to: str) -> None:
         """Give what is at `key` another key. A crash leaves it at `key`, at `to` or at both."""
+
+    @abstractmethod
+    def copy(self, key: str, to: str) -> None:
+        """Write what is at `key` to another key as well, whole or not at all."""
 
     @abstractmethod
     def keys(self, prefix: str, pattern: str) -> list[str]:
@@ -89,16 +101,43 @@ def parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> byte
     return buffer.getvalue()
 
 
-def parquet_of(blocks: Iterable[pl.DataFrame], schema: dict[str, pl.DataType], metadata: dict[str, str]) -> bytes:
-    """One Parquet file of all `blocks`, the same however they are cut; one of them at a time is held."""
+@contextmanager
+def parquet_file(
+    file: Path, schema: dict[str, pl.DataType], metadata: Callable[[], dict[str, str]]
+) -> Iterator[Callable[[pl.DataFrame], None]]:
+    """A Parquet file of the blocks that what it gives is called with: the same file however they are cut.
+
+    It is encoded beside the caller's work, and a few blocks at a time are held.
+
+    Args:
+        metadata: asked when all blocks are there.
+    """
+    blocks: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
+    given_up = False
 
     def source(*_: object) -> Iterator[pl.DataFrame]:
-        for block in blocks:
+        while (block := blocks.get()) is not None:
             yield block.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+        if given_up:
+            raise InterruptedError
 
-    buffer = io.BytesIO()
-    register_io_source(source, schema=schema).sink_parquet(buffer, **_PARQUET, metadata=metadata)
-    return buffer.getvalue()
+    def put(block: pl.DataFrame | None) -> None:
+        while not written.done():
+            with suppress(queue.Full):
+                return blocks.put(block, timeout=0.1)
+        written.result()
+
+    with ThreadPoolExecutor(1) as beside:
+        frame = register_io_source(source, schema=schema)
+        written = beside.submit(lambda: frame.sink_parquet(file, **_PARQUET, metadata=lambda _: metadata()))
+        try:
+            yield put
+        except BaseException:
+            given_up = True
+            raise
+        finally:
+            put(None)
+        written.result()
 
 
 def open_store(uri: str) -> Store:
@@ -139,15 +178,20 @@ class Folder(Store):
         return str(self.path(key))
 
     def put(self, key: str, content: bytes) -> str:
+        with self.writing(key) as file:
+            file.write_bytes(content)
+        return self.place(key)
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[Path]:
         """Beside its place, flushed to the disk, then renamed over it."""
         place = self.path(key)
         place.parent.mkdir(parents=True, exist_ok=True)
         # The leading dot hides an orphan of a crash from every listing and glob.
         temporary = place.parent / f".{place.name}.{secrets.token_hex(6)}.tmp"
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
+            yield temporary
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(place)
         except BaseException:
@@ -158,7 +202,6 @@ class Folder(Store):
             os.fsync(folder)
         finally:
             os.close(folder)
-        return str(place)
 
     def get(self, key: str) -> bytes:
         try:
@@ -174,6 +217,10 @@ class Folder(Store):
 
     def move(self, key: str, to: str) -> None:
         self.path(key).rename(self.path(to))
+
+    def copy(self, key: str, to: str) -> None:
+        with self.writing(to) as file:
+            shutil.copyfile(self.path(key), file)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
         folder = self.path(prefix)
@@ -199,6 +246,9 @@ class Replay(Store):
     def put(self, key: str, content: bytes) -> str:
         return self._of(key).put(key, content)
 
+    def writing(self, key: str) -> AbstractContextManager[Path]:
+        return self._of(key).writing(key)
+
     def get(self, key: str) -> bytes:
         return self._of(key).get(key)
 
@@ -210,6 +260,9 @@ class Replay(Store):
 
     def move(self, key: str, to: str) -> None:
         self._of(key).move(key, to)
+
+    def copy(self, key: str, to: str) -> None:
+        self._of(key).copy(key, to)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
         return self._of(prefix).keys(prefix, pattern)

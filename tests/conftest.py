@@ -89,7 +89,7 @@ def write_pipeline(folder: Path, head: str = "quantile", budget: str = "60s") ->
 def gatecast(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+        [sys.executable, "-m", "flows", *map(str, arguments)],
         capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **environment},
     )  # fmt: skip
 
@@ -98,7 +98,7 @@ def nightly(path: Path, prefect_home: Path, *arguments: str, **environment: str)
     """One night in a process of its own, on Prefect's embedded API or the one that `environment` names."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "nightly", str(path), *arguments],
+        [sys.executable, "-m", "flows", "nightly", str(path), *arguments],
         capture_output=True, text=True, timeout=400, check=False,
         env={**clean, "PREFECT_HOME": str(prefect_home), **environment},
     )  # fmt: skip

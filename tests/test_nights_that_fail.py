@@ -115,7 +115,7 @@ def test_a_training_that_is_killed(prefect_server, pipeline):
     """As the kernel does to a process that takes too much memory."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
+        [sys.executable, "-m", "flows", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server},
     )  # fmt: skip
     stop = threading.Event()
@@ -135,7 +135,7 @@ def test_a_forecast_that_hangs(prefect_server, pipeline):
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     settings = {"GATECAST_TRAINING__EVERY": "30d", "GATECAST_FORECAST__DEADLINE": "40s"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
+        [sys.executable, "-m", "flows", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server, **settings},
     )  # fmt: skip
     stop = threading.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from flows.settings import Pipeline
 from flows.stages.ladder import Servings, servings
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, silent
-from flows.stages.shard import forecast_shard, ranges
+from flows.stages.shard import Part, forecast_shard, ranges
 from flows.stages.whole import publish
 from storage.schemas import DataError
 from storage.store import Store
@@ -52,11 +52,13 @@ def forecast(
     progress("forecast", 0.0)
     series, models, why_none = begin(pipeline, store, issue_time, needs_champion, without_model)
     shards = ranges(pipeline, len(series))
-    parts = []
-    for done, shard in enumerate(shards):
-        parts.append(forecast_shard(pipeline, store, issue_time, series[shard], models, why_none, stale, in_time))
-        progress("forecast", 0.1 + 0.7 * (done + 1) / len(shards))
-    published = publish(pipeline, store, issue_time, parts)
+
+    def parts() -> Iterator[Part]:
+        for done, shard in enumerate(shards):
+            yield forecast_shard(pipeline, store, issue_time, series[shard], models, why_none, stale, in_time)
+            progress("forecast", 0.1 + 0.8 * (done + 1) / len(shards))
+
+    published = publish(pipeline, store, issue_time, parts())
     progress("forecast", 1.0)
     if published["ended"]:
         logger.info("%d series have ended and are not forecast", len(published["ended"]))

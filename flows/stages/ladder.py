@@ -104,7 +104,7 @@ def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Se
 def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None, threads: int) -> Serving:
     onnx = registry.load(store, pipeline.name, version)
     try:
-        forecaster = Forecaster(onnx, pipeline.forecast.providers, threads)
+        forecaster = Forecaster(onnx, pipeline.forecast.providers, threads, pipeline.forecast.strict)
     except ValueError as error:
         raise DataError(f"model {version}: {error}") from None
     difference = forecaster.spec.differs(pipeline.spec())
@@ -118,7 +118,7 @@ class Climb:
     """What each of S series is forecast by.
 
     Attributes:
-        quantiles: (S, H, Q), of the baseline at first.
+        quantiles: (S, H, Q), NaN where no model could forecast: there the status is `baseline`.
         status, reason, version: (S,) of objects, as the forecast file has them.
         first: the model that was tried first, None if none was.
     """
@@ -131,10 +131,11 @@ class Climb:
 
 
 def climb(
-    baseline: np.ndarray,
     models: Iterable[Serving],
     why_none: str | None,
     panel: Panel,
+    horizon: int,
+    levels: int,
     step: int,
     issue: int,
     bounds: tuple[float | None, float | None],
@@ -144,17 +145,17 @@ def climb(
     """Forecast every series by the first model that can.
 
     Args:
-        baseline: (S, H, Q), the last rung.
         why_none: reason of rows that no model was there for.
+        panel: the S series; horizon, levels: H and Q.
         step, issue: first step forecast, and the issue time (us).
         stale: why a model's rows are stale in any case, None if they are not.
         in_time: False once the rows still missing must come from the baseline.
     """
-    count = len(baseline)
+    count = len(panel.series)
+    nothing = np.full((levels, count, horizon), np.nan).transpose(1, 2, 0)
     out = Climb(
-        baseline.copy(), np.full(count, BASELINE, object), np.full(count, why_none, object),
-        np.full(count, None, object),
-    )  # fmt: skip
+        nothing, np.full(count, BASELINE, object), np.full(count, why_none, object), np.full(count, None, object)
+    )
     left = np.arange(count)
     for tried, serving in enumerate(models):
         if tried == _RUNGS or not len(left):
@@ -164,7 +165,10 @@ def climb(
         good = fault == ""
         rows = left[good]
         why = [out.reason[row] or serving.why_stale or stale for row in rows]
-        out.quantiles[rows] = predicted[good]
+        if len(rows) == count:
+            out.quantiles = predicted
+        else:
+            out.quantiles[rows] = predicted[good]
         out.status[rows] = [STALE_MODEL if reason else MODEL for reason in why]
         out.reason[rows] = why
         out.version[rows] = serving.version

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 
-from flows.feed_settings import Feed
 from flows.settings import Pipeline
 from model.panel import Channel, Panel, channels
 from storage import history
 from storage.store import Store
 
-_VALUE = "value"
+_TARGET = "target"
 _EVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+#: By feed: which columns are wanted, and what each is called from there on.
+Wanted = dict[str, dict[str, str]]
 
 
 def micros(instant: datetime) -> int:
@@ -62,8 +63,8 @@ def seen_target(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> np.ndarray:
     """(S, N) float32: the target alone of `seen_panel`, NaN where nothing was known."""
-    feeds = pipeline.feeds("target")
-    return _channel(pipeline, store, "target", feeds, _target, series, as_of, first, columns, False).layers[0].values
+    (target,) = _channels(pipeline, store, _target(pipeline), series, as_of, first, columns, False)
+    return target.layers[0].values
 
 
 def actuals(pipeline: Pipeline, store: Store, since: datetime) -> pl.DataFrame:
@@ -72,56 +73,62 @@ def actuals(pipeline: Pipeline, store: Store, since: datetime) -> pl.DataFrame:
     Returns:
         series_id, valid_time, actual: one row a series and period, none where there is no value (any more).
     """
-    rows = _frame(pipeline, store, pipeline.feeds("target"), _target, _EVER, since, revised=False)
-    known = pl.col(_VALUE).is_not_null() & pl.col(_VALUE).is_not_nan()
-    return rows.filter(known).select(*history.KEY, actual=_VALUE)
+    rows = _frame(pipeline, store, _target(pipeline), _EVER, since, revised=False)
+    known = pl.col(_TARGET).is_not_null() & pl.col(_TARGET).is_not_nan()
+    return rows.filter(known).select(*history.KEY, actual=_TARGET)
 
 
-def _target(feed: Feed) -> str:
-    return feed.values[0]
+def _target(pipeline: Pipeline) -> Wanted:
+    return {feed.name: {feed.values[0]: _TARGET} for feed in pipeline.feeds("target")}
 
 
 def _panel(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int,
     revised: bool,
 ) -> Panel:  # fmt: skip
-    def channel(name: str, feeds: list[Feed], column: Callable[[Feed], str]) -> Channel:
-        return _channel(pipeline, store, name, feeds, column, series, as_of, first, columns, revised)
+    def read(wanted: Wanted) -> list[Channel]:
+        return _channels(pipeline, store, wanted, series, as_of, first, columns, revised)
 
     def covariates(role: str) -> tuple[Channel, ...]:
-        def covariate(name: str) -> Channel:
-            return channel(name, [feed for feed in pipeline.feeds(role) if name in feed.values], lambda _: name)
+        # What the same feeds give is read together.
+        together: dict[tuple[str, ...], dict[str, str]] = {}
+        for name in pipeline.covariates(role):
+            owners = tuple(feed.name for feed in pipeline.feeds(role) if name in feed.values)
+            together.setdefault(owners, {})[name] = name
+        found: dict[str, Channel] = {}
+        for owners, names in together.items():
+            found |= {channel.name: channel for channel in read(dict.fromkeys(owners, names))}
+        return tuple(found[name] for name in pipeline.covariates(role))
 
-        return tuple(map(covariate, pipeline.covariates(role)))
-
-    target = channel("target", pipeline.feeds("target"), _target)
+    (target,) = read(_target(pipeline))
     return Panel(pipeline.grid, series, first, target, covariates("known_future"), covariates("observed"))
 
 
-def _channel(
-    pipeline: Pipeline, store: Store, name: str, feeds: list[Feed], column: Callable[[Feed], str],
-    series: tuple[str, ...], as_of: datetime, first: int, columns: int, revised: bool,
-) -> Channel:  # fmt: skip
+def _channels(
+    pipeline: Pipeline, store: Store, wanted: Wanted, series: tuple[str, ...], as_of: datetime, first: int,
+    columns: int, revised: bool,
+) -> list[Channel]:  # fmt: skip
     grid = pipeline.grid
     since = instant(int(grid.start(np.array([first]))[0]))
     within = (min(series), max(series)) if series else None
-    frame = _frame(pipeline, store, feeds, column, as_of, since, revised, within)
-    (found,) = channels(grid, frame, [_VALUE], series, first, columns)
-    return Channel(name, found.layers)
+    frame = _frame(pipeline, store, wanted, as_of, since, revised, within)
+    # What one feed knew comes series by series; that of several is in no order.
+    grouped = len(wanted) == 1 and not revised
+    return channels(grid, frame, list(next(iter(wanted.values())).values()), series, first, columns, grouped)
 
 
 def _frame(
-    pipeline: Pipeline, store: Store, feeds: list[Feed], column: Callable[[Feed], str], as_of: datetime,
-    since: datetime, revised: bool, within: tuple[str, str] | None = None,
+    pipeline: Pipeline, store: Store, wanted: Wanted, as_of: datetime, since: datetime, revised: bool,
+    within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """One value column of several feeds: series_id, valid_time, value; available_at too where `revised`."""
-    read = history.revisions if revised or len(feeds) > 1 else history.as_of
+    """Columns of several feeds as one table: series_id, valid_time, values; available_at too where `revised`."""
+    read = history.revisions if revised or len(wanted) > 1 else history.as_of
     frames = [
-        read(store, pipeline.name, feed.name, [column(feed)], as_of, since, within).rename({column(feed): _VALUE})
-        for feed in feeds
+        read(store, pipeline.name, feed, list(names), as_of, since, within).rename(names)
+        for feed, names in wanted.items()
     ]
     frame = pl.concat(frames)
-    if frame["series_id"].null_count() and any(feed.series_id for feed in feeds):
+    if frame["series_id"].null_count() and any(feed.series_id for feed in pipeline.feed if feed.name in wanted):
         # Whether series share it is the feeds' to say, not that of the rows which happen to be read.
         frame = frame.filter(pl.col("series_id").is_not_null())
     if len(frames) > 1:

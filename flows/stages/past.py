@@ -18,12 +18,19 @@ def seen_past(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int
 ) -> np.ndarray:
     """(S, N) float32: the steps before `first` as the baseline of `issue_time` saw them, NaN where not visible."""
+    return look_back(pipeline, store, series, issue_time, first)[0]
+
+
+def look_back(
+    pipeline: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`seen_past`, and (S,) the newest step that is in sight of it: see `newest_steps`."""
     back = history_steps(pipeline.pipeline.season, pipeline.pipeline.context)
     past = seen_target(pipeline, store, series, issue_time, first - back, back)
-    return with_older_values(pipeline, store, series, issue_time, first, past)
+    return _with_older_values(pipeline, store, series, issue_time, first, past), newest_steps(past, first)
 
 
-def with_older_values(
+def _with_older_values(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int, past: np.ndarray
 ) -> np.ndarray:
     """`past` (S, N), with the newest values ever known of the series that it shows nothing of moved up to its end.
@@ -50,8 +57,11 @@ def with_older_values(
 
 def newest_steps(before: np.ndarray, first: int) -> np.ndarray:
     """(S,) the step of the newest value visible of each row of `before` (S, N), the steps up to `first`; or SILENT."""
-    seen = ~np.isnan(before)
-    return np.where(seen.any(axis=1), first - 1 - seen[:, ::-1].argmax(axis=1), SILENT)
+    newest = np.full(len(before), first - 1, np.int64)
+    behind = np.flatnonzero(np.isnan(before[:, -1]))
+    seen = ~np.isnan(before[behind])
+    newest[behind] = np.where(seen.any(axis=1), first - 1 - seen[:, ::-1].argmax(axis=1), SILENT)
+    return newest
 
 
 def ended(pipeline: Pipeline, newest: np.ndarray, ever: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 What a series is given does not depend on which others are in its shard. What only all series together can tell, which
 of them have ended and what one without any value is like, is left to whoever puts the shards together.
+
+The model looks at its context; further back is read only for the series that it cannot forecast.
 """
 
 from __future__ import annotations
@@ -15,29 +17,36 @@ import numpy as np
 import polars as pl
 
 from flows.settings import Pipeline
-from flows.stages.ladder import Serving, climb
+from flows.stages.ladder import Climb, Serving, climb
 from flows.stages.panels import micros, seen_panel
-from flows.stages.past import SILENT, ended, newest_steps, with_older_values
-from model.baseline import history_steps, seasonal_naive
-from model.panel import Channel, Panel
-from storage.schemas import part_schema
+from flows.stages.past import SILENT, ended, look_back, newest_steps
+from model.baseline import seasonal_naive
+from model.panel import Panel
+from storage.schemas import BASELINE, part_schema
 from storage.store import Store
 
-_CELLS = 4_000_000  # values of the target read at once: 130 MB as the history has them
+_CELLS = 1_500_000  # values of the target read at once: 75 MB as the history has them
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a shard made: a table of `part_schema`, and which model it tried first (version, sha256, provider)."""
+    """What a shard of S series made.
 
-    rows: pl.DataFrame
-    tried: dict[str, str] | None
+    Attributes:
+        series: S rows of `part_schema`; what has ended has no status.
+        quantiles: (S, H, Q), NaN for what has ended and for what was never seen.
+        tried: the model tried first (version, sha256, provider, fell_back), None if none was.
+    """
+
+    series: pl.DataFrame
+    quantiles: np.ndarray
+    tried: dict[str, str | None] | None
 
 
 def ranges(pipeline: Pipeline, count: int) -> list[slice]:
     """The shards of `count` series: slices of the sorted list of series, of one length or nearly, none empty."""
     at = pipeline.pipeline
-    chosen = -(-count * history_steps(at.season, at.context) // _CELLS)
+    chosen = -(-count * (at.context + at.horizon) // _CELLS)
     shards = min(pipeline.scale.shards or chosen, count)
     return [slice(i * count // shards, (i + 1) * count // shards) for i in range(shards)]
 
@@ -60,66 +69,81 @@ def forecast_shard(
     """
     grid, at = pipeline.grid, pipeline.pipeline
     issue, first = micros(issue_time), grid.first_step(micros(issue_time))
-    back = history_steps(at.season, at.context)
-    panel = seen_panel(pipeline, store, series, issue_time, first - back, back + at.horizon)
-    before = panel.target.layers[0].values[:, :back]
-    past = with_older_values(pipeline, store, series, issue_time, first, before)
-    newest, ever = newest_steps(before, first), ~np.isnan(past).all(axis=1)
+    panel = seen_panel(pipeline, store, series, issue_time, first - at.context, at.context + at.horizon)
+    newest = newest_steps(panel.target.layers[0].values[:, : at.context], first)
+    ever = newest != SILENT
+    quiet = np.flatnonzero(~ever)
+    if len(quiet):
+        past, newest[quiet] = look_back(pipeline, store, _named(series, quiet), issue_time, first)
+        ever[quiet] = ~np.isnan(past).all(axis=1)
     # Others may turn out to have ended as well, but what has ended beside these has ended.
     kept = np.flatnonzero(~ended(pipeline, newest, ever))
-    if len(kept) < len(series):
-        panel, past = panel.take(kept), past[kept]
-    levels = np.array(at.quantile_levels)
+    some = len(kept) < len(series)
+    if some:
+        panel = panel.take(kept)
     bounds = (at.bounds.min, at.bounds.max)
-    baseline = np.clip(seasonal_naive(past, at.season, at.horizon, levels), *bounds)  # type: ignore[call-overload]
-    # Like the others is, for what was never seen; and that is not for a shard to say.
-    baseline[~ever[kept]] = np.nan
-    made = climb(baseline, models, why_none, panel, first, issue, bounds, stale, in_time)
-    quantiles = made.quantiles.reshape(len(kept), -1)
-    rows = pl.DataFrame(
-        {
-            "row": kept,
-            "status": pl.Series(made.status.tolist(), dtype=pl.String),
-            "reason": pl.Series(made.reason.tolist(), dtype=pl.String),
-            "model_version": pl.Series(made.version.tolist(), dtype=pl.String),
-            "digest": pl.Series(_digests(panel, past, newest[kept], at.context, at.horizon), dtype=pl.Binary),
-            "quantiles": pl.Series(quantiles, dtype=pl.Array(pl.Float64, quantiles.shape[1])),
-        }
-    )
-    steps = pl.Series(newest)
-    whole = pl.DataFrame({"series_id": series, "newest": steps.set(steps == SILENT, None), "ever": ever})
-    if len(kept) == len(series):
-        whole = pl.concat([whole, rows.drop("row")], how="horizontal")
-    else:
-        whole = whole.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
-        whole = whole.join(rows, on="row", how="left", maintain_order="left").drop("row")
+    made = climb(models, why_none, panel, at.horizon, len(at.quantile_levels), first, issue, bounds, stale, in_time)
+    digests = _digests(panel, newest[kept], at.context)
+    left = np.flatnonzero(made.status == BASELINE)
+    if len(left):
+        past, _ = look_back(pipeline, store, _named(panel.series, left), issue_time, first)
+        baseline = seasonal_naive(past, at.season, at.horizon, np.array(at.quantile_levels))
+        # Like the others is, for what was never seen; and that is not for a shard to say.
+        made.quantiles[left] = np.where(ever[kept][left, None, None], np.clip(baseline, *bounds), np.nan)  # type: ignore[call-overload]
+        for row, values in zip(left, past, strict=True):
+            digests[row] = hashlib.sha256(digests[row] + values.tobytes()).digest()
+    table = _table(series, newest, ever, kept, made, digests)
+    quantiles = made.quantiles
+    if some:
+        quantiles = np.full((len(series), *quantiles.shape[1:]), np.nan)
+        quantiles[kept] = made.quantiles
     tried = None
     if made.first:
+        forecaster = made.first.forecaster
         tried = {
-            "version": made.first.version, "sha256": made.first.sha256, "provider": made.first.forecaster.provider
+            "version": made.first.version, "sha256": made.first.sha256, "provider": forecaster.provider,
+            "fell_back": forecaster.fell_back,
         }  # fmt: skip
-    return Part(whole.select(part_schema(quantiles.shape[1]).keys()), tried)
+    return Part(table, quantiles, tried)
 
 
-def _digests(panel: Panel, past: np.ndarray, newest: np.ndarray, context: int, horizon: int) -> list[bytes]:
-    """The sha256 of what each series was forecast from: its past, the covariates of its window, the calendar."""
-    back = past.shape[1]
-    window = slice(back - context, back + horizon)
-    common = hashlib.sha256(np.ascontiguousarray(panel.calendar[window]).data)
-    covariates = [_values(covariate)[:, window] for covariate in panel.known_future]
-    covariates += [_values(covariate)[:, back - context : back] for covariate in panel.observed]
-    digests = []
-    for row, name in enumerate(panel.series):
-        digest = common.copy()
-        # Older values that were moved up are told from new ones by the time of the newest.
-        digest.update(f"{name}\n{newest[row]}\n".encode())
-        digest.update(past[row])
-        for values in covariates:
-            # One row serves all series where they share it.
-            digest.update(values[row if len(values) > 1 else 0])
-        digests.append(digest.digest())
-    return digests
+def _named(series: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:
+    return tuple(series[row] for row in rows)
 
 
-def _values(covariate: Channel) -> np.ndarray:
-    return covariate.layers[0].values
+def _table(
+    series: tuple[str, ...], newest: np.ndarray, ever: np.ndarray, kept: np.ndarray, made: Climb, digests: list[bytes]
+) -> pl.DataFrame:
+    """S rows of `part_schema`."""
+    steps = pl.Series(newest)
+    whole = pl.DataFrame({"series_id": series, "newest": steps.set(steps == SILENT, None), "ever": ever})
+    rows = pl.DataFrame(
+        {"status": made.status.tolist(), "reason": made.reason.tolist(), "model_version": made.version.tolist(),
+         "digest": digests},
+        schema={name: part_schema()[name] for name in ("status", "reason", "model_version", "digest")},
+    )  # fmt: skip
+    if len(kept) < len(series):
+        # A row of nulls stands for what has ended.
+        place = np.full(len(series), len(kept))
+        place[kept] = np.arange(len(kept))
+        rows = pl.concat([rows, rows.clear(1)])[place]
+    return pl.concat([whole, rows], how="horizontal").select(part_schema().keys())
+
+
+def _digests(panel: Panel, newest: np.ndarray, context: int) -> list[bytes]:
+    """The sha256 of what each series is forecast from: its name, its window, the calendar.
+
+    The newest step tells a past that was moved up from a new one.
+    """
+    seen = [panel.target.layers[0].values[:, :context]]
+    seen += [channel.layers[0].values for channel in panel.known_future]
+    seen += [channel.layers[0].values[:, :context] for channel in panel.observed]
+    # One row serves all series where they share a covariate.
+    seen = [np.broadcast_to(values, (len(panel.series), values.shape[1])) for values in seen]
+    rows = np.concatenate([np.ascontiguousarray(values).view(np.uint8) for values in (newest[:, None], *seen)], axis=1)
+    common = hashlib.sha256(np.ascontiguousarray(panel.calendar).data).digest()
+    length, content = rows.shape[1], rows.tobytes()
+    return [
+        hashlib.sha256(b"%b%b\n%b" % (common, name.encode(), content[at * length : (at + 1) * length])).digest()
+        for at, name in enumerate(panel.series)
+    ]

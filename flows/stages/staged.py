@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -78,7 +78,7 @@ def make_part(pipeline: Pipeline, store: Store, run: str, shard: int) -> dict[st
         raise DataError(f"pipeline {pipeline.name!r}: {models.fault}")
     issue_time = datetime.fromisoformat(order["issue_time"])
     made = forecast_shard(pipeline, store, issue_time, series, models, order["why_none"], order["stale"], always)
-    at.keep(shard, _MADE, made.rows, made.tried)
+    at.keep(shard, _MADE, made.series, made.quantiles, made.tried)
     return {"shard": shard, "series": len(series)}
 
 
@@ -103,22 +103,12 @@ def assemble(pipeline: Pipeline, store: Store, run: str, failures: Mapping[int, 
             series, order = at.order(shard)
             issue = datetime.fromisoformat(order["issue_time"])
             part = forecast_shard(pipeline, store, issue, series, (), reason, None, always)
-            at.keep(shard, what, part.rows, part.tried)
+            at.keep(shard, what, part.series, part.quantiles, part.tried)
     _, order = at.order(0)
-    report = publish(pipeline, store, datetime.fromisoformat(order["issue_time"]), _Parts(at, made))
+    parts = (Part(*at.part(shard, what)) for shard, what in enumerate(made))
+    report = publish(pipeline, store, datetime.fromisoformat(order["issue_time"]), parts)
     at.remove()
     return report | {"stood_in": made.count(_STAND_IN)}
-
-
-class _Parts:
-    """The parts of a run, read anew each time they are gone through."""
-
-    def __init__(self, run: staging.Run, made: list[str]) -> None:
-        self._run, self._made = run, made
-
-    def __iter__(self) -> Iterator[Part]:
-        for shard, what in enumerate(self._made):
-            yield Part(*self._run.part(shard, what))
 
 
 def fingerprint(pipeline: Pipeline) -> str:

@@ -1,4 +1,8 @@
-"""The whole of a night's shards: what only all series together can tell, and the one file."""
+"""The whole of a night's shards: what only all series together can tell, and the one file.
+
+Rows are written as the shards give them. Where the last shard shows that a series written before has ended, or what one
+without any value is like, the file is gone through once more before it is published.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,14 @@ from storage.schemas import BASELINE, INSTANT, MODEL, DataError, quantile_column
 from storage.store import Store
 
 _SAMPLE = 1000  # series, spread evenly, that the others of a never seen one are
+_AT_ONCE = 240_000  # rows amended together
 
 
 def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Iterable[Part]) -> dict[str, Any]:
     """Write the forecast file of `issue_time`, the same whatever the shards were.
 
     Args:
-        parts: of all shards, in the order of the series. They are gone through up to three times, and one at a time
-            is held.
+        parts: of all shards, in the order of the series. One at a time is held.
 
     Returns:
         What `forecast.forecast` returns.
@@ -35,95 +39,117 @@ def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Itera
     Raises:
         DataError: no value of any series was known.
     """
-    facts, tried = [], None
-    for part in parts:
-        facts.append(part.rows.drop("quantiles"))
-        tried = tried or part.tried
-    series = pl.concat(facts)
-    ever = series["ever"].to_numpy()
-    if not ever.any():
-        raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
-    over = ended(pipeline, series["newest"].fill_null(SILENT).to_numpy(), ever)
-    kept = series.filter(~pl.Series(over))
-    unknown = (~pl.col("ever") & (pl.col("status") == BASELINE)).fill_null(False)
-    like = kept.select(unknown.any()).item()
-    fill = _like_the_others(pipeline, parts, over, series.select(unknown).to_series().to_numpy()) if like else None
-    data = hashlib.sha256(b"".join(kept["digest"]))
+    night = _Night(pipeline, issue_time)
+    levels = list(pipeline.pipeline.quantile_levels)
     place = forecasts.publish(
-        store, pipeline.name, pipeline.pipeline.timezone, issue_time, _blocks(pipeline, issue_time, parts, over, fill),
-        list(pipeline.pipeline.quantile_levels), tried["sha256"] if tried else None, data.hexdigest(),
-    )  # fmt: skip
-    report = _report(kept, pipeline.pipeline.horizon)
-    return {
-        "path": place,
-        "issue_time": issue_time.isoformat(),
-        **report,
-        "model_version": tried["version"] if tried else None,
-        "provider": tried["provider"] if tried else None,
-        "ended": series.filter(pl.Series(over))["series_id"].to_list(),
-    }
+        store, pipeline.name, pipeline.pipeline.timezone, issue_time, night.rows(parts), levels, night.made
+    )
+    return {"path": place, "issue_time": issue_time.isoformat(), **night.report()}
 
 
-def _like_the_others(pipeline: Pipeline, parts: Iterable[Part], over: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    """(H, Q) what a series gets of which nothing is known: the others' forecasts taken together."""
-    others = np.flatnonzero(~over & ~unknown)
-    chosen = others[:: -(-len(others) // _SAMPLE)]
-    found, begin = [], 0
-    for part in parts:
-        rows = chosen[(chosen >= begin) & (chosen < begin + len(part.rows))] - begin
-        found.append(_quantiles(pipeline, part.rows)[rows])
-        begin += len(part.rows)
-    return typical(np.concatenate(found), np.array(pipeline.pipeline.quantile_levels))
+class _Night:
+    """What is known of each series while the shards come in, but for its quantiles; and what follows."""
 
+    def __init__(self, pipeline: Pipeline, issue_time: datetime) -> None:
+        self._pipeline = pipeline
+        self._issue_time = issue_time
+        first = pipeline.grid.first_step(micros(issue_time))
+        self._valid = pl.Series(pipeline.grid.start(first + np.arange(pipeline.pipeline.horizon))).cast(INSTANT)
+        self._columns = [quantile_column(level) for level in pipeline.pipeline.quantile_levels]
+        self._seen: list[pl.DataFrame] = []
+        self._tried: dict[str, Any] | None = None
 
-def _blocks(
-    pipeline: Pipeline, issue_time: datetime, parts: Iterable[Part], over: np.ndarray, fill: np.ndarray | None
-) -> Iterator[pl.DataFrame]:
-    """The rows of the forecast file, part by part."""
-    first = pipeline.grid.first_step(micros(issue_time))
-    horizon = pipeline.pipeline.horizon
-    valid = pipeline.grid.start(first + np.arange(horizon))
-    begin = 0
-    for part in parts:
-        made = part.rows.filter(~pl.Series(over[begin : begin + len(part.rows)]))
-        begin += len(part.rows)
-        quantiles = _quantiles(pipeline, made)
-        if fill is not None:
-            unknown = (~made["ever"] & (made["status"] == BASELINE)).to_numpy()
-            quantiles = np.where(unknown[:, None, None], fill, quantiles)
-        again = np.repeat(np.arange(len(made)), horizon)
-        yield pl.DataFrame(
-            {
-                "series_id": made["series_id"].gather(again),
-                "issue_time": pl.repeat(issue_time, len(again), dtype=INSTANT, eager=True),
-                "valid_time": pl.Series(np.tile(valid, len(made))).cast(INSTANT),
-                "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(made)),
-                **{
-                    quantile_column(level): quantiles[:, :, i].ravel()
-                    for i, level in enumerate(pipeline.pipeline.quantile_levels)
-                },
-                "status": made["status"].gather(again),
-                "reason": made["reason"].gather(again),
-                "model_version": made["model_version"].gather(again),
-            }
+    def rows(self, parts: Iterable[Part]) -> Iterator[pl.DataFrame]:
+        """The rows of the forecast file, part by part, of all that its own shard does not show to have ended."""
+        for part in parts:
+            self._tried = self._tried or part.tried
+            # The same few texts a million times.
+            self._seen.append(
+                part.series.with_columns(pl.col("status", "reason", "model_version").cast(pl.Categorical))
+            )
+            kept = part.series["status"].is_not_null()
+            if kept.all():
+                yield self._block(part.series, part.quantiles)
+            else:
+                yield self._block(part.series.filter(kept), part.quantiles[kept.to_numpy()])
+
+    def _block(self, series: pl.DataFrame, quantiles: np.ndarray) -> pl.DataFrame:
+        count, horizon = quantiles.shape[:2]
+        again = np.repeat(np.arange(count, dtype=np.uint32), horizon)
+        step = np.tile(np.arange(horizon, dtype=np.int32), count)
+        said = series.select("series_id", "status", "reason", "model_version")[again]
+        return said.with_columns(
+            issue_time=pl.lit(self._issue_time, dtype=INSTANT),
+            valid_time=self._valid.gather(step),
+            step=pl.Series(step + 1),
+            **{name: pl.Series(quantiles[:, :, i].reshape(-1)) for i, name in enumerate(self._columns)},
         )
 
+    @property
+    def _series(self) -> pl.DataFrame:
+        if len(self._seen) > 1:
+            self._seen = [pl.concat(self._seen)]
+        return self._seen[0]
 
-def _quantiles(pipeline: Pipeline, rows: pl.DataFrame) -> np.ndarray:
-    """(S, H, Q) of the rows of a part."""
-    at = pipeline.pipeline
-    return rows["quantiles"].to_numpy().reshape(len(rows), at.horizon, len(at.quantile_levels))
+    @property
+    def _over(self) -> pl.Series:
+        """Whether each series has ended."""
+        newest, ever = self._series["newest"].fill_null(SILENT).to_numpy(), self._series["ever"].to_numpy()
+        return pl.Series(ended(self._pipeline, newest, ever))
 
+    def made(self) -> forecasts.Made:
+        """What is known once all parts have come."""
+        series, over = self._series, self._over
+        if not series["ever"].any():
+            raise DataError(f"pipeline {self._pipeline.name!r}: no series has a value that was known at the issue time")
+        data = hashlib.sha256()
+        for digest in series.filter(~over)["digest"]:
+            data.update(digest)
+        late = series.filter(over & series["status"].is_not_null())["series_id"]
+        unknown = series.filter(~series["ever"] & (series["status"] == BASELINE))["series_id"]
 
-def _report(kept: pl.DataFrame, horizon: int) -> dict[str, Any]:
-    """What was published: series, rows, rows by status, and reasons of what is not `model`."""
-    count = kept.group_by("status").len().sort("status")
-    degraded = kept.filter(pl.col("status") != MODEL)
-    reasons = degraded.group_by("status", "reason").agg(pl.len().alias("series"))
-    return {
-        "series": len(kept),
-        "rows": len(kept) * horizon,
-        "status": {status: rows * horizon for status, rows in count.iter_rows()},
-        "reasons": reasons.sort("status", "reason").to_dicts(),
-        "degraded": not degraded.is_empty(),
-    }
+        def amend(written: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+            fill = self._like_the_others(written, over, unknown) if len(unknown) else None
+            kept = written.filter(~pl.col("series_id").is_in(late.implode()))
+            for rows in kept.collect_batches(chunk_size=_AT_ONCE, maintain_order=True):
+                yield rows if fill is None else self._filled(rows, unknown, fill)
+
+        again = len(late) or len(unknown)
+        sha256 = self._tried["sha256"] if self._tried else None
+        return forecasts.Made(sha256, data.hexdigest(), amend if again else None)
+
+    def _like_the_others(self, written: pl.LazyFrame, over: pl.Series, unknown: pl.Series) -> np.ndarray:
+        """(H, Q) what a series gets of which nothing is known: the others' forecasts taken together."""
+        others = self._series["series_id"].filter(~over & ~self._series["series_id"].is_in(unknown.implode()))
+        chosen = others.gather_every(-(-len(others) // _SAMPLE))
+        found = written.filter(pl.col("series_id").is_in(chosen.implode())).select(self._columns).collect()
+        at = self._pipeline.pipeline
+        quantiles = found.to_numpy().reshape(len(chosen), at.horizon, len(at.quantile_levels))
+        return typical(quantiles, np.array(at.quantile_levels))
+
+    def _filled(self, rows: pl.DataFrame, unknown: pl.Series, fill: np.ndarray) -> pl.DataFrame:
+        at = rows["series_id"].is_in(unknown.implode()).to_numpy()
+        step = rows["step"].to_numpy() - 1
+        return rows.with_columns(
+            pl.Series(name, np.where(at, fill[step, i], rows[name].to_numpy())) for i, name in enumerate(self._columns)
+        )
+
+    def report(self) -> dict[str, Any]:
+        """What was published: series, rows, rows by status, reasons of what is not `model`, and by which model."""
+        over, horizon = self._over, self._pipeline.pipeline.horizon
+        kept = self._series.filter(~over).with_columns(pl.col("status", "reason").cast(pl.String))
+        count = kept.group_by("status").len().sort("status")
+        degraded = kept.filter(pl.col("status") != MODEL)
+        reasons = degraded.group_by("status", "reason").agg(pl.len().alias("series"))
+        tried = self._tried or dict.fromkeys(("version", "provider", "fell_back"))
+        return {
+            "series": len(kept),
+            "rows": len(kept) * horizon,
+            "status": {status: rows * horizon for status, rows in count.iter_rows()},
+            "reasons": reasons.sort("status", "reason").to_dicts(),
+            "degraded": not degraded.is_empty(),
+            "model_version": tried["version"],
+            "provider": tried["provider"],
+            "fell_back": tried["fell_back"],
+            "ended": self._series.filter(over)["series_id"].to_list(),
+        }

@@ -101,10 +101,11 @@ def _exported(network: Ensemble) -> onnx.ModelProto:
         "target": torch.ones(2, spec.context),
         "known_future": torch.ones(2, length, len(spec.known_future)),
         "observed": torch.ones(2, spec.context, len(spec.observed)),
-        "calendar": torch.ones(2, length, len(CALENDAR)),
+        "calendar": torch.ones(1, length, len(CALENDAR)),
         "series": torch.zeros(2, dtype=torch.int64),
     }
-    shapes = {name: {0: torch.export.Dim("batch")} for name in example}
+    # Traced with one calendar for all, so that it is added to every window; one a window then is added as well.
+    shapes = {name: {0: torch.export.Dim("batch")} if name != "calendar" else None for name in example}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -114,6 +115,9 @@ def _exported(network: Ensemble) -> onnx.ModelProto:
     if program is None:
         raise ExportError("the exporter gave no model")
     model = program.model_proto
+    (calendar,) = (node for node in model.graph.input if node.name == "calendar")
+    calendar.type.tensor_type.shape.dim[0].dim_param = "calendars"
+    del model.graph.value_info[:]  # shapes on the way, of a single calendar
     _forget_where_it_was_made(model)
     return model
 

@@ -140,6 +140,7 @@ class SegmentLSTM(nn.Module):
         future = self.future_calendar(self._segment_calendar(calendar[:, spec.context :], ahead=True))
         if self.future_in is not None:
             future = future + self.future_in(self._segments(known[:, spec.context :], ahead=True))
+        future = future.expand(target.shape[0], -1, -1)  # one calendar may serve all windows
         decoded, _ = self.decoder(self.dropout(nn.functional.silu(future)), state)
         steps = self.to_steps(self.dropout(decoded)).reshape(decoded.shape[0], -1, _STEP)[:, : spec.horizon]
         lagged, lag_mask = self._lags(value, mask)
@@ -241,8 +242,8 @@ class SegmentLSTM(nn.Module):
         pad = -table.shape[1] % self.spec.segment
         if pad:
             table = nn.functional.pad(table, (0, 0, 0, pad) if ahead else (0, 0, pad, 0))
-        segments = table.reshape(table.shape[0], -1, self.spec.segment, table.shape[2])
-        return torch.cat([segments[:, :, 0], segments[:, :, -1]], dim=2)
+        segment = self.spec.segment
+        return torch.cat([table[:, ::segment], table[:, segment - 1 :: segment]], dim=2)
 
     def _segments(self, table: Tensor, ahead: bool = False) -> Tensor:
         """(B, T, F) -> (B, M, P * F); a length that is no multiple of P is padded with zeros at its far end."""

@@ -215,7 +215,7 @@ def _train(path: Path, store: Path, environment: dict[str, str]) -> None:
     """A champion. Whatever a few seconds train serves: these tests are about nights, not about who is better."""
     for stage in ("ingest", "train"):
         done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", stage, str(path), "--as-of", ISSUE, "--json"],
+            [sys.executable, "-m", "flows", stage, str(path), "--as-of", ISSUE, "--json"],
             env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

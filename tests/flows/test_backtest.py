@@ -93,7 +93,7 @@ def test_a_backtest_that_was_killed_is_resumed(pipeline, tmp_path):
     out = tmp_path / "out"
     when = ["--start", ISSUE, "--end", "2018-09-25", "--retrain-every", "30d", "--json"]
     arguments = ["backtest", pipeline, *when, "--output", out]
-    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "flows", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     nights = out / "replay/forecasts"
     while process.poll() is None and len(list(nights.rglob("*.parquet"))) < 4:

@@ -9,12 +9,13 @@ import onnx
 import polars as pl
 import pytest
 
-from flows import clock, pipeline_file
+from flows import clock, outcome, pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from storage import registry
+from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import ISSUE
+from tests.conftest import ISSUE, gatecast, said
 
 
 @pytest.fixture
@@ -135,3 +136,39 @@ def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, si
     assert report["ended"] == (["LDC3"] if len(silent) == 1 else [])
     series = pl.read_parquet(report["path"], hive_partitioning=False)["series_id"].unique()
     assert set(series) == {"LDC1", "LDC2", "LDC3"} - set(report["ended"])
+
+
+def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this machine has CUDA, so nothing falls back")
+    settings, store, _ = opened
+    at = clock.parse(ISSUE, settings.pipeline.timezone)
+
+    def asked(strict: bool):
+        wish = settings.forecast.model_copy(update={"providers": ("cuda", "cpu"), "strict": strict})
+        return settings.model_copy(update={"forecast": wish})
+
+    report = forecast(asked(False), store, at)
+    assert report["provider"] == "CPUExecutionProvider" and set(report["status"]) == {"model"}
+    assert any("asked for CUDAExecutionProvider" in line for line in outcome.why(report))
+    with pytest.raises(DataError, match="asked for CUDAExecutionProvider"):
+        forecast(asked(True), store, at)
+    report = forecast(asked(True), store, at, needs_champion=False)
+    assert set(report["status"]) == {"baseline"} and "asked for CUDA" in report["reasons"][0]["reason"]
+
+
+def test_a_provider_that_falls_back_is_reported_and_with_strict_an_error(pipeline):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this machine has CUDA, so nothing falls back")
+    asked = {"GATECAST_FORECAST__PROVIDERS": '["cuda", "cpu"]'}
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json", **asked)
+    assert done.returncode == 0, done.stderr
+    assert said(done)["provider"] == "CPUExecutionProvider"
+    assert "CUDAExecutionProvider" in said(done)["fell_back"]
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, **asked, GATECAST_FORECAST__STRICT="true")
+    assert done.returncode == 1
+    assert "asked for CUDAExecutionProvider first" in done.stderr

@@ -165,7 +165,9 @@ def test_a_forecast_published_anew_is_scored_anew(folder):
     before = files(store)
     levels = list(pipeline.pipeline.quantile_levels)
     rows = rows_of(pipeline, store, night(4)).with_columns(pl.col("^q.*$") * 1.5)
-    forecasts.publish(store, "small", "America/New_York", night(4), [rows], levels, None, "another")
+    forecasts.publish(
+        store, "small", "America/New_York", night(4), [rows], levels, lambda: forecasts.Made(None, "another")
+    )
     assert score(pipeline, store, NOW)["revised"] == 1
     found = scores.find(store, "small", night(4))[0]
     assert found["median"].to_list() == rows["q50"].to_list()
@@ -262,7 +264,15 @@ def test_baseline_scale_and_skill_by_plain_numpy(folder):
     pipeline, store = opened(folder)
     levels = np.arange(1, 10) / 10
     rows = rows_of(pipeline, store, night(9)).with_columns(pl.col("^q.*$") + 7.0)
-    forecasts.publish(store, "small", "America/New_York", night(9), [rows], levels.round(1).tolist(), None, "another")
+    forecasts.publish(
+        store,
+        "small",
+        "America/New_York",
+        night(9),
+        [rows],
+        levels.round(1).tolist(),
+        lambda: forecasts.Made(None, "another"),
+    )
     score(pipeline, store, NOW)
     found = scores.find(store, "small", night(9))[0]
     history = duckdb.sql(LATEST.format(history=store.path("history/small/demand"))).pl().sort("series_id", "valid_time")
@@ -442,7 +452,9 @@ def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
         rows = rows_of(pipeline, store, night(day)).with_columns(
             pl.when(series_id="LDC2").then(pl.col("^q.*$") * 0.2).otherwise(pl.col("^q.*$"))
         )
-        forecasts.publish(store, "small", "America/New_York", night(day), [rows], levels, None, "bad")
+        forecasts.publish(
+            store, "small", "America/New_York", night(day), [rows], levels, lambda: forecasts.Made(None, "bad")
+        )
     done = score(pipeline, store, NOW)
     assert ("skill", "LDC2") in {(alert["check"], alert["series_id"]) for alert in done["alerts"]}
     assert not [alert for alert in done["alerts"] if alert["series_id"] in ("LDC1", "LDC3")]

@@ -15,6 +15,7 @@ from model.forecaster import Forecaster
 from model.training.export import ExportError, prove, to_onnx
 from model.training.fit import TooLittleHistory, fit, fold, sampler
 from model.training.heads import QuantileHead, SoftmaxHead
+from model.training.network import Ensemble, SegmentLSTM, Statistics
 from model.windows import Windows
 from tests.model import made
 
@@ -99,11 +100,44 @@ def test_nothing_visible_is_still_finite(exported):
     assert np.isfinite(Forecaster(model).quantiles(Windows(**blind))).all()
 
 
-def test_the_result_is_the_same_for_any_chunking_and_threads(exported):
+def test_the_result_is_the_same_for_any_chunking_and_threads(exported, monkeypatch):
     _, samples, _, model = exported
     whole = Forecaster(model, threads=1).quantiles(samples)
-    assert (Forecaster(model, threads=3).quantiles(samples) == whole).all()
+    for chunk, threads in ((1, 1), (7, 3), (100, 2), (10_000, 1)):
+        monkeypatch.setattr("model.forecaster.CHUNK", chunk)
+        assert (Forecaster(model, threads=threads).quantiles(samples) == whole).all(), (chunk, threads)
     alone(Forecaster(model), samples)
+
+
+@pytest.mark.parametrize("head", ["quantile", "softmax"])
+def test_it_is_the_same_at_the_size_of_a_real_network(head, monkeypatch):
+    """Wide matrices go through other kernels than narrow ones; the last chunk is not a full one."""
+    spec = made.spec(head=head, hidden_size=128)
+    panel = made.panel(spec)
+    samples = (
+        sampler(spec, panel, panel.first + 1200, 0, panel.first + 1200).draw(np.random.default_rng(0), 300).windows
+    )
+    none = torch.zeros(1)
+    torch.manual_seed(1)
+    network = SegmentLSTM(spec, Statistics(none, none + 1, none, none + 1), torch.linspace(-5, 5, 65))
+    model = to_onnx(Ensemble(spec, [network]), samples[:4])
+    whole = Forecaster(model).quantiles(samples)
+    for chunk, threads in ((1, 2), (5, 1), (64, 3), (256, 2)):
+        monkeypatch.setattr("model.forecaster.CHUNK", chunk)
+        assert (Forecaster(model, threads=threads).quantiles(samples) == whole).all(), (chunk, threads)
+
+
+def test_one_calendar_serves_all_windows(exported):
+    """The same bits as a calendar for each of them: a series' forecast does not depend on who shares its night."""
+    _, samples, _, model = exported
+    one = samples.calendar[:1]
+    night = Windows(**{**samples.inputs(), "calendar": one})
+    each = Windows(**{**samples.inputs(), "calendar": np.repeat(one, len(samples), axis=0)})
+    forecaster = Forecaster(model)
+    whole = forecaster.quantiles(night)
+    assert (whole == forecaster.quantiles(each)).all()
+    assert (whole != forecaster.quantiles(samples)).any()
+    alone(forecaster, night)
 
 
 @pytest.mark.parametrize("head", ["quantile", "softmax"])
@@ -184,6 +218,10 @@ def test_a_provider_that_is_not_there_is_said(exported, caplog):
     forecaster = Forecaster(exported[3], ("cuda", "cpu"))
     assert forecaster.provider == "CPUExecutionProvider"
     assert "CUDAExecutionProvider" in caplog.text
+    assert forecaster.fell_back in caplog.text
+    assert Forecaster(exported[3], ("cpu", "cuda"), strict=True).fell_back is None
+    with pytest.raises(ValueError, match="asked for CUDAExecutionProvider first"):
+        Forecaster(exported[3], ("cuda", "cpu"), strict=True)
 
 
 def test_cuda_parity(exported):

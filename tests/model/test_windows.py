@@ -51,6 +51,30 @@ def test_a_window_outside_the_panel_is_an_error():
         windows(spec, panel, np.array([0]), np.array([panel.first + 71]), np.array([0]))
 
 
+@pytest.mark.parametrize(
+    "spoilt", ["nothing", "a gap", "a clock of its own", "another order", "one unknown", "outside"]
+)
+def test_a_table_without_gaps_is_reshaped_to_what_scattering_it_gives(utc, spoilt):
+    grid, start, names = TimeGrid("1h", "UTC", None), utc(2018, 1, 1), ("a", "b", "c")
+    values = np.random.default_rng(2).normal(size=(3, 30))
+    parts = [hourly(start, row, name) for name, row in zip(names, values, strict=True)]
+    if spoilt == "a gap":
+        parts[1] = pl.concat([parts[1].head(10), parts[1].tail(19)])
+    if spoilt == "a clock of its own":
+        parts[1] = parts[1].with_columns(pl.col("valid_time") + timedelta(hours=1))
+    if spoilt == "another order":
+        parts.reverse()
+    if spoilt == "one unknown":
+        parts[2] = parts[2].with_columns(series_id=pl.lit("x"))
+    frame = pl.concat(parts).select("series_id", "valid_time", "y")
+    first = grid.first_step(int(start.timestamp()) * 1_000_000) + (5 if spoilt == "outside" else -5)
+    quick, slow = (channels(grid, frame, ["y"], names, first, 40, grouped)[0] for grouped in (True, False))
+    assert quick.layers[0].available is None
+    np.testing.assert_array_equal(quick.layers[0].values, slow.layers[0].values)
+    if spoilt == "nothing":
+        np.testing.assert_array_equal(quick.layers[0].values[:, 5:35], values.astype(np.float32))
+
+
 def test_revisions_are_seen_from_their_own_time_on(utc):
     """A window of the panel of all revisions equals the window of the as-of view alone, at any issue time."""
     spec = made.spec(known_future=(), observed=())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from storage import forecasts, layout
 from storage.schemas import DataError, Missing, forecast_schema
-from storage.store import Folder, Replay, Store, open_store
+from storage.store import Folder, Replay, Store, open_store, parquet_file
 from tests.s3_server import BUCKET, line_that_stops
 
 # The kernel kills a process that writes more into a file than it may: in the middle of the write, as a full disk or an
@@ -201,6 +202,45 @@ def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(new_stor
     assert replay.place("history/x") == source.place("history/x") and replay.place("models/x") == own.place("models/x")
 
 
+BLOCK = pl.DataFrame({"x": range(30_000)})
+
+
+def test_a_table_is_written_block_by_block_and_its_metadata_last(store):
+    written = []
+    for blocks in ([BLOCK], [BLOCK.head(1), BLOCK.slice(1, 25_000), BLOCK.slice(25_001)]):
+        said = {}
+        with store.writing("a/x.parquet") as file, parquet_file(file, BLOCK.schema, lambda said=said: said) as add:
+            for block in blocks:
+                add(block)
+            assert not store.has("a/x.parquet")
+            said["rows"] = str(len(BLOCK))
+        written.append(store.get("a/x.parquet"))
+        store.remove("a/x.parquet")
+    assert written[0] == written[1]
+    assert pl.read_parquet(io.BytesIO(written[0])).equals(BLOCK)
+    assert pl.read_parquet_metadata(io.BytesIO(written[0]))["rows"] == "30000"
+    assert store.keys("a", "*") == []
+
+
+def test_a_table_whose_blocks_fail_or_do_not_fit_is_not_there(store):
+    with pytest.raises(KeyError, match="mine"):
+        with store.writing("a/x.parquet") as file, parquet_file(file, BLOCK.schema, dict) as add:
+            add(BLOCK)
+            raise KeyError("mine")
+    with pytest.raises(pl.exceptions.PolarsError), store.writing("a/x.parquet") as file:
+        with parquet_file(file, BLOCK.schema, dict) as add:
+            for _ in range(100):
+                add(pl.DataFrame({"y": ["other"]}))
+    assert store.keys("a", "*") == []
+
+
+def test_a_copy_is_whole_and_of_its_own(store):
+    store.put("a/x", b"one")
+    store.copy("a/x", "b/y")
+    store.put("a/x", b"two")
+    assert store.get("b/y") == b"one"
+
+
 def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: Folder):
     source = open_store(f"s3://{BUCKET}/p")
     source.put_parquet("history/p/f/a.parquet", pl.DataFrame({"x": [1]}))
@@ -213,8 +253,8 @@ def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: Fol
 def test_a_damaged_copy_in_latest_is_replaced(store, utc):
     store.put(layout.latest("p"), b"nonsense")
     rows = pl.DataFrame(schema=forecast_schema([0.5]))
-    forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], None, "")
+    forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], lambda: forecasts.Made(None, ""))
     newest = store.get(layout.forecast("p", utc(2024, 1, 1), "UTC"))
     assert store.get(layout.latest("p")) == newest
-    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], None, "")
+    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], lambda: forecasts.Made(None, ""))
     assert store.get(layout.latest("p")) == newest, "an older night does not become the newest"

@@ -73,7 +73,7 @@ def made(folder: Path, names: list[str], count: int = 10, fallback: int = 0) -> 
     for issue in issues:
         newest = issue == ISSUE
         rows = _forecast(names, issue, begin, version, fallback if newest else 0)
-        forecasts.publish(store, "made", str(ZONE), issue, [rows], LEVELS, None, "")
+        forecasts.publish(store, "made", str(ZONE), issue, [rows], LEVELS, lambda: forecasts.Made(None, ""))
         nights.keep(store, "made", issue, record(issue, rows))
         if not newest:
             store.put_parquet(f"{layout.scores('made')}/{layout.stamp(issue)}.parquet", scored(rows, truth))

