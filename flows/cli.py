@@ -216,6 +216,22 @@ def report(file: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
 
 @main.command()
 @_common
+@click.option("--series", "series_id", required=True, metavar="S", help="Its series_id.")
+@click.option("--issue-time", metavar="T", help="The forecast of T (ISO 8601).")
+@click.option("-o", "--output", metavar="PATH", type=click.Path(path_type=Path), help="There, not into the store.")
+def inspect(
+    file: Path, series_id: str, issue_time: str | None, output: Path | None, as_json: bool, quiet: bool
+) -> None:
+    """One forecast from the inside: what moved it, and the gates of the LSTM, as an HTML page."""
+    from flows.stages.inspect import inspect as stage
+
+    pipeline, store = _open(file)
+    written = stage(pipeline, store, series_id, _issue(pipeline, store, issue_time), clock.now(), output)
+    terminal.finish(written, as_json, quiet, terminal.inspection(written))
+
+
+@main.command()
+@_common
 @click.option("--rollback", metavar="VERSION", help="Make VERSION, once a champion, serve again.")
 def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
     """Every model, the champion marked, with why it was or was not promoted."""

@@ -61,6 +61,19 @@ def backtest(report: dict[str, Any]) -> list[str]:
     return [*lines, *(report[name] for name in ("forecasts", "scored") if name in report)]
 
 
+def inspection(written: dict[str, Any]) -> list[str]:
+    """Which model made a forecast, and which covariates moved it."""
+    unit = written["unit"] or "in the target's unit"
+    rows = [
+        {"hidden": name, f"moves the median by ({unit})": f"{moved:.4g}"} for name, moved in written["moved"].items()
+    ]
+    return [
+        f"{written['series_id']} at {written['issue_time']} by model {written['model_version']}",
+        *table(rows),
+        f"wrote {written['path']}",
+    ]
+
+
 def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
     import polars as pl

@@ -6,9 +6,12 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxscript
 import torch
 
 from model.forecaster import SPEC_KEY, Forecaster
@@ -38,6 +41,7 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
         program = torch.onnx.export(
             network.eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
             output_names=["quantiles"], external_data=False, verbose=False,
+            custom_translation_table={torch.ops.aten.rnn_tanh.input: _plain_rnn},
         )  # fmt: skip
     if program is None:
         raise ExportError("the exporter gave no model")
@@ -46,6 +50,26 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
     onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def _plain_rnn(
+    inputs: Any, initial: Any, weights: Sequence[Any], has_biases: bool, layers: int, dropout: float, training: bool,
+    bidirectional: bool, batch_first: bool,
+) -> tuple[Any, Any]:  # fmt: skip
+    """`nn.RNN` as ONNX's own operator, as the exporter writes an LSTM; left alone it would unroll it step by step."""
+    op = onnxscript.opset20
+    steps = op.Transpose(inputs, perm=[1, 0, 2]) if batch_first else inputs
+    last = []
+    for layer in range(layers):
+        from_inputs, from_hidden, bias, other_bias = weights[4 * layer : 4 * layer + 4]
+        states, state = op.RNN(
+            steps, op.Unsqueeze(from_inputs, [0]), op.Unsqueeze(from_hidden, [0]),
+            op.Unsqueeze(op.Concat(bias, other_bias, axis=0), [0]),
+            initial_h=op.Slice(initial, [layer], [layer + 1], axes=[0]), hidden_size=from_hidden.shape[0], activations=["Tanh"],
+        )  # fmt: skip
+        steps = op.Squeeze(states, [1])
+        last.append(state)
+    return op.Transpose(steps, perm=[1, 0, 2]) if batch_first else steps, op.Concat(*last, axis=0)
 
 
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
