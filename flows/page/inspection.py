@@ -73,7 +73,10 @@ def render(found: Inspection) -> str:
     segments = _segments(found, times)
     covariates = _covariates(found)
     layers = [_layer(found, at, segments) for at in _pairs(found.layers)]
-    charts = {"fan": _fan(found, times), **_moved(found, segments)}
+    fan = _fan(found, times)
+    begin = found.spec.context - min(found.spec.context, max(found.spec.horizon, 2 * found.spec.segment))
+    close = [row for row in fan["rows"] if row["x"] >= begin]
+    charts = {"fan": fan, "close": fan | {"rows": close}, **_moved(found, segments)}
     for number, layer in enumerate(layers):
         charts |= {f"{name}-{number}": chart for name, chart in layer["charts"].items()}
     content = {"specs": specs(found), "charts": charts}

@@ -55,9 +55,9 @@ def _map(
     across: str, limit: float | None, title: str, height: int = _TALL, ticks: bool = False
 ) -> dict[str, Any]:
     """A map of values between -limit and limit, or from 0 to 1: segments beside each other, `across` below each other."""
-    scale = alt.Scale(domain=[0, 1], range="heatmap")
+    scale = alt.Scale(domain=[0, 1], range="heatmap", interpolate="rgb")
     if limit is not None:
-        scale = alt.Scale(domain=[-limit or -1, 0, limit or 1], range="diverging")
+        scale = alt.Scale(domain=[-limit or -1, 0, limit or 1], range="diverging", interpolate="rgb")
     axis = plain(",d") if ticks else None
     y = alt.Y("low:Q", title=across, axis=axis, scale=alt.Scale(nice=False, zero=False, reverse=ticks))
     legend = alt.Legend(title=None, orient="right", gradientThickness=10, format=".3~r")

@@ -136,10 +136,12 @@ def test_a_seed_gives_the_same_weights():
 
 
 def test_the_plain_rnn_is_an_rnn():
-    network, samples, _ = train(made.spec(cell="rnn"))
+    network, samples, _ = train(made.spec(cell="rnn", layers=2))
     model = to_onnx(network, samples[:4])
     assert prove(network, model, samples) <= 1e-5
-    assert "LSTM" not in {n.op_type for n in onnx.load_from_string(model).graph.node}
+    operators = Counter(node.op_type for node in onnx.load_from_string(model).graph.node)
+    assert operators["RNN"] == 4 and "LSTM" not in operators  # two layers each of encoder and decoder
+    alone(Forecaster(model), samples)
 
 
 def test_shapes_that_do_not_divide_and_seasons_longer_than_the_context():
