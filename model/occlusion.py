@@ -8,6 +8,7 @@ the changes do not add up to the forecast.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def moved(forecaster: Forecaster, window: Windows) -> Moved:
         window.target, window.known_future, window.observed
     ))  # fmt: skip
     row = 1
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         target[row, begin:end] = np.nan
         row += 1
     for place in range(len(known)):

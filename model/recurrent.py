@@ -78,7 +78,7 @@ def lstm(weights: Weights, inputs: np.ndarray, hidden: np.ndarray, cell: np.ndar
     i = sigmoid(W_i x + R_i h + b_i), o and f alike; g = tanh(W_c x + R_c h + b_c); c = f * c + i * g; h = o * tanh(c).
     """
     cell = initial_cell = cell.astype(np.float64)
-    steps = []
+    trace: list[list[np.ndarray]] = [[] for _ in range(6)]
     for step in inputs:
         summed = step @ weights.inputs.T + hidden @ weights.recurrent.T + weights.bias
         before_i, before_o, before_f, before_c = np.split(summed, 4, axis=1)
@@ -86,8 +86,10 @@ def lstm(weights: Weights, inputs: np.ndarray, hidden: np.ndarray, cell: np.ndar
         candidate = np.tanh(before_c)
         cell = forget_gate * cell + input_gate * candidate
         hidden = output_gate * np.tanh(cell)
-        steps.append((input_gate, forget_gate, output_gate, candidate, cell, hidden))
-    return LSTMTrace(*(np.stack(values) for values in zip(*steps, strict=True)), initial_cell)
+        for kept, value in zip(trace, (input_gate, forget_gate, output_gate, candidate, cell, hidden), strict=True):
+            kept.append(value)
+    i, f, o, g, c, h = map(np.stack, trace)
+    return LSTMTrace(i, f, o, g, c, h, initial_cell)
 
 
 def rnn(weights: Weights, inputs: np.ndarray, hidden: np.ndarray) -> RNNTrace:

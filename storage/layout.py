@@ -108,7 +108,7 @@ def report(pipeline: str) -> str:
 
 
 def inspection(pipeline: str, issue_time: datetime, series_id: str) -> str:
-    """The page of one series' forecast. What its id has of letters and digits is for people, the hash tells it apart."""
+    """The page of one series' forecast: its id's letters and digits are for people, the hash tells it apart."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", series_id)[:40].strip("-")
     told_apart = hashlib.sha256(series_id.encode()).hexdigest()[:8]
     return f"inspections/{pipeline}/{stamp(issue_time)}-{readable}-{told_apart}.html"

@@ -168,6 +168,7 @@ def plain(format: str = ",f") -> alt.Axis:
 
 
 def spec(*layers: alt.Chart | alt.LayerChart, height: int = _HEIGHT) -> dict[str, Any]:
+    """Layers as one chart that fills its place."""
     params = [alt.param(name="ticks", value=[]), alt.param(name="labels", value={})]
     chart = alt.layer(*layers).add_params(*params).properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")

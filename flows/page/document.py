@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: a template, what it carries for its scripts, and a policy that runs only these."""
+"""One HTML file that needs nothing else: a template, what its scripts draw, and a policy that runs only these."""
 
 from __future__ import annotations
 

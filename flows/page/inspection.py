@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flows.page import document
-from flows.page.local_time import LocalTimes, Tick, at_micros
+from flows.page.local_time import LocalTimes, at_micros
 from flows.page.numbers import figure, percent
 from flows.settings import Pipeline
 from model.occlusion import Moved, segment_bounds

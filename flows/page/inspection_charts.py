@@ -51,10 +51,8 @@ def _bars(field: str, title: str, format: str = ",f") -> dict[str, Any]:
     return spec(rows().mark_rect(style="bin").encode(x=x, x2="right:Q", y=y, y2=alt.datum(0), tooltip=tooltip))
 
 
-def _map(
-    across: str, limit: float | None, title: str, height: int = _TALL, ticks: bool = False
-) -> dict[str, Any]:
-    """A map of values between -limit and limit, or from 0 to 1: segments beside each other, `across` below each other."""
+def _map(across: str, limit: float | None, title: str, height: int = _TALL, ticks: bool = False) -> dict[str, Any]:
+    """A map of values from -limit to limit, or from 0 to 1: a column a segment, a row each of `across`."""
     scale = alt.Scale(domain=[0, 1], range="heatmap", interpolate="rgb")
     if limit is not None:
         scale = alt.Scale(domain=[-limit or -1, 0, limit or 1], range="diverging", interpolate="rgb")

@@ -65,7 +65,7 @@ class LocalTimes:
         ]
 
     def segments(self, starts: Sequence[datetime], issue: int) -> list[Tick]:
-        """Labels of segments that begin at `starts`, every second one counted from number `issue` where room is short."""
+        """Labels of segments that begin at `starts`; where room is short every second or fourth from `issue` on."""
         return [
             Tick(at, 0 if (at - issue) % 4 == 0 else 1 if (at - issue) % 2 == 0 else 2, self._write(start, "%-d %b"))
             for at, start in enumerate(starts)

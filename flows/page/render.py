@@ -8,7 +8,7 @@ from typing import Any
 from flows.page import document, payload, sections, skill
 from flows.page.facts import Facts
 from flows.page.local_time import LocalTimes
-from flows.page.numbers import figure, percent, ratio
+from flows.page.numbers import figure, percent
 from flows.page.series_table import RULE, matter, series_table
 from flows.page.verdict import Verdict, duration, verdict
 

@@ -58,9 +58,7 @@ def inspect(
     }
 
 
-def gather(
-    pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime
-) -> Inspection:
+def gather(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime) -> Inspection:
     """Everything that the page tells."""
     try:
         from model.training.opened import OpenError, open_model
@@ -137,9 +135,7 @@ def _window(pipeline: Pipeline, store: Store, series_id: str, issue_time: dateti
     """What the model saw of the series."""
     spec, issue = serving.forecaster.spec, micros(issue_time)
     first = pipeline.grid.first_step(issue)
-    panel = seen_panel(
-        pipeline, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon
-    )
+    panel = seen_panel(pipeline, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon)
     window = windows(spec, panel, np.array([0]), np.array([first]), np.array([issue]))
     visible = int((~np.isnan(window.target)).sum())
     if visible < spec.min_visible:
@@ -150,9 +146,7 @@ def _window(pipeline: Pipeline, store: Store, series_id: str, issue_time: dateti
     return window
 
 
-def _notes(
-    pipeline: Pipeline, serving: Serving, published: pl.DataFrame | None, quantiles: np.ndarray
-) -> list[str]:
+def _notes(pipeline: Pipeline, serving: Serving, published: pl.DataFrame | None, quantiles: np.ndarray) -> list[str]:
     """What a reader must know before he believes that this is the forecast that was published."""
     if published is None:
         return ["No forecast of this issue time has been published: this is what the model that serves it would say."]

@@ -57,7 +57,7 @@ def _plain_rnn(
     bidirectional: bool, batch_first: bool,
 ) -> tuple[Any, Any]:  # fmt: skip
     """`nn.RNN` as ONNX's own operator, as the exporter writes an LSTM; left alone it would unroll it step by step."""
-    op = onnxscript.opset20
+    op: Any = onnxscript.opset20
     steps = op.Transpose(inputs, perm=[1, 0, 2]) if batch_first else inputs
     last = []
     for layer in range(layers):
@@ -65,7 +65,8 @@ def _plain_rnn(
         states, state = op.RNN(
             steps, op.Unsqueeze(from_inputs, [0]), op.Unsqueeze(from_hidden, [0]),
             op.Unsqueeze(op.Concat(bias, other_bias, axis=0), [0]),
-            initial_h=op.Slice(initial, [layer], [layer + 1], axes=[0]), hidden_size=from_hidden.shape[0], activations=["Tanh"],
+            initial_h=op.Slice(initial, [layer], [layer + 1], axes=[0]), hidden_size=from_hidden.shape[0],
+            activations=["Tanh"],
         )  # fmt: skip
         steps = op.Squeeze(states, [1])
         last.append(state)

@@ -79,12 +79,16 @@ def test_the_model_that_served_then_is_opened_not_todays(pipeline):
     first = said(gatecast("models", pipeline, "--json"))["champion"]
     assert gatecast("ingest", pipeline, "--as-of", "2018-09-20").returncode == 0
     done = gatecast(
-        "train", pipeline, "--as-of", "2018-09-20", "--json", GATECAST_TRAINING__BUDGET="6s", GATECAST_TRAINING__SEED="8"
+        "train",
+        pipeline,
+        "--as-of",
+        "2018-09-20",
+        "--json",
+        GATECAST_TRAINING__BUDGET="6s",
+        GATECAST_TRAINING__SEED="8",
     )
     assert done.returncode == 0, done.stderr
     assert facts(pipeline).manifest["version"] == first
-
-
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,7 @@ def test_the_gates_are_those_of_torchs_own_weights(fitted):
     with torch.inference_mode():
         summed = given[0][:, 0] @ encoder.weight_ih_l0.T + encoder.bias_ih_l0 + encoder.bias_hh_l0
         i, f, g, o = summed.chunk(4, dim=1)
-    trace = next(
-        at.trace for at in open_model(model, windows) if (at.member, at.part, at.number) == (1, "encoder", 0)
-    )
+    trace = next(at.trace for at in open_model(model, windows) if (at.member, at.part, at.number) == (1, "encoder", 0))
     for name, expected in {
         "input_gate": i.sigmoid(), "forget_gate": f.sigmoid(), "output_gate": o.sigmoid(), "candidate": g.tanh(),
         "cell_state": i.sigmoid() * g.tanh(),
