@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SPEC_KEY = "gatecast.spec"
+#: What a file gives, by its head: the distribution is of every member, and known to no bounds.
+OUTPUTS = {"quantile": ("quantiles",), "softmax": ("quantiles", "edges", "probabilities")}
 _ONLY_WHAT_IS_ASKED = ort.RunOptions()
 _ONLY_WHAT_IS_ASKED.only_execute_path_to_fetches = True
 _CHUNK = 256  # windows; fits the second-level cache, and is faster than one large batch

@@ -14,13 +14,27 @@ import onnx
 import onnxscript
 import torch
 
-from model.forecaster import SPEC_KEY, Forecaster
+from model.forecaster import OUTPUTS, SPEC_KEY, Forecaster
 from model.training.fit import tensors
 from model.training.network import Ensemble
 from model.windows import Windows
 
 _OPSET = 20
 _TOLERANCE = 1e-5
+
+
+class _Exported(torch.nn.Module):
+    """All that the file gives, in one pass through the network."""
+
+    def __init__(self, network: Ensemble) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, target: torch.Tensor, known_future: torch.Tensor, observed: torch.Tensor, calendar: torch.Tensor,
+        series: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:  # fmt: skip
+        return tuple(self.network.outputs(target, known_future, observed, calendar, series).values())
 
 
 class ExportError(RuntimeError):
@@ -39,8 +53,8 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network.eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
-            output_names=["quantiles"], external_data=False, verbose=False,
+            _Exported(network).eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
+            output_names=list(OUTPUTS[network.spec.head]), external_data=False, verbose=False,
             custom_translation_table={torch.ops.aten.rnn_tanh.input: _plain_rnn},
         )  # fmt: skip
     if program is None:
@@ -96,10 +110,12 @@ def prove(network: Ensemble, model: bytes, samples: Windows, batches: tuple[int,
     for size in batches:
         part = samples[np.arange(size) % len(samples)]
         with torch.inference_mode():
-            expected = network(**tensors(part))
-        expected = expected.numpy().astype(np.float64)
-        unit = np.abs(expected).max(axis=(1, 2), keepdims=True) + 1e-9
-        worst = max(worst, float((np.abs(forecaster.quantiles(part) - expected) / unit).max()))
+            expected = network.outputs(**tensors(part))
+        found = forecaster.outputs(part, list(expected))
+        for value, tensor in zip(found, expected.values(), strict=True):
+            wanted = tensor.numpy().astype(np.float64)
+            unit = np.abs(wanted).max(axis=tuple(range(1, wanted.ndim)), keepdims=True) + 1e-9
+            worst = max(worst, float((np.abs(value - wanted) / unit).max()))
     if not worst <= _TOLERANCE:
         raise ExportError(f"ONNX Runtime and torch differ by {worst:.1e} (relative); at most {_TOLERANCE:.0e}")
     part = samples[np.arange(2) % len(samples)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model.calendar import CALENDAR
 from model.spec import ModelSpec
-from model.training.heads import HEADS, Head
+from model.training.heads import HEADS, Head, SoftmaxHead
 
 _IDENTITY = 16  # width of the series embedding
 _STEP = 16  # width of what the decoder says to each single step
@@ -211,16 +211,31 @@ class Ensemble(nn.Module):
     def forward(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
     ) -> Tensor:
-        quantiles = []
+        return self.outputs(target, known_future, observed, calendar, series)["quantiles"]
+
+    def outputs(
+        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
+    ) -> dict[str, Tensor]:
+        """`quantiles`; of a softmax head also the distribution of every member, which knows no bounds: raw `edges` of
+        its bins (B, H, members, N + 1) and their `probabilities` (B, H, members, N).
+        """
+        quantiles, edges, probabilities = [], [], []
         for member in self.networks:
             raw, base, scale = member(target, known_future, observed, calendar, series)
             quantiles.append(base + scale * member.head.quantiles(raw))
+            if isinstance(member.head, SoftmaxHead):
+                edges.append((base + scale * member.head.edges).expand(-1, raw.shape[1], -1))
+                probabilities.append(torch.softmax(raw, dim=-1))
         mean = torch.stack(quantiles).mean(dim=0)
         if self.spec.lower is not None:
             mean = mean.clamp(min=self.spec.lower)
         if self.spec.upper is not None:
             mean = mean.clamp(max=self.spec.upper)
-        return mean
+        if not edges:
+            return {"quantiles": mean}
+        return {
+            "quantiles": mean, "edges": torch.stack(edges, dim=2), "probabilities": torch.stack(probabilities, dim=2)
+        }  # fmt: skip
 
 
 def _total(rows: Tensor) -> Tensor:
