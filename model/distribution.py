@@ -1,7 +1,7 @@
 """The distribution that a softmax head forecasts, asked for probabilities: P(value > x).
 
 It is the very one whose quantiles are published. The members' quantile functions are averaged, level by level
-(Vincentization: Ratcliff 1979), as the quantiles are; the mean of their probabilities would be another, wider distribution.
+(Vincentization: Ratcliff 1979), as the quantiles are; the mean of their probabilities would be a wider distribution.
 Shapes: B windows, H horizon, M members, N bins, X values asked for.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 _HALVINGS = 40  # of the levels between 0 and 1: to 1e-12
+_DIGITS = 11  # of a probability; what is beyond is of rounding, and would keep 0 and 1 from being exact
+_TINY = np.finfo(np.float64).tiny
 
 
 def probability_above(edges: np.ndarray, probabilities: np.ndarray, above: tuple[float, ...]) -> np.ndarray:
@@ -25,12 +27,10 @@ def probability_above(edges: np.ndarray, probabilities: np.ndarray, above: tuple
     low, width = edges[..., :-1].astype(np.float64), np.diff(edges.astype(np.float64), axis=-1)
     if edges.shape[2] == 1:
         below = [(share * np.clip((x - low) / np.maximum(width, _TINY), 0, 1)).sum(axis=(2, 3)) for x in above]
-        return 1 - np.clip(np.stack(below, axis=-1), 0, 1)
-    before = np.cumsum(share, axis=-1) - share
-    return np.stack([1 - _level(x, low[..., 0], width, share, before) for x in above], axis=-1)
-
-
-_TINY = np.finfo(np.float64).tiny
+    else:
+        before = np.cumsum(share, axis=-1) - share
+        below = [_level(x, low[..., 0], width, share, before) for x in above]
+    return np.round(1 - np.stack(below, axis=-1), _DIGITS)
 
 
 def _level(x: float, first: np.ndarray, width: np.ndarray, share: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -41,11 +41,11 @@ def _level(x: float, first: np.ndarray, width: np.ndarray, share: np.ndarray, be
         passed = np.clip((level[..., None, None] - before) / np.maximum(share, _TINY), 0, 1)
         quantile = (first + (passed * width).sum(axis=-1)).mean(axis=-1)
         under, over = np.where(quantile <= x, level, under), np.where(quantile <= x, over, level)
-    return np.where(under < 0.5**_HALVINGS, 0.0, np.where(over > 1 - 0.5**_HALVINGS, 1.0, under))
+    return (under + over) / 2
 
 
 def within(probability: np.ndarray, above: tuple[float, ...], lower: float | None, upper: float | None) -> np.ndarray:
-    """`probability` (..., X) of a value that cannot be below `lower` or above `upper`: what lies beyond is at the limit."""
+    """`probability` (..., X) of a value that cannot leave its bounds: what would lie beyond is at the limit."""
     asked = np.array(above)
     if lower is not None:
         probability = np.where(asked < lower, 1.0, probability)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnxruntime as ort
 
+from model.distribution import probability_above, within
 from model.spec import ModelSpec
 from model.windows import Windows
 
@@ -55,27 +56,57 @@ class Forecaster:
             # ONNX Runtime falls back without a word; a night that is ten times slower should have one.
             logger.warning("asked for %s first, but ONNX Runtime runs on %s", wished[0], self.provider)
         self._inputs = {node.name for node in self._session.get_inputs()}
+        self._outputs = {node.name for node in self._session.get_outputs()}
         self._threads = threads
 
+    @property
+    def tells_probabilities(self) -> bool:
+        """Whether the file gives the distribution that `forecast` can be asked about."""
+        return self._outputs.issuperset(OUTPUTS["softmax"])
+
     def quantiles(self, windows: Windows, in_time: Callable[[], bool] | None = None) -> np.ndarray:
-        """(B, H, Q) float64 in the target's unit, never crossing; a row is not finite where its input forbids.
+        """(B, H, Q) of `forecast`."""
+        return self.forecast(windows, (), in_time)[0]
+
+    def forecast(
+        self, windows: Windows, above: tuple[float, ...], in_time: Callable[[], bool] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What is forecast for `windows`.
 
         Args:
+            above: values x of which P(value > x) is asked; only a file that `tells_probabilities` may be.
             in_time: asked before each chunk; from the first False on, chunks are not run and their rows are NaN.
+
+        Returns:
+            Quantiles (B, H, Q), float64 in the target's unit, never crossing; a row is not finite where its input
+            forbids. And P(value > x) (B, H, X), of the distribution that has these quantiles.
         """
         chunks = [windows[start : start + _CHUNK] for start in range(0, len(windows), _CHUNK)]
         if not chunks:
-            return np.empty((0, self.spec.horizon, len(self.spec.levels)))
+            return self._nothing(0, above)
         with ThreadPoolExecutor(self._threads) as pool:
-            return np.concatenate(list(pool.map(lambda chunk: self._run(chunk, in_time), chunks))).astype(np.float64)
+            made = list(pool.map(lambda chunk: self._run(chunk, above, in_time), chunks))
+        quantiles, probabilities = (np.concatenate(part).astype(np.float64) for part in zip(*made, strict=True))
+        return quantiles, probabilities
 
-    def _run(self, windows: Windows, in_time: Callable[[], bool] | None) -> np.ndarray:
+    def _run(
+        self, windows: Windows, above: tuple[float, ...], in_time: Callable[[], bool] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        spec, count = self.spec, len(windows)
         if in_time is not None and not in_time():
-            return np.full((len(windows), self.spec.horizon, len(self.spec.levels)), np.nan, np.float32)
-        if self.spec.cell == "rnn" and len(windows) == 1:
+            return self._nothing(count, above)
+        if spec.cell == "rnn" and count == 1:
             # A single row is multiplied by another routine with other last bits, in the operator RNN alone.
-            return self.outputs(windows[np.zeros(2, int)], ["quantiles"])[0][:1]
-        return self.outputs(windows, ["quantiles"])[0]
+            windows = windows[np.zeros(2, int)]
+        if not above:
+            (quantiles,) = self.outputs(windows, ["quantiles"])
+            return quantiles[:count], np.empty((count, spec.horizon, 0))
+        quantiles, edges, shares = (part[:count] for part in self.outputs(windows, list(OUTPUTS["softmax"])))
+        return quantiles, within(probability_above(edges, shares, above), above, spec.lower, spec.upper)
+
+    def _nothing(self, count: int, above: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+        quantiles = np.full((count, self.spec.horizon, len(self.spec.levels)), np.nan)
+        return quantiles, np.full((count, self.spec.horizon, len(above)), np.nan)
 
     def outputs(self, windows: Windows, names: list[str]) -> list[np.ndarray]:
         """The outputs of the graph called `names`, of all windows at once."""

@@ -27,6 +27,7 @@ def publish(
     levels: list[float],
     model_sha256: str | None,
     data_sha256: str,
+    above: tuple[float, ...] = (),
 ) -> str:
     """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
 
@@ -35,6 +36,7 @@ def publish(
 
     Args:
         blocks: its rows by series_id and valid_time, in tables of any length, of which one at a time is held.
+        above: thresholds x whose P(value > x) has a column each.
     """
     metadata = {
         "gatecast.contract_version": CONTRACT_VERSION,
@@ -44,7 +46,7 @@ def publish(
         "gatecast.model_sha256": model_sha256 or "",
         "gatecast.data_sha256": data_sha256,
     }
-    content = parquet_of(blocks, forecast_schema(levels), metadata)
+    content = parquet_of(blocks, forecast_schema(levels, above), metadata)
     place = store.put(layout.forecast(pipeline, issue_time, timezone), content)
     if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
         store.put(layout.latest(pipeline), content)

@@ -107,6 +107,8 @@ def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None,
         forecaster = Forecaster(onnx, pipeline.forecast.providers, threads)
     except ValueError as error:
         raise DataError(f"model {version}: {error}") from None
+    if pipeline.forecast.above and not forecaster.tells_probabilities:
+        raise DataError(f"model {version} was made before files told probabilities (forecast.above): train a new one")
     difference = forecaster.spec.differs(pipeline.spec())
     if difference:
         raise DataError(f"model {version} does not fit the pipeline file: {difference}")
@@ -118,12 +120,13 @@ class Climb:
     """What each of S series is forecast by.
 
     Attributes:
-        quantiles: (S, H, Q), of the baseline at first.
+        quantiles, probabilities: (S, H, Q) and, of what is asked for, (S, H, X); of the baseline at first.
         status, reason, version: (S,) of objects, as the forecast file has them.
         first: the model that was tried first, None if none was.
     """
 
     quantiles: np.ndarray
+    probabilities: np.ndarray
     status: np.ndarray
     reason: np.ndarray
     version: np.ndarray
@@ -131,7 +134,8 @@ class Climb:
 
 
 def climb(
-    baseline: np.ndarray,
+    baseline: tuple[np.ndarray, np.ndarray],
+    above: tuple[float, ...],
     models: Iterable[Serving],
     why_none: str | None,
     panel: Panel,
@@ -144,15 +148,17 @@ def climb(
     """Forecast every series by the first model that can.
 
     Args:
-        baseline: (S, H, Q), the last rung.
+        baseline: (S, H, Q) and (S, H, X), the last rung.
+        above: the X values of which P(value > x) is asked.
         why_none: reason of rows that no model was there for.
         step, issue: first step forecast, and the issue time (us).
         stale: why a model's rows are stale in any case, None if they are not.
         in_time: False once the rows still missing must come from the baseline.
     """
-    count = len(baseline)
+    quantiles, probabilities = baseline
+    count = len(quantiles)
     out = Climb(
-        baseline.copy(), np.full(count, BASELINE, object), np.full(count, why_none, object),
+        quantiles.copy(), probabilities.copy(), np.full(count, BASELINE, object), np.full(count, why_none, object),
         np.full(count, None, object),
     )  # fmt: skip
     left = np.arange(count)
@@ -160,11 +166,11 @@ def climb(
         if tried == _RUNGS or not len(left):
             break
         out.first = out.first or serving
-        predicted, fault = _by(serving, panel, left, step, issue, bounds, in_time)
+        predicted, told, fault = _by(serving, panel, left, step, issue, above, bounds, in_time)
         good = fault == ""
         rows = left[good]
         why = [out.reason[row] or serving.why_stale or stale for row in rows]
-        out.quantiles[rows] = predicted[good]
+        out.quantiles[rows], out.probabilities[rows] = predicted[good], told[good]
         out.status[rows] = [STALE_MODEL if reason else MODEL for reason in why]
         out.reason[rows] = why
         out.version[rows] = serving.version
@@ -176,20 +182,20 @@ def climb(
 
 
 def _by(
-    serving: Serving, panel: Panel, rows: np.ndarray, step: int, issue: int,
+    serving: Serving, panel: Panel, rows: np.ndarray, step: int, issue: int, above: tuple[float, ...],
     bounds: tuple[float | None, float | None], in_time: Callable[[], bool],
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Quantiles of the series `rows` by one model, and why each cannot be used ('' if it can)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Quantiles and probabilities of the series `rows` by one model, and why each cannot be used ('' if it can)."""
     spec = serving.forecaster.spec
     seen = windows(spec, panel, rows, np.full(len(rows), step), np.full(len(rows), issue))
     visible = (~np.isnan(seen.target)).sum(axis=1)
     try:
-        predicted = serving.forecaster.quantiles(seen, in_time)
+        predicted, told = serving.forecaster.forecast(seen, above, in_time)
     except Exception as error:  # ONNX Runtime raises a class of its own for every fault
         logger.warning("model %s cannot run: %s", serving.version, error)
-        empty = np.full((len(rows), spec.horizon, len(spec.levels)), np.nan)
+        empty, silent = (np.full((len(rows), spec.horizon, count), np.nan) for count in (len(spec.levels), len(above)))
         reason = f"model {serving.version} cannot run: {str(error).splitlines()[0]}"
-        return empty, np.full(len(rows), reason, object)
+        return empty, silent, np.full(len(rows), reason, object)
     fault = faults(predicted, *bounds)
     missing = np.isnan(predicted).all(axis=(1, 2))
     if missing.any() and not in_time():
@@ -199,4 +205,4 @@ def _by(
         f"only {n} of {spec.context} values of the context were known; the model needs {spec.min_visible}"
         for n in visible[too_few]
     ]
-    return predicted, fault
+    return predicted, told, fault

@@ -18,7 +18,8 @@ from flows.settings import Pipeline
 from flows.stages.ladder import Serving, climb
 from flows.stages.panels import micros, seen_panel
 from flows.stages.past import SILENT, ended, newest_steps, with_older_values
-from model.baseline import history_steps, seasonal_naive
+from model.baseline import history_steps, naive_probability_above, seasonal_naive
+from model.distribution import within
 from model.panel import Channel, Panel
 from storage.schemas import part_schema
 from storage.store import Store
@@ -73,9 +74,11 @@ def forecast_shard(
     bounds = (at.bounds.min, at.bounds.max)
     baseline = np.clip(seasonal_naive(past, at.season, at.horizon, levels), *bounds)  # type: ignore[call-overload]
     # Like the others is, for what was never seen; and that is not for a shard to say.
-    baseline[~ever[kept]] = np.nan
-    made = climb(baseline, models, why_none, panel, first, issue, bounds, stale, in_time)
-    quantiles = made.quantiles.reshape(len(kept), -1)
+    above = pipeline.forecast.above
+    chance = within(naive_probability_above(past, at.season, at.horizon, above), above, *bounds)
+    baseline[~ever[kept]] = chance[~ever[kept]] = np.nan
+    made = climb((baseline, chance), above, models, why_none, panel, first, issue, bounds, stale, in_time)
+    numbers = np.concatenate([made.quantiles, made.probabilities], axis=2).reshape(len(kept), -1)
     rows = pl.DataFrame(
         {
             "row": kept,
@@ -83,7 +86,7 @@ def forecast_shard(
             "reason": pl.Series(made.reason.tolist(), dtype=pl.String),
             "model_version": pl.Series(made.version.tolist(), dtype=pl.String),
             "digest": pl.Series(_digests(panel, past, newest[kept], at.context, at.horizon), dtype=pl.Binary),
-            "quantiles": pl.Series(quantiles, dtype=pl.Array(pl.Float64, quantiles.shape[1])),
+            "quantiles": pl.Series(numbers, dtype=pl.Array(pl.Float64, numbers.shape[1])),
         }
     )
     steps = pl.Series(newest)
@@ -98,7 +101,7 @@ def forecast_shard(
         tried = {
             "version": made.first.version, "sha256": made.first.sha256, "provider": made.first.forecaster.provider
         }  # fmt: skip
-    return Part(whole.select(part_schema(quantiles.shape[1]).keys()), tried)
+    return Part(whole.select(part_schema(numbers.shape[1]).keys()), tried)
 
 
 def _digests(panel: Panel, past: np.ndarray, newest: np.ndarray, context: int, horizon: int) -> list[bytes]:

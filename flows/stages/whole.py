@@ -16,7 +16,7 @@ from flows.stages.past import SILENT, ended
 from flows.stages.shard import Part
 from model.baseline import typical
 from storage import forecasts
-from storage.schemas import BASELINE, INSTANT, MODEL, DataError, quantile_column
+from storage.schemas import BASELINE, INSTANT, MODEL, DataError, above_column, quantile_column
 from storage.store import Store
 
 _SAMPLE = 1000  # series, spread evenly, that the others of a never seen one are
@@ -35,23 +35,13 @@ def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Itera
     Raises:
         DataError: no value of any series was known.
     """
-    facts, tried = [], None
-    for part in parts:
-        facts.append(part.rows.drop("quantiles"))
-        tried = tried or part.tried
-    series = pl.concat(facts)
-    ever = series["ever"].to_numpy()
-    if not ever.any():
-        raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
-    over = ended(pipeline, series["newest"].fill_null(SILENT).to_numpy(), ever)
+    series, over, fill, tried = _settle(pipeline, parts)
     kept = series.filter(~pl.Series(over))
-    unknown = (~pl.col("ever") & (pl.col("status") == BASELINE)).fill_null(False)
-    like = kept.select(unknown.any()).item()
-    fill = _like_the_others(pipeline, parts, over, series.select(unknown).to_series().to_numpy()) if like else None
     data = hashlib.sha256(b"".join(kept["digest"]))
     place = forecasts.publish(
         store, pipeline.name, pipeline.pipeline.timezone, issue_time, _blocks(pipeline, issue_time, parts, over, fill),
         list(pipeline.pipeline.quantile_levels), tried["sha256"] if tried else None, data.hexdigest(),
+        pipeline.forecast.above,
     )  # fmt: skip
     report = _report(kept, pipeline.pipeline.horizon)
     return {
@@ -64,16 +54,43 @@ def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Itera
     }
 
 
+def table(pipeline: Pipeline, issue_time: datetime, parts: list[Part]) -> pl.DataFrame:
+    """The rows that `publish` would write. Raises DataError as it does."""
+    _, over, fill, _ = _settle(pipeline, parts)
+    return pl.concat(_blocks(pipeline, issue_time, parts, over, fill))
+
+
+def _settle(
+    pipeline: Pipeline, parts: Iterable[Part]
+) -> tuple[pl.DataFrame, np.ndarray, np.ndarray | None, dict[str, str] | None]:
+    """Of all series: facts, which have ended, what one never seen is forecast as; and the model tried first."""
+    facts, tried = [], None
+    for part in parts:
+        facts.append(part.rows.drop("quantiles"))
+        tried = tried or part.tried
+    series = pl.concat(facts)
+    ever = series["ever"].to_numpy()
+    if not ever.any():
+        raise DataError(f"pipeline {pipeline.name!r}: no series has a value that was known at the issue time")
+    over = ended(pipeline, series["newest"].fill_null(SILENT).to_numpy(), ever)
+    unknown = (~pl.col("ever") & (pl.col("status") == BASELINE)).fill_null(False)
+    like = series.filter(~pl.Series(over)).select(unknown.any()).item()
+    fill = _like_the_others(pipeline, parts, over, series.select(unknown).to_series().to_numpy()) if like else None
+    return series, over, fill, tried
+
+
 def _like_the_others(pipeline: Pipeline, parts: Iterable[Part], over: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    """(H, Q) what a series gets of which nothing is known: the others' forecasts taken together."""
+    """(H, Q + X) what a series gets of which nothing is known: the others' forecasts taken together."""
     others = np.flatnonzero(~over & ~unknown)
     chosen = others[:: -(-len(others) // _SAMPLE)]
     found, begin = [], 0
     for part in parts:
         rows = chosen[(chosen >= begin) & (chosen < begin + len(part.rows))] - begin
-        found.append(_quantiles(pipeline, part.rows)[rows])
+        found.append(_numbers(pipeline, part.rows)[rows])
         begin += len(part.rows)
-    return typical(np.concatenate(found), np.array(pipeline.pipeline.quantile_levels))
+    levels = np.array(pipeline.pipeline.quantile_levels)
+    quantiles, probabilities = np.split(np.concatenate(found), [len(levels)], axis=2)
+    return np.concatenate([typical(quantiles, levels), probabilities.mean(axis=0)], axis=1)
 
 
 def _blocks(
@@ -83,14 +100,16 @@ def _blocks(
     first = pipeline.grid.first_step(micros(issue_time))
     horizon = pipeline.pipeline.horizon
     valid = pipeline.grid.start(first + np.arange(horizon))
+    columns = [quantile_column(level) for level in pipeline.pipeline.quantile_levels]
+    columns += [above_column(threshold) for threshold in pipeline.forecast.above]
     begin = 0
     for part in parts:
         made = part.rows.filter(~pl.Series(over[begin : begin + len(part.rows)]))
         begin += len(part.rows)
-        quantiles = _quantiles(pipeline, made)
+        numbers = _numbers(pipeline, made)
         if fill is not None:
             unknown = (~made["ever"] & (made["status"] == BASELINE)).to_numpy()
-            quantiles = np.where(unknown[:, None, None], fill, quantiles)
+            numbers = np.where(unknown[:, None, None], fill, numbers)
         again = np.repeat(np.arange(len(made)), horizon)
         yield pl.DataFrame(
             {
@@ -98,10 +117,7 @@ def _blocks(
                 "issue_time": pl.repeat(issue_time, len(again), dtype=INSTANT, eager=True),
                 "valid_time": pl.Series(np.tile(valid, len(made))).cast(INSTANT),
                 "step": np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(made)),
-                **{
-                    quantile_column(level): quantiles[:, :, i].ravel()
-                    for i, level in enumerate(pipeline.pipeline.quantile_levels)
-                },
+                **{name: numbers[:, :, i].ravel() for i, name in enumerate(columns)},
                 "status": made["status"].gather(again),
                 "reason": made["reason"].gather(again),
                 "model_version": made["model_version"].gather(again),
@@ -109,10 +125,10 @@ def _blocks(
         )
 
 
-def _quantiles(pipeline: Pipeline, rows: pl.DataFrame) -> np.ndarray:
-    """(S, H, Q) of the rows of a part."""
-    at = pipeline.pipeline
-    return rows["quantiles"].to_numpy().reshape(len(rows), at.horizon, len(at.quantile_levels))
+def _numbers(pipeline: Pipeline, rows: pl.DataFrame) -> np.ndarray:
+    """(S, H, Q + X) quantiles and probabilities of the rows of a part."""
+    at, above = pipeline.pipeline, pipeline.forecast.above
+    return rows["quantiles"].to_numpy().reshape(len(rows), at.horizon, len(at.quantile_levels) + len(above))
 
 
 def _report(kept: pl.DataFrame, horizon: int) -> dict[str, Any]:

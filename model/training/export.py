@@ -53,8 +53,8 @@ def to_onnx(network: Ensemble, example: Windows) -> bytes:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Exported(network).eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
-            output_names=list(OUTPUTS[network.spec.head]), external_data=False, verbose=False,
+            _Exported(network).eval(), (), kwargs=tensors(example), dynamo=True, opset_version=_OPSET,
+            dynamic_shapes=shapes, output_names=list(OUTPUTS[network.spec.head]), external_data=False, verbose=False,
             custom_translation_table={torch.ops.aten.rnn_tanh.input: _plain_rnn},
         )  # fmt: skip
     if program is None:
