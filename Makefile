@@ -54,6 +54,7 @@ picture: $(VENV)/.dev
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast nightly deployments/load.toml --issue-time 2018-09-01
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/gatecast ingest deployments/load.toml
 	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/python -m docs.picture deployments/load.toml 2018-09-01 docs/forecast.png
+	GATECAST_PIPELINE__STORE=$(PICTURE) $(BIN)/python -m docs.gates_picture deployments/load.toml LDC1 2018-09-01 docs/gates.png
 	rm -rf $(PICTURE)
 
 clean:

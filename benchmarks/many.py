@@ -76,23 +76,16 @@ def fill(path: str, series: int, hours: int) -> None:
 
 def champion(spec: ModelSpec) -> bytes:
     """An ONNX file of that spec."""
-    import numpy as np
     import torch
 
-    from model.calendar import CALENDAR
     from model.training.export import to_onnx
     from model.training.network import Ensemble, SegmentLSTM, Statistics
-    from model.windows import Windows
 
     torch.manual_seed(1)
     known, observed = torch.zeros(len(spec.known_future)), torch.zeros(len(spec.observed))
     statistics = Statistics(known, known + 1, observed, observed + 1)
     members = [SegmentLSTM(spec, statistics, torch.linspace(-5, 5, 65)) for _ in range(spec.members)]
-    length = spec.context + spec.horizon
-    shapes = {"target": (2, spec.context), "known_future": (2, length, len(known))}
-    shapes |= {"observed": (2, spec.context, len(observed)), "calendar": (2, length, len(CALENDAR))}
-    example = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
-    return to_onnx(Ensemble(spec, members), Windows(**example, series=np.zeros(2, np.int64)))
+    return to_onnx(Ensemble(spec, members))
 
 
 def _history(series: int, hours: int) -> Iterator[pl.DataFrame]:

@@ -115,20 +115,25 @@ def train(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
 @main.command()
 @_common
 @click.option("--issue-time", metavar="T", help="Forecast as of T (ISO 8601).")
-def forecast(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> None:
+@click.option("--above", metavar="X", type=float, multiple=True, help="Print P(value > X) too; of a softmax head.")
+def forecast(file: Path, issue_time: str | None, above: tuple[float, ...], as_json: bool, quiet: bool) -> None:
     """Champion + history as of T -> one forecast file."""
+    from flows.stages.exceedance import exceedance
     from flows.stages.forecast import forecast as stage
 
     pipeline, store = _open(file)
+    asked = _thresholds(pipeline, above)
     at = _issue(pipeline, store, issue_time)
     with terminal.progress(as_json, quiet) as progress:
         published = stage(pipeline, store, at, progress=progress)
-    terminal.finish(
-        published,
-        as_json,
-        quiet,
-        [outcome.sentence(published), *outcome.why(published), *terminal.preview(pipeline, published)],
-    )
+    lines = [outcome.sentence(published), *outcome.why(published)]
+    if asked:
+        chances = exceedance(pipeline, store, at, asked)
+        published["above"] = terminal.chances(chances)
+        lines += terminal.exceedance(pipeline, chances)
+    else:
+        lines += terminal.preview(pipeline, published)
+    terminal.finish(published, as_json, quiet, lines)
     sys.exit(outcome.DEGRADED if published["degraded"] else outcome.PUBLISHED)
 
 
@@ -216,6 +221,22 @@ def report(file: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
 
 @main.command()
 @_common
+@click.option("--series", "series_id", required=True, metavar="S", help="Its series_id.")
+@click.option("--issue-time", metavar="T", help="The forecast of T (ISO 8601).")
+@click.option("-o", "--output", metavar="PATH", type=click.Path(path_type=Path), help="There, not into the store.")
+def inspect(
+    file: Path, series_id: str, issue_time: str | None, output: Path | None, as_json: bool, quiet: bool
+) -> None:
+    """One forecast from the inside: what moved it, and the gates of the LSTM, as an HTML page."""
+    from flows.stages.inspect import inspect as stage
+
+    pipeline, store = _open(file)
+    written = stage(pipeline, store, series_id, _issue(pipeline, store, issue_time), clock.now(), output)
+    terminal.finish(written, as_json, quiet, terminal.inspection(written))
+
+
+@main.command()
+@_common
 @click.option("--rollback", metavar="VERSION", help="Make VERSION, once a champion, serve again.")
 def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None:
     """Every model, the champion marked, with why it was or was not promoted."""
@@ -260,6 +281,16 @@ def _flow(name: str, as_json: bool, quiet: bool, file: Path, *arguments: Any) ->
         terminal.say(f"error: {error if isinstance(error, Exception) else state.message}")
         sys.exit(outcome.FAILED)
     return state.result()
+
+
+def _thresholds(pipeline: pipeline_file.Pipeline, above: tuple[float, ...]) -> tuple[float, ...]:
+    """What --above asks for, ascending."""
+    try:
+        asked = setting_types.thresholds(tuple(sorted(set(above))))
+        pipeline.can_tell(asked)
+    except ValueError as error:
+        raise clock.TimeError(f"--above {' '.join(f'{x:g}' for x in above)}: {error}") from None
+    return asked
 
 
 def _duration(text: str | None) -> timedelta | None:

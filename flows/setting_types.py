@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
@@ -72,6 +73,20 @@ def _levels(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+def _listed(value: object) -> object:
+    """A list of the file as the tuple that strict validation wants; anything else is its to refuse."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def thresholds(value: tuple[float, ...]) -> tuple[float, ...]:
+    """Values to be exceeded: each names a column. Raises ValueError for what cannot."""
+    if not all(math.isfinite(x) and round(x, 6) == x for x in value):
+        raise ValueError("must hold finite numbers of at most six decimals, which name the columns")
+    if list(value) != sorted(set(value)):
+        raise ValueError("must ascend, each number once")
+    return value
+
+
 def _engine(value: str) -> str:
     if value not in ("local", "dask") and not re.fullmatch(r"(tcp|tls|ws|wss)://\S+:\d+", value):
         raise ValueError('must be "local", "dask" or the address of a Dask scheduler, such as "tcp://host:8786"')
@@ -104,7 +119,8 @@ Engine = Annotated[str, AfterValidator(_engine)]
 LocalTime = Annotated[time, BeforeValidator(_local_time)]
 Day = Annotated[datetime, BeforeValidator(_day)]
 TrainingWindow = Annotated[timedelta | None, BeforeValidator(_window)]
-Levels = Annotated[tuple[float, ...], BeforeValidator(tuple), AfterValidator(_levels)]
+Thresholds = Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(thresholds)]
+Levels = Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(_levels)]
 
 
 class Section(BaseModel):

@@ -18,6 +18,7 @@ from flows.setting_types import (
     Steps,
     StorePlace,
     Text,
+    Thresholds,
     TrainingWindow,
     Zone,
 )
@@ -169,6 +170,7 @@ class Forecast(Section):
     strict: bool = False
     deadline: PositiveDuration = timedelta(minutes=10)
     ended_after: PositiveDuration = timedelta(days=28)
+    above: Thresholds = ()
 
 
 class Scale(Section):
@@ -207,6 +209,19 @@ class Pipeline(Section):
             if len({feed.role for feed in owners}) > 1:
                 raise ValueError(f"covariate {name!r} is known_future in one feed and observed in another")
         return self
+
+    @model_validator(mode="after")
+    def _probabilities_can_be_told(self) -> Pipeline:
+        try:
+            self.can_tell(self.forecast.above)
+        except ValueError as error:
+            raise ValueError(f"forecast.above: {error}") from None
+        return self
+
+    def can_tell(self, above: tuple[float, ...]) -> None:
+        """Raises ValueError where the model has no probabilities and some are asked for."""
+        if above and self.model.head != "softmax":
+            raise ValueError(f'P(value > x) needs model.head = "softmax", not {self.model.head!r}')
 
     @property
     def name(self) -> str:

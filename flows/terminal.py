@@ -10,12 +10,16 @@ from datetime import datetime
 from typing import Any
 
 import click
+import polars as pl
 
 from flows import outcome
 from flows.settings import Pipeline
 from flows.stages.progress import Progress, silent
 from storage import forecasts
 from storage.store import open_store
+
+_ROWS = 96  # of probabilities printed
+_SHOWN = 4  # series
 
 
 @contextmanager
@@ -61,26 +65,54 @@ def backtest(report: dict[str, Any]) -> list[str]:
     return [*lines, *(report[name] for name in ("forecasts", "scored") if name in report)]
 
 
-_SHOWN = 4  # series
+def inspection(written: dict[str, Any]) -> list[str]:
+    """Which model made a forecast, and which covariates moved it."""
+    unit = written["unit"] or "in the target's unit"
+    rows = [
+        {"hidden": name, f"moves the median by ({unit})": f"{moved:.4g}"} for name, moved in written["moved"].items()
+    ]
+    return [
+        f"{written['series_id']} at {written['issue_time']} by model {written['model_version']}",
+        *table(rows),
+        f"wrote {written['path']}",
+    ]
+
+
+def chances(found: pl.DataFrame) -> list[dict[str, Any]]:
+    """The probabilities, JSON-ready: one object a row."""
+    return found.with_columns(pl.col("valid_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
+
+
+def exceedance(pipeline: Pipeline, found: pl.DataFrame) -> list[str]:
+    """The probabilities in local time, as many rows as a screen or two hold."""
+    columns = [name for name in found.columns if name.startswith("p_above_")]
+    rows = found.head(_ROWS).select(
+        "series_id", _local(pipeline), "step", *(pl.col(name).round(4) for name in columns), "status"
+    )
+    more = len(found) - len(rows)
+    return [*table(rows.to_dicts()), *([f"  and {more} rows more, which --json has"] if more else [])]
 
 
 def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
-    import polars as pl
-
     at = pipeline.pipeline
     issue_time = datetime.fromisoformat(published["issue_time"])
     rows = forecasts.head(open_store(at.store), pipeline.name, at.timezone, issue_time, _SHOWN * at.horizon)
     levels = [c for c in rows.columns if c.startswith("q")]
     shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
-    shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
     head = rows.group_by("series_id", maintain_order=True).head(3)
     return table(
         head.select(
-            "series_id", pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape), "step",
+            "series_id", _local(pipeline), "step",
             *(pl.col(c).round(2) for c in shown), "status",
         ).to_dicts()
     )  # fmt: skip
+
+
+def _local(pipeline: Pipeline) -> pl.Expr:
+    at = pipeline.pipeline
+    shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
+    return pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape)
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:

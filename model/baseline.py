@@ -7,6 +7,8 @@ Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., 5.2 and 5.5).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 _SEASONS_OF_ERRORS = 8
@@ -31,24 +33,47 @@ def seasonal_naive(history: np.ndarray, season: int, horizon: int, levels: np.nd
         all the others' values; NaN only where nothing is visible in any series.
     """
     history = np.asarray(history, np.float64)
+    out = np.empty((len(history), horizon, len(levels)))
+    for part, point, errors in _rule(history, season, horizon):
+        # A rule that never met an error (one value, or a constant) says so with no spread.
+        out[:, part] = point[:, :, None] + np.nan_to_num(_quantiles(errors, levels))[:, None, :]
+    unseen = np.isnan(history).all(axis=1)
+    if unseen.any() and not unseen.all():
+        out[unseen] = np.nanquantile(history[~unseen], levels)
+    return np.sort(out, axis=2)
+
+
+def naive_probability_above(history: np.ndarray, season: int, horizon: int, above: tuple[float, ...]) -> np.ndarray:
+    """(S, horizon, X) P(value > x) of the distribution whose quantiles `seasonal_naive` gives.
+
+    NaN for a series with no visible value at all. Arguments as of `seasonal_naive`; `above` holds X values.
+    """
+    history = np.asarray(history, np.float64)
+    out = np.full((len(history), horizon, len(above)), np.nan)
+    if not above:
+        return out
+    for part, point, errors in _rule(history, season, horizon):
+        for row, (middle, met) in enumerate(zip(point, errors, strict=True)):
+            ordered = np.sort(met[~np.isnan(met)]) if not np.isnan(met).all() else np.zeros(1)
+            wanted = np.array(above) - middle[:, None]  # (steps, X) errors that reach the thresholds
+            level = np.interp(wanted, ordered, np.linspace(0, 1, len(ordered)), left=0.0, right=1.0)
+            out[row, part] = np.where(wanted < ordered[-1], 1 - level, 0.0)
+    out[np.isnan(history).all(axis=1)] = np.nan
+    return out
+
+
+def _rule(history: np.ndarray, season: int, horizon: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Of each season of the horizon its steps, their point forecasts (S, steps), and the errors (S, E) of such ones."""
     count, length = history.shape
     pad = -length % season
     seasons = np.concatenate([np.full((count, pad), np.nan), history], axis=1).reshape(count, -1, season)
     level = _last_visible(seasons)  # (S, season)
     level = np.where(np.isnan(level), _nanmedian(history)[:, None], level)
     point = level[:, np.arange(horizon) % season]
-    out = np.empty((count, horizon, len(levels)))
     for back in range(1, -(-horizon // season) + 1):
         # Steps in the back-th season of the horizon lean on a value that many seasons old.
-        errors = (seasons[:, back:] - seasons[:, :-back]).reshape(count, -1)
         part = slice((back - 1) * season, min(back * season, horizon))
-        spread = _quantiles(errors, levels)
-        # A rule that never met an error (one value, or a constant) says so with no spread.
-        out[:, part] = point[:, part, None] + np.nan_to_num(spread)[:, None, :]
-    unseen = np.isnan(history).all(axis=1)
-    if unseen.any() and not unseen.all():
-        out[unseen] = np.nanquantile(history[~unseen], levels)
-    return np.sort(out, axis=2)
+        yield part, point[:, part], (seasons[:, back:] - seasons[:, :-back]).reshape(count, -1)
 
 
 def typical(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 import onnxruntime as ort
 
+from model.distribution import probability_above, within
 from model.spec import ModelSpec
 from model.windows import Windows
 
@@ -19,6 +20,10 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SPEC_KEY = "gatecast.spec"
 CHUNK = 128  # windows: fits the second-level cache, measured in benchmarks/results/race.md
 _SESSIONS = 4  # kept by a process: champion and predecessor, and those that a promotion replaced
+#: What a file gives, by its head: the distribution is of every member, and known to no bounds.
+OUTPUTS = {"quantile": ("quantiles",), "softmax": ("quantiles", "edges", "probabilities")}
+_ONLY_WHAT_IS_ASKED = ort.RunOptions()
+_ONLY_WHAT_IS_ASKED.only_execute_path_to_fetches = True
 
 
 class Forecaster:
@@ -52,31 +57,58 @@ class Forecaster:
         if fallen:
             logger.warning("%s", self.fell_back)
         self._inputs = {node.name for node in self._session.get_inputs()}
+        self._outputs = {node.name for node in self._session.get_outputs()}
         self._threads = threads
 
-    def quantiles(self, windows: Windows, in_time: Callable[[], bool] | None = None) -> np.ndarray:
-        """(B, H, Q) float64 in the target's unit, never crossing; a row is not finite where its input forbids.
+    @property
+    def tells_probabilities(self) -> bool:
+        """Whether the file gives the distribution that `forecast` can be asked about."""
+        return self._outputs.issuperset(OUTPUTS["softmax"])
 
-        Level by level in memory, as the forecast file has them.
+    def quantiles(self, windows: Windows, in_time: Callable[[], bool] | None = None) -> np.ndarray:
+        """(B, H, Q) of `forecast`."""
+        return self.forecast(windows, (), in_time)
+
+    def forecast(
+        self, windows: Windows, above: tuple[float, ...], in_time: Callable[[], bool] | None = None
+    ) -> np.ndarray:
+        """What is forecast for `windows`, column by column in memory, as the forecast file has it.
 
         Args:
+            above: X values x of which P(value > x) is asked; only a file that `tells_probabilities` may be.
             in_time: asked before each chunk; from the first False on, chunks are not run and their rows are NaN.
+
+        Returns:
+            (B, H, Q + X) float64: quantiles in the target's unit, never crossing, not finite in a row whose input
+            forbids it; then P(value > x) of the distribution that has these quantiles.
         """
-        out = np.empty((len(self.spec.levels), len(windows), self.spec.horizon))
+        spec, levels = self.spec, len(self.spec.levels)
+        out = np.empty((levels + len(above), len(windows), spec.horizon))
+        wanted = list(OUTPUTS["softmax"]) if above else ["quantiles"]
 
         def run(start: int) -> None:
-            part = slice(start, start + CHUNK)
+            chunk, rows = windows[start : start + CHUNK], out[:, start : start + CHUNK]
             if in_time is not None and not in_time():
-                out[:, part] = np.nan
+                rows[:] = np.nan
                 return
-            chunk = windows[part]
-            inputs = {name: array for name, array in chunk.inputs().items() if name in self._inputs}
-            out[:, part] = self._session.run(["quantiles"], inputs)[0].transpose(2, 0, 1)
+            if spec.cell == "rnn" and len(chunk) == 1:
+                # A single row is multiplied by another routine with other last bits, in the operator RNN alone.
+                chunk = chunk[np.zeros(2, int)]
+            found = [part[: rows.shape[1]] for part in self.outputs(chunk, wanted)]
+            rows[:levels] = found[0].transpose(2, 0, 1)
+            if above:
+                told = probability_above(found[1], found[2], above)
+                rows[levels:] = within(told, above, spec.lower, spec.upper).transpose(2, 0, 1)
 
         with ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(run, range(0, len(windows), CHUNK)):
                 pass
         return out.transpose(1, 2, 0)
+
+    def outputs(self, windows: Windows, names: list[str]) -> list[np.ndarray]:
+        """The outputs of the graph called `names`, of all windows at once."""
+        inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
+        return self._session.run(names, inputs, _ONLY_WHAT_IS_ASKED)
 
 
 @lru_cache(_SESSIONS)

@@ -40,6 +40,7 @@ def publish(
     blocks: Iterable[pl.DataFrame],
     levels: list[float],
     made: Callable[[], Made],
+    above: tuple[float, ...] = (),
 ) -> str:
     """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
 
@@ -49,8 +50,10 @@ def publish(
     Args:
         blocks: its rows by series_id and valid_time, in tables of any length, written as they come.
         made: asked when the last of them came.
+        above: thresholds x whose P(value > x) has a column each.
     """
     key = layout.forecast(pipeline, issue_time, timezone)
+    schema = forecast_schema(levels, above)
     told: list[Made] = []
 
     def metadata() -> dict[str, str]:
@@ -64,14 +67,14 @@ def publish(
         }
 
     with store.writing(key) as file:
-        with parquet_file(file, forecast_schema(levels), metadata) as add:
+        with parquet_file(file, schema, metadata) as add:
             for block in blocks:
                 add(block)
             told.append(made())
         if told[0].amend is not None:
             written = file.rename(f"{file}.first")
             try:
-                with parquet_file(file, forecast_schema(levels), metadata) as add:
+                with parquet_file(file, schema, metadata) as add:
                     for block in told[0].amend(pl.scan_parquet(written, glob=False, hive_partitioning=False)):
                         add(block)
             finally:

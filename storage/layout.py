@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -103,6 +105,13 @@ def night(pipeline: str, issue_time: datetime) -> str:
 def report(pipeline: str) -> str:
     """The page people read in the morning."""
     return f"reports/{pipeline}.html"
+
+
+def inspection(pipeline: str, issue_time: datetime, series_id: str) -> str:
+    """The page of one series' forecast: its id's letters and digits are for people, the hash tells it apart."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", series_id)[:40].strip("-")
+    told_apart = hashlib.sha256(series_id.encode()).hexdigest()[:8]
+    return f"inspections/{pipeline}/{stamp(issue_time)}-{readable}-{told_apart}.html"
 
 
 def staging(pipeline: str) -> str:

@@ -34,6 +34,12 @@ def quantile_column(level: float) -> str:
     return "q" + f"{level * 100:.6f}".rstrip("0").rstrip(".").replace(".", "_")
 
 
+def above_column(threshold: float) -> str:
+    """Column that holds P(value > `threshold`): 30000 -> `p_above_30000`, -0.5 -> `p_above_minus_0_5`."""
+    digits = f"{abs(threshold):.6f}".rstrip("0").rstrip(".").replace(".", "_")
+    return f"p_above_{'minus_' if threshold < 0 else ''}{digits}"
+
+
 def quantile_levels(columns: list[str]) -> list[float]:
     """The levels whose quantiles a forecast table of these `columns` has, ascending: `q2_5` -> 0.025."""
     found = [name[1:].replace("_", ".") for name in columns if _QUANTILE.fullmatch(name)]
@@ -55,8 +61,8 @@ def history_schema(values: list[str]) -> dict[str, pl.DataType]:
     return keys | {name: pl.Float64() for name in values}
 
 
-def forecast_schema(levels: list[float]) -> dict[str, pl.DataType]:
-    """Columns of a forecast file, in order; one float64 column a quantile level."""
+def forecast_schema(levels: list[float], above: tuple[float, ...] = ()) -> dict[str, pl.DataType]:
+    """Columns of a forecast file, in order; one float64 column a quantile level, and last one a threshold asked for."""
     return {
         "series_id": pl.String(),
         "issue_time": INSTANT,
@@ -66,12 +72,14 @@ def forecast_schema(levels: list[float]) -> dict[str, pl.DataType]:
         "status": pl.String(),
         "reason": pl.String(),
         "model_version": pl.String(),
+        **{above_column(threshold): pl.Float64() for threshold in above},
     }
 
 
 def part_schema() -> dict[str, Any]:
-    """Columns of what one shard of a forecast made: one row a series. Beside them, each level has one of H numbers.
+    """Columns of what one shard of a forecast made: one row a series.
 
+    Beside it, each quantile level and each probability asked for has H numbers.
     `newest` is the step of the newest value in sight, `ever` whether there ever was one, `digest` the sha256 of what
     the series was forecast from. What has ended has no status.
     """

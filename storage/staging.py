@@ -72,10 +72,10 @@ class Run:
         content = self._content(shard, "order")
         return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), _said(content)
 
-    def keep(self, shard: int, what: str, series: pl.DataFrame, quantiles: np.ndarray, said: Any) -> None:
-        """Write what a shard made: S rows of `part_schema`, (S, H, Q), and what it has to say of it (JSON-ready)."""
-        numbers = pl.Array(pl.Float64, quantiles.shape[1])
-        columns = {str(level): pl.Series(quantiles[:, :, level], dtype=numbers) for level in range(quantiles.shape[2])}
+    def keep(self, shard: int, what: str, series: pl.DataFrame, numbers: np.ndarray, said: Any) -> None:
+        """Write what a shard made: S rows of `part_schema`, (S, H, C), and what it has to say of it (JSON-ready)."""
+        steps = pl.Array(pl.Float64, numbers.shape[1])
+        columns = {str(column): pl.Series(numbers[:, :, column], dtype=steps) for column in range(numbers.shape[2])}
         self._store.put_parquet(self.key(shard, what), series.with_columns(**columns), {_SAID: json.dumps(said)})
 
     def has(self, shard: int, what: str) -> bool:
@@ -87,11 +87,11 @@ class Run:
         content = self._content(shard, what)
         rows = pl.read_parquet(io.BytesIO(content))
         said = list(part_schema())
-        levels = len(rows.columns) - len(said)
-        if rows.columns != [*said, *map(str, range(levels))]:
+        columns = len(rows.columns) - len(said)
+        if rows.columns != [*said, *map(str, range(columns))]:
             raise DataError(f"{self.key(shard, what)} was made by another version of Gatecast; run the night again")
-        quantiles = np.stack([rows[str(level)].to_numpy() for level in range(levels)])
-        return rows.select(said), quantiles.transpose(1, 2, 0), _said(content)
+        numbers = np.stack([rows[str(column)].to_numpy() for column in range(columns)])
+        return rows.select(said), numbers.transpose(1, 2, 0), _said(content)
 
     def remove(self) -> None:
         """Take away all that the run has left."""

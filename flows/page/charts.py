@@ -19,25 +19,25 @@ def specs(levels: tuple[float, ...], unit: str) -> dict[str, dict[str, Any]]:
     """Every chart of the page by name."""
     names = [quantile_column(level) for level in levels]
     return {
-        "fan": _fan(names, unit),
-        "series-nights": _lines({"pinball": "model", "baseline": "bar"}, f"pinball, {unit}", _nights(), zero=True),
-        "skill": _lines({"skill": "model"}, "skill against the baseline", _nights(), format="%", rule=0.0),
-        "coverage": _lines({"coverage": "model"}, "share inside", _nights(), format="%", rule=0.8, domain=(0, 1)),
-        "steps": _lines({"model": "model", "baseline": "bar"}, "mean absolute error / scale", _steps(), zero=True),
+        "fan": fan(names, unit),
+        "series-nights": lines({"pinball": "model", "baseline": "bar"}, f"pinball, {unit}", column(), zero=True),
+        "skill": lines({"skill": "model"}, "skill against the baseline", column(), format="%", rule=0.0),
+        "coverage": lines({"coverage": "model"}, "share inside", column(), format="%", rule=0.8, domain=(0, 1)),
+        "steps": lines({"model": "model", "baseline": "bar"}, "mean absolute error / scale", _steps(), zero=True),
         "reliability": _reliability(),
         "pit": _pit(),
         "status": _status(),
     }
 
 
-def _fan(names: list[str], unit: str) -> dict[str, Any]:
-    """Tonight's quantiles as nested bands, the earlier forecast's outermost band and median, and what came."""
+def fan(names: list[str], unit: str, earlier: bool = True) -> dict[str, Any]:
+    """Quantiles as nested bands, where there is one the earlier forecast's outermost band and median, and what came."""
     x = alt.X("x:Q", axis=_labelled(), scale=alt.Scale(nice=False, zero=False))
     low, high = names[0], names[-1]
     scale = alt.Scale(zero=False)
 
     def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title=unit, scale=scale, axis=_plain())
+        return alt.Y(f"{field}:Q", title=unit, scale=scale, axis=plain())
 
     bands = [(names[i], names[-1 - i]) for i in range(len(names) // 2)]
     hover = alt.selection_point(
@@ -45,16 +45,20 @@ def _fan(names: list[str], unit: str) -> dict[str, Any]:
     )
     shown = {
         "when": "period", "came": "actual", "span": f"{_words(low)} to {_words(high)}", "median": "median",
-        "before": "median, forecast before",
     }  # fmt: skip
-    return _spec(
-        _rows().mark_area(style="earlier-band").encode(x=x, y=y(f"e{low}"), y2=f"e{high}:Q"),
-        *(_rows().mark_area(style="band").encode(x=x, y=y(bottom), y2=f"{top}:Q") for bottom, top in bands),
-        _rows().mark_line(style="earlier").encode(x=x, y=y("eq50")),
-        _rows().mark_line(style="median").encode(x=x, y=y("q50")),
-        alt.Chart(alt.NamedData(name="issue")).mark_rule(style="issue").encode(x="x:Q"),
-        _rows().mark_line(style="actual").encode(x=x, y=y("actual")),
-        _rows().mark_rule(style="hover").encode(
+    earlier_band, earlier_line = [], []
+    if earlier:
+        shown["before"] = "median, forecast before"
+        earlier_band = [rows().mark_area(style="earlier-band").encode(x=x, y=y(f"e{low}"), y2=f"e{high}:Q")]
+        earlier_line = [rows().mark_line(style="earlier").encode(x=x, y=y("eq50"))]
+    return spec(
+        *earlier_band,
+        *(rows().mark_area(style="band").encode(x=x, y=y(bottom), y2=f"{top}:Q") for bottom, top in bands),
+        *earlier_line,
+        rows().mark_line(style="median").encode(x=x, y=y("q50")),
+        _issue(),
+        rows().mark_line(style="actual").encode(x=x, y=y("actual")),
+        rows().mark_rule(style="hover").encode(
             x=x, opacity=alt.condition(hover, alt.value(0.5), alt.value(0)),
             tooltip=[alt.Tooltip(f"{field}:N", title=title) for field, title in shown.items()],
         ).add_params(hover),
@@ -66,45 +70,47 @@ def _words(name: str) -> str:
     return f"{name.removeprefix('q').replace('_', '.')}%"
 
 
-def _lines(
+def lines(
     fields: dict[str, str], title: str, x: alt.X, format: str = ",f", rule: float | None = None,
-    zero: bool = False, domain: tuple[float, float] | None = None,
+    zero: bool = False, domain: tuple[float, float] | None = None, issue: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """A line with points for each field, in the style named; and what it is measured against."""
+    """A line with points for each field, in the style named; and what it is measured against, or the issue time."""
     scale = alt.Scale(zero=zero) if domain is None else alt.Scale(domain=list(domain))
     layers: list[alt.Chart] = []
     if rule is not None:
         layers.append(_ideal(rule))
+    if issue:
+        layers.append(_issue())
     for field, style in fields.items():
-        y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=_plain(format))
+        y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=plain(format))
         tooltip = [
             alt.Tooltip("when:N", title="for"),
             alt.Tooltip(f"{field}:Q", title=field, format=".1%" if format == "%" else ",.5~r"),
         ]
-        layers.append(_rows().mark_line(style=style).encode(x=x, y=y))
-        layers.append(_rows().mark_point(style=f"{style}-point").encode(x=x, y=y, tooltip=tooltip))
-    return _spec(*layers)
+        layers.append(rows().mark_line(style=style).encode(x=x, y=y))
+        layers.append(rows().mark_point(style=f"{style}-point").encode(x=x, y=y, tooltip=tooltip))
+    return spec(*layers)
 
 
 def _reliability() -> dict[str, Any]:
     scale = alt.Scale(domain=[0, 1])
-    x = alt.X("level:Q", title="quantile level", scale=scale, axis=_plain("%"))
-    y = alt.Y("share:Q", title="share of actuals at or below it", scale=scale, axis=_plain("%"))
+    x = alt.X("level:Q", title="quantile level", scale=scale, axis=plain("%"))
+    y = alt.Y("share:Q", title="share of actuals at or below it", scale=scale, axis=plain("%"))
     tooltip = [alt.Tooltip("level:Q", format=".1%"), alt.Tooltip("share:Q", format=".1%")]
-    return _spec(
-        _rows().mark_line(style="ideal").encode(x=x, y=alt.Y("level:Q", axis=_plain("%"), scale=scale)),
-        _rows().mark_line(style="model").encode(x=x, y=y),
-        _rows().mark_point(style="model-point").encode(x=x, y=y, tooltip=tooltip),
+    return spec(
+        rows().mark_line(style="ideal").encode(x=x, y=alt.Y("level:Q", axis=plain("%"), scale=scale)),
+        rows().mark_line(style="model").encode(x=x, y=y),
+        rows().mark_point(style="model-point").encode(x=x, y=y, tooltip=tooltip),
     )
 
 
 def _pit() -> dict[str, Any]:
-    y = alt.Y("density:Q", title="times as often as promised", axis=_plain(), scale=alt.Scale(zero=True))
-    x = alt.X("low:Q", title="between the quantiles of these levels", axis=_plain("%"), scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("density:Q", title="times as often as promised", axis=plain(), scale=alt.Scale(zero=True))
+    x = alt.X("low:Q", title="between the quantiles of these levels", axis=plain("%"), scale=alt.Scale(domain=[0, 1]))
     tooltip = [alt.Tooltip("low:Q", format=".0%"), alt.Tooltip("high:Q", format=".0%"),
                alt.Tooltip("density:Q", format=".2f")]  # fmt: skip
-    return _spec(
-        _rows().mark_rect(style="bin").encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
+    return spec(
+        rows().mark_rect(style="bin").encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
         _ideal(1.0),
     )
 
@@ -115,14 +121,14 @@ def _status() -> dict[str, Any]:
     tops = {"model": "status-model", "stale": "status-stale", "baseline": "status-baseline", "none": "status-none"}
     layers, below = [], "zero"
     tooltip = [alt.Tooltip("when:N", title="night"), alt.Tooltip("told:N", title="rows")]
-    shares: dict[str, Any] = {"title": "share of rows", "axis": _plain("%"), "scale": alt.Scale(domain=[0, 1])}
+    shares: dict[str, Any] = {"title": "share of rows", "axis": plain("%"), "scale": alt.Scale(domain=[0, 1])}
     for top, style in tops.items():
         y = alt.Y(f"{'zero' if top == 'none' else below}:Q", **shares)
-        bars = _rows().mark_rect(style=style).encode(x=x, x2="right:Q", y=y, y2=f"{top}:Q", tooltip=tooltip)
+        bars = rows().mark_rect(style=style).encode(x=x, x2="right:Q", y=y, y2=f"{top}:Q", tooltip=tooltip)
         shown = alt.condition("datum.none === 1", alt.value(float(top == "none")), alt.value(float(top != "none")))
         layers.append(bars.encode(opacity=shown))
         below = top
-    return _spec(*layers)
+    return spec(*layers)
 
 
 def _ideal(value: float) -> alt.Chart:
@@ -130,16 +136,23 @@ def _ideal(value: float) -> alt.Chart:
     return alt.Chart(alt.InlineData([{}])).mark_rule(style="ideal").encode(y=alt.datum(value))
 
 
-def _rows() -> alt.Chart:
+def _issue() -> alt.Chart:
+    """A line down where the forecast begins, which the data set `issue` says."""
+    return alt.Chart(alt.NamedData(name="issue")).mark_rule(style="issue").encode(x="x:Q")
+
+
+def rows() -> alt.Chart:
+    """A chart of the rows that the browser gives."""
     return alt.Chart(alt.NamedData(name="rows"))
 
 
-def _nights() -> alt.X:
-    return alt.X("x:Q", title=None, axis=_labelled(), scale=alt.Scale(nice=False, zero=False))
+def column(field: str = "x") -> alt.X:
+    """Columns labelled by the parameters of the chart."""
+    return alt.X(f"{field}:Q", title=None, axis=_labelled(), scale=alt.Scale(nice=False, zero=False))
 
 
 def _steps() -> alt.X:
-    return alt.X("x:Q", title="steps ahead", axis=_plain(",d"), scale=alt.Scale(nice=False, zero=False))
+    return alt.X("x:Q", title="steps ahead", axis=plain(",d"), scale=alt.Scale(nice=False, zero=False))
 
 
 def _labelled() -> alt.Axis:
@@ -149,12 +162,13 @@ def _labelled() -> alt.Axis:
     )  # fmt: skip
 
 
-def _plain(format: str = ",f") -> alt.Axis:
+def plain(format: str = ",f") -> alt.Axis:
     """An axis of numbers, with as many decimals as its steps need."""
     return alt.Axis(format=format, tickCount=5)
 
 
-def _spec(*layers: alt.Chart | alt.LayerChart, height: int = _HEIGHT) -> dict[str, Any]:
+def spec(*layers: alt.Chart | alt.LayerChart, height: int = _HEIGHT) -> dict[str, Any]:
+    """Layers as one chart that fills its place."""
     params = [alt.param(name="ticks", value=[]), alt.param(name="labels", value={})]
     chart = alt.layer(*layers).add_params(*params).properties(
         width="container", height=height, autosize=alt.AutoSizeParams(type="fit-x", contains="padding")

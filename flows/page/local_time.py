@@ -64,6 +64,13 @@ class LocalTimes:
             if (count - 1 - at) % 7 == 0
         ]
 
+    def segments(self, starts: Sequence[datetime], issue: int) -> list[Tick]:
+        """Labels of segments that begin at `starts`; where room is short every second or fourth from `issue` on."""
+        return [
+            Tick(at, 0 if (at - issue) % 4 == 0 else 1 if (at - issue) % 2 == 0 else 2, self._write(start, "%-d %b"))
+            for at, start in enumerate(starts)
+        ]
+
     def _write(self, instant: datetime, shape: str) -> str:
         return f"{instant.astimezone(self._zone):{shape}}"
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from flows.page import payload, sections, skill
+from flows.page import document, payload, sections, skill
 from flows.page.facts import Facts
 from flows.page.local_time import LocalTimes
-from flows.page.numbers import figure, percent, ratio
+from flows.page.numbers import figure, percent
 from flows.page.series_table import RULE, matter, series_table
 from flows.page.verdict import Verdict, duration, verdict
 
 _DAILY = ("1d", "1b")
-_SCRIPTS = ("theme.js", "drawing.js", "page.js")
+_SCRIPTS = ("theme.js", "drawing.js", "unpack.js", "page.js")
 
 
 def render(facts: Facts) -> tuple[str, Verdict]:
@@ -57,17 +52,14 @@ def render(facts: Facts) -> tuple[str, Verdict]:
         },
         "unit": facts.unit,
     }
-    scripts = [_bundle(), *(_asset(name) for name in _SCRIPTS)]
-    page = _template().render(
-        pipeline=facts.pipeline, unit=facts.unit, verdict=judged,
+    page = document.write(
+        "page.html", _SCRIPTS, content, pipeline=facts.pipeline, unit=facts.unit, verdict=judged,
         made_at=times.moment(facts.made_at, year=True), issue=facts.published and times.moment(facts.published, True),
         key_figures=_key_figures(facts, figures, len(issues)), rule=RULE,
         cards=[_card(m.row, m.reasons, table, data) for m in chosen], count=data["count"],
         drawn=len(data.get("curves", {})), came=came, over_time=over_time, scored=len(issues), calibration=calibration,
         models=sections.models(facts, times), feeds=sections.feeds(facts, times), fallbacks=fallbacks,
         stages=sections.stages(facts), names=data.get("names", []),
-        packed=payload.pack(content), style=_asset("page.css"), scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
     )  # fmt: skip
     return page, judged
 
@@ -98,39 +90,3 @@ def _card(row: int, reasons: list[str], table: Any, data: dict[str, Any]) -> dic
         "coverage": percent(table["coverage"][row]),
         "drawn": row in data["curves"],
     }
-
-
-def _template() -> Any:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flows.page", "assets"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.filters |= {
-        "percent": percent,
-        "ratio": ratio,
-        # The verb stands in front of the reason already.
-        "after_verb": lambda reason: re.sub(r"^(promoted|refused): ", "", reason),
-    }
-    return environment.get_template("page.html")
-
-
-def _asset(name: str) -> str:
-    return (files("flows.page") / "assets" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, for the Vega-Lite that Altair writes."""
-    import altair
-    import vl_convert
-
-    version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
-
-
-def _hash(script: str) -> str:
-    """What the page's own policy allows to run, and nothing else."""
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -107,6 +107,8 @@ def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None,
         forecaster = Forecaster(onnx, pipeline.forecast.providers, threads, pipeline.forecast.strict)
     except ValueError as error:
         raise DataError(f"model {version}: {error}") from None
+    if pipeline.forecast.above and not forecaster.tells_probabilities:
+        raise DataError(f"model {version} was made before files told probabilities (forecast.above): train a new one")
     difference = forecaster.spec.differs(pipeline.spec())
     if difference:
         raise DataError(f"model {version} does not fit the pipeline file: {difference}")
@@ -118,12 +120,13 @@ class Climb:
     """What each of S series is forecast by.
 
     Attributes:
-        quantiles: (S, H, Q), NaN where no model could forecast: there the status is `baseline`.
+        numbers: (S, H, Q + X) quantiles, then the probabilities asked for; NaN where no model could forecast: there
+            the status is `baseline`.
         status, reason, version: (S,) of objects, as the forecast file has them.
         first: the model that was tried first, None if none was.
     """
 
-    quantiles: np.ndarray
+    numbers: np.ndarray
     status: np.ndarray
     reason: np.ndarray
     version: np.ndarray
@@ -136,6 +139,7 @@ def climb(
     panel: Panel,
     horizon: int,
     levels: int,
+    above: tuple[float, ...],
     step: int,
     issue: int,
     bounds: tuple[float | None, float | None],
@@ -147,12 +151,13 @@ def climb(
     Args:
         why_none: reason of rows that no model was there for.
         panel: the S series; horizon, levels: H and Q.
+        above: the X values of which P(value > x) is asked.
         step, issue: first step forecast, and the issue time (us).
         stale: why a model's rows are stale in any case, None if they are not.
         in_time: False once the rows still missing must come from the baseline.
     """
     count = len(panel.series)
-    nothing = np.full((levels, count, horizon), np.nan).transpose(1, 2, 0)
+    nothing = np.full((levels + len(above), count, horizon), np.nan).transpose(1, 2, 0)
     out = Climb(
         nothing, np.full(count, BASELINE, object), np.full(count, why_none, object), np.full(count, None, object)
     )
@@ -161,14 +166,14 @@ def climb(
         if tried == _RUNGS or not len(left):
             break
         out.first = out.first or serving
-        predicted, fault = _by(serving, panel, left, step, issue, bounds, in_time)
+        predicted, fault = _by(serving, panel, left, step, issue, above, bounds, in_time)
         good = fault == ""
         rows = left[good]
         why = [out.reason[row] or serving.why_stale or stale for row in rows]
         if len(rows) == count:
-            out.quantiles = predicted
+            out.numbers = predicted
         else:
-            out.quantiles[rows] = predicted[good]
+            out.numbers[rows] = predicted[good]
         out.status[rows] = [STALE_MODEL if reason else MODEL for reason in why]
         out.reason[rows] = why
         out.version[rows] = serving.version
@@ -180,21 +185,21 @@ def climb(
 
 
 def _by(
-    serving: Serving, panel: Panel, rows: np.ndarray, step: int, issue: int,
+    serving: Serving, panel: Panel, rows: np.ndarray, step: int, issue: int, above: tuple[float, ...],
     bounds: tuple[float | None, float | None], in_time: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Quantiles of the series `rows` by one model, and why each cannot be used ('' if it can)."""
+    """Quantiles and probabilities of the series `rows` by one model, and why each cannot be used ('' if it can)."""
     spec = serving.forecaster.spec
     seen = windows(spec, panel, rows, np.full(len(rows), step), np.full(len(rows), issue))
     visible = (~np.isnan(seen.target)).sum(axis=1)
     try:
-        predicted = serving.forecaster.quantiles(seen, in_time)
+        predicted = serving.forecaster.forecast(seen, above, in_time)
     except Exception as error:  # ONNX Runtime raises a class of its own for every fault
         logger.warning("model %s cannot run: %s", serving.version, error)
-        empty = np.full((len(rows), spec.horizon, len(spec.levels)), np.nan)
+        empty = np.full((len(rows), spec.horizon, len(spec.levels) + len(above)), np.nan)
         reason = f"model {serving.version} cannot run: {str(error).splitlines()[0]}"
         return empty, np.full(len(rows), reason, object)
-    fault = faults(predicted, *bounds)
+    fault = faults(predicted[..., : len(spec.levels)], *bounds)
     missing = np.isnan(predicted).all(axis=(1, 2))
     if missing.any() and not in_time():
         fault[missing] = "the deadline came before the model had forecast this series"

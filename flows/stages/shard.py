@@ -20,7 +20,8 @@ from flows.settings import Pipeline
 from flows.stages.ladder import Climb, Serving, climb
 from flows.stages.panels import micros, seen_panel
 from flows.stages.past import SILENT, ended, look_back, newest_steps
-from model.baseline import seasonal_naive
+from model.baseline import naive_probability_above, seasonal_naive
+from model.distribution import within
 from model.panel import Panel
 from storage.schemas import BASELINE, part_schema
 from storage.store import Store
@@ -34,12 +35,13 @@ class Part:
 
     Attributes:
         series: S rows of `part_schema`; what has ended has no status.
-        quantiles: (S, H, Q), NaN for what has ended and for what was never seen.
+        numbers: (S, H, Q + X) quantiles, then the probabilities asked for; NaN for what has ended and for what was
+            never seen.
         tried: the model tried first (version, sha256, provider, fell_back), None if none was.
     """
 
     series: pl.DataFrame
-    quantiles: np.ndarray
+    numbers: np.ndarray
     tried: dict[str, str | None] | None
 
 
@@ -82,21 +84,23 @@ def forecast_shard(
     if some:
         panel = panel.take(kept)
     bounds = (at.bounds.min, at.bounds.max)
-    made = climb(models, why_none, panel, at.horizon, len(at.quantile_levels), first, issue, bounds, stale, in_time)
+    made = climb(
+        models, why_none, panel, at.horizon, len(at.quantile_levels), pipeline.forecast.above, first, issue, bounds,
+        stale, in_time,
+    )  # fmt: skip
     digests = _digests(panel, newest[kept], at.context)
     left = np.flatnonzero(made.status == BASELINE)
     if len(left):
         past, _ = look_back(pipeline, store, _named(panel.series, left), issue_time, first)
-        baseline = seasonal_naive(past, at.season, at.horizon, np.array(at.quantile_levels))
         # Like the others is, for what was never seen; and that is not for a shard to say.
-        made.quantiles[left] = np.where(ever[kept][left, None, None], np.clip(baseline, *bounds), np.nan)  # type: ignore[call-overload]
+        made.numbers[left] = np.where(ever[kept][left, None, None], _baseline(pipeline, past), np.nan)
         for row, values in zip(left, past, strict=True):
             digests[row] = hashlib.sha256(digests[row] + values.tobytes()).digest()
     table = _table(series, newest, ever, kept, made, digests)
-    quantiles = made.quantiles
+    numbers = made.numbers
     if some:
-        quantiles = np.full((len(series), *quantiles.shape[1:]), np.nan)
-        quantiles[kept] = made.quantiles
+        numbers = np.full((len(series), *numbers.shape[1:]), np.nan)
+        numbers[kept] = made.numbers
     tried = None
     if made.first:
         forecaster = made.first.forecaster
@@ -104,7 +108,19 @@ def forecast_shard(
             "version": made.first.version, "sha256": made.first.sha256, "provider": forecaster.provider,
             "fell_back": forecaster.fell_back,
         }  # fmt: skip
-    return Part(table, quantiles, tried)
+    return Part(table, numbers, tried)
+
+
+def _baseline(pipeline: Pipeline, past: np.ndarray) -> np.ndarray:
+    """(S, H, Q + X) what the baseline says after `past` (S, N)."""
+    at, above = pipeline.pipeline, pipeline.forecast.above
+    lower, upper = at.bounds.min, at.bounds.max
+    quantiles = seasonal_naive(past, at.season, at.horizon, np.array(at.quantile_levels))
+    quantiles = np.clip(quantiles, lower, upper)  # type: ignore[call-overload]
+    if not above:
+        return quantiles
+    chance = naive_probability_above(past, at.season, at.horizon, above)
+    return np.concatenate([quantiles, within(chance, above, lower, upper)], axis=2)
 
 
 def _named(series: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def make_part(pipeline: Pipeline, store: Store, run: str, shard: int) -> dict[st
         raise DataError(f"pipeline {pipeline.name!r}: {models.fault}")
     issue_time = datetime.fromisoformat(order["issue_time"])
     made = forecast_shard(pipeline, store, issue_time, series, models, order["why_none"], order["stale"], always)
-    at.keep(shard, _MADE, made.series, made.quantiles, made.tried)
+    at.keep(shard, _MADE, made.series, made.numbers, made.tried)
     return {"shard": shard, "series": len(series)}
 
 
@@ -103,7 +103,7 @@ def assemble(pipeline: Pipeline, store: Store, run: str, failures: Mapping[int, 
             series, order = at.order(shard)
             issue = datetime.fromisoformat(order["issue_time"])
             part = forecast_shard(pipeline, store, issue, series, (), reason, None, always)
-            at.keep(shard, what, part.series, part.quantiles, part.tried)
+            at.keep(shard, what, part.series, part.numbers, part.tried)
     _, order = at.order(0)
     parts = (Part(*at.part(shard, what)) for shard, what in enumerate(made))
     report = publish(pipeline, store, datetime.fromisoformat(order["issue_time"]), parts)

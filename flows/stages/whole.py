@@ -20,7 +20,7 @@ from flows.stages.past import SILENT, ended
 from flows.stages.shard import Part
 from model.baseline import typical
 from storage import forecasts
-from storage.schemas import BASELINE, INSTANT, MODEL, DataError, quantile_column
+from storage.schemas import BASELINE, INSTANT, MODEL, DataError, above_column, quantile_column
 from storage.store import Store
 
 _SAMPLE = 1000  # series, spread evenly, that the others of a never seen one are
@@ -42,13 +42,22 @@ def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Itera
     night = _Night(pipeline, issue_time)
     levels = list(pipeline.pipeline.quantile_levels)
     place = forecasts.publish(
-        store, pipeline.name, pipeline.pipeline.timezone, issue_time, night.rows(parts), levels, night.made
-    )
+        store, pipeline.name, pipeline.pipeline.timezone, issue_time, night.rows(parts), levels, night.made,
+        pipeline.forecast.above,
+    )  # fmt: skip
     return {"path": place, "issue_time": issue_time.isoformat(), **night.report()}
 
 
+def table(pipeline: Pipeline, issue_time: datetime, parts: Iterable[Part]) -> pl.DataFrame:
+    """The rows that `publish` would write. Raises DataError as it does."""
+    night = _Night(pipeline, issue_time)
+    rows = pl.concat(night.rows(parts))
+    amend = night.made().amend
+    return rows if amend is None else pl.concat(amend(rows.lazy()))
+
+
 class _Night:
-    """What is known of each series while the shards come in, but for its quantiles; and what follows."""
+    """What is known of each series while the shards come in, but for its numbers; and what follows."""
 
     def __init__(self, pipeline: Pipeline, issue_time: datetime) -> None:
         self._pipeline = pipeline
@@ -56,6 +65,7 @@ class _Night:
         first = pipeline.grid.first_step(micros(issue_time))
         self._valid = pl.Series(pipeline.grid.start(first + np.arange(pipeline.pipeline.horizon))).cast(INSTANT)
         self._columns = [quantile_column(level) for level in pipeline.pipeline.quantile_levels]
+        self._columns += [above_column(threshold) for threshold in pipeline.forecast.above]
         self._seen: list[pl.DataFrame] = []
         self._tried: dict[str, Any] | None = None
 
@@ -69,12 +79,12 @@ class _Night:
             )
             kept = part.series["status"].is_not_null()
             if kept.all():
-                yield self._block(part.series, part.quantiles)
+                yield self._block(part.series, part.numbers)
             else:
-                yield self._block(part.series.filter(kept), part.quantiles[kept.to_numpy()])
+                yield self._block(part.series.filter(kept), part.numbers[kept.to_numpy()])
 
-    def _block(self, series: pl.DataFrame, quantiles: np.ndarray) -> pl.DataFrame:
-        count, horizon = quantiles.shape[:2]
+    def _block(self, series: pl.DataFrame, numbers: np.ndarray) -> pl.DataFrame:
+        count, horizon = numbers.shape[:2]
         again = np.repeat(np.arange(count, dtype=np.uint32), horizon)
         step = np.tile(np.arange(horizon, dtype=np.int32), count)
         said = series.select("series_id", "status", "reason", "model_version")[again]
@@ -82,7 +92,7 @@ class _Night:
             issue_time=pl.lit(self._issue_time, dtype=INSTANT),
             valid_time=self._valid.gather(step),
             step=pl.Series(step + 1),
-            **{name: pl.Series(quantiles[:, :, i].reshape(-1)) for i, name in enumerate(self._columns)},
+            **{name: pl.Series(numbers[:, :, i].reshape(-1)) for i, name in enumerate(self._columns)},
         )
 
     @property
@@ -119,13 +129,14 @@ class _Night:
         return forecasts.Made(sha256, data.hexdigest(), amend if again else None)
 
     def _like_the_others(self, written: pl.LazyFrame, over: pl.Series, unknown: pl.Series) -> np.ndarray:
-        """(H, Q) what a series gets of which nothing is known: the others' forecasts taken together."""
+        """(H, Q + X) what a series gets of which nothing is known: the others' forecasts taken together."""
         others = self._series["series_id"].filter(~over & ~self._series["series_id"].is_in(unknown.implode()))
         chosen = others.gather_every(-(-len(others) // _SAMPLE))
         found = written.filter(pl.col("series_id").is_in(chosen.implode())).select(self._columns).collect()
-        at = self._pipeline.pipeline
-        quantiles = found.to_numpy().reshape(len(chosen), at.horizon, len(at.quantile_levels))
-        return typical(quantiles, np.array(at.quantile_levels))
+        levels = np.array(self._pipeline.pipeline.quantile_levels)
+        numbers = found.to_numpy().reshape(len(chosen), -1, len(self._columns))
+        quantiles, probabilities = np.split(numbers, [len(levels)], axis=2)
+        return np.concatenate([typical(quantiles, levels), probabilities.mean(axis=0)], axis=1)
 
     def _filled(self, rows: pl.DataFrame, unknown: pl.Series, fill: np.ndarray) -> pl.DataFrame:
         at = rows["series_id"].is_in(unknown.implode()).to_numpy()

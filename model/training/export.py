@@ -7,23 +7,40 @@ import functools
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxscript
 import torch
 
 from model.calendar import CALENDAR
-from model.forecaster import SPEC_KEY, Forecaster
+from model.forecaster import OUTPUTS, SPEC_KEY, Forecaster
 from model.spec import ModelSpec
 from model.training.fit import tensors
 from model.training.heads import BINS
 from model.training.network import Ensemble, SegmentLSTM, Statistics
-from model.training.weights import Form, distinct, forms
+from model.training.weights import Form, State, distinct, forms
 from model.windows import Windows
 
 _OPSET = 20
 _TOLERANCE = 1e-5
+
+
+class _Exported(torch.nn.Module):
+    """All that the file gives, in one pass through the network."""
+
+    def __init__(self, network: Ensemble) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, target: torch.Tensor, known_future: torch.Tensor, observed: torch.Tensor, calendar: torch.Tensor,
+        series: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:  # fmt: skip
+        return tuple(self.network.outputs(target, known_future, observed, calendar, series).values())
 
 
 class ExportError(RuntimeError):
@@ -37,8 +54,8 @@ def to_onnx(network: Ensemble) -> bytes:
     model = onnx.ModelProto()
     model.CopyFrom(graph if places else _exported(network))
     state = network.state_dict()
-    for initializer in model.graph.initializer if places else ():
-        if form := places.get(initializer.name):
+    for initializer in model.graph.initializer:
+        if form := (places or {}).get(initializer.name):
             numbers = form.write(state).reshape(tuple(initializer.dims))
             initializer.CopyFrom(onnx.numpy_helper.from_array(numbers, initializer.name))
     onnx.helper.set_model_props(model, {SPEC_KEY: network.spec.to_json()})
@@ -50,19 +67,21 @@ def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
     """The network of `spec` whose weights an ONNX file holds; None if it is of another shape, series or season."""
     proto = onnx.load_model_from_string(model)
     written = {entry.key: entry.value for entry in proto.metadata_props}
+    if written.get(SPEC_KEY) != spec.to_json():
+        return None
     _, places = _template(_shape(spec))
-    if written.get(SPEC_KEY) != spec.to_json() or not places:
+    if not places:
         return None
     held = {initializer.name: initializer for initializer in proto.graph.initializer}
     if not held.keys() >= places.keys():
         return None
-    state = {}
-    for name, form in places.items():
-        state |= form.read(onnx.numpy_helper.to_array(held[name]))
+    state: State = {}
     network = _blank(spec)
     try:
+        for name, form in places.items():
+            state |= form.read(onnx.numpy_helper.to_array(held[name]))
         network.load_state_dict(state)
-    except RuntimeError:  # a file of an earlier version, whose layers had other names or sizes
+    except (ValueError, RuntimeError):  # a file of an earlier version, whose layers had other names or sizes
         return None
     return network
 
@@ -109,8 +128,9 @@ def _exported(network: Ensemble) -> onnx.ModelProto:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network.eval(), (), kwargs=example, dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
-            output_names=["quantiles"], external_data=False, verbose=False,
+            _Exported(network).eval(), (), kwargs=example, dynamo=True, opset_version=_OPSET, dynamic_shapes=shapes,
+            output_names=list(OUTPUTS[spec.head]), external_data=False, verbose=False,
+            custom_translation_table={torch.ops.aten.rnn_tanh.input: _plain_rnn},
         )  # fmt: skip
     if program is None:
         raise ExportError("the exporter gave no model")
@@ -120,6 +140,27 @@ def _exported(network: Ensemble) -> onnx.ModelProto:
     del model.graph.value_info[:]  # shapes on the way, of a single calendar
     _forget_where_it_was_made(model)
     return model
+
+
+def _plain_rnn(
+    inputs: Any, initial: Any, weights: Sequence[Any], has_biases: bool, layers: int, dropout: float, training: bool,
+    bidirectional: bool, batch_first: bool,
+) -> tuple[Any, Any]:  # fmt: skip
+    """`nn.RNN` as ONNX's own operator, as the exporter writes an LSTM; left alone it would unroll it step by step."""
+    op: Any = onnxscript.opset20
+    steps = op.Transpose(inputs, perm=[1, 0, 2]) if batch_first else inputs
+    last = []
+    for layer in range(layers):
+        from_inputs, from_hidden, bias, other_bias = weights[4 * layer : 4 * layer + 4]
+        states, state = op.RNN(
+            steps, op.Unsqueeze(from_inputs, [0]), op.Unsqueeze(from_hidden, [0]),
+            op.Unsqueeze(op.Concat(bias, other_bias, axis=0), [0]),
+            initial_h=op.Slice(initial, [layer], [layer + 1], axes=[0]), hidden_size=from_hidden.shape[0],
+            activations=["Tanh"],
+        )  # fmt: skip
+        steps = op.Squeeze(states, [1])
+        last.append(state)
+    return op.Transpose(steps, perm=[1, 0, 2]) if batch_first else steps, op.Concat(*last, axis=0)
 
 
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
@@ -145,10 +186,12 @@ def prove(network: Ensemble, model: bytes, samples: Windows, batches: tuple[int,
     for size in batches:
         part = samples[np.arange(size) % len(samples)]
         with torch.inference_mode():
-            expected = network(**tensors(part))
-        expected = expected.numpy().astype(np.float64)
-        unit = np.abs(expected).max(axis=(1, 2), keepdims=True) + 1e-9
-        worst = max(worst, float((np.abs(forecaster.quantiles(part) - expected) / unit).max()))
+            expected = network.outputs(**tensors(part))
+        found = forecaster.outputs(part, list(expected))
+        for value, tensor in zip(found, expected.values(), strict=True):
+            wanted = tensor.numpy().astype(np.float64)
+            unit = np.abs(wanted).max(axis=tuple(range(1, wanted.ndim)), keepdims=True) + 1e-9
+            worst = max(worst, float((np.abs(value - wanted) / unit).max()))
     if not worst <= _TOLERANCE:
         raise ExportError(f"ONNX Runtime and torch differ by {worst:.1e} (relative); at most {_TOLERANCE:.0e}")
     part = samples[np.arange(2) % len(samples)]

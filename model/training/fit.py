@@ -37,6 +37,7 @@ _SCORED = 256  # windows forecast at once
 _NO_SEASON = 0.7  # share of training windows that do not see the position in the year
 _OF_YEAR = np.array([name.startswith("year_") for name in CALENDAR])
 _TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
+_Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 class TooLittleHistory(ValueError):
@@ -197,7 +198,7 @@ def _optimiser(network: SegmentLSTM) -> torch.optim.Optimizer:
     )  # fmt: skip
 
 
-def _running_mean(mean: list[torch.Tensor], now: list[torch.Tensor], count: torch.Tensor | int) -> None:
+def _running_mean(mean: _Tensors, now: _Tensors, count: torch.Tensor | int) -> None:
     """Exponential, with a short memory at first: a retrain of few steps must not end near where it began."""
     torch._foreach_lerp_(mean, now, max(1 - _DECAY, 10 / (10 + float(count))))
 

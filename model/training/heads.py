@@ -64,16 +64,23 @@ class SoftmaxHead(nn.Module):
 
     The density is constant within a bin, so its quantile function is piecewise linear. Residuals beyond the
     outer edges count with the outer bins.
+
+    What follows from the edges is held beside them, so that the exported graph computes nothing with fitted numbers
+    alone: the exporter would fold that, and the graph would fit no other network's weights (see weights.py).
     """
 
     levels: Tensor
     edges: Tensor
+    low: Tensor
+    width: Tensor
     centres: Tensor
 
     def __init__(self, size: int, levels: tuple[float, ...], edges: Tensor) -> None:
         super().__init__()
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         self.register_buffer("edges", edges)
+        self.register_buffer("low", edges[:1].clone())
+        self.register_buffer("width", edges[1:] - edges[:-1])
         self.register_buffer("centres", (edges[1:] + edges[:-1]) / 2)
         self.out = nn.Linear(size, len(edges) - 1)
         nn.init.zeros_(self.out.weight)
@@ -91,8 +98,7 @@ class SoftmaxHead(nn.Module):
         probability = torch.softmax(raw, dim=-1)
         before = probability.cumsum(dim=-1) - probability
         passed = (self.levels[:, None] - before[..., None, :]) / (probability[..., None, :] + 1e-12)
-        width = self.edges[1:] - self.edges[:-1]
-        return self.edges[0] + (passed.clamp(0.0, 1.0) * width).sum(dim=-1)
+        return self.low + (passed.clamp(0.0, 1.0) * self.width).sum(dim=-1)
 
     def loss(self, raw: Tensor, actual: Tensor) -> Tensor:
         """(B, H) continuous ranked probability score of scaled residuals (B, H) (Gneiting and Raftery 2007).

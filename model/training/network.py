@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from model.calendar import CALENDAR
 from model.spec import ModelSpec
-from model.training.heads import HEADS, Head
+from model.training.heads import HEADS, Head, SoftmaxHead
 
 _NEWEST = 3  # steps whose mean tells where the target is just now
 _LEVELS = 4  # recent levels, see `_levels`
@@ -271,10 +271,21 @@ class Ensemble(nn.Module):
     def forward(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
     ) -> Tensor:
-        quantiles = []
+        return self.outputs(target, known_future, observed, calendar, series)["quantiles"]
+
+    def outputs(
+        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
+    ) -> dict[str, Tensor]:
+        """`quantiles`; of a softmax head also the distribution of every member, which knows no bounds: raw `edges` of
+        its bins (B, H, members, N + 1), stretched as the quantiles are, and their `probabilities` (B, H, members, N).
+        """
+        quantiles, edges, probabilities = [], [], []
         for member in self.networks:
             raw, base, scale = member(target, known_future, observed, calendar, series)
             quantiles.append(base + scale * member.head.quantiles(raw))
+            if isinstance(member.head, SoftmaxHead):
+                edges.append((base + scale * member.head.edges).expand(-1, raw.shape[1], -1))
+                probabilities.append(torch.softmax(raw, dim=-1))
         mean = torch.stack(quantiles).mean(dim=0)
         median = mean[..., self.middle : self.middle + 1]
         mean = median + self.stretch * (mean - median)
@@ -282,7 +293,11 @@ class Ensemble(nn.Module):
             mean = mean.clamp(min=self.spec.lower)
         if self.spec.upper is not None:
             mean = mean.clamp(max=self.spec.upper)
-        return mean
+        if not edges:
+            return {"quantiles": mean}
+        centre = median[:, :, None]
+        limits = centre + self.stretch * (torch.stack(edges, dim=2) - centre)
+        return {"quantiles": mean, "edges": limits, "probabilities": torch.stack(probabilities, dim=2)}
 
 
 def _total(rows: Tensor) -> Tensor:

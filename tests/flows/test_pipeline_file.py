@@ -112,3 +112,10 @@ def test_secrets_come_from_the_environment(path):
     assert read(path, {"FOLDER": "/data"}).feed[0].uri == "/data/load.parquet"
     with pytest.raises(PipelineFileError, match="FOLDER"):
         read(path, {})
+
+
+@pytest.mark.parametrize("wrong", ["5", '"abc"', "true"])
+def test_levels_that_are_no_list(tmp_path, wrong):
+    path = write_pipeline(tmp_path)
+    with pytest.raises(PipelineFileError, match="quantile_levels"):
+        read(path, {"GATECAST_PIPELINE__QUANTILE_LEVELS": wrong})

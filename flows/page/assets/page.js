@@ -3,12 +3,7 @@
 (async () => {
   const PAGE = 50;
   const byId = (id) => document.getElementById(id);
-  const { series, specs, charts, unit } = await unpack(byId("packed").textContent).catch((error) => {
-    const trouble = byId("trouble");
-    trouble.textContent = `This browser cannot unpack the data, so there are no charts and no search: ${error.message}`;
-    trouble.hidden = false;
-    throw error;
-  });
+  const { series, specs, charts, unit } = await unpacked;
 
   for (const element of document.querySelectorAll("[data-chart]")) {
     const found = charts[element.dataset.chart];
@@ -34,11 +29,6 @@
     return number(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
   }
   const level = (name) => `${name.slice(1).replace("_", ".")}%`;
-
-  async function unpack(text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-  }
 
   // A row a period: x, when, actual, the quantiles of tonight (q..) and of the forecast before (eq..).
   function periods(row) {

@@ -1,0 +1,37 @@
+"""Exceedance: P(value > x) of a forecast for any x, told and not published."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from flows.settings import Pipeline
+from flows.stages.forecast import always, begin
+from flows.stages.shard import forecast_shard, ranges
+from flows.stages.whole import table
+from storage.schemas import above_column
+from storage.store import Store
+
+
+def exceedance(pipeline: Pipeline, store: Store, issue_time: datetime, above: tuple[float, ...]) -> pl.DataFrame:
+    """The probabilities of the forecast of `issue_time`, by the models that serve it.
+
+    Args:
+        pipeline: with a softmax head.
+        above: ascending.
+
+    Returns:
+        series_id, valid_time, step, status, and a column `p_above_...` for each of `above`.
+
+    Raises:
+        DataError: as `forecast.forecast` does.
+    """
+    asked = pipeline.model_copy(update={"forecast": pipeline.forecast.model_copy(update={"above": above})})
+    series, models, why_none = begin(asked, store, issue_time, True, None)
+    parts = (
+        forecast_shard(asked, store, issue_time, series[shard], models, why_none, None, always)
+        for shard in ranges(asked, len(series))
+    )
+    columns = [above_column(threshold) for threshold in above]
+    return table(asked, issue_time, parts).select("series_id", "valid_time", "step", "status", *columns)

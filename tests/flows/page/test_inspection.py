@@ -1,0 +1,80 @@
+"""The page of `gatecast inspect` in a real browser, of models of several shapes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from flows import pipeline_file
+from flows.page.inspection import Inspection, render
+from model.forecaster import Forecaster
+from model.occlusion import moved
+from model.training.export import to_onnx
+from model.training.opened import open_model
+from tests.flows.page.conftest import HOSTILE
+from tests.flows.page.made import pipeline_file as write
+from tests.model import made
+from tests.model.test_network import train
+
+MADE_AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def inspection(folder: Path, **changes) -> Inspection:
+    """One window of a network that was fitted for a few steps."""
+    spec = made.spec(timezone="Europe/Berlin", **changes)
+    network, samples, _ = train(spec, steps_done=5)
+    model = to_onnx(network)
+    forecaster, window = Forecaster(model), samples[3:4]
+    window.target[0, 30:40] = np.nan
+    came = np.full(spec.horizon, np.nan, np.float32)
+    came[:5] = window.target[0, -24:-19]
+    return Inspection(
+        pipeline=pipeline_file.read(write(folder)), series_id=HOSTILE[1], issue_time=datetime(2018, 10, 28, tzinfo=UTC),
+        made_at=MADE_AT, spec=spec, manifest={"version": "v", "as_of": MADE_AT.isoformat()}, first=427_944,
+        window=window, quantiles=forecaster.quantiles(window)[0], came=came, layers=open_model(model, window),
+        moved=moved(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[{}, {"cell": "rnn"}, {"members": 2, "layers": 2, "horizon": 30}])
+def found(request, tmp_path_factory) -> Inspection:
+    return inspection(tmp_path_factory.mktemp("inspection"), **request.param)
+
+
+@pytest.fixture(scope="module")
+def page(found, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "inspection.html"
+    path.write_text(render(found))
+    return path
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_chart_is_drawn_without_an_error_or_a_request(reader, found, page, dark):
+    window = reader(dark=dark)
+    opened = window.open(page)
+    opened.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    window.to_the_end()
+    assert window.trouble == []
+    assert [url for url in window.requests if not url.startswith("data:")] == [page.as_uri()]
+    pairs = found.spec.members * found.spec.layers
+    each = 2 if found.spec.cell == "rnn" else 8  # lines and maps of a layer
+    assert opened.locator(".chart svg").count() == 4 + pairs * each
+    assert opened.locator("h1").inner_text().startswith(HOSTILE[1])
+
+
+def test_no_barrier_for_anybody(reader, page):
+    window = reader(width=390)
+    opened = window.open(page)
+    window.to_the_end()
+    found = Axe().run(opened)
+    assert found.violations_count == 0, found.generate_report()
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_same_facts_give_the_same_page(found):
+    assert render(found) == render(replace(found))

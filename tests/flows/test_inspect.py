@@ -1,0 +1,131 @@
+"""`gatecast inspect`: one forecast from the inside, on a trained pipeline."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flows import clock, pipeline_file
+from flows.stages.inspect import gather
+from model.recurrent import RNNTrace
+from storage.store import open_store
+from tests.conftest import ISSUE, gatecast, said
+from tests.flows.test_cli import block, clear
+
+
+def inspect(path, *arguments):
+    return gatecast("inspect", path, "--series", "LDC2", "--issue-time", ISSUE, *arguments)
+
+
+def facts(path, issue=ISSUE):
+    """What the page of LDC2 is made of."""
+    pipeline = pipeline_file.read(path)
+    zone = pipeline.pipeline.timezone
+    return gather(pipeline, open_store(pipeline.pipeline.store), "LDC2", clock.parse(issue, zone), clock.now())
+
+
+def test_it_writes_one_page_that_needs_no_network(pipeline, tmp_path):
+    done = inspect(pipeline, "-o", tmp_path / "page.html", "--json")
+    assert done.returncode == 0, done.stderr
+    report = said(done)
+    page = (tmp_path / "page.html").read_text()
+    version = said(gatecast("models", pipeline, "--json"))["champion"]
+    assert report["model_version"] == version and version in page
+    assert "forecast of Sat 1 Sep 2018 00:00 EDT" in page
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page)
+    assert len(report["moved_by_segments"]) == 14
+    assert report["moved"]["temperature_forecast"] > 0 < report["moved_by_horizon"]["temperature_forecast"]
+
+
+def test_without_a_path_it_is_in_the_store(pipeline):
+    done = inspect(pipeline)
+    assert done.returncode == 0, done.stderr
+    (page,) = (pipeline.parent / "store" / "inspections" / "small").glob("*.html")
+    assert page.name.startswith("20180901T040000Z-LDC2-")
+    assert f"wrote {page}" in done.stdout
+
+
+def test_it_shows_the_forecast_that_was_published(pipeline):
+    assert "has been published" in facts(pipeline).notes[0]
+    published = said(gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json"))
+    found = facts(pipeline)
+    assert found.notes == ()
+    rows = pl.read_parquet(published["path"]).filter(pl.col("series_id") == "LDC2")
+    np.testing.assert_array_equal(rows.select("^q.*$").to_numpy(), found.quantiles)
+    # The feed was read to the issue time only: what came after is in it, but not known here.
+    assert np.isnan(found.came).all()
+    assert gatecast("ingest", pipeline, "--as-of", "2018-09-03").returncode == 0
+    load = pl.read_parquet(pipeline.parent / "load.parquet").filter(pl.col("series_id") == "LDC2")
+    day = load.filter(pl.col("ds").dt.date() == pl.date(2018, 9, 1)).sort("ds")["y"].to_numpy()
+    np.testing.assert_allclose(facts(pipeline).came, day, rtol=1e-6)
+
+
+def test_what_is_taken_in_later_is_said(pipeline):
+    """A part of the target's history is gone from what the page sees: its forecast is not the published one."""
+    assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
+    load = pl.read_parquet(pipeline.parent / "load.parquet")
+    late = load.with_columns(y=pl.when(pl.col("ds") >= pl.datetime(2018, 8, 31)).then(pl.col("y") * 2).otherwise("y"))
+    late.write_parquet(pipeline.parent / "load.parquet")
+    assert gatecast("ingest", pipeline, "--as-of", ISSUE).returncode == 0
+    (note,) = facts(pipeline).notes
+    assert "differs by up to" in note and "only later" in note
+
+
+def test_the_model_that_served_then_is_opened_not_todays(pipeline):
+    assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
+    first = said(gatecast("models", pipeline, "--json"))["champion"]
+    assert gatecast("ingest", pipeline, "--as-of", "2018-09-20").returncode == 0
+    done = gatecast(
+        "train",
+        pipeline,
+        "--as-of",
+        "2018-09-20",
+        "--json",
+        GATECAST_TRAINING__BUDGET="6s",
+        GATECAST_TRAINING__SEED="8",
+    )
+    assert done.returncode == 0, done.stderr
+    assert facts(pipeline).manifest["version"] == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("--series", "LDC9", "--issue-time", ISSUE), 1, ("'LDC9'", "LDC1, LDC2, LDC3")),
+        (("--series", "LDC1", "--issue-time", "2001-01-01"), 1, ("no target value was known", "2001-01-01")),
+        (("--series", "LDC1", "--issue-time", "2018-08-01"), 1, ("trained on data after the issue time",)),
+        (("--series", "LDC1", "--issue-time", "2018-12-24"), 1, ("only 0 of 336 values", "baseline")),
+        (("--series", "LDC1", "--issue-time", "yesterday"), 2, ("yesterday", "ISO 8601")),
+    ],
+)
+def test_clear_errors(pipeline, arguments, status, words):
+    clear(gatecast("inspect", pipeline, *arguments), status, *words)
+
+
+def test_without_the_training_extra_it_names_it(pipeline, tmp_path):
+    (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError('not installed', name='onnx')")
+    done = gatecast("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=str(tmp_path))
+    clear(done, 1, "onnx", "gatecast[train]")
+
+
+def test_opening_a_model_needs_no_torch_and_no_prefect(pipeline, tmp_path):
+    done = inspect(pipeline, "--json")
+    assert done.returncode == 0
+    blocked = str(block(tmp_path, "torch", "prefect", "pandas"))
+    done = gatecast("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=blocked)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_plain_network_shows_its_hidden_state_only(pipeline):
+    path = pipeline
+    path.write_text(path.read_text().replace("hidden_size = 16", 'hidden_size = 16\ncell = "rnn"'))
+    done = gatecast("train", path, "--as-of", ISSUE, GATECAST_TRAINING__BUDGET="10s")
+    assert done.returncode == 0, done.stderr
+    done = inspect(path, "-o", path.parent / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert all(isinstance(layer.trace, RNNTrace) for layer in facts(path).layers)
+    page = (path.parent / "page.html").read_text()
+    assert "no gates and no cell state" in page and "How far the gates are open" not in page

@@ -1,0 +1,80 @@
+"""The weights of a network in its ONNX file: written into the graph of its shape, and read back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from model.spec import ModelSpec
+from model.training import export
+from model.training.export import from_onnx, prove, to_onnx
+from model.training.fit import sampler
+from model.training.network import Ensemble, SegmentLSTM, Statistics
+from tests.model import made
+
+SHAPES = [
+    {"cell": "lstm", "head": "quantile", "members": 2, "layers": 1},
+    {"cell": "lstm", "head": "softmax", "members": 1, "layers": 2},
+    {"cell": "rnn", "head": "softmax", "members": 2, "layers": 1},
+    {"cell": "rnn", "head": "quantile", "members": 1, "layers": 2},
+]
+
+
+def network(spec: ModelSpec, seed: int) -> Ensemble:
+    """One whose every weight and statistic is its own."""
+    torch.manual_seed(seed)
+
+    def member() -> SegmentLSTM:
+        known, observed = len(spec.known_future), len(spec.observed)
+        statistics = Statistics(
+            torch.randn(known), torch.rand(known) + 1, torch.randn(observed), torch.rand(observed) + 1
+        )
+        edges = torch.cumsum(torch.rand(65) / 5, 0) - 6 if spec.head == "softmax" else torch.empty(0)
+        one = SegmentLSTM(spec, statistics, edges)
+        for parameter in (one.shift.weight, *one.head.out.parameters()):  # what begins as zeros
+            torch.nn.init.normal_(parameter, std=0.1)
+        return one
+
+    whole = Ensemble(spec, [member() for _ in range(spec.members)])
+    whole.stretch.fill_(1 + seed / 10)
+    return whole.eval()
+
+
+@pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: "-".join(map(str, shape.values())))
+def spec(request) -> ModelSpec:
+    return made.spec(**request.param)
+
+
+def test_every_weight_comes_back(spec):
+    first = network(spec, 1)
+    found = from_onnx(to_onnx(first), spec)
+    assert found is not None
+    expected, held = first.state_dict(), found.state_dict()
+    assert held.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(held[name], expected[name])] == []
+
+
+def test_a_second_network_of_a_shape_needs_no_second_export(spec, monkeypatch):
+    panel = made.panel(spec)
+    last = panel.first + 1200
+    samples = sampler(spec, panel, last, 0, last).draw(np.random.default_rng(0), 70).windows
+    first = to_onnx(network(spec, 1))
+
+    def again(_: Ensemble) -> None:
+        raise AssertionError("it was exported again")
+
+    monkeypatch.setattr(export, "_exported", again)
+    second = network(spec, 2)
+    model = to_onnx(second)
+    assert model != first
+    assert prove(second, model, samples, (1, 2, 70)) <= 1e-5
+    assert to_onnx(network(spec, 1)) == first
+
+
+def test_a_file_of_another_spec_gives_none(spec):
+    model = to_onnx(network(spec, 1))
+    for other in (replace(spec, series=("a", "b", "d")), replace(spec, levels=(0.1, 0.2, 0.5, 0.9))):
+        assert from_onnx(model, other) is None
