@@ -106,6 +106,7 @@ class Training(Section):
     every: PositiveDuration = timedelta(days=1)
     window: TrainingWindow = timedelta(days=730)
     budget: PositiveDuration = timedelta(seconds=120)
+    full_every: PositiveDuration = timedelta(days=91)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
     keep: Annotated[int, Field(ge=1)] = 30
 

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Any
@@ -36,7 +36,17 @@ Reuse = Callable[[str], tuple[bytes, dict[str, Any]] | None]
 
 _SHORT_DAY = timedelta(hours=1)  # by which a night follows another sooner when the clocks go forward
 _OVERHEAD = 15.0  # seconds for export, proof and comparison, out of the budget
+_VALIDATION = 4096  # windows looked at for the early stop; more say the same
 _FACTS = ("windows", "fitted_to", "seen_to", "parity")  # of a training; what it was made from is in the fingerprint
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model that a training goes on from, and when the last full fit before it was (ISO)."""
+
+    version: str
+    onnx: bytes
+    full_fit: str
 
 
 def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
@@ -102,11 +112,12 @@ def train(
     folds, recent, last = _split(pipeline, as_of, first, panel.first)
     spec = pipeline.spec(panel.series)
     data = panel.sha256()
-    fingerprint = _fingerprint(pipeline, spec, as_of, data)
-    reused = reuse(fingerprint) if reuse else None
-    onnx, facts = reused or _fit(pipeline, spec, panel, folds, recent, last, started, progress)
-    progress("compare", 0.95)
     serving, _ = champion(pipeline, store, as_of)
+    start = _start(pipeline, store, serving, as_of)
+    fingerprint = _fingerprint(pipeline, spec, as_of, data, start)
+    reused = reuse(fingerprint) if reuse else None
+    onnx, facts = reused or _fit(pipeline, spec, panel, folds, recent, last, start, started, progress)
+    progress("compare", 0.95)
     version = registry.version_of(as_of, onnx)
     if serving and serving.version == version:
         return registry.manifest(store, pipeline.name, version)
@@ -124,6 +135,8 @@ def train(
             "seconds": round(time.monotonic() - started, 1),
             "data_sha256": data,
             "fingerprint": fingerprint,
+            "went_on_from": facts.get("went_on_from"),
+            "full_fit": facts.get("full_fit") or as_of.isoformat(),
             "series": len(panel.series),
             "folds": {
                 "count": len(fair),
@@ -147,11 +160,11 @@ def train(
 
 
 def _fit(
-    pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: Nights, recent: Nights, last: int, started: float,
-    progress: Progress,
+    pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: Nights, recent: Nights, last: int, start: Start | None,
+    started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model, proven, and the facts of its training."""
-    from model.training.export import prove, to_onnx
+    from model.training.export import from_onnx, prove, to_onnx
     from model.training.fit import TooLittleHistory, fit, fold, sampler
 
     lead = int(panel.grid.start(folds.steps[-1:])[0] - folds.issues[-1])
@@ -159,11 +172,17 @@ def _fit(
         source = sampler(spec, panel, last, lead, int(folds.steps[-1]))
     except TooLittleHistory as error:
         raise DataError(f"pipeline {pipeline.name!r}: too little history to train on: {error}") from None
-    validation = fold(spec, panel, *recent.over(panel))
+    nights = recent.over(panel)
+    if len(nights[0]) > _VALIDATION:
+        drawn = np.random.default_rng(pipeline.training.seed).choice(len(nights[0]), _VALIDATION, replace=False)
+        nights = tuple(part[np.sort(drawn)] for part in nights)
+    validation = fold(spec, panel, *nights)
     budget = pipeline.training.budget.total_seconds()
+    weights = from_onnx(start.onnx, spec) if start else None
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
+        weights,
     )  # fmt: skip
     progress("export and prove", 0.9)
     samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
@@ -177,6 +196,8 @@ def _fit(
         "fitted_to": end(last),
         "seen_to": end(int(recent.steps[-1])),
         "parity": prove(network, onnx, samples),
+        "went_on_from": start.version if start and weights else None,
+        "full_fit": start.full_fit if start and weights else None,
     }
 
 
@@ -197,7 +218,25 @@ def _judge(
     return fair, comparison.scores(), decide(comparison, pipeline.promotion.margin)
 
 
-def _fingerprint(pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str) -> str:
+def _start(pipeline: Pipeline, store: Store, serving: Serving | None, as_of: datetime) -> Start | None:
+    """The weights that training goes on from: the champion's, unless it is time for a full fit.
+
+    A champion of this very `as_of` is what comes out, not where it came from: then what it went on from.
+    """
+    if serving is None:
+        return None
+    record = registry.manifest(store, pipeline.name, serving.version)
+    if datetime.fromisoformat(record["as_of"]) >= as_of:
+        if record.get("went_on_from") is None:
+            return None
+        record = registry.manifest(store, pipeline.name, record["went_on_from"])
+    full_fit = record.get("full_fit", record["as_of"])
+    if as_of - datetime.fromisoformat(full_fit) >= pipeline.training.full_every or "pruned" in record:
+        return None
+    return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit)
+
+
+def _fingerprint(pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str, start: Start | None) -> str:
     """sha256 of everything that a training is made from, besides the clock that ends it."""
     made_from = {
         "gatecast": metadata.version("gatecast"),
@@ -206,6 +245,7 @@ def _fingerprint(pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str
         "promotion": pipeline.promotion.model_dump(mode="json"),
         "as_of": as_of.isoformat(),
         "data": data,
+        "start": start.version if start else None,
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 

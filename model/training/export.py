@@ -75,8 +75,8 @@ def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
     held = {initializer.name: initializer for initializer in proto.graph.initializer}
     if not held.keys() >= places.keys():
         return None
-    state: State = {}
     network = _blank(spec)
+    state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # is in no file
     try:
         for name, form in places.items():
             state |= form.read(onnx.numpy_helper.to_array(held[name]))

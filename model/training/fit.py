@@ -26,12 +26,11 @@ _BATCH = 128
 _THREADS = min(2, os.cpu_count() or 1)
 _UPDATES = 3000
 _LEARNING_RATE = 2e-3
-_WARM_RATE = 1e-3  # of a network that goes on from another's weights
 _WARM_UP = 50  # updates
 _DECAY = 0.995  # of the running mean of the weights
 _EVERY = 50  # updates between two looks at the validation windows
-_PATIENCE = 8  # looks without a gain
-_WARM_PATIENCE = 4
+_PATIENCE = 12  # looks without a gain
+_WARM_PATIENCE = 6  # of a network that goes on from another's weights
 _SAMPLES = 4096
 _SCORED = 256  # windows forecast at once
 _NO_SEASON = 0.7  # share of training windows that do not see the position in the year
@@ -129,7 +128,7 @@ def fit(
         budget: seconds for all members together.
         elapsed: seconds since the fit began (the clock is the caller's).
         advance: told the share done, 0 to 1.
-        start: go on from these weights, at a lower rate and with less patience. They are the result where nothing
+        start: go on from these weights, with less patience. They are the result where nothing
             is better on `validation`.
     """
     torch.set_num_threads(_THREADS)
@@ -163,7 +162,7 @@ def _fit_member(
     averaged = cast(SegmentLSTM, average.module).eval()
     weight = _series_weights(source)
     optimiser = _optimiser(network)
-    rate, patience = (_LEARNING_RATE, _PATIENCE) if start is None else (_WARM_RATE, _WARM_PATIENCE)
+    patience = _PATIENCE if start is None else _WARM_PATIENCE
     best = math.inf if start is None else _score(averaged, validation, weight)
     best_state = {name: entry.clone() for name, entry in averaged.state_dict().items()}
     worse = 0
@@ -171,7 +170,7 @@ def _fit_member(
         if worse >= patience or elapsed() >= budget:
             break
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, update / _WARM_UP)
+            group["lr"] = _LEARNING_RATE * min(1.0, update / _WARM_UP)
         drawn = source.draw(random, _BATCH)
         loss = _loss(network, drawn, _disturb(random, spec, drawn.windows), weight)
         optimiser.zero_grad(set_to_none=True)

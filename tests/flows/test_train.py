@@ -185,6 +185,26 @@ def test_what_was_rolled_back_from_is_not_promoted_again_by_itself(bench):
     assert bench.serving() == better["version"]
 
 
+def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
+    assert bench.first["went_on_from"] is None
+    assert bench.first["full_fit"] == bench.first["as_of"]
+    later = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
+    assert (later["went_on_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
+    # The very training again starts where it started, not where it ended.
+    again = []
+    train(
+        bench.settings,
+        bench.store,
+        bench.at(LATER),
+        NOW,
+        reuse=lambda print_: again.append(print_) or (bench.onnx, later),
+    )
+    assert again == [later["fingerprint"]]
+    bench.set(full_every=timedelta(days=1))
+    full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
+    assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
+
+
 def test_a_training_is_reused_by_its_fingerprint(bench):
     asked = []
 
