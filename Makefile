@@ -1,4 +1,4 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. operation: ninety nights.
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. memory: what the gates buy. operation: ninety nights.
 # serve: Prefect, PostgreSQL and a worker on this machine; unserve stops them. test-deployment: the same, under kills.
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test test-deployment serve unserve check audit bench operation picture clean
+.PHONY: run test test-deployment serve unserve check audit bench memory operation picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -37,6 +37,9 @@ audit: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light
 	$(BIN)/python -m benchmarks.ingest
+
+memory: $(VENV)/.dev
+	nice -n 19 $(BIN)/python -m benchmarks.memory benchmarks/results/memory.md benchmarks/results/memory.png
 
 operation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.operation sample store/operation/sample
