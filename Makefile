@@ -1,4 +1,4 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. operation: ninety nights. league, race: beside
+# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. memory: what the gates buy. operation: ninety nights. league, race: beside
 # others, by how good and by how fast.
 # serve: Prefect, PostgreSQL and a worker on this machine; unserve stops them. test-deployment: the same, under kills.
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PEERS := store/league/$(if $(QUICK),.venv-quick,.venv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test test-deployment serve unserve check audit bench race operation league picture clean
+.PHONY: run test test-deployment serve unserve check audit bench memory race operation league picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
@@ -42,6 +42,9 @@ bench: $(VENV)/.dev
 
 race: $(VENV)/.dev store/league/.venv/.made
 	$(BIN)/python -m benchmarks.race store/league/.venv/bin/python benchmarks/results/race.md
+
+memory: $(VENV)/.dev
+	nice -n 19 $(BIN)/python -m benchmarks.memory benchmarks/results/memory.md benchmarks/results/memory.png
 
 operation: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.operation sample store/operation/sample

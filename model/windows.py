@@ -75,6 +75,18 @@ def windows(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, 
     )
 
 
+def established(panel: Panel, context: int, end: int) -> np.ndarray:
+    """(S,) whether a series has enough of a past before step `end` for a model to learn an identity of its own.
+
+    New is what shows less than two contexts and less than half of what another series shows: an identity learned from
+    so little, or never, forecasts it worse than the unknown one, which is learned from all the others.
+    """
+    every = np.arange(len(panel.series))
+    past = panel.target.final(every, np.zeros_like(every), max(0, end - panel.first))
+    seen = (~np.isnan(past)).sum(axis=1)
+    return (seen >= 2 * context) | (2 * seen >= seen.max(initial=0))
+
+
 def embedding_index(spec: ModelSpec, series: tuple[str, ...]) -> np.ndarray:
     """(S,) int64: entry of each series in the embedding of a model of `spec`."""
     return np.array([spec.entries.get(name, UNKNOWN) for name in series], np.int64)

@@ -25,6 +25,7 @@ from model.panel import Channel, Layer, Panel
 from model.promotion import FEWEST_NIGHTS, Decision, decide, too_few
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid, local_naive, midnights
+from model.windows import established
 from storage import registry
 from storage.schemas import DataError
 from storage.store import Store
@@ -110,7 +111,8 @@ def train(
     progress("read history", 0.0)
     panel, first = _history(pipeline, store, as_of)
     folds, recent, last = _split(pipeline, as_of, first, panel.first)
-    spec = pipeline.spec(panel.series)
+    grown = established(panel, pipeline.pipeline.context, last)
+    spec = pipeline.spec(tuple(name for name, is_grown in zip(panel.series, grown, strict=True) if is_grown))
     data = panel.sha256()
     serving, _ = champion(pipeline, store, as_of)
     start = _start(pipeline, store, serving, as_of)
@@ -137,7 +139,8 @@ def train(
             "fingerprint": fingerprint,
             "went_on_from": facts.get("went_on_from"),
             "full_fit": facts.get("full_fit") or as_of.isoformat(),
-            "series": len(panel.series),
+            "series": len(spec.series),
+            "new_series": len(panel.series) - len(spec.series),
             "folds": {
                 "count": len(fair),
                 "held_out": len(folds),
@@ -163,10 +166,13 @@ def _fit(
     pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: Nights, recent: Nights, last: int, start: Start | None,
     started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
-    """The ONNX bytes of a new model, proven, and the facts of its training."""
+    """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
     from model.training.export import from_onnx, prove, to_onnx
     from model.training.fit import TooLittleHistory, fit, fold, sampler
 
+    if len(spec.series) < len(panel.series):
+        # New series are forecast through the unknown identity, which must not be fitted on them alone.
+        panel = panel.take(np.flatnonzero(np.isin(panel.series, spec.series)))
     lead = int(panel.grid.start(folds.steps[-1:])[0] - folds.issues[-1])
     try:
         source = sampler(spec, panel, last, lead, int(folds.steps[-1]))

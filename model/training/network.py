@@ -106,7 +106,7 @@ class SegmentLSTM(nn.Module):
         self.head: Head = HEADS[spec.head](size, spec.levels, edges)
         for recurrent in (self.encoder, self.decoder):
             if isinstance(recurrent, nn.LSTM):
-                _raise_forget_bias(recurrent)
+                raise_forget_bias(recurrent)
 
     def forward(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
@@ -307,7 +307,7 @@ def _total(rows: Tensor) -> Tensor:
     return nn.functional.pad(rows, (0, -rows.shape[1] % 16)).sum(dim=1, keepdim=True)
 
 
-def _raise_forget_bias(lstm: nn.LSTM) -> None:
+def raise_forget_bias(lstm: nn.LSTM) -> None:
     """Start with the forget gates open (Jozefowicz et al. 2015); torch's gate order is i, f, g, o."""
     for name, parameter in lstm.named_parameters():
         if name.startswith("bias_ih"):
