@@ -1,8 +1,8 @@
 """Where the start of `gatecast forecast` goes, import by import: `python -m benchmarks.startup`.
 
-Each run is a fresh process that does what `flows/__main__.py` does, import by import, and then forecasts one series; CPU and
-resident memory are taken after each step. The least CPU of eleven runs; the memory is of the last of them, private and
-of mapped files.
+Each run is a fresh process that does what `flows/__main__.py` does, import by import, and then forecasts one series;
+CPU and resident memory are taken after each step. The least CPU of eleven runs; the memory is of the last of them,
+private and of mapped files.
 """
 
 from __future__ import annotations
