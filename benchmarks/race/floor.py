@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.many import make
-from benchmarks.race.cost import forecasting, loads, measured
+from benchmarks.race.cost import forecasting, in_turns, loads, measured
 
 _SERIES = 100_000
 _ROUNDS = 5
@@ -31,12 +31,10 @@ def main() -> None:
         parts, whole, ratios = [], [], []
         for _ in range(_ROUNDS):
             whole.append(measured(forecasting(path))[0])
-            said = measured([sys.executable, "-m", "benchmarks.race.parts", str(path), str(_SERIES)], one_thread=True)[
-                1
-            ]
+            _, said = measured([sys.executable, "-m", "benchmarks.race.parts", str(path), str(_SERIES)], True)
             parts.append(json.loads(said))
             ratios.append(whole[-1].cpu / _floor(parts[-1]))
-        start = statistics.median(measured(forecasting(make(Path(scratch) / "one", 1)))[0].cpu for _ in range(_ROUNDS))
+        start = in_turns({"": forecasting(make(Path(scratch) / "one", 1))}, _ROUNDS)[""].cpu
 
     def middle(*names: str) -> float:
         found = parts
