@@ -36,7 +36,7 @@ def main() -> None:
             [sys.executable, "-m", f"benchmarks.race.{part}", *arguments], check=True, stdout=subprocess.PIPE, text=True
         )
         page.append(f"## {title}\n\n`python -m benchmarks.race.{part}`\n\n{done.stdout.strip()}")
-    result.write_text("\n\n".join(page) + "\n")
+        result.write_text("\n\n".join(page) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from model.forecaster import CHUNK
 CHUNKS = (32, 64, 128, 256, 512, 1024)
 _COLUMNS = ("series_id", "valid_time", "available_at", "y")  # of the history, that a forecast looks at
 _WINDOWS = 20_000  # of which the arithmetic is measured
-_TRIES = 3
+TRIES = 3
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def _cpu(work: Callable[[], Any]) -> float:
     """The least CPU seconds of a few tries, after one that warms up."""
     work()
     spent = []
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         started = time.process_time()
         work()
         spent.append(time.process_time() - started)
