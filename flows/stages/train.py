@@ -181,7 +181,8 @@ def _fit(
     nights = recent.over(panel)
     if len(nights[0]) > _VALIDATION:
         drawn = np.random.default_rng(pipeline.training.seed).choice(len(nights[0]), _VALIDATION, replace=False)
-        nights = tuple(part[np.sort(drawn)] for part in nights)
+        drawn.sort()
+        nights = (nights[0][drawn], nights[1][drawn], nights[2][drawn])
     validation = fold(spec, panel, *nights)
     budget = pipeline.training.budget.total_seconds()
     weights = from_onnx(start.onnx, spec) if start else None
