@@ -16,6 +16,7 @@ _PARTS = {
     "floor": "100,000 series beside the floor",
     "growth": "Growth",
     "peers": "Beside neuralforecast",
+    "fit": "Training",
     "int8": "Eight bits",
     "orchestration": "What Prefect adds",
 }
@@ -30,7 +31,7 @@ def main() -> None:
         "and peak memory are what the kernel counted for it."
     ]
     for part, title in _PARTS.items():
-        arguments = [python] if part == "peers" else []
+        arguments = [python] if part in ("peers", "fit") else []
         print(f"{title} ...", file=sys.stderr, flush=True)
         done = subprocess.run(
             [sys.executable, "-m", f"benchmarks.race.{part}", *arguments], check=True, stdout=subprocess.PIPE, text=True

@@ -18,7 +18,7 @@ from benchmarks.many import make
 from benchmarks.race.cost import forecasting, in_turns, loads, measured
 
 ROUNDS = {200: 3, 2_000: 3, 20_000: 3, 100_000: 1}
-_PEER = str(Path(__file__).parent / "peer.py")
+PEER = str(Path(__file__).parent / "peer.py")
 
 
 def main() -> None:
@@ -35,12 +35,12 @@ def main() -> None:
         models = {}
         for model in ("LSTM", "NHITS"):
             models[model] = str(Path(scratch) / model)
-            measured([python, _PEER, "fit", model, models[model], str(_history(few))])
+            measured([python, PEER, "fit", model, models[model], str(history(few))])
         for size in (size for size in ROUNDS if size <= largest):
             path = make(Path(scratch) / str(size), size)
             runs = {"Gatecast": forecasting(path)}
             for model, folder in models.items():
-                runs[model] = [python, _PEER, "predict", folder, str(_history(path)), str(path.parent / "peer.parquet")]
+                runs[model] = [python, PEER, "predict", folder, str(history(path)), str(path.parent / "peer.parquet")]
             for threads, one in (("one", True), ("default", False)):
                 costs = in_turns(runs, ROUNDS[size], one)
                 for name, cost in costs.items():
@@ -52,7 +52,8 @@ def main() -> None:
     print(loads(load))
 
 
-def _history(path: Path) -> Path:
+def history(path: Path) -> Path:
+    """The Parquet file that holds the history of a pipeline file's store."""
     return next((path.parent / "store").glob("history/*/*/*.parquet"))
 
 
