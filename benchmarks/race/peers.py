@@ -18,7 +18,7 @@ from benchmarks.many import make
 from benchmarks.race.cost import forecasting, in_turns, loads, measured
 
 ROUNDS = {200: 3, 2_000: 3, 20_000: 3, 100_000: 1}
-_DEFAULT_TO = 20_000  # series: with more, threads that wait for each other on a busy machine take half an hour
+_DEFAULT_TO = 20_000  # series, which took the LSTM four minutes on a busy machine: its threads wait for each other
 _PEER = str(Path(__file__).parent / "peer.py")
 
 
