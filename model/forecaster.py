@@ -56,7 +56,10 @@ class Forecaster:
             raise ValueError(f"{self.fell_back}; install that provider, or set [forecast] strict = false")
         if fallen:
             logger.warning("%s", self.fell_back)
-        self._inputs = {node.name for node in self._session.get_inputs()}
+        inputs = {node.name: node.shape for node in self._session.get_inputs()}
+        self._inputs = inputs.keys()
+        # Files from before one calendar could serve all windows want one for each.
+        self._one_calendar = inputs["calendar"][0] != inputs["target"][0]
         self._outputs = {node.name for node in self._session.get_outputs()}
         self._threads = threads
 
@@ -108,6 +111,8 @@ class Forecaster:
     def outputs(self, windows: Windows, names: list[str]) -> list[np.ndarray]:
         """The outputs of the graph called `names`, of all windows at once."""
         inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
+        if len(windows.calendar) < len(windows) and not self._one_calendar:
+            inputs["calendar"] = np.repeat(windows.calendar, len(windows), axis=0)
         return self._session.run(names, inputs, _ONLY_WHAT_IS_ASKED)
 
 

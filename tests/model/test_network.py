@@ -140,6 +140,29 @@ def test_one_calendar_serves_all_windows(exported):
     alone(forecaster, night)
 
 
+def test_a_file_that_wants_a_calendar_for_each_window_is_given_it(exported):
+    """Champions from before one calendar served all windows go on serving."""
+    _, samples, _, model = exported
+    night = Windows(**{**samples.inputs(), "calendar": samples.calendar[:1]})
+    expected = Forecaster(model).quantiles(night)
+    proto = onnx.load_from_string(model)
+    graph, helper = proto.graph, onnx.helper
+    given = {node.name: node.type.tensor_type.shape.dim for node in graph.input}
+    given["calendar"][0].dim_param = given["target"][0].dim_param
+    (node,) = (node for node in graph.node if "quantiles" in node.output)
+    node.output[list(node.output).index("quantiles")] = "free"
+    graph.node.extend(
+        [
+            helper.make_node("Shape", ["target"], ["many"], start=0, end=1),
+            helper.make_node("Shape", ["calendar"], ["few"], start=0, end=1),
+            helper.make_node("Div", ["few", "many"], ["share"]),  # 0 where there are fewer calendars than windows
+            helper.make_node("Cast", ["share"], ["all"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Mul", ["free", "all"], ["quantiles"]),
+        ]
+    )
+    assert (Forecaster(proto.SerializeToString()).quantiles(night) == expected).all()
+
+
 @pytest.mark.parametrize("head", ["quantile", "softmax"])
 def test_it_learns(head):
     """Noise of 0.2 is all that cannot be known, so the best median's error is 1/sqrt(2) of the naive's, or less."""
