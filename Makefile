@@ -14,8 +14,9 @@ run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
 	$(BIN)/gatecast nightly deployments/market.toml
 
+# Two files at a time: half of the tests wait for a process, a server or a browser.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-deployment: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/deployments
