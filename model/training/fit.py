@@ -151,7 +151,7 @@ def fit(
 
 @contextmanager
 def _denormals_flushed() -> Iterator[None]:
-    """Gradients underflow over long contexts, and denormal numbers cost 4-6 times. The rest of the process keeps them."""
+    """Gradients underflow over long contexts, and denormals cost 4-6 times. The rest of the process keeps them."""
     torch.set_flush_denormal(True)
     try:
         yield
