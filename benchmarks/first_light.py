@@ -10,25 +10,16 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+
+from benchmarks.race.cost import Cost, measured
 
 PIPELINE = Path(__file__).parent.parent / "deployments" / "load.toml"
 ISSUE = "2018-09-01"
 RUNS = 5
-
-
-class Cost(NamedTuple):
-    """Of one process: seconds by the wall, seconds of CPU, peak resident memory in MB."""
-
-    wall: float
-    cpu: float
-    memory: float
 
 
 def main() -> None:
@@ -62,16 +53,7 @@ def median(arguments: list) -> Cost:
 
 def run(arguments: list) -> Cost:
     """One run of the command."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "flows", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status):
-        sys.exit(f"{' '.join(command)} failed:\n{errors.decode()}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return measured([sys.executable, "-m", "flows", *map(str, arguments)])[0]
 
 
 def machine() -> str:

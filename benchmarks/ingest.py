@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.first_light import Cost, machine
+from benchmarks.first_light import machine
+from benchmarks.race.cost import Cost
 
 RUNS = 3
 _START = datetime(2020, 1, 1)

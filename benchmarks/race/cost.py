@@ -6,14 +6,23 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.first_light import Cost
 from benchmarks.many import ISSUE, ROOT
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+class Cost(NamedTuple):
+    """Of one process: seconds by the wall, seconds of CPU, peak resident memory in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
 
 
 def forecasting(path: Path) -> list[str]:
@@ -27,17 +36,19 @@ def measured(command: list[str], one_thread: bool = False) -> tuple[Cost, str]:
     Args:
         one_thread: tell every library to use one, and leave the process one core.
     """
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
-        env={**os.environ, **_ONE_THREAD} if one_thread else None, preexec_fn=_one_core if one_thread else None,
-    )  # fmt: skip
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status):
-        sys.exit(f"{command} failed")
+    with tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT,
+            env={**os.environ, **_ONE_THREAD} if one_thread else None, preexec_fn=_one_core if one_thread else None,
+        )  # fmt: skip
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        if os.waitstatus_to_exitcode(status):
+            errors.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024), printed
 
 
