@@ -63,7 +63,7 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
 
     from flows import clock, pipeline_file
     from flows.stages import train
-    from model.training.fit import sampler
+    from model.training.samples import sampler
     from storage.store import open_store
 
     def drawn(path: Path):

@@ -62,6 +62,7 @@ def gatecast(updates: int, bfloat16: bool) -> None:
     from model.panel import Channel, Layer, Panel
     from model.spec import ModelSpec
     from model.training import fit
+    from model.training.samples import sampler
 
     if bfloat16 and not torch.cpu._is_amx_tile_supported():
         sys.exit("this processor has no tiles for bfloat16")
@@ -91,7 +92,7 @@ def gatecast(updates: int, bfloat16: bool) -> None:
     )
     first = 400_000
     panel = Panel(spec.grid, names, first, Channel("y", (Layer(_values(), None),)), (), ())
-    source = fit.sampler(spec, panel, first + _HOURS - HORIZON, 0, first)
+    source = sampler(spec, panel, first + _HOURS - HORIZON, 0, first)
     ticks = itertools.count()  # a clock that counts updates
     fit.fit(
         spec, source, source.draw(np.random.default_rng(0), WINDOWS), 7, updates, lambda: next(ticks), lambda _: None

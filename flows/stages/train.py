@@ -168,7 +168,8 @@ def _fit(
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
     from model.training.export import from_onnx, prove, to_onnx
-    from model.training.fit import TooLittleHistory, fit, fold, sampler
+    from model.training.fit import fit
+    from model.training.samples import TooLittleHistory, fold, sampler
 
     if len(spec.series) < len(panel.series):
         # New series are forecast through the unknown identity, which must not be fitted on them alone.
@@ -203,8 +204,8 @@ def _fit(
         "fitted_to": end(last),
         "seen_to": end(int(recent.steps[-1])),
         "parity": prove(network, onnx, samples),
-        "went_on_from": start.version if start and weights else None,
-        "full_fit": start.full_fit if start and weights else None,
+        "went_on_from": start.version if start and weights is not None else None,
+        "full_fit": start.full_fit if start and weights is not None else None,
     }
 
 

@@ -13,9 +13,10 @@ import torch
 
 from model.forecaster import Forecaster
 from model.training.export import ExportError, prove, to_onnx
-from model.training.fit import TooLittleHistory, fit, fold, sampler
+from model.training.fit import fit
 from model.training.heads import QuantileHead, SoftmaxHead
 from model.training.network import Ensemble, SegmentLSTM, Statistics
+from model.training.samples import TooLittleHistory, fold, sampler
 from model.windows import Windows
 from tests.model import made
 

@@ -21,6 +21,7 @@ from model.spec import ModelSpec
 from model.timegrid import TimeGrid
 from model.training import fit as fitting
 from model.training.network import Ensemble
+from model.training.samples import fold, sampler
 from model.windows import Windows
 
 pytestmark = pytest.mark.timeout(1800)  # a minute and a half of one core; a busy machine gives less of it
@@ -73,10 +74,10 @@ def nights(first: int, last: int) -> Nights:
 
 def fitted(panel: Panel, first: int, last: int, stop: Nights, steps: int, seed: int) -> Network:
     """Fitted on forecasts that begin on days `first` to `last`, stopped early on `stop`, for so many steps at most."""
-    source = fitting.sampler(SPEC, panel, FIRST + last, 0, 0)
+    source = sampler(SPEC, panel, FIRST + last, 0, 0)
     source = replace(source, first=FIRST + first, known=source.known[source.known[:, 1] >= FIRST + first])
     ticks = itertools.count()  # a clock that counts calls: equal steps on any machine
-    validation = fitting.fold(SPEC, panel, *stop.over(panel))
+    validation = fold(SPEC, panel, *stop.over(panel))
     return Network(fitting.fit(SPEC, source, validation, seed, steps, lambda: next(ticks), lambda done: None))
 
 

@@ -11,8 +11,8 @@ import torch
 from model.spec import ModelSpec
 from model.training import export
 from model.training.export import from_onnx, prove, to_onnx
-from model.training.fit import sampler
 from model.training.network import Ensemble, SegmentLSTM, Statistics
+from model.training.samples import sampler
 from tests.model import made
 
 SHAPES = [
