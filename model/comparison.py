@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from model import metrics
+from model import calibration, metrics
 from model.baseline import history_steps, seasonal_naive
 from model.forecast_checks import faults
 from model.panel import Panel
@@ -58,6 +58,7 @@ class Comparison:
         level: (S,) mean absolute actual, NaN where none is known.
         overlap: nights that one horizon reaches over.
         fault: why the challenger's output cannot be published, None if it can.
+        asked: factor by which the challenger's intervals would have had to be wider, see `calibration.asked`.
     """
 
     series: tuple[str, ...]
@@ -66,6 +67,7 @@ class Comparison:
     level: np.ndarray
     overlap: int
     fault: str | None
+    asked: float | None = None
 
     @property
     def nights(self) -> int:
@@ -111,6 +113,7 @@ def compare(spec: ModelSpec, panel: Panel, nights: Nights, models: Mapping[str, 
     level = np.zeros((len(nights), count))
     sums = {name: {m: np.zeros((len(nights), count)) for m in metrics.MEASURES} for name in names}
     faulty: list[tuple[int, int, str]] = []
+    widths: list[np.ndarray] = []
     back = min(history_steps(spec.season, spec.context), int(nights.steps[0]) - panel.first)
     rows = np.arange(count)
     for night, (issue, step) in enumerate(zip(nights.issues, nights.steps, strict=True)):
@@ -129,6 +132,7 @@ def compare(spec: ModelSpec, panel: Panel, nights: Nights, models: Mapping[str, 
         faulty += [(night, int(row), found[row]) for row in np.flatnonzero(served & (found != ""))]
         finite = np.stack([np.isfinite(f).all(axis=2) for f in forecasts.values()]).all(axis=0)
         actual[~(finite & served[:, None])] = np.nan
+        widths.append(calibration.ratios(forecasts[CHALLENGER], actual, spec.levels))
         judged[night] = (~np.isnan(actual)).sum(axis=1)
         level[night] = np.nansum(np.abs(actual), axis=1)
         for name in names:
@@ -139,7 +143,10 @@ def compare(spec: ModelSpec, panel: Panel, nights: Nights, models: Mapping[str, 
     with np.errstate(invalid="ignore"):
         mean_level = level.sum(axis=0) / judged.sum(axis=0)
     overlap = -(-spec.horizon // spec.grid.steps_per_day)
-    return Comparison(panel.series, judged, sums, mean_level, overlap, _fault(panel.series, len(nights), faulty))
+    return Comparison(
+        panel.series, judged, sums, mean_level, overlap, _fault(panel.series, len(nights), faulty),
+        calibration.asked(np.concatenate(widths), spec.levels),
+    )  # fmt: skip
 
 
 def _fault(series: tuple[str, ...], nights: int, faulty: list[tuple[int, int, str]]) -> str | None:

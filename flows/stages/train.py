@@ -38,7 +38,8 @@ Reuse = Callable[[str], tuple[bytes, dict[str, Any]] | None]
 _SHORT_DAY = timedelta(hours=1)  # by which a night follows another sooner when the clocks go forward
 _OVERHEAD = 15.0  # seconds for export, proof and comparison, out of the budget
 _VALIDATION = 4096  # windows looked at for the early stop; more say the same
-_FACTS = ("windows", "fitted_to", "seen_to", "parity")  # of a training; what it was made from is in the fingerprint
+_REMEMBERED = timedelta(days=365)  # how long what was right for a model's intervals counts
+_FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch")  # of a training; what it was made from is in the fingerprint
 
 
 @dataclass(frozen=True)
@@ -116,14 +117,15 @@ def train(
     data = panel.sha256()
     serving, _ = champion(pipeline, store, as_of)
     start = _start(pipeline, store, serving, as_of)
-    fingerprint = _fingerprint(pipeline, spec, as_of, data, start)
+    past = _past_widths(registry.manifests(store, pipeline.name), as_of, int(folds.issues[0]))
+    fingerprint = _fingerprint(pipeline, spec, as_of, data, start, past)
     reused = reuse(fingerprint) if reuse else None
-    onnx, facts = reused or _fit(pipeline, spec, panel, folds, recent, last, start, started, progress)
+    onnx, facts = reused or _fit(pipeline, spec, panel, folds, recent, last, start, past, started, progress)
     progress("compare", 0.95)
     version = registry.version_of(as_of, onnx)
     if serving and serving.version == version:
         return registry.manifest(store, pipeline.name, version)
-    fair, scores, decision = _judge(pipeline, store, spec, panel, folds, onnx, facts, serving)
+    fair, scores, asked, decision = _judge(pipeline, store, spec, panel, folds, onnx, facts, serving)
     if decision.promoted and version in rolled_back:
         why = f"refused: this very model was rolled back from at {rolled_back[version]}; --rollback brings it back"
         decision = replace(decision, promoted=False, reason=why)
@@ -148,6 +150,7 @@ def train(
                 "last": _local(pipeline, fair.issues[-1]) if len(fair) else None,
             },
             "scores": scores,
+            "stretch_asked": asked,
             "compared_with": serving.version if serving else None,
             "decision": decision.facts(),
             "seed": pipeline.training.seed,
@@ -164,7 +167,7 @@ def train(
 
 def _fit(
     pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: Nights, recent: Nights, last: int, start: Start | None,
-    started: float, progress: Progress,
+    past: list[float], started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
     from model.training.export import from_onnx, prove, to_onnx
@@ -190,7 +193,7 @@ def _fit(
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
-        weights,
+        weights, past,
     )  # fmt: skip
     progress("export and prove", 0.9)
     samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
@@ -204,6 +207,7 @@ def _fit(
         "fitted_to": end(last),
         "seen_to": end(int(recent.steps[-1])),
         "parity": prove(network, onnx, samples),
+        "stretch": round(float(network.stretch), 4),
         "went_on_from": start.version if start and weights is not None else None,
         "full_fit": start.full_fit if start and weights is not None else None,
     }
@@ -212,8 +216,10 @@ def _fit(
 def _judge(
     pipeline: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: Nights, onnx: bytes,
     facts: dict[str, Any], serving: Serving | None,
-) -> tuple[Nights, dict[str, Any], Decision]:  # fmt: skip
-    """The nights that no candidate has seen, the scores on them, and the decision."""
+) -> tuple[Nights, dict[str, Any], float | None, Decision]:  # fmt: skip
+    """The nights that no candidate has seen, the scores on them, how much wider the challenger's intervals would have
+    had to be on them, and the decision.
+    """
     models, seen_to = {CHALLENGER: Forecaster(onnx)}, {CHALLENGER: str(facts["seen_to"])}
     if serving:
         record = registry.manifest(store, pipeline.name, serving.version)
@@ -221,9 +227,9 @@ def _judge(
         seen_to[CHAMPION] = record.get("seen_to", record["as_of"])
     fair = folds.since(max(micros(datetime.fromisoformat(until)) for until in seen_to.values()))
     if len(fair) < FEWEST_NIGHTS:
-        return fair, {}, too_few(len(fair), len(folds), seen_to)
+        return fair, {}, None, too_few(len(fair), len(folds), seen_to)
     comparison = compare(spec, panel, fair, models)
-    return fair, comparison.scores(), decide(comparison, pipeline.promotion.margin)
+    return fair, comparison.scores(), comparison.asked, decide(comparison, pipeline.promotion.margin)
 
 
 def _start(pipeline: Pipeline, store: Store, serving: Serving | None, as_of: datetime) -> Start | None:
@@ -244,7 +250,26 @@ def _start(pipeline: Pipeline, store: Store, serving: Serving | None, as_of: dat
     return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit)
 
 
-def _fingerprint(pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str, start: Start | None) -> str:
+def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:
+    """Factors that were right for the intervals of the models of the last year on the nights that judged each.
+
+    Args:
+        judged: issue time (us) of the first night that will judge this training. What is known of it or later nights
+            is not looked at, and no night twice.
+    """
+    factors = []
+    for record in sorted(records, key=lambda m: datetime.fromisoformat(m["as_of"]), reverse=True):
+        at, asked = datetime.fromisoformat(record["as_of"]), record.get("stretch_asked")
+        if micros(at) > judged or at < as_of - _REMEMBERED or not asked:
+            continue
+        factors.append(round(asked * record["stretch"], 4))
+        judged = micros(datetime.fromisoformat(record["folds"]["first"]))
+    return factors
+
+
+def _fingerprint(
+    pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str, start: Start | None, past: list[float]
+) -> str:
     """sha256 of everything that a training is made from, besides the clock that ends it."""
     made_from = {
         "gatecast": metadata.version("gatecast"),
@@ -254,6 +279,7 @@ def _fingerprint(pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str
         "as_of": as_of.isoformat(),
         "data": data,
         "start": start.version if start else None,
+        "past": past,
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from model.baseline import seasonal_scale
+from model.calibration import asked, ratios, stretch
 from model.spec import UNKNOWN, ModelSpec
-from model.training.calibration import stretch
 from model.training.heads import BINS, pinball
 from model.training.network import Ensemble, SegmentLSTM, Statistics
 from model.training.samples import Fold, Sampler, disturb
@@ -46,6 +46,7 @@ def fit(
     elapsed: Callable[[], float],
     advance: Callable[[float], None],
     start: Ensemble | None = None,
+    past: Sequence[float] = (),
 ) -> Ensemble:
     """Train `spec.members` networks, keep of each the state that was best on `validation`, and fit the width of
     their intervals to it.
@@ -60,6 +61,7 @@ def fit(
         advance: told the share done, 0 to 1.
         start: go on from these weights, with less patience. They are the result where nothing
             is better on `validation`.
+        past: factors that were right for the intervals of earlier networks, see `calibration.stretch`.
     """
     torch.set_num_threads(_THREADS)
 
@@ -73,7 +75,9 @@ def fit(
 
     with _denormals_flushed():
         ensemble = Ensemble(spec, [member(number) for number in range(spec.members)]).eval()
-    ensemble.stretch.fill_(stretch(_forecast(ensemble, validation.windows), validation.actual, spec.levels))
+    if len(spec.levels) > 1:
+        found = ratios(_forecast(ensemble, validation.windows), validation.actual, spec.levels)
+        ensemble.stretch.fill_(stretch(asked(found, spec.levels), past))
     advance(1.0)
     return ensemble
 

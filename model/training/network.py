@@ -25,6 +25,7 @@ _IDENTITY = 16  # width of the series embedding
 _STEP = 16  # width of what the decoder says to each single step
 _BACK = (1, 2, 3, 7, 14)  # segments back at which a step sees its own phase
 _DROPOUT = 0.3  # of what the two recurrent networks take and give; docs/experiments.md
+_TINY = 1e-30  # a root has no gradient at nought
 _CLIP = 10.0  # scaled inputs beyond this are spikes or faults; the network sees the limit
 
 
@@ -158,7 +159,11 @@ class SegmentLSTM(nn.Module):
         return self.head(nn.functional.silu(hidden), self.shift(direct)), base, scale[..., None]
 
     def _scales(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Location and standard deviation of the context, and its seasonal naive MAE; (B, 1) each."""
+        """Location, standard deviation and unit of the context; (B, 1) each.
+
+        The unit is the seasonal naive MAE. Where the base is the last value, as of a market, the errors enter it by their
+        roots: their mean is five times what it was for all of the weeks in which one spike lies in the context.
+        """
         season = self.spec.season
         count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
         first = _total(value) / count
@@ -171,8 +176,11 @@ class SegmentLSTM(nn.Module):
             return location, spread, spread
         both = mask[:, season:] * mask[:, :-season]
         pairs = both.sum(dim=1, keepdim=True)
-        change = _total((centred[:, season:] - centred[:, :-season]).abs() * both)
-        change = change / pairs.clamp(min=1.0)
+        change = (centred[:, season:] - centred[:, :-season]).abs() * both
+        if season == 1:
+            change = (_total(torch.sqrt(change + _TINY)) / pairs.clamp(min=1.0)) ** 2
+        else:
+            change = _total(change) / pairs.clamp(min=1.0)
         scale = torch.where(pairs > 0, torch.maximum(change, 0.02 * spread), spread)
         return location, spread, scale
 
@@ -265,7 +273,7 @@ class Ensemble(nn.Module):
         self.spec = spec
         self.networks = members
         self.middle = spec.levels.index(0.5)
-        self.register_buffer("stretch", torch.ones(1))  # see calibration.stretch
+        self.register_buffer("stretch", torch.ones(1))  # see model/calibration.py
         self.members = nn.ModuleList(members)
 
     def forward(

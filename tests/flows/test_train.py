@@ -15,7 +15,7 @@ import pytest
 
 from flows import clock, pipeline_file
 from flows.stages.ladder import champion
-from flows.stages.train import due, train
+from flows.stages.train import _past_widths, due, train
 from storage import layout, registry
 from storage.store import open_store
 from tests.conftest import ISSUE, gatecast, said
@@ -203,6 +203,36 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
     bench.set(full_every=timedelta(days=1))
     full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
     assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
+
+
+def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
+    """Only from nights before those that will judge, from none twice, and not from those of years ago."""
+
+    def record(as_of: str, first: str, asked: float | None) -> dict:
+        zone = "T00:00:00+00:00"
+        return {"as_of": as_of + zone, "stretch": 1.1, "stretch_asked": asked, "folds": {"first": first + zone}}
+
+    records = [
+        record("2016-01-01", "2015-12-04", 9.0),
+        record("2017-11-01", "2017-10-04", 1.0),
+        record("2018-01-10", "2017-12-13", 2.0),
+        record("2018-01-03", "2017-12-06", 3.0),
+        record("2017-12-13", "2017-11-15", 4.0),
+        record("2017-11-08", "2017-10-11", None),
+        record("2018-02-07", "2018-01-10", 5.0),
+        {"as_of": "2017-11-02T00:00:00+00:00", "folds": {"first": None}},
+    ]
+    as_of = datetime.fromisoformat("2018-02-07T00:00:00+00:00")
+    judged = int(datetime.fromisoformat("2018-01-10T00:00:00+00:00").timestamp() * 1e6)
+    assert _past_widths(records, as_of, judged) == [2.2, 4.4, 1.1]
+
+
+def test_the_manifest_says_how_wide_the_intervals_were_and_should_have_been(bench):
+    assert 0.5 <= bench.first["stretch"] <= 2.0
+    asked = bench.first["stretch_asked"]
+    assert 0.3 < asked < 3.0
+    wider = bench.train(changed(bench.onnx, ("Identity", None)))
+    assert wider["stretch_asked"] == pytest.approx(asked, rel=1.0)
 
 
 def test_a_training_is_reused_by_its_fingerprint(bench):
