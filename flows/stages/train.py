@@ -39,7 +39,8 @@ _SHORT_DAY = timedelta(hours=1)  # by which a night follows another sooner when 
 _OVERHEAD = 15.0  # seconds for export, proof and comparison, out of the budget
 _VALIDATION = 4096  # windows looked at for the early stop; more say the same
 _REMEMBERED = timedelta(days=365)  # how long what was right for a model's intervals counts
-_FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch")  # of a training; what it was made from is in the fingerprint
+# Of a training; what it was made from is in the fingerprint.
+_FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch")
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class SegmentLSTM(nn.Module):
     def _scales(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Location, standard deviation and unit of the context; (B, 1) each.
 
-        The unit is the seasonal naive MAE. Where the base is the last value, as of a market, the errors enter it by their
+        The unit is the seasonal naive MAE. Where the base is the last value, as of a market, errors enter it by their
         roots: their mean is five times what it was for all of the weeks in which one spike lies in the context.
         """
         season = self.spec.season
