@@ -1,6 +1,8 @@
 """The league judges by known figures, lets nobody see the future, and every pipeline of it is a valid one."""
 
 import os
+import shutil
+import subprocess
 import sys
 from datetime import date
 
@@ -177,3 +179,23 @@ def test_the_page_names_the_best_and_the_test_against_it(tmp_path, monkeypatch):
     assert "rows by status: 25.0% baseline, 75.0% model." in page
     assert "| all of these | 100 | 200 | 0.50 |" in page
     assert page.index("| gatecast") < page.index("| nf-lstm") < page.index("| seasonal-naive")
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared development data are not beside this checkout")
+def test_a_quick_league_runs_from_the_data_to_the_page(tmp_path):
+    """Gatecast by its public command and two peers on real data; a second run finds everything made."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(tasks.ROOT / "benchmarks", checkout / "benchmarks")
+    (tmp_path / "shared").symlink_to(SHARED.parent)
+    command = [
+        sys.executable, "-m", "benchmarks.league", "--quick", "--peers", sys.executable, "--only", "market-gas",
+        "--entries", "gatecast,seasonal-naive,random-walk",
+    ]  # fmt: skip
+    ran = [subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300) for _ in range(2)]
+    assert [done.returncode for done in ran] == [0, 0], ran[0].stderr
+    page = (checkout / "store" / "league" / "quick" / "league.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith(("| gatecast |", "| random-walk |"))]
+    assert len(rows) >= 2
+    assert "market-gas, gatecast" in ran[0].stdout
+    assert "market-gas, gatecast" not in ran[1].stdout
+    assert page in ran[1].stdout
