@@ -96,8 +96,10 @@ class SegmentLSTM(nn.Module):
         self.decoder = self.recurrent(size, size, spec.layers, batch_first=True)
         self.to_steps = nn.Linear(size, segment * _STEP)
         self.back = [b for b in _BACK if b <= -(-spec.context // segment)]
-        # What a step may be forecast from directly: its lags and their masks, its covariates, recent levels.
-        direct = len(self.back) * (2 + len(spec.known_future)) + 3 * known + _LEVELS
+        # What a step may be forecast from directly: its lags and their masks, its covariates, recent levels, the newest
+        # values.
+        count = len(spec.known_future)
+        direct = len(self.back) * (2 + count) + 3 * known + _LEVELS + 2 * (_NEWEST + count)
         self.step_in = nn.Linear(_STEP + direct, size)
         self.step_window = nn.Linear(_IDENTITY + 3, size, bias=False)
         self.step_calendar = nn.Linear(3 * calendar, size, bias=False)
@@ -146,10 +148,11 @@ class SegmentLSTM(nn.Module):
         steps = self.to_steps(self.dropout(decoded)).reshape(decoded.shape[0], -1, _STEP)[:, : spec.horizon]
         lagged, lag_mask = self._lags(value, mask)
         relative = ((lagged - base) / scale[..., None] * lag_mask).clamp(-_CLIP, _CLIP)
+        centred = (value - location) * mask / scale
         direct = torch.cat(
             [
                 relative, lag_mask, *self._then_and_now(known, base_lag), *self._changes(known),
-                self._levels((value - location) * mask / scale, mask, base_lag),
+                self._levels(centred, mask, base_lag), self._newest(centred, mask, known, base_lag),
             ],
             dim=2,
         )  # fmt: skip
@@ -235,6 +238,22 @@ class SegmentLSTM(nn.Module):
             dim=1,
         ).clamp(-_CLIP, _CLIP)  # fmt: skip
         return levels[:, None].expand(-1, spec.horizon, -1)
+
+    def _newest(self, centred: Tensor, mask: Tensor, known: Tensor, base_lag: int) -> Tensor:
+        """(B, H, 2 (3 + K)), alike at every step: each of the newest values, in scales, against those one segment and
+        one season before, and the newest covariates against theirs, which tell how much of it the weather is.
+        """
+        spec, count = self.spec, len(self.spec.known_future)
+        parts = []
+        for lag in (base_lag, spec.segment):
+            back = min(lag, spec.context - _NEWEST)
+            now, then = (
+                slice(spec.context - _NEWEST, spec.context),
+                slice(spec.context - _NEWEST - back, spec.context - back),
+            )
+            parts.append((centred[:, now] - centred[:, then]) * mask[:, now] * mask[:, then])
+            parts.append(known[:, spec.context - 1, :count] - known[:, spec.context - 1 - back, :count])
+        return torch.cat(parts, dim=1).clamp(-_CLIP, _CLIP)[:, None].expand(-1, spec.horizon, -1)
 
     def _then_and_now(self, table: Tensor, base_lag: int) -> list[Tensor]:
         """Covariates (B, C + H, F) at each step of the horizon, one segment earlier, and where the base is from."""
