@@ -164,10 +164,12 @@ class SegmentLSTM(nn.Module):
     def _scales(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Location, standard deviation and unit of the context; (B, 1) each.
 
-        The unit is the seasonal naive MAE. Where the base is the last value, as of a market, errors enter it by their
+        The unit is the mean absolute change over a segment, or over a season where that is shorter. Not over a longer
+        season: after one week of frost all of a context of two weeks differs from the week before, and an error is
+        measured, and made, by the frost. Where the base is the last value, as of a market, the changes enter by their
         roots: their mean is five times what it was for all of the weeks in which one spike lies in the context.
         """
-        season = self.spec.season
+        lag = min(self.spec.season, self.spec.segment)
         count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
         first = _total(value) / count
         centred = (value - first) * mask  # twice: a large level costs float32 its small digits
@@ -175,12 +177,12 @@ class SegmentLSTM(nn.Module):
         centred = (value - location) * mask
         floor = 1e-4 * location.abs() + 1e-6
         spread = torch.sqrt(_total(centred * centred) / count) + floor
-        if season >= self.spec.context:
+        if lag >= self.spec.context:
             return location, spread, spread
-        both = mask[:, season:] * mask[:, :-season]
+        both = mask[:, lag:] * mask[:, :-lag]
         pairs = both.sum(dim=1, keepdim=True)
-        change = (centred[:, season:] - centred[:, :-season]).abs() * both
-        if season == 1:
+        change = (centred[:, lag:] - centred[:, :-lag]).abs() * both
+        if self.spec.season == 1:
             change = (_total(torch.sqrt(change + _TINY)) / pairs.clamp(min=1.0)) ** 2
         else:
             change = _total(change) / pairs.clamp(min=1.0)
