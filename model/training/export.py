@@ -174,7 +174,8 @@ def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
 
 
 def prove(network: Ensemble, model: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)) -> float:
-    """Largest relative error of ONNX Runtime against torch on real windows, at several batch sizes.
+    """Largest relative error of ONNX Runtime against torch on real windows, at several batch sizes; of a softmax head
+    that of its probabilities.
 
     Also poisons one window with NaN: it must not change any other, and must come out finite, since a missing
     value is masked inside the graph.
@@ -195,8 +196,8 @@ def prove(network: Ensemble, model: bytes, samples: Windows, batches: tuple[int,
             wanted = tensor.numpy().astype(np.float64)
             unit = np.abs(wanted).max(axis=tuple(range(1, wanted.ndim)), keepdims=True) + 1e-9
             error = float((np.abs(value - wanted) / unit).max())
-            steep = name != "probabilities" and len(expected) > 1 and error <= _STEEP
-            worst = worst if steep else max(worst, error)
+            if "probabilities" not in expected or name == "probabilities" or not error <= _STEEP:
+                worst = max(worst, error)
     if not worst <= _TOLERANCE:
         raise ExportError(f"ONNX Runtime and torch differ by {worst:.1e} (relative); at most {_TOLERANCE:.0e}")
     part = samples[np.arange(2) % len(samples)]

@@ -246,15 +246,13 @@ class SegmentLSTM(nn.Module):
         one season before, and the newest covariates against theirs, which tell how much of it the weather is.
         """
         spec, count = self.spec, len(self.spec.known_future)
+        now = slice(spec.context - _NEWEST, spec.context)
         parts = []
         for lag in (base_lag, spec.segment):
-            back = min(lag, spec.context - _NEWEST)
-            now, then = (
-                slice(spec.context - _NEWEST, spec.context),
-                slice(spec.context - _NEWEST - back, spec.context - back),
-            )
+            end = max(spec.context - lag, _NEWEST)
+            then = slice(end - _NEWEST, end)
             parts.append((centred[:, now] - centred[:, then]) * mask[:, now] * mask[:, then])
-            parts.append(known[:, spec.context - 1, :count] - known[:, spec.context - 1 - back, :count])
+            parts.append(known[:, spec.context - 1, :count] - known[:, end - 1, :count])
         return torch.cat(parts, dim=1).clamp(-_CLIP, _CLIP)[:, None].expand(-1, spec.horizon, -1)
 
     def _then_and_now(self, table: Tensor, base_lag: int) -> list[Tensor]:
