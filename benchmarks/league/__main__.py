@@ -1,7 +1,8 @@
-"""The league: `python -m benchmarks.league --peers PYTHON [--quick] [--only TASK,...] [--entries NAME,...] [--table]`.
+"""The league: `python -m benchmarks.league --peers PYTHON [--only TASK,...] [--entries NAME,...]`; see `--help`.
 
 Runs what is missing, cheapest first, one process at a time, and prints the table. A run that broke off is taken up
-where it was; a forecast whose settings and data are as they were is not made again.
+where it was; a forecast whose settings and data are as they were is not made again. What took long is kept in the
+repository (`kept/`) and taken from there, unless everything is asked for anew.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ def main() -> int:
     for task in tasks:
         task.prepare()
         data[task.name] = panel.data_hash(task)
+    if not (at.quick or at.anew):
+        for task in tasks:
+            for peer in ENTRIES.values():
+                runs.restore(task, peer, data[task.name])
     failed = [] if at.table else _run(at, [task for task in tasks if task.name in at.only], data)
     found = {
         task.name: {
@@ -49,6 +54,10 @@ def main() -> int:
         }
         for task in tasks
     }
+    if at.keep and not at.quick:
+        for task in tasks:
+            for peer in ENTRIES.values():
+                runs.keep(task, peer, data[task.name])
     text = table.render(tasks, found, entry.QUICK_ISSUES if at.quick else None, machine())
     target = STORE / "quick" / "league.md" if at.quick else RESULTS
     target.write_text(text)
@@ -81,6 +90,8 @@ def _arguments() -> argparse.Namespace:
     asked.add_argument("--only", type=_names(everything), default=everything, help="tasks, by comma")
     asked.add_argument("--entries", type=_names(everyone), default=everyone, help="forecasters, by comma")
     asked.add_argument("--table", action="store_true", help="run nothing, print the table of what is there")
+    asked.add_argument("--anew", action="store_true", help="take nothing from the forecasts kept in the repository")
+    asked.add_argument("--keep", action="store_true", help="keep what was made in the repository")
     return asked.parse_args()
 
 

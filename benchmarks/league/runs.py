@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.league import entry, forecasts, panel
+import polars as pl
+
+from benchmarks.league import entry, forecasts, kept, panel
 from benchmarks.league.peers import Peer
 from benchmarks.league.tasks import ROOT, STORE, Task
 
 GATECAST = "gatecast"
 RETRAIN = "7d"
 _QUICK_BUDGET = {"GATECAST_TRAINING__BUDGET": "5s"}
+KEPT = Path(__file__).parent / "kept"
 _PUBLISHED = (0, 3)  # 3: some rows are the baseline's
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
@@ -36,15 +40,60 @@ def made(task: Task, who: Peer | None, data: str, quick: bool) -> tuple[Path, fl
     """Where the forecasts of a peer (None: Gatecast) are and the CPU-seconds they took, if they were made with these
     settings and data.
     """
-    if who is None:
-        out = place(task, GATECAST, quick)
-        facts, wanted = forecasts.read_facts(out.parent), _gatecast_key(task, data)
-        there = out.exists() and facts.get("done") and facts["key"] == wanted
-    else:
-        out = place(task, who.name, quick)
-        facts = forecasts.read_facts(out)
-        there = facts.get("key") == forecasts.key(entry.settings(who, task, quick), data)
+    out = place(task, GATECAST if who is None else who.name, quick)
+    facts = forecasts.read_facts(_owner(out))
+    there = out.exists() and facts.get("key") == _key(task, who, data, quick) and facts.get("done", True)
     return (out, facts["cpu_s"]) if there else None
+
+
+def keep(task: Task, who: Peer | None, data: str) -> None:
+    """Copy forecasts that were made into the repository, if they took long."""
+    if not (there := made(task, who, data, quick=False)) or (who is not None and who.cheap):
+        return
+    target = _kept(task, who)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    packed = kept.pack(panel.load(task), pl.read_parquet(there[0]))
+    packed.write_parquet(target, compression="zstd", compression_level=19, row_group_size=len(packed))
+    forecasts.write_facts(target, forecasts.read_facts(_owner(there[0])))
+
+
+def restore(task: Task, who: Peer | None, data: str) -> None:
+    """Take forecasts from the repository, if they are of these settings and data and none are being made here."""
+    source, out = _kept(task, who), place(task, GATECAST if who is None else who.name, quick=False)
+    facts = forecasts.read_facts(source)
+    if facts.get("key") != _key(task, who, data, quick=False) or _owner(out).exists():
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    kept.unpack(panel.load(task), pl.read_parquet(source)).write_parquet(out)
+    forecasts.write_facts(_owner(out), facts)
+
+
+def code() -> str:
+    """Hash of Gatecast's model and stages: what else its forecasts depend on."""
+    digest = hashlib.sha256()
+    for path in sorted([*(ROOT / "model").rglob("*.py"), *(ROOT / "flows" / "stages").glob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def made_by(task: Task) -> list[str]:
+    """The code (see `code`) that made Gatecast's forecasts of a task: more than one, if it was taken up again."""
+    return forecasts.read_facts(place(task, GATECAST, quick=False).parent).get("code", [])
+
+
+def _owner(out: Path) -> Path:
+    """What the facts lie beside: the forecasts, or the folder of a backtest."""
+    return out.parent if out.parent.parent.name == "backtests" else out
+
+
+def _kept(task: Task, who: Peer | None) -> Path:
+    return KEPT / task.name / f"{GATECAST if who is None else who.name}.parquet"
+
+
+def _key(task: Task, who: Peer | None, data: str, quick: bool) -> str:
+    if who is None:
+        return forecasts.key({"file": task.file.read_text(), "retrain": RETRAIN}, data)
+    return forecasts.key(entry.settings(who, task, quick), data)
 
 
 def peer(task: Task, who: Peer, data: str, python: Path, quick: bool) -> None:
@@ -69,7 +118,7 @@ def gatecast(task: Task, data: str, quick: bool) -> None:
     """
     if made(task, None, data, quick):
         return
-    folder, wanted = place(task, GATECAST, quick).parent, _gatecast_key(task, data)
+    folder, wanted = place(task, GATECAST, quick).parent, _key(task, None, data, quick)
     folder.parent.mkdir(parents=True, exist_ok=True)
     facts = forecasts.read_facts(folder)
     if facts.get("key", wanted) != wanted:
@@ -79,21 +128,18 @@ def gatecast(task: Task, data: str, quick: bool) -> None:
         str(Path(sys.executable).parent / "gatecast"), "backtest", str(task.file), "--start", str(days[0]),
         "--end", str(days[-1]), "--retrain-every", RETRAIN, "--output", str(folder), "--quiet",
     ]  # fmt: skip
-    so_far = {"cpu_s": 0.0, "wall_s": 0.0, "runs": 0} | facts
+    so_far: dict[str, Any] = {"cpu_s": 0.0, "wall_s": 0.0, "runs": 0} | facts
 
     def count(cost: Mapping[str, float]) -> None:
         total = {name: so_far[name] + cost[name] for name in ("cpu_s", "wall_s")}
-        so_far.update(total, runs=so_far["runs"] + 1, key=wanted)
+        by = sorted({*so_far.get("code", []), code()})
+        so_far.update(total, runs=so_far["runs"] + 1, key=wanted, code=by)
         forecasts.write_facts(folder, so_far)
 
     status, _ = _run(f"{task.name}, {GATECAST}", command, _QUICK_BUDGET if quick else {}, count)
     if status not in _PUBLISHED:
         raise RunFailed(f"gatecast on {task.name} ended with {status}")
     forecasts.write_facts(folder, so_far | {"done": True})
-
-
-def _gatecast_key(task: Task, data: str) -> str:
-    return forecasts.key({"file": task.file.read_text(), "retrain": RETRAIN}, data)
 
 
 def _run(what: str, command: list[str], extra: Mapping[str, str], count: Any = None) -> tuple[int, dict[str, float]]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.league import fev, forecasts, panel
-from benchmarks.league.runs import GATECAST
+from benchmarks.league.runs import GATECAST, code, made_by
 from benchmarks.league.score import Score, compare, score
 from benchmarks.league.tasks import Task
 
@@ -50,7 +50,7 @@ def render(tasks: list[Task], found: Found, last: int | None, machine: str) -> s
         given = panel.load(task, last)
         entries = _entries(given, found[task.name], with_fev=task.group == "price" and last is None)
         every[task.name] = entries
-        details.append(_task(given, entries))
+        details.append(_task(given, entries, last))
     parts += [_overview(tasks, every), *details]
     if last is None:
         parts += [_fev(tasks, every), _cost(tasks, every)]
@@ -99,7 +99,7 @@ def _overview(tasks: list[Task], every: Mapping[str, Mapping[str, Entry]]) -> st
     return "\n".join([head, *(row for _, row in rows), "", note, ""])
 
 
-def _task(given: panel.Panel, entries: Mapping[str, Entry]) -> str:
+def _task(given: panel.Panel, entries: Mapping[str, Entry], last: int | None) -> str:
     task, steps = given.task, np.arange(given.horizon)
     if not entries:
         return ""
@@ -127,7 +127,8 @@ def _task(given: panel.Panel, entries: Mapping[str, Entry]) -> str:
         lines.append(f"\nPublished MAE on the same days: DNN ensemble {dnn:.3f}, LEAR ensemble {lear:.3f}.")
     if GATECAST in entries:
         shares = ", ".join(f"{share:.1%} {status}" for status, share in entries[GATECAST].made_by.items())
-        lines.append(f"\nGatecast's rows by status: {shares}.")
+        since = "" if last or made_by(task) == [code()] else " Its code has changed since they were made."
+        lines.append(f"\nGatecast's rows by status: {shares}.{since}")
     rival = _best_peer(entries)
     if GATECAST in entries and rival and not entries[GATECAST].score.missing:
         test = compare(given, entries[GATECAST].score, entries[rival].score)

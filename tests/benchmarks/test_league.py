@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.league import fev, forecasts, panel, runs, score, table, tasks
+from benchmarks.league import fev, forecasts, kept, panel, runs, score, table, tasks
 from benchmarks.league.peers import by_name, trees
 from flows import pipeline_file
 from flows.stages.replay import issues_between
@@ -70,6 +70,55 @@ def test_a_forecast_survives_the_table():
     assert rows.filter(pl.col("valid_time") - pl.col("issue_time") != pl.duration(hours=pl.col("step") - 1)).is_empty()
     assert np.array_equal(forecasts.cube(given, rows.sample(fraction=1, shuffle=True, seed=3)), quantiles)
     assert np.isnan(forecasts.cube(given, rows.filter(pl.col("step") != 5))).sum() == 2 * 10 * 9
+
+
+def test_a_forecast_that_is_kept_says_the_same_a_tenth_as_long(tmp_path):
+    given = made(nights=40)
+    spread = np.linspace(-10, 10, 9) + np.random.default_rng(0).standard_normal((2, 40, 24, 1))
+    rows = forecasts.table(given, given.actual()[..., None] + spread).with_columns(status=pl.lit("model"))
+    packed = kept.pack(given, rows)
+    again = kept.unpack(given, packed)
+    apart = np.abs(forecasts.cube(given, again) - forecasts.cube(given, rows)) / given.scale()[:, None, None, None]
+    assert 0 < apart.max() <= 1 / 4000 + 1e-12
+    assert again["status"].unique().to_list() == ["model"]
+    sizes = []
+    for name, frame in (("whole", rows), ("kept", packed)):
+        frame.write_parquet(tmp_path / name, compression="zstd", compression_level=19)
+        sizes.append((tmp_path / name).stat().st_size)
+    assert sizes[1] < sizes[0] / 4
+
+
+@pytest.mark.parametrize("who", ["garch", runs.GATECAST])
+def test_what_is_kept_is_taken_if_it_is_of_these_settings_and_data(who, tmp_path, monkeypatch):
+    task = tasks.by_name("market-gas")
+    peer = None if who == runs.GATECAST else by_name(who)
+    monkeypatch.setattr(runs, "STORE", tmp_path / "store")
+    monkeypatch.setattr(runs, "KEPT", tmp_path / "kept")
+    given = made()
+    monkeypatch.setattr(panel, "load", lambda task: given)
+    out = runs.place(task, who, quick=False)
+    out.parent.mkdir(parents=True)
+    quantiles = np.sort(np.random.default_rng(0).standard_normal((2, 10, 24, 9)), axis=-1)
+    forecasts.table(given, quantiles).write_parquet(out)
+    facts = {"key": runs._key(task, peer, "data", quick=False), "cpu_s": 12.5, "code": ["abc"], "done": True}
+    forecasts.write_facts(runs._owner(out), facts)
+    runs.keep(task, peer, "data")
+    shutil.rmtree(tmp_path / "store")
+    runs.restore(task, peer, "other data")
+    assert not out.exists()
+    runs.restore(task, peer, "data")
+    assert runs.made(task, peer, "data", quick=False) == (out, 12.5)
+    assert np.abs(forecasts.cube(given, pl.read_parquet(out)) - quantiles).max() < given.scale().max() / 2000
+    before = out.stat().st_mtime_ns
+    runs.restore(task, peer, "data")
+    assert out.stat().st_mtime_ns == before
+
+
+def test_what_takes_seconds_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(runs, "made", lambda *_, **__: (tmp_path / "nothing.parquet", 1.0))
+    runs.keep(tasks.by_name("market-gas"), by_name("random-walk"), "data")
+    assert not (tmp_path / "kept").exists()
 
 
 def test_series_of_any_unit_count_alike_and_a_missing_row_is_said():

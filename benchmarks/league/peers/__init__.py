@@ -27,12 +27,14 @@ class Peer:
         module: under this package; has `settings(peer, task)` and `forecast(panel, settings)`.
         groups: of tasks that it takes part in.
         quick: also in `make league QUICK=1`.
+        cheap: made afresh in seconds, so that nobody needs to keep it.
     """
 
     name: str
     module: str
     groups: tuple[str, ...] = _ALL
     quick: bool = False
+    cheap: bool = False
 
     def settings(self, task: Task) -> dict[str, Any]:
         """Everything that its forecasts of a task depend on, beside the data."""
@@ -45,8 +47,8 @@ class Peer:
 
 #: Cheapest first.
 PEERS = (
-    Peer("seasonal-naive", "naive", quick=True),
-    Peer("random-walk", "naive", _MARKET, quick=True),
+    Peer("seasonal-naive", "naive", quick=True, cheap=True),
+    Peer("random-walk", "naive", _MARKET, quick=True, cheap=True),
     Peer("garch", "garch", _MARKET),
     Peer("auto-ets", "statistical", ("daily", "market")),
     # An hour and more of CPU for the 7,300 fits of zones.
