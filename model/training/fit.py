@@ -21,7 +21,7 @@ from model.training.network import Ensemble, SegmentLSTM, Statistics
 from model.training.samples import Fold, Sampler, disturb
 from model.windows import Windows, embedding_index
 
-_BATCH = 128
+_BATCH = 64
 # Two cores halve the time of a batch; more add nothing to products of this size.
 _THREADS = min(2, os.cpu_count() or 1)
 _UPDATES = 3000
@@ -30,7 +30,9 @@ _WARM_UP = 50  # updates
 _DECAY = 0.995  # of the running mean of the weights
 _EVERY = 50  # updates between two looks at the validation windows
 _PATIENCE = 12  # looks without a gain
-_WARM_PATIENCE = 3  # of a network that goes on from another's weights
+# Of a network that goes on from another's weights:
+_WARM_EVERY = 25
+_WARM_PATIENCE = 3
 _SAMPLES = 4096
 _SCORED = 256  # windows forecast at once
 _TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
@@ -106,7 +108,7 @@ def _fit_member(
     averaged = cast(SegmentLSTM, average.module).eval()
     weight = _series_weights(source)
     optimiser = _optimiser(network)
-    patience = _PATIENCE if start is None else _WARM_PATIENCE
+    every, patience = (_EVERY, _PATIENCE) if start is None else (_WARM_EVERY, _WARM_PATIENCE)
     best = math.inf if start is None else _score(averaged, validation, weight)
     best_state = {name: entry.clone() for name, entry in averaged.state_dict().items()}
     worse = 0
@@ -122,7 +124,7 @@ def _fit_member(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(network)
-        if update % _EVERY == 0:
+        if update % every == 0:
             advance(max(update / _UPDATES, elapsed() / budget))
             score = _score(averaged, validation, weight)
             worse = 0 if score < best else worse + 1
