@@ -117,8 +117,9 @@ def train(
     spec = pipeline.spec(tuple(name for name, is_grown in zip(panel.series, grown, strict=True) if is_grown))
     data = panel.sha256()
     serving, _ = champion(pipeline, store, as_of)
-    start = _start(pipeline, store, serving, as_of)
-    past = _past_widths(registry.manifests(store, pipeline.name), as_of, int(folds.issues[0]))
+    records = registry.manifests(store, pipeline.name)
+    start = _start(pipeline, store, serving, records, as_of)
+    past = _past_widths(records, as_of, int(folds.issues[0]))
     fingerprint = _fingerprint(pipeline, spec, as_of, data, start, past)
     reused = reuse(fingerprint) if reuse else None
     onnx, facts = reused or _fit(pipeline, spec, panel, folds, recent, last, start, past, started, progress)
@@ -233,10 +234,13 @@ def _judge(
     return fair, comparison.scores(), comparison.asked, decide(comparison, pipeline.promotion.margin)
 
 
-def _start(pipeline: Pipeline, store: Store, serving: Serving | None, as_of: datetime) -> Start | None:
+def _start(
+    pipeline: Pipeline, store: Store, serving: Serving | None, records: list[dict[str, Any]], as_of: datetime
+) -> Start | None:
     """The weights that training goes on from: the champion's, unless it is time for a full fit.
 
-    A champion of this very `as_of` is what comes out, not where it came from: then what it went on from.
+    A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. A full fit
+    that was refused counts as one: another a week later would see nearly the same and be refused again.
     """
     if serving is None:
         return None
@@ -246,7 +250,9 @@ def _start(pipeline: Pipeline, store: Store, serving: Serving | None, as_of: dat
             return None
         record = registry.manifest(store, pipeline.name, record["went_on_from"])
     full_fit = record.get("full_fit", record["as_of"])
-    if as_of - datetime.fromisoformat(full_fit) >= pipeline.training.full_every or "pruned" in record:
+    tried = [datetime.fromisoformat(m["as_of"]) for m in records if m.get("went_on_from") is None]
+    newest = max([at for at in tried if at < as_of], default=datetime.fromisoformat(full_fit))
+    if as_of - newest >= pipeline.training.full_every or "pruned" in record:
         return None
     return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit)
 

@@ -205,6 +205,18 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
     assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
 
 
+def test_a_full_fit_that_was_refused_is_not_repeated_at_once(bench):
+    """Another would see nearly the same, at twenty times the cost of going on from the champion."""
+    bench.set(full_every=timedelta(days=6))
+    refused = bench.train(scaled(bench.onnx, 1.3))
+    assert (refused["decision"]["promoted"], refused["went_on_from"]) == (False, None)
+    soon = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
+    assert (soon["went_on_from"], soon["full_fit"]) == (bench.first["version"], bench.first["as_of"])
+    bench.set(full_every=timedelta(days=3))
+    late = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW)
+    assert late["went_on_from"] is None
+
+
 def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
     """Only from nights before those that will judge, from none twice, and not from those of years ago."""
 
