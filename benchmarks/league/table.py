@@ -95,7 +95,10 @@ def _overview(tasks: list[Task], every: Mapping[str, Mapping[str, Entry]]) -> st
     rows.sort(key=lambda row: (math.isnan(row[0]), row[0]))
     names = " | ".join(task.name for task in tasks)
     head = f"| pinball | {names} | of {_BAR}'s |\n|---|{'---:|' * (len(tasks) + 1)}"
-    note = f"The last column is the geometric mean over all tasks of the ratio to the {_BAR}'s pinball."
+    note = (
+        "A blank: takes no part, or has not been run yet. The last column is the geometric mean over all tasks of the "
+        f"ratio to the {_BAR}'s pinball."
+    )
     return "\n".join([head, *(row for _, row in rows), "", note, ""])
 
 
