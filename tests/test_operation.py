@@ -19,7 +19,8 @@ FAULTS = {
 
 
 def test_every_night_publishes_in_time_says_why_and_is_scored(tmp_path, prefect_server):
-    operation = Operation(sample(), tmp_path, FAULTS, begins=4, ends=9, environment=prefect_server)
+    # Export alone takes half a minute of a slow machine.
+    operation = Operation(sample(), tmp_path, FAULTS, begins=4, ends=9, environment=prefect_server, deadline="100s")
     reports = [operation.night(number) for number in range(12)]
     store = operation.store
     found = prove(store, "sample", len(reports))
