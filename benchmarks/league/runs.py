@@ -40,9 +40,10 @@ def made(task: Task, who: Peer | None, data: str, quick: bool) -> tuple[Path, fl
     """Where the forecasts of a peer (None: Gatecast) are and the CPU-seconds they took, if they were made with these
     settings and data.
     """
-    out = place(task, GATECAST if who is None else who.name, quick)
+    out = place(task, _name(who), quick)
     facts = forecasts.read_facts(_owner(out))
-    there = out.exists() and facts.get("key") == _key(task, who, data, quick) and facts.get("done", True)
+    whole = facts.get("done", who is not None)  # a backtest has facts before it has ended
+    there = out.exists() and facts.get("key") == _key(task, who, data, quick) and whole
     return (out, facts["cpu_s"]) if there else None
 
 
@@ -59,7 +60,7 @@ def keep(task: Task, who: Peer | None, data: str) -> None:
 
 def restore(task: Task, who: Peer | None, data: str) -> None:
     """Take forecasts from the repository, if they are of these settings and data and none are being made here."""
-    source, out = _kept(task, who), place(task, GATECAST if who is None else who.name, quick=False)
+    source, out = _kept(task, who), place(task, _name(who), quick=False)
     facts = forecasts.read_facts(source)
     if facts.get("key") != _key(task, who, data, quick=False) or _owner(out).exists():
         return
@@ -81,13 +82,17 @@ def made_by(task: Task) -> list[str]:
     return forecasts.read_facts(place(task, GATECAST, quick=False).parent).get("code", [])
 
 
+def _name(who: Peer | None) -> str:
+    return GATECAST if who is None else who.name
+
+
 def _owner(out: Path) -> Path:
     """What the facts lie beside: the forecasts, or the folder of a backtest."""
     return out.parent if out.parent.parent.name == "backtests" else out
 
 
 def _kept(task: Task, who: Peer | None) -> Path:
-    return KEPT / task.name / f"{GATECAST if who is None else who.name}.parquet"
+    return KEPT / task.name / f"{_name(who)}.parquet"
 
 
 def _key(task: Task, who: Peer | None, data: str, quick: bool) -> str:

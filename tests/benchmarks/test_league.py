@@ -231,19 +231,23 @@ def test_the_page_names_the_best_and_the_test_against_it(tmp_path, monkeypatch):
     assert page.index("| gatecast") < page.index("| nf-lstm") < page.index("| seasonal-naive")
 
 
+def play(folder, *arguments):
+    """Run the league with these arguments in a copy of it that has the data beside it and nothing else."""
+    checkout = folder / "checkout"
+    if not checkout.exists():
+        shutil.copytree(tasks.ROOT / "benchmarks", checkout / "benchmarks")
+        (folder / "shared").symlink_to(SHARED.parent)
+    command = [sys.executable, "-m", "benchmarks.league", "--peers", sys.executable, *arguments]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared development data are not beside this checkout")
 def test_a_quick_league_runs_from_the_data_to_the_page(tmp_path):
     """Gatecast by its public command and two peers on real data; a second run finds everything made."""
-    checkout = tmp_path / "checkout"
-    shutil.copytree(tasks.ROOT / "benchmarks", checkout / "benchmarks")
-    (tmp_path / "shared").symlink_to(SHARED.parent)
-    command = [
-        sys.executable, "-m", "benchmarks.league", "--quick", "--peers", sys.executable, "--only", "market-gas",
-        "--entries", "gatecast,seasonal-naive,random-walk",
-    ]  # fmt: skip
-    ran = [subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300) for _ in range(2)]
+    arguments = ["--quick", "--only", "market-gas", "--entries", "gatecast,seasonal-naive,random-walk"]
+    ran = [play(tmp_path, *arguments) for _ in range(2)]
     assert [done.returncode for done in ran] == [0, 0], ran[0].stderr
-    page = (checkout / "store" / "league" / "quick" / "league.md").read_text()
+    page = (tmp_path / "checkout" / "store" / "league" / "quick" / "league.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith(("| gatecast |", "| random-walk |"))]
     assert len(rows) >= 2
     assert "market-gas, gatecast" in ran[0].stdout
@@ -254,13 +258,7 @@ def test_a_quick_league_runs_from_the_data_to_the_page(tmp_path):
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared development data are not beside this checkout")
 def test_the_page_says_what_the_kept_forecasts_give(tmp_path):
     """Scored afresh, with the rules that take seconds, on a machine that has nothing else of the league."""
-    checkout = tmp_path / "checkout"
-    shutil.copytree(tasks.ROOT / "benchmarks", checkout / "benchmarks")
-    (tmp_path / "shared").symlink_to(SHARED.parent)
-    command = [
-        sys.executable, "-m", "benchmarks.league", "--peers", sys.executable, "--entries", "seasonal-naive,random-walk"
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
+    done = play(tmp_path, "--entries", "seasonal-naive,random-walk")
     assert done.returncode == 0, done.stderr
 
     def said(root: Path) -> list[list[str]]:
@@ -269,4 +267,4 @@ def test_the_page_says_what_the_kept_forecasts_give(tmp_path):
         rows = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
         return [row[:-2] if row[1] in ("seasonal-naive", "random-walk") else row for row in rows]
 
-    assert said(checkout) == said(tasks.ROOT)
+    assert said(tmp_path / "checkout") == said(tasks.ROOT)
