@@ -96,7 +96,7 @@ class Model(Section):
     head: Literal["quantile", "softmax"] = "quantile"
     hidden_size: Annotated[int, Field(ge=1, le=4096)] = 128
     layers: Annotated[int, Field(ge=1, le=8)] = 1
-    members: Annotated[int, Field(ge=1, le=64)] = 1
+    members: Annotated[int, Field(ge=1, le=64)] = 4
     cell: Literal["lstm", "rnn"] = "lstm"
 
 
@@ -106,7 +106,7 @@ class Training(Section):
     every: PositiveDuration = timedelta(days=1)
     window: TrainingWindow = timedelta(days=730)
     budget: PositiveDuration = timedelta(seconds=120)
-    full_every: PositiveDuration = timedelta(days=91)
+    full_every: PositiveDuration = timedelta(days=182)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
     keep: Annotated[int, Field(ge=1)] = 30
 

@@ -45,11 +45,17 @@ _FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch")
 
 @dataclass(frozen=True)
 class Start:
-    """The model that a training goes on from, and when the last full fit before it was (ISO)."""
+    """The model that a training goes on from.
+
+    Attributes:
+        full_fit: when (ISO) the last full fit before it was.
+        renew: it is time for another: one member begins from nothing, the others are taken as they are.
+    """
 
     version: str
     onnx: bytes
     full_fit: str
+    renew: bool
 
 
 def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
@@ -172,7 +178,7 @@ def _fit(
     past: list[float], started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
-    from model.training.export import from_onnx, prove, to_onnx
+    from model.training.export import ExportError, from_onnx, prove, to_onnx
     from model.training.fit import fit
     from model.training.samples import TooLittleHistory, fold, sampler
 
@@ -191,15 +197,22 @@ def _fit(
         nights = (nights[0][drawn], nights[1][drawn], nights[2][drawn])
     validation = fold(spec, panel, *nights)
     budget = pipeline.training.budget.total_seconds()
+    samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
     weights = from_onnx(start.onnx, spec) if start else None
+    try:
+        if start and weights is not None:
+            prove(weights, start.onnx, samples, (64,))
+    except ExportError:  # of a version whose network was another: its weights are nothing to go on from
+        weights = None
+    if weights is None:
+        start = None
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
-        weights, past,
+        weights, start is not None and start.renew, past,
     )  # fmt: skip
     progress("export and prove", 0.9)
-    samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
-    onnx = to_onnx(network)
+    onnx = to_onnx(network, start.onnx if start else None)
 
     def end(step: int) -> str:
         return instant(int(panel.grid.end(np.array([step + spec.horizon - 1]))[0])).isoformat()
@@ -210,8 +223,8 @@ def _fit(
         "seen_to": end(int(recent.steps[-1])),
         "parity": prove(network, onnx, samples),
         "stretch": round(float(network.stretch), 4),
-        "went_on_from": start.version if start and weights is not None else None,
-        "full_fit": start.full_fit if start and weights is not None else None,
+        "went_on_from": start.version if start else None,
+        "full_fit": start.full_fit if start and not start.renew else None,
     }
 
 
@@ -237,7 +250,7 @@ def _judge(
 def _start(
     pipeline: Pipeline, store: Store, serving: Serving | None, records: list[dict[str, Any]], as_of: datetime
 ) -> Start | None:
-    """The weights that training goes on from: the champion's, unless it is time for a full fit.
+    """What training goes on from: the champion, unless it is time for a full fit of its only member.
 
     A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. A full fit
     that was refused counts as one: another a week later would see nearly the same and be refused again.
@@ -250,11 +263,12 @@ def _start(
             return None
         record = registry.manifest(store, pipeline.name, record["went_on_from"])
     full_fit = record.get("full_fit", record["as_of"])
-    tried = [datetime.fromisoformat(m["as_of"]) for m in records if m.get("went_on_from") is None]
+    tried = [datetime.fromisoformat(m["as_of"]) for m in records if m.get("full_fit", m["as_of"]) == m["as_of"]]
     newest = max([at for at in tried if at < as_of], default=datetime.fromisoformat(full_fit))
-    if as_of - newest >= pipeline.training.full_every or "pruned" in record:
+    renew = as_of - newest >= pipeline.training.full_every
+    if "pruned" in record or (renew and pipeline.model.members == 1):
         return None
-    return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit)
+    return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit, renew)
 
 
 def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:
@@ -285,7 +299,7 @@ def _fingerprint(
         "promotion": pipeline.promotion.model_dump(mode="json"),
         "as_of": as_of.isoformat(),
         "data": data,
-        "start": start.version if start else None,
+        "start": (start.version, start.renew) if start else None,
         "past": past,
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

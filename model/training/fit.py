@@ -48,40 +48,51 @@ def fit(
     elapsed: Callable[[], float],
     advance: Callable[[float], None],
     start: Ensemble | None = None,
+    renew: bool = False,
     past: Sequence[float] = (),
 ) -> Ensemble:
-    """Train `spec.members` networks, keep of each the state that was best on `validation`, and fit the width of
-    their intervals to it.
+    """Train `spec.members` networks, or the next one of those of `start`, keep of each the state that was best on
+    `validation`, and fit the width of their intervals to it.
 
     The rate stays as it is after a short warm-up and the weights are averaged as they run (Polyak and Juditsky 1992),
     so that a series that is soon learned costs little, and one that is not has time.
 
     Args:
         seed: the same seed, data and machine give the same weights, unless the budget cuts in.
-        budget: seconds for all members together.
+        budget: seconds for all members that are trained, together; what one leaves goes to those after it.
         elapsed: seconds since the fit began (the clock is the caller's).
         advance: told the share done, 0 to 1.
-        start: go on from these weights, with less patience. They are the result where nothing
+        start: members in the order in which they were trained. The first of them is trained now and becomes the last;
+            the others stay as they are. It goes on from its weights, with less patience, and keeps them where nothing
             is better on `validation`.
+        renew: it begins from nothing instead.
         past: factors that were right for the intervals of earlier networks, see `calibration.stretch`.
     """
     torch.set_num_threads(_THREADS)
+    begins = [None] * spec.members if start is None else [None if renew else start.networks[0]]
 
     def member(number: int) -> SegmentLSTM:
         begun = elapsed()
         return _fit_member(
-            spec, source, validation, seed + 1000 * number, budget / spec.members,
-            lambda: elapsed() - begun, lambda done: advance((number + done) / spec.members),
-            start.networks[number] if start else None,
+            spec, source, validation, _own_seed(seed, number, source.last), (budget - begun) / (len(begins) - number),
+            lambda: elapsed() - begun, lambda done: advance((number + done) / len(begins)), begins[number],
         )  # fmt: skip
 
     with _denormals_flushed():
-        ensemble = Ensemble(spec, [member(number) for number in range(spec.members)]).eval()
+        trained = [member(number) for number in range(len(begins))]
+    ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *trained]).eval()
     if len(spec.levels) > 1:
         found = ratios(_forecast(ensemble, validation.windows), validation.actual, spec.levels)
         ensemble.stretch.fill_(stretch(asked(found, spec.levels), past))
     advance(1.0)
     return ensemble
+
+
+def _own_seed(seed: int, number: int, last: int) -> int:
+    """Of a member among those trained at once, on data up to a step: a network that takes another's place must not
+    begin where that one did.
+    """
+    return int(np.random.SeedSequence([seed, number, last % 2**32]).generate_state(1)[0])
 
 
 @contextmanager

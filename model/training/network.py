@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from model.calendar import CALENDAR
 from model.spec import ModelSpec
 from model.training.features import CLIP, Features
-from model.training.heads import HEADS, Head, SoftmaxHead
+from model.training.heads import BINS, HEADS, Head, SoftmaxHead
 
 _IDENTITY = 16  # width of the series embedding
 _STEP = 16  # width of what the decoder says to each single step
@@ -153,6 +153,17 @@ class SegmentLSTM(nn.Module):
         # What a linear regression on lags and covariates finds need not be learned through a hidden layer.
         return self.head(nn.functional.silu(hidden), self.shift(direct)), base, scale[..., None]
 
+    def told(
+        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Raw quantiles (B, H, Q); of a softmax head also edges of its bins (B, H, N + 1) and their probabilities."""
+        raw, base, scale = self(target, known_future, observed, calendar, series)
+        quantiles = base + scale * self.head.quantiles(raw)
+        if not isinstance(self.head, SoftmaxHead):
+            return (quantiles,)
+        edges = (base + scale * self.head.edges).expand(-1, raw.shape[1], -1)
+        return quantiles, edges, torch.softmax(raw, dim=-1)
+
 
 class Ensemble(nn.Module):
     """Members averaged quantile by quantile (Vincentization), stretched around the median, kept inside `bounds`:
@@ -180,25 +191,37 @@ class Ensemble(nn.Module):
         """`quantiles`; of a softmax head also the distribution of every member, which knows no bounds: raw `edges` of
         its bins (B, H, members, N + 1), stretched as the quantiles are, and their `probabilities` (B, H, members, N).
         """
-        quantiles, edges, probabilities = [], [], []
-        for member in self.networks:
-            raw, base, scale = member(target, known_future, observed, calendar, series)
-            quantiles.append(base + scale * member.head.quantiles(raw))
-            if isinstance(member.head, SoftmaxHead):
-                edges.append((base + scale * member.head.edges).expand(-1, raw.shape[1], -1))
-                probabilities.append(torch.softmax(raw, dim=-1))
-        mean = torch.stack(quantiles).mean(dim=0)
+        told = [member.told(target, known_future, observed, calendar, series) for member in self.networks]
+        return self.joined(*(torch.stack(part) for part in zip(*told, strict=True)))
+
+    def joined(
+        self, quantiles: Tensor, edges: Tensor | None = None, probabilities: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """`outputs` from what each member told, members first: (members, B, H, ...)."""
+        mean = quantiles.mean(dim=0)
         median = mean[..., self.middle : self.middle + 1]
         mean = median + self.stretch * (mean - median)
         if self.spec.lower is not None:
             mean = mean.clamp(min=self.spec.lower)
         if self.spec.upper is not None:
             mean = mean.clamp(max=self.spec.upper)
-        if not edges:
+        if edges is None or probabilities is None:
             return {"quantiles": mean}
         centre = median[:, :, None]
-        limits = centre + self.stretch * (torch.stack(edges, dim=2) - centre)
-        return {"quantiles": mean, "edges": limits, "probabilities": torch.stack(probabilities, dim=2)}
+        limits = centre + self.stretch * (edges.movedim(0, 2) - centre)
+        return {"quantiles": mean, "edges": limits, "probabilities": probabilities.movedim(0, 2)}
+
+
+def blank(spec: ModelSpec) -> Ensemble:
+    """A network of `spec` that nobody has fitted."""
+    known, observed = len(spec.known_future), len(spec.observed)
+    edges = torch.linspace(-1, 1, BINS + 1) if spec.head == "softmax" else torch.empty(0)
+
+    def member() -> SegmentLSTM:
+        statistics = Statistics(torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed))
+        return SegmentLSTM(spec, statistics, edges.clone())
+
+    return Ensemble(spec, [member() for _ in range(spec.members)]).eval()
 
 
 def raise_forget_bias(lstm: nn.LSTM) -> None:

@@ -1,14 +1,15 @@
 """The weights of a network inside its ONNX file: where the exporter put each of them, to write and to read them there.
 
-An export takes seconds, and gives the same graph for every network of one shape; a retrain needs new numbers only.
-The exporter keeps some weights as they are, transposes others for a product, and joins and reorders the biases of an
-LSTM (torch: input, forget, candidate, output; ONNX: input, output, forget, candidate).
+A retrain needs new numbers only, and the file says where they go. The exporter keeps some weights as they are,
+transposes others for a product, and joins and reorders the biases of an LSTM (torch: input, forget, candidate, output;
+ONNX: input, output, forget, candidate).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import onnx
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
+#: The factor of the intervals, in the network's state and in the file.
+STRETCH = "stretch"
 
 _GATES = (0, 3, 1, 2)  # of torch's four, in ONNX's order
 
@@ -88,6 +91,25 @@ def forms(state: State, model: onnx.ModelProto) -> dict[str, Form] | None:
     }
     placed = {name for form in found.values() for name in form.names}
     return found if placed >= {name for name, entry in state.items() if entry.numel()} else None
+
+
+def to_json(member: dict[str, Form]) -> str:
+    """Where the weights of one member lie, as text for the file's metadata; see `places`."""
+    return json.dumps({name: asdict(form) for name, form in member.items()}, sort_keys=True)
+
+
+def places(text: str, members: int) -> dict[str, Form]:
+    """From initializer to form of all fitted numbers of a file: member by member, and the factor of the intervals.
+
+    Args:
+        text: of `to_json`, with names as one member has them alone.
+    """
+    found = {STRETCH: Form((STRETCH,), (1,))}
+    for name, entry in json.loads(text).items():
+        for number in range(members):
+            names = tuple(f"members.{number}.{part}" for part in entry["names"])
+            found[f"{number}.{name}"] = Form(names, tuple(entry["shape"]), entry["transposed"], tuple(entry["gates"]))
+    return found
 
 
 def _possible(state: State) -> Iterator[Form]:

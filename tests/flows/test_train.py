@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from flows import clock, pipeline_file
 from flows.stages.ladder import champion
 from flows.stages.train import _past_widths, due, train
+from model.training.export import from_onnx
 from storage import layout, registry
 from storage.store import open_store
 from tests.conftest import ISSUE, gatecast, said
@@ -54,6 +56,12 @@ class Bench:
     def serving(self) -> str:
         return registry.champions(self.store, "small")[0]
 
+    def members(self, version: str) -> list[dict[str, torch.Tensor]]:
+        """The weights of each member of a model."""
+        network = from_onnx(registry.load(self.store, "small", version), self.settings.spec(("LDC1", "LDC2", "LDC3")))
+        assert network is not None
+        return [member.state_dict() for member in network.networks]
+
 
 @pytest.fixture
 def bench(pipeline) -> Bench:
@@ -80,6 +88,10 @@ def changed(model: bytes, *operations: tuple[str, float | None]) -> bytes:
         graph.node.append(onnx.helper.make_node(operator, inputs, [output.name if last else f"raw{number + 1}"]))
     onnx.checker.check_model(proto)
     return proto.SerializeToString()
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def scaled(model: bytes, by: float) -> bytes:
@@ -202,19 +214,42 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
     assert again == [later["fingerprint"]]
     bench.set(full_every=timedelta(days=1))
     full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
-    assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
+    assert (full["went_on_from"], full["full_fit"]) == (later["version"], full["as_of"])
+    # Each training is of the member whose last one is the longest ago.
+    first, second, third = (bench.members(manifest["version"]) for manifest in (bench.first, later, full))
+    assert same(second[0], first[1])
+    assert same(third[0], second[1])
+    assert not any(same(third[1], member) for member in (*first, *second))
+
+
+def test_a_full_fit_of_the_only_member_goes_on_from_nothing(bench):
+    bench.set(full_every=timedelta(days=1))
+    bench.settings = bench.settings.model_copy(
+        update={"model": bench.settings.model.model_copy(update={"members": 1, "hidden_size": 8})}
+    )
+    first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
+    later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
+    assert [(m["went_on_from"], m["full_fit"]) for m in (first, later)] == [(None, m["as_of"]) for m in (first, later)]
+
+
+def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench):
+    """Of a version that computed something else with them."""
+    other = bench.train(scaled(bench.onnx, 1.1), as_of=AFTER[0])
+    registry.promote(bench.store, "small", other["version"])
+    later = train(bench.settings, bench.store, bench.at(AFTER[1]), NOW)
+    assert later["went_on_from"] is None
 
 
 def test_a_full_fit_that_was_refused_is_not_repeated_at_once(bench):
     """Another would see nearly the same, at twenty times the cost of going on from the champion."""
     bench.set(full_every=timedelta(days=6))
-    refused = bench.train(scaled(bench.onnx, 1.3))
+    refused = bench.train(scaled(bench.onnx, 1.3), full_fit=None)
     assert (refused["decision"]["promoted"], refused["went_on_from"]) == (False, None)
     soon = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
     assert (soon["went_on_from"], soon["full_fit"]) == (bench.first["version"], bench.first["as_of"])
     bench.set(full_every=timedelta(days=3))
     late = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW)
-    assert late["went_on_from"] is None
+    assert late["full_fit"] == late["as_of"]
 
 
 def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():

@@ -60,6 +60,7 @@ def test_the_lstm_is_one_native_operator(exported):
     graph = onnx.load_from_string(model).graph
     operators = Counter(node.op_type for node in graph.node)
     assert operators["LSTM"] == 2 * len(network.members)  # encoder and decoder
+    assert operators["IsNaN"] == 3  # target, covariates known and observed: masked once for all members
     assert "Loop" not in operators
     assert not any(t.data_location == onnx.TensorProto.EXTERNAL for t in graph.initializer)
 
