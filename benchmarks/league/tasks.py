@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class Task:
         (STORE / "data").mkdir(parents=True, exist_ok=True)
         parts = [self.target, *([] if self.known is None else [self.known])]
         for path, part in zip(self.tables(), parts, strict=True):
-            whole = path.with_suffix(".new")
+            whole = path.with_suffix(f".{os.getpid()}")  # another run may be preparing it
             part(source).write_parquet(whole)
             whole.replace(path)  # another run may be reading it
 

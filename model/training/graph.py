@@ -142,7 +142,7 @@ def _whole(
     fitted = set(weights)  # values that differ between members
     for node in member.graph.node:
         if fitted.intersection(node.input):
-            fitted.update(node.output)
+            fitted.update(filter(None, node.output))
     told = [output.name for output in joint.graph.output]
     whole = onnx.ModelProto()
     whole.CopyFrom(member)

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from model.forecaster import Forecaster
+from model.forecaster import SPEC_KEY, Forecaster
 from model.recurrent import LSTMTrace
 from model.training import opened
 from model.training.export import to_onnx
@@ -120,7 +120,7 @@ def test_a_file_that_is_built_otherwise_is_refused(fitted):
     with pytest.raises(OpenError, match="clip"):
         open_model(proto.SerializeToString(), windows)
     other = {"lstm": "rnn", "rnn": "lstm"}[network.spec.cell]
-    (props,) = proto.metadata_props
+    (props,) = (entry for entry in proto.metadata_props if entry.key == SPEC_KEY)
     props.value = props.value.replace(f'"{network.spec.cell}"', f'"{other}"')
     with pytest.raises(OpenError, match="the file has 0"):
         open_model(proto.SerializeToString(), windows)
