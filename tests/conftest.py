@@ -64,7 +64,7 @@ time_zone = "America/New_York"
 
 [model]
 hidden_size = 16
-members = 2
+members = 1
 head = "{head}"
 
 [training]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def made(task: Task, who: Peer | None, data: str, quick: bool) -> tuple[Path, fl
     settings and data.
     """
     out = place(task, _name(who), quick)
-    facts = forecasts.read_facts(_owner(out))
+    facts = forecasts.read_facts(_owner(out, who))
     whole = facts.get("done", who is not None)  # a backtest has facts before it has ended
     there = out.exists() and facts.get("key") == _key(task, who, data, quick) and whole
     return (out, facts["cpu_s"]) if there else None
@@ -55,18 +56,18 @@ def keep(task: Task, who: Peer | None, data: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     packed = kept.pack(panel.load(task), pl.read_parquet(there[0]))
     packed.write_parquet(target, compression="zstd", compression_level=19, row_group_size=len(packed))
-    forecasts.write_facts(target, forecasts.read_facts(_owner(there[0])))
+    forecasts.write_facts(target, forecasts.read_facts(_owner(there[0], who)))
 
 
 def restore(task: Task, who: Peer | None, data: str) -> None:
     """Take forecasts from the repository, if they are of these settings and data and none are being made here."""
     source, out = _kept(task, who), place(task, _name(who), quick=False)
     facts = forecasts.read_facts(source)
-    if facts.get("key") != _key(task, who, data, quick=False) or _owner(out).exists():
+    if facts.get("key") != _key(task, who, data, quick=False) or _owner(out, who).exists():
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     kept.unpack(panel.load(task), pl.read_parquet(source)).write_parquet(out)
-    forecasts.write_facts(_owner(out), facts)
+    forecasts.write_facts(_owner(out, who), facts)
 
 
 def code() -> str:
@@ -86,9 +87,9 @@ def _name(who: Peer | None) -> str:
     return GATECAST if who is None else who.name
 
 
-def _owner(out: Path) -> Path:
+def _owner(out: Path, who: Peer | None) -> Path:
     """What the facts lie beside: the forecasts, or the folder of a backtest."""
-    return out.parent if out.parent.parent.name == "backtests" else out
+    return out if who is not None else out.parent
 
 
 def _kept(task: Task, who: Peer | None) -> Path:
@@ -128,11 +129,6 @@ def gatecast(task: Task, data: str, quick: bool) -> None:
     facts = forecasts.read_facts(folder)
     if facts.get("key", wanted) != wanted:
         raise RunFailed(f"{folder.relative_to(ROOT)} is of another pipeline file or other data: remove it to run anew")
-    days = panel.issue_days(task, entry.QUICK_ISSUES if quick else None)
-    command = [
-        str(Path(sys.executable).parent / "gatecast"), "backtest", str(task.file), "--start", str(days[0]),
-        "--end", str(days[-1]), "--retrain-every", RETRAIN, "--output", str(folder), "--quiet",
-    ]  # fmt: skip
     so_far: dict[str, Any] = {"cpu_s": 0.0, "wall_s": 0.0, "runs": 0} | facts
 
     def count(cost: Mapping[str, float]) -> None:
@@ -141,10 +137,27 @@ def gatecast(task: Task, data: str, quick: bool) -> None:
         so_far.update(total, runs=so_far["runs"] + 1, key=wanted, code=by)
         forecasts.write_facts(folder, so_far)
 
-    status, _ = _run(f"{task.name}, {GATECAST}", command, _QUICK_BUDGET if quick else {}, count)
+    days = panel.issue_days(task, entry.QUICK_ISSUES if quick else None)
+    backtest(task, days, RETRAIN, folder, _QUICK_BUDGET if quick else {}, count)
+    forecasts.write_facts(folder, so_far | {"done": True})
+
+
+def backtest(
+    task: Task, days: list[date], retrain: str, folder: Path, extra: Mapping[str, str], count: Any = None
+) -> dict[str, float]:
+    """Gatecast's public command over these days into `folder`; what it cost, which `count` is told as by `_run`.
+
+    Raises:
+        RunFailed: it published nothing.
+    """
+    command = [
+        str(Path(sys.executable).parent / "gatecast"), "backtest", str(task.file), "--start", str(days[0]),
+        "--end", str(days[-1]), "--retrain-every", retrain, "--output", str(folder), "--quiet",
+    ]  # fmt: skip
+    status, cost = _run(f"{task.name}, {GATECAST}", command, extra, count)
     if status not in _PUBLISHED:
         raise RunFailed(f"gatecast on {task.name} ended with {status}")
-    forecasts.write_facts(folder, so_far | {"done": True})
+    return cost
 
 
 def _run(what: str, command: list[str], extra: Mapping[str, str], count: Any = None) -> tuple[int, dict[str, float]]:

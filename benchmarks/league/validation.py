@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from datetime import date, timedelta
@@ -19,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.league import forecasts, panel
+from benchmarks.league import forecasts, panel, runs
 from benchmarks.league.score import Score, score
-from benchmarks.league.tasks import ROOT, Task, by_name
+from benchmarks.league.tasks import Task, by_name
 
 FITS, NIGHTS = 4, 42
 _SETTINGS = {"GATECAST_TRAINING__BUDGET": "900s"}  # what ends a fit is the data, not the clock
@@ -41,16 +39,9 @@ def periods(task: Task) -> list[Task]:
 
 def run(task: Task, folder: Path) -> tuple[Score, float]:
     """Score of one fit, and the CPU-seconds that it and its forecasts took."""
-    command = [
-        str(Path(sys.executable).parent / "gatecast"), "backtest", str(task.file), "--start", task.start,
-        "--end", task.end, "--retrain-every", "3650d", "--output", str(folder), "--quiet",
-    ]  # fmt: skip
-    before = os.times()
-    subprocess.run(command, cwd=ROOT, env=_SETTINGS | os.environ, check=True)
-    after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    cost = runs.backtest(task, panel.issue_days(task), "3650d", folder, _SETTINGS | os.environ)
     given = panel.load(task)
-    return score(given, forecasts.cube(given, pl.read_parquet(folder / "forecasts.parquet"))), cpu
+    return score(given, forecasts.cube(given, pl.read_parquet(folder / "forecasts.parquet"))), cost["cpu_s"]
 
 
 def main() -> None:

@@ -179,7 +179,7 @@ def _fit(
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
     from model.training.export import ExportError, from_onnx, prove, to_onnx
-    from model.training.fit import fit
+    from model.training.fit import copied, fit
     from model.training.samples import TooLittleHistory, fold, sampler
 
     if len(spec.series) < len(panel.series):
@@ -206,10 +206,11 @@ def _fit(
         weights = None
     if weights is None:
         start = None
+    renew = start is not None and weights is not None and (start.renew or copied(weights))
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
-        weights, start is not None and start.renew, past,
+        weights, renew, past,
     )  # fmt: skip
     progress("export and prove", 0.9)
     onnx = to_onnx(network, start.onnx if start else None)
@@ -224,7 +225,7 @@ def _fit(
         "parity": prove(network, onnx, samples),
         "stretch": round(float(network.stretch), 4),
         "went_on_from": start.version if start else None,
-        "full_fit": start.full_fit if start and not start.renew else None,
+        "full_fit": start.full_fit if start and not renew else None,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -55,11 +56,12 @@ def fit(
     `validation`, and fit the width of their intervals to it.
 
     The rate stays as it is after a short warm-up and the weights are averaged as they run (Polyak and Juditsky 1992),
-    so that a series that is soon learned costs little, and one that is not has time.
+    so that a series that is soon learned costs little, and one that is not has time. Members are fitted one after the
+    other; the places of those for which no time is left are taken by copies of the others, see `copied`.
 
     Args:
         seed: the same seed, data and machine give the same weights, unless the budget cuts in.
-        budget: seconds for all members that are trained, together; what one leaves goes to those after it.
+        budget: seconds for all members that are trained, together.
         elapsed: seconds since the fit began (the clock is the caller's).
         advance: told the share done, 0 to 1.
         start: members in the order in which they were trained. The first of them is trained now and becomes the last;
@@ -71,16 +73,23 @@ def fit(
     torch.set_num_threads(_THREADS)
     begins = [None] * spec.members if start is None else [None if renew else start.networks[0]]
 
-    def member(number: int) -> SegmentLSTM:
-        begun = elapsed()
+    def member(number: int, begun: float) -> SegmentLSTM:
         return _fit_member(
-            spec, source, validation, _own_seed(seed, number, source.last), (budget - begun) / (len(begins) - number),
+            spec, source, validation, _own_seed(seed, number, start), budget - begun,
             lambda: elapsed() - begun, lambda done: advance((number + done) / len(begins)), begins[number],
         )  # fmt: skip
 
+    trained: list[SegmentLSTM] = []
+    longest = 0.0
     with _denormals_flushed():
-        trained = [member(number) for number in range(len(begins))]
-    ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *trained]).eval()
+        for number in range(len(begins)):
+            begun = elapsed()
+            if trained and budget - begun < longest:
+                break
+            trained.append(member(number, begun))
+            longest = max(longest, elapsed() - begun)
+    places = [trained[number % len(trained)] for number in range(len(begins))]
+    ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *places]).eval()
     if len(spec.levels) > 1:
         found = ratios(_forecast(ensemble, validation.windows), validation.actual, spec.levels)
         ensemble.stretch.fill_(stretch(asked(found, spec.levels), past))
@@ -88,11 +97,16 @@ def fit(
     return ensemble
 
 
-def _own_seed(seed: int, number: int, last: int) -> int:
-    """Of a member among those trained at once, on data up to a step: a network that takes another's place must not
-    begin where that one did.
-    """
-    return int(np.random.SeedSequence([seed, number, last % 2**32]).generate_state(1)[0])
+def copied(network: Ensemble) -> bool:
+    """Whether the member whose turn it is stands there a second time: it has not been fitted yet."""
+    first, *others = (member.state_dict() for member in network.networks)
+    return any(all(torch.equal(first[name], other[name]) for name in first) for other in others)
+
+
+def _own_seed(seed: int, number: int, start: Ensemble | None) -> int:
+    """Of a member among those trained at once: one that takes another's place must not begin where any of them did."""
+    newest = zlib.crc32(start.networks[-1].identity.weight.detach().numpy().tobytes()) if start else 0
+    return int(np.random.SeedSequence([seed, number, newest]).generate_state(1)[0])
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def test_what_is_kept_is_taken_if_it_is_of_these_settings_and_data(who, tmp_path
     quantiles = np.sort(np.random.default_rng(0).standard_normal((2, 10, 24, 9)), axis=-1)
     forecasts.table(given, quantiles).write_parquet(out)
     facts = {"key": runs._key(task, peer, "data", quick=False), "cpu_s": 12.5, "code": ["abc"], "done": True}
-    forecasts.write_facts(runs._owner(out), facts)
+    forecasts.write_facts(runs._owner(out, peer), facts)
     runs.keep(task, peer, "data")
     shutil.rmtree(tmp_path / "store")
     runs.restore(task, peer, "other data")

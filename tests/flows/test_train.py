@@ -214,22 +214,25 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
     assert again == [later["fingerprint"]]
     bench.set(full_every=timedelta(days=1))
     full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
-    assert (full["went_on_from"], full["full_fit"]) == (later["version"], full["as_of"])
-    # Each training is of the member whose last one is the longest ago.
-    first, second, third = (bench.members(manifest["version"]) for manifest in (bench.first, later, full))
-    assert same(second[0], first[1])
-    assert same(third[0], second[1])
-    assert not any(same(third[1], member) for member in (*first, *second))
+    assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
 
 
-def test_a_full_fit_of_the_only_member_goes_on_from_nothing(bench):
-    bench.set(full_every=timedelta(days=1))
-    bench.settings = bench.settings.model_copy(
-        update={"model": bench.settings.model.model_copy(update={"members": 1, "hidden_size": 8})}
-    )
+def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench):
+    bench.set(budget=timedelta(seconds=600))
+    model = bench.settings.model.model_copy(update={"members": 2, "hidden_size": 4})
+    bench.settings = bench.settings.model_copy(update={"model": model})
     first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
-    later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
-    assert [(m["went_on_from"], m["full_fit"]) for m in (first, later)] == [(None, m["as_of"]) for m in (first, later)]
+    assert first["went_on_from"] is None
+    later = train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, gate=False)
+    assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
+    bench.set(full_every=timedelta(days=2))
+    full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
+    assert (full["went_on_from"], full["full_fit"]) == (later["version"], full["as_of"])
+    (a, b), second, third = (bench.members(manifest["version"]) for manifest in (first, later, full))
+    assert not same(a, b)
+    assert same(second[0], b)
+    assert same(third[0], second[1])
+    assert not any(same(third[1], member) for member in (a, b, *second))
 
 
 def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,15 @@ def train(spec, steps_done=60, seed=7):
     source = sampler(spec, panel, last, 0, last)
     steps = last + 24 * np.arange(1, 8)
     validation = fold(spec, panel, np.tile(np.arange(3), 7), np.repeat(steps, 3), np.repeat(panel.grid.start(steps), 3))
-    ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine
-    budget = steps_done * spec.members
-    network = fit(spec, source, validation, seed, budget, lambda: next(ticks), lambda done: None)
+
+    def member(number: int) -> Ensemble:
+        ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine
+        alone = replace(spec, members=1)
+        return fit(alone, source, validation, seed + number, steps_done, lambda: next(ticks), lambda done: None)
+
+    members = [member(number) for number in range(spec.members)]
+    network = Ensemble(spec, [one.networks[0] for one in members]).eval()
+    network.stretch.copy_(members[0].stretch)
     return network, source.draw(np.random.default_rng(0), 400).windows, validation
 
 

@@ -1,0 +1,71 @@
+"""Which members a fit trains, and what stands in the places of those for which there was no time."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from model.training.fit import copied, fit
+from model.training.network import Ensemble
+from model.training.samples import fold, sampler
+from tests.model import made
+
+SPEC = made.spec(members=3)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A function that fits by a clock that counts calls: one at every update, and two a member."""
+    panel = made.panel(SPEC)
+    last = panel.first + 1200
+    source = sampler(SPEC, panel, last, 0, last)
+    steps = last + 24 * np.arange(1, 8)
+    validation = fold(SPEC, panel, np.tile(np.arange(3), 7), np.repeat(steps, 3), np.repeat(panel.grid.start(steps), 3))
+
+    def fitted(budget: float, *start: object) -> Ensemble:
+        ticks = itertools.count()
+        return fit(SPEC, source, validation, 7, budget, lambda: next(ticks), lambda done: None, *start)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.training.fit._EVERY", 5)
+        patch.setattr("model.training.fit._PATIENCE", 1)
+        yield fitted
+
+
+def which(network: Ensemble, *others: Ensemble) -> str:
+    """A letter for each member, the same for equal ones; those of `others` have theirs first."""
+    found: list[dict[str, torch.Tensor]] = []
+    letters = ""
+    for member in (member for one in (*others, network) for member in one.networks):
+        state = member.state_dict()
+        known = [number for number, seen in enumerate(found) if all(torch.equal(seen[k], state[k]) for k in seen)]
+        if not known:
+            found.append(state)
+        letters += "abcdefghi"[known[0] if known else len(found) - 1]
+    return letters[-len(network.networks) :]
+
+
+def test_what_there_is_no_time_for_is_a_copy_until_its_turn_comes(trained):
+    first = trained(30)
+    assert (which(first), copied(first)) == ("aaa", True)
+    second = trained(30, first, True)
+    assert (which(second, first), copied(second)) == ("aab", True)
+    third = trained(30, second, True)
+    assert (which(third, first, second), copied(third)) == ("abc", False)
+
+
+def test_time_that_is_left_goes_to_the_next_member(trained):
+    assert which(trained(30)) == "aaa"
+    assert which(trained(100_000)) == "abc"
+
+
+def test_one_member_goes_on_or_begins_anew_and_the_others_stay(trained):
+    first = trained(100_000)
+    assert which(trained(40, first, False), first)[:2] == "bc"
+    anew = trained(40, first, True)
+    assert which(anew, first) == "bcd"
+    # It began elsewhere than any did.
+    assert not torch.equal(anew.networks[2].identity.weight, first.networks[0].identity.weight)
