@@ -45,22 +45,35 @@ def graph(spec: ModelSpec) -> onnx.ModelProto:
 
 @functools.lru_cache(maxsize=4)
 def _graph(shape: ModelSpec) -> onnx.ModelProto:
+    member, weights = _member(replace(shape, members=1))
     network = blank(shape)
     distinct(network)
-    told = OUTPUTS[shape.head]
-    member = _exported(_Told(network.networks[0]), _windows(shape), told)
     with torch.inference_mode():
         parts = network.networks[0].told(**{name: value for name, (value, _) in _windows(shape).items()})
+    told = OUTPUTS[shape.head]
     several = {
         f"told_{name}": (part.expand(shape.members, *part.shape).contiguous(), {1: _BATCH})
         for name, part in zip(told, parts, strict=True)
     }
     joint = _exported(_Joined(network), several, told)
-    weights = forms(network.networks[0].state_dict(), member)
-    stretch = forms({"stretch": network.stretch}, joint)
-    if weights is None or stretch is None:
+    (stretch,) = _known(forms({"stretch": network.stretch}, joint))
+    return _whole(member, weights, joint, stretch, shape.members)
+
+
+@functools.lru_cache(maxsize=4)
+def _member(shape: ModelSpec) -> tuple[onnx.ModelProto, dict[str, Form]]:
+    """The graph of one member, and where its weights lie in it."""
+    network = blank(shape)
+    distinct(network)
+    (member,) = network.networks
+    model = _exported(_Told(member), _windows(shape), OUTPUTS[shape.head])
+    return model, _known(forms(member.state_dict(), model))
+
+
+def _known(found: dict[str, Form] | None) -> dict[str, Form]:
+    if found is None:
         raise ExportError("torch's exporter has computed with weights: its graph fits no others")
-    return _whole(member, weights, joint, next(iter(stretch)), shape.members)
+    return found
 
 
 class _Told(torch.nn.Module):

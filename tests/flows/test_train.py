@@ -219,7 +219,7 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
 
 def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench):
     bench.set(budget=timedelta(seconds=600))
-    model = bench.settings.model.model_copy(update={"members": 2, "hidden_size": 4})
+    model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
     first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
     assert first["went_on_from"] is None
