@@ -64,6 +64,13 @@ class Bench:
 
 
 @pytest.fixture
+def short(monkeypatch) -> None:
+    """Fits stop at the first look that brings nothing: what comes out is not asked for, only what it went on from."""
+    monkeypatch.setattr("model.training.fit._EVERY", 10)
+    monkeypatch.setattr("model.training.fit._PATIENCE", 1)
+
+
+@pytest.fixture
 def bench(pipeline) -> Bench:
     assert gatecast("ingest", pipeline, "--as-of", LATER).returncode == 0
     return Bench(pipeline)
@@ -197,7 +204,7 @@ def test_what_was_rolled_back_from_is_not_promoted_again_by_itself(bench):
     assert bench.serving() == better["version"]
 
 
-def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
+def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, short):
     assert bench.first["went_on_from"] is None
     assert bench.first["full_fit"] == bench.first["as_of"]
     later = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
@@ -217,7 +224,7 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench):
     assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
 
 
-def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench):
+def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, short):
     bench.set(budget=timedelta(seconds=600))
     model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
@@ -235,7 +242,7 @@ def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench):
     assert not any(same(third[1], member) for member in (a, b, *second))
 
 
-def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench):
+def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench, short):
     """Of a version that computed something else with them."""
     other = bench.train(scaled(bench.onnx, 1.1), as_of=AFTER[0])
     registry.promote(bench.store, "small", other["version"])
@@ -243,7 +250,7 @@ def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench):
     assert later["went_on_from"] is None
 
 
-def test_a_full_fit_that_was_refused_is_not_repeated_at_once(bench):
+def test_a_full_fit_that_was_refused_is_not_repeated_at_once(bench, short):
     """Another would see nearly the same, at twenty times the cost of going on from the champion."""
     bench.set(full_every=timedelta(days=6))
     refused = bench.train(scaled(bench.onnx, 1.3), full_fit=None)
