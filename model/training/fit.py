@@ -84,7 +84,7 @@ def fit(
     with _denormals_flushed():
         for number in range(len(begins)):
             begun = elapsed()
-            if trained and budget - begun < longest:
+            if trained and budget - begun < longest / 2:  # too little to learn what the others have
                 break
             trained.append(member(number, begun))
             longest = max(longest, elapsed() - begun)
