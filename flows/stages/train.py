@@ -178,7 +178,7 @@ def _fit(
     past: list[float], started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
-    from model.training.export import ExportError, from_onnx, prove, to_onnx
+    from model.training.export import prove, to_onnx, trusted
     from model.training.fit import copied, fit
     from model.training.samples import TooLittleHistory, fold, sampler
 
@@ -198,12 +198,7 @@ def _fit(
     validation = fold(spec, panel, *nights)
     budget = pipeline.training.budget.total_seconds()
     samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
-    weights = from_onnx(start.onnx, spec) if start else None
-    try:
-        if start and weights is not None:
-            prove(weights, start.onnx, samples, (64,))
-    except ExportError:  # of a version whose network was another: its weights are nothing to go on from
-        weights = None
+    weights = trusted(start.onnx, spec, samples) if start else None
     if weights is None:
         start = None
     renew = start is not None and weights is not None and (start.renew or copied(weights))

@@ -56,6 +56,19 @@ def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
     return network
 
 
+def trusted(model: bytes, spec: ModelSpec, samples: Windows) -> Ensemble | None:
+    """The network of `from_onnx`; None also if its file computes something else than this code does with its weights,
+    as one of an earlier version may.
+    """
+    network = from_onnx(model, spec)
+    try:
+        if network is not None:
+            prove(network, model, samples, (64,))
+    except ExportError:
+        return None
+    return network
+
+
 def _properties(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 

@@ -18,7 +18,7 @@ from model.baseline import seasonal_scale
 from model.calibration import asked, ratios, stretch
 from model.spec import UNKNOWN, ModelSpec
 from model.training.heads import BINS, pinball
-from model.training.network import Ensemble, SegmentLSTM, Statistics
+from model.training.network import Ensemble, SegmentLSTM, Statistics, same
 from model.training.samples import Fold, Sampler, disturb
 from model.windows import Windows, embedding_index
 
@@ -99,8 +99,8 @@ def fit(
 
 def copied(network: Ensemble) -> bool:
     """Whether the member whose turn it is stands there a second time: it has not been fitted yet."""
-    first, *others = (member.state_dict() for member in network.networks)
-    return any(all(torch.equal(first[name], other[name]) for name in first) for other in others)
+    first, *others = network.networks
+    return any(same(first, other) for other in others)
 
 
 def _own_seed(seed: int, number: int, start: Ensemble | None) -> int:

@@ -27,7 +27,6 @@ from model.training.weights import STRETCH, Form, distinct, forms, to_json
 #: Of the file's metadata: where the weights of each member lie, see `weights.places`.
 WEIGHTS_KEY = "gatecast.weights"
 _OPSET = 20
-_BATCH = torch.export.Dim("batch")
 
 
 class ExportError(RuntimeError):
@@ -45,14 +44,15 @@ def graph(spec: ModelSpec) -> onnx.ModelProto:
 
 @functools.lru_cache(maxsize=4)
 def _graph(shape: ModelSpec) -> onnx.ModelProto:
-    member, weights = _member(replace(shape, members=1))
-    network = blank(shape)
+    one = replace(shape, members=1)
+    member, weights = _member(one)
+    network = blank(one)
     distinct(network)
     with torch.inference_mode():
         parts = network.networks[0].told(**{name: value for name, (value, _) in _windows(shape).items()})
     told = OUTPUTS[shape.head]
     several = {
-        f"told_{name}": (part.expand(shape.members, *part.shape).contiguous(), {1: _BATCH})
+        f"told_{name}": (part.expand(shape.members, *part.shape).contiguous(), {1: _batch()})
         for name, part in zip(told, parts, strict=True)
     }
     joint = _exported(_Joined(network), several, told)
@@ -104,6 +104,12 @@ class _Joined(torch.nn.Module):
         return tuple(self.network.joined(told_quantiles, told_edges, told_probabilities).values())
 
 
+@functools.cache
+def _batch() -> Any:
+    """The free size. Not made on import: its half second is for exports, which most nights do without."""
+    return torch.export.Dim("batch")
+
+
 _Inputs = Mapping[str, tuple[torch.Tensor, dict[int, Any] | None]]
 
 
@@ -114,11 +120,11 @@ def _windows(spec: ModelSpec) -> _Inputs:
     """
     length = spec.context + spec.horizon
     return {
-        "target": (torch.ones(2, spec.context), {0: _BATCH}),
-        "known_future": (torch.ones(2, length, len(spec.known_future)), {0: _BATCH}),
-        "observed": (torch.ones(2, spec.context, len(spec.observed)), {0: _BATCH}),
+        "target": (torch.ones(2, spec.context), {0: _batch()}),
+        "known_future": (torch.ones(2, length, len(spec.known_future)), {0: _batch()}),
+        "observed": (torch.ones(2, spec.context, len(spec.observed)), {0: _batch()}),
         "calendar": (torch.ones(1, length, len(CALENDAR)), None),
-        "series": (torch.zeros(2, dtype=torch.int64), {0: _BATCH}),
+        "series": (torch.zeros(2, dtype=torch.int64), {0: _batch()}),
     }
 
 
@@ -153,8 +159,12 @@ def _whole(
         stretch: the one of `joint`.
     """
     fitted = set(weights)  # values that differ between members
+
+    def differs(names: Iterable[str]) -> bool:
+        return not fitted.isdisjoint(names)
+
     for node in member.graph.node:
-        if fitted.intersection(node.input):
+        if differs(node.input):
             fitted.update(filter(None, node.output))
     told = [output.name for output in joint.graph.output]
     whole = onnx.ModelProto()
@@ -162,10 +172,6 @@ def _whole(
     for part in (whole.graph.node, whole.graph.initializer, whole.graph.output):
         del part[:]
     whole.graph.output.extend(joint.graph.output)
-
-    def differs(names: Iterable[str]) -> bool:
-        return not fitted.isdisjoint(names)
-
     _add(whole, member, {}, lambda names: not differs(names))
     for number in range(members):
         own = {name: f"{number}.{name}" for name in fitted}

@@ -224,6 +224,12 @@ def blank(spec: ModelSpec) -> Ensemble:
     return Ensemble(spec, [member() for _ in range(spec.members)]).eval()
 
 
+def same(one: SegmentLSTM, other: SegmentLSTM) -> bool:
+    """Whether two members of one spec have the same weights."""
+    others = other.state_dict()
+    return all(torch.equal(entry, others[name]) for name, entry in one.state_dict().items())
+
+
 def raise_forget_bias(lstm: nn.LSTM) -> None:
     """Start with the forget gates open (Jozefowicz et al. 2015); torch's gate order is i, f, g, o."""
     for name, parameter in lstm.named_parameters():

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from flows import clock, pipeline_file
 from flows.stages.ladder import champion
 from flows.stages.train import _past_widths, due, train
 from model.training.export import from_onnx
+from model.training.network import SegmentLSTM, same
 from storage import layout, registry
 from storage.store import open_store
 from tests.conftest import ISSUE, gatecast, said
@@ -56,11 +56,11 @@ class Bench:
     def serving(self) -> str:
         return registry.champions(self.store, "small")[0]
 
-    def members(self, version: str) -> list[dict[str, torch.Tensor]]:
-        """The weights of each member of a model."""
+    def members(self, version: str) -> list[SegmentLSTM]:
+        """The networks in a model."""
         network = from_onnx(registry.load(self.store, "small", version), self.settings.spec(("LDC1", "LDC2", "LDC3")))
         assert network is not None
-        return [member.state_dict() for member in network.networks]
+        return network.networks
 
 
 @pytest.fixture
@@ -95,10 +95,6 @@ def changed(model: bytes, *operations: tuple[str, float | None]) -> bytes:
         graph.node.append(onnx.helper.make_node(operator, inputs, [output.name if last else f"raw{number + 1}"]))
     onnx.checker.check_model(proto)
     return proto.SerializeToString()
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def scaled(model: bytes, by: float) -> bytes:

@@ -7,6 +7,7 @@ import numpy as np
 from model.panel import Channel, Layer, Panel
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
+from model.training.samples import Fold, Sampler, fold, sampler
 
 
 def spec(**changes) -> ModelSpec:
@@ -39,3 +40,13 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
         tuple(channel(n, temperature) for n in of.known_future),
         tuple(channel(n, rng.normal(size=(3, columns)), known) for n in of.observed),
     )  # fmt: skip
+
+
+def to_fit(of: ModelSpec) -> tuple[Sampler, Fold]:
+    """What a network of `of` is fitted on, and a week of nights for its early stop."""
+    given = panel(of)
+    last = given.first + 1200
+    steps = last + 24 * np.arange(1, 8)
+    rows = np.tile(np.arange(3), 7)
+    validation = fold(of, given, rows, np.repeat(steps, 3), np.repeat(given.grid.start(steps), 3))
+    return sampler(of, given, last, 0, last), validation

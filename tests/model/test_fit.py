@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 import torch
 
 from model.training.fit import copied, fit
-from model.training.network import Ensemble
-from model.training.samples import fold, sampler
+from model.training.network import Ensemble, SegmentLSTM, same
 from tests.model import made
 
 SPEC = made.spec(members=3)
@@ -19,11 +17,7 @@ SPEC = made.spec(members=3)
 @pytest.fixture(scope="module")
 def trained():
     """A function that fits by a clock that counts calls: one at every update, and two a member."""
-    panel = made.panel(SPEC)
-    last = panel.first + 1200
-    source = sampler(SPEC, panel, last, 0, last)
-    steps = last + 24 * np.arange(1, 8)
-    validation = fold(SPEC, panel, np.tile(np.arange(3), 7), np.repeat(steps, 3), np.repeat(panel.grid.start(steps), 3))
+    source, validation = made.to_fit(SPEC)
 
     def fitted(budget: float, *start: object) -> Ensemble:
         ticks = itertools.count()
@@ -37,13 +31,12 @@ def trained():
 
 def which(network: Ensemble, *others: Ensemble) -> str:
     """A letter for each member, the same for equal ones; those of `others` have theirs first."""
-    found: list[dict[str, torch.Tensor]] = []
+    found: list[SegmentLSTM] = []
     letters = ""
     for member in (member for one in (*others, network) for member in one.networks):
-        state = member.state_dict()
-        known = [number for number, seen in enumerate(found) if all(torch.equal(seen[k], state[k]) for k in seen)]
+        known = [number for number, seen in enumerate(found) if same(seen, member)]
         if not known:
-            found.append(state)
+            found.append(member)
         letters += "abcdefghi"[known[0] if known else len(found) - 1]
     return letters[-len(network.networks) :]
 

@@ -17,7 +17,7 @@ from model.training.export import ExportError, prove, to_onnx
 from model.training.fit import fit
 from model.training.heads import QuantileHead, SoftmaxHead
 from model.training.network import Ensemble, SegmentLSTM, Statistics
-from model.training.samples import TooLittleHistory, fold, sampler
+from model.training.samples import TooLittleHistory, sampler
 from model.windows import Windows
 from tests.model import made
 
@@ -25,11 +25,7 @@ LEVELS = (0.1, 0.25, 0.5, 0.9)
 
 
 def train(spec, steps_done=60, seed=7):
-    panel = made.panel(spec)
-    last = panel.first + 1200
-    source = sampler(spec, panel, last, 0, last)
-    steps = last + 24 * np.arange(1, 8)
-    validation = fold(spec, panel, np.tile(np.arange(3), 7), np.repeat(steps, 3), np.repeat(panel.grid.start(steps), 3))
+    source, validation = made.to_fit(spec)
 
     def member(number: int) -> Ensemble:
         ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine
