@@ -16,7 +16,7 @@ run: $(VENV)/.run
 
 # Two files at a time: half of the tests wait for a process, a server or a browser.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-deployment: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/deployments

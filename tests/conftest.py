@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -10,11 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import filelock
 import httpx
 import numpy as np
 import polars as pl
@@ -22,12 +25,18 @@ import pytest
 
 from flows.apart import PASSIVE
 from tests import postgresql, s3_server
+from tests.startup import shared_exports
 from tests.web_server import Web
 
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
 # Before anything loads torch.
 os.environ.setdefault(*PASSIVE)
+if shared_exports.FOLDER not in os.environ:  # the workers and all other processes have it from this one
+    os.environ[shared_exports.FOLDER] = tempfile.mkdtemp(prefix="gatecast-exports-")
+    atexit.register(shutil.rmtree, os.environ[shared_exports.FOLDER], ignore_errors=True)
+    os.environ["PYTHONPATH"] = str(Path(shared_exports.__file__).parent)
+    shared_exports.install()
 
 SAMPLES = Path(__file__).parent.parent / "storage" / "samples"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -76,6 +85,11 @@ folds = 7
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run whole nights come first: at the end one worker would be left alone with them."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 def write_pipeline(folder: Path, head: str = "quantile", budget: str = "60s") -> Path:
     """A pipeline file and eight months of the sample beside it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,11 +128,21 @@ def said(done: subprocess.CompletedProcess[str]) -> dict:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline file whose store has history and a champion as of ISSUE. Copy it before changing anything."""
-    path = write_pipeline(tmp_path_factory.mktemp("trained"))
-    assert gatecast("ingest", path, "--as-of", ISSUE).returncode == 0
-    done = gatecast("train", path, "--as-of", ISSUE)
-    assert done.returncode == 0, done.stderr
-    return path
+
+    def make(folder: Path) -> None:
+        path = write_pipeline(folder)
+        assert gatecast("ingest", path, "--as-of", ISSUE).returncode == 0
+        done = gatecast("train", path, "--as-of", ISSUE)
+        assert done.returncode == 0, done.stderr
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with filelock.FileLock(f"{folder}.lock"):  # the first worker makes it for all
+        if not folder.exists():
+            make(folder.with_suffix(".making"))
+            folder.with_suffix(".making").rename(folder)
+    # A copy for each worker, since a forecast writes into it.
+    return Path(shutil.copytree(folder, tmp_path_factory.mktemp("trained") / "own")) / "small.toml"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ def home(tmp_path_factory):
 
 
 def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path, home):
-    path = write_pipeline(tmp_path)
+    path = write_pipeline(tmp_path, budget="40s")
     first = nightly(path, home, "--issue-time", ISSUE, "--json")
     assert first.returncode == 0, first.stderr
     report = said(first)
@@ -30,9 +30,9 @@ def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path, home):
     assert published.read_bytes() == content
 
 
-def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_path, home):
+def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_path, home, prefect_server):
     path = write_pipeline(tmp_path)
-    environment = {"GATECAST_TRAINING__BUDGET": "6s"}
+    environment = {"GATECAST_TRAINING__BUDGET": "6s", **prefect_server}
     good = nightly(path, home, "--issue-time", "2018-02-10", "--json", **environment)
     # Ten days of history are too few to train on: the night is published from the baseline.
     assert good.returncode == 3, good.stderr
@@ -47,9 +47,9 @@ def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_pa
     assert said(bad)["ingest"]["feeds"]["weather"]["read"] > 0, "the other feed is taken in all the same"
 
 
-def test_nothing_to_forecast_from_is_1_and_publishes_nothing(tmp_path, home):
+def test_nothing_to_forecast_from_is_1_and_publishes_nothing(tmp_path, home, prefect_server):
     path = write_pipeline(tmp_path)
-    done = nightly(path, home, "--issue-time", "2001-01-01")
+    done = nightly(path, home, "--issue-time", "2001-01-01", **prefect_server)
     assert done.returncode == 1
     assert "no target value was known" in done.stderr
     assert not list(tmp_path.rglob("forecasts"))

@@ -66,7 +66,7 @@ def test_no_run_unpickles_anything(prefect_server, tmp_path):
     watching = tmp_path / "watching"
     watching.mkdir()
     (watching / "sitecustomize.py").write_text(WATCH.format(told=str(told)))
-    path = write_pipeline(tmp_path / "p", budget="16s")
+    path = write_pipeline(tmp_path / "p", budget="40s")
     watched = {"PYTHONPATH": str(watching)}
     home = Path(prefect_server["PREFECT_HOME"])
     done = nightly(path, home, "--issue-time", ISSUE, "--json", **watched, **prefect_server)

@@ -29,8 +29,8 @@ def whole(trained, prefect_server, tmp_path_factory):
     home = Path(prefect_server["PREFECT_HOME"])
     first = nightly(path, home, "--issue-time", ISSUE, "--json", **settings)
     assert first.returncode == 0, first.stderr
-    # What is above the bound is refused.
-    settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "900"}
+    # What is above the bound is refused. With another bound the champion does not fit, and one is trained.
+    settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "900", "GATECAST_TRAINING__BUDGET": "30s"}
     return nightly(path, home, "--issue-time", "2018-09-02", "--json", **settings), path
 
 
@@ -111,12 +111,12 @@ def test_a_night_that_published_nothing_leaves_the_same(failed, prefect_server):
     assert {line["pipeline"] for line in errors} == {"doomed"}
 
 
-def test_metrics_are_written_when_the_store_is_gone(trained, tmp_path, s3):
+def test_metrics_are_written_when_the_store_is_gone(trained, prefect_server, tmp_path, s3):
     """Nothing can be read or kept, but the folder of the collector says so."""
     path = Path(shutil.copytree(trained.parent, tmp_path / "copy")) / trained.name
     done = nightly(
         path, tmp_path / "home", "--issue-time", ISSUE, "--json", GATECAST_PIPELINE__STORE="s3://no-market/store",
-        GATECAST_MONITORING__METRICS=str(tmp_path / "collected"),
+        GATECAST_MONITORING__METRICS=str(tmp_path / "collected"), **prefect_server,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "no such bucket" in done.stderr

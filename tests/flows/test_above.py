@@ -20,7 +20,7 @@ COLUMNS = ["p_above_150", "p_above_1000_5"]
 
 @pytest.fixture(scope="module")
 def with_softmax(tmp_path_factory) -> Path:
-    path = write_pipeline(tmp_path_factory.mktemp("softmax"), head="softmax", budget="20s")
+    path = write_pipeline(tmp_path_factory.mktemp("softmax"), head="softmax", budget="30s")
     assert gatecast("ingest", path, "--as-of", ISSUE).returncode == 0
     done = gatecast("train", path, "--as-of", ISSUE)
     assert done.returncode == 0, done.stderr

@@ -122,7 +122,7 @@ def test_opening_a_model_needs_no_torch_and_no_prefect(pipeline, tmp_path):
 def test_a_plain_network_shows_its_hidden_state_only(pipeline):
     path = pipeline
     path.write_text(path.read_text().replace("hidden_size = 16", 'hidden_size = 16\ncell = "rnn"'))
-    done = gatecast("train", path, "--as-of", ISSUE, GATECAST_TRAINING__BUDGET="20s")
+    done = gatecast("train", path, "--as-of", ISSUE, GATECAST_TRAINING__BUDGET="30s")
     assert done.returncode == 0, done.stderr
     done = inspect(path, "-o", path.parent / "page.html")
     assert done.returncode == 0, done.stderr

@@ -16,10 +16,10 @@ from model.training.samples import sampler
 from tests.model import made
 
 SHAPES = [
-    {"cell": "lstm", "head": "quantile", "members": 2, "layers": 1},
-    {"cell": "lstm", "head": "softmax", "members": 1, "layers": 2},
+    {"cell": "lstm", "head": "quantile", "members": 2, "layers": 2, "horizon": 30},
+    {"cell": "lstm", "head": "softmax", "members": 1, "layers": 1},
     {"cell": "rnn", "head": "softmax", "members": 2, "layers": 1},
-    {"cell": "rnn", "head": "quantile", "members": 1, "layers": 2},
+    {"cell": "rnn", "head": "quantile", "members": 1, "layers": 2, "horizon": 30},
 ]
 
 

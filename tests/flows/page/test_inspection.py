@@ -41,7 +41,9 @@ def inspection(folder: Path, **changes) -> Inspection:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[{}, {"cell": "rnn"}, {"members": 2, "layers": 2, "horizon": 30}])
+@pytest.fixture(
+    scope="module", params=[{}, {"cell": "rnn", "layers": 2, "horizon": 30}, {"members": 2, "layers": 2, "horizon": 30}]
+)
 def found(request, tmp_path_factory) -> Inspection:
     return inspection(tmp_path_factory.mktemp("inspection"), **request.param)
 
