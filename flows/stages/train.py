@@ -50,12 +50,14 @@ class Start:
     Attributes:
         full_fit: when (ISO) the last full fit before it was.
         renew: it is time for another: one member begins from nothing, the others are taken as they are.
+        fill: places of members that have not been fitted yet may be filled now.
     """
 
     version: str
     onnx: bytes
     full_fit: str
     renew: bool
+    fill: bool
 
 
 def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
@@ -201,7 +203,7 @@ def _fit(
     weights = trusted(start.onnx, spec, samples) if start else None
     if weights is None:
         start = None
-    renew = start is not None and weights is not None and (start.renew or copied(weights))
+    renew = start is not None and weights is not None and (start.renew or (start.fill and copied(weights)))
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
@@ -249,7 +251,8 @@ def _start(
     """What training goes on from: the champion, unless it is time for a full fit of its only member.
 
     A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. A full fit
-    that was refused counts as one: another a week later would see nearly the same and be refused again.
+    that was refused counts as one, also where it was to fill the place of a member: another a week later would see
+    nearly the same and be refused again.
     """
     if serving is None:
         return None
@@ -264,7 +267,8 @@ def _start(
     renew = as_of - newest >= pipeline.training.full_every
     if "pruned" in record or (renew and pipeline.model.members == 1):
         return None
-    return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit, renew)
+    fill = newest <= datetime.fromisoformat(record["as_of"])
+    return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit, renew, fill)
 
 
 def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:
@@ -295,7 +299,7 @@ def _fingerprint(
         "promotion": pipeline.promotion.model_dump(mode="json"),
         "as_of": as_of.isoformat(),
         "data": data,
-        "start": (start.version, start.renew) if start else None,
+        "start": (start.version, start.renew, start.fill) if start else None,
         "past": past,
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -238,6 +238,19 @@ def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, sho
     assert not any(same(third[1], member) for member in (a, b, *second))
 
 
+def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(bench, short):
+    bench.set(budget=timedelta(seconds=1))
+    model = bench.settings.model.model_copy(update={"members": 2})
+    bench.settings = bench.settings.model_copy(update={"model": model})
+    first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
+    assert same(*bench.members(first["version"]))
+    bench.train(scaled(bench.onnx, 1.3), as_of="2018-09-12", full_fit=None)
+    later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
+    assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
+    filled = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW, gate=False)
+    assert (filled["went_on_from"], filled["full_fit"]) == (later["version"], filled["as_of"])
+
+
 def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench, short):
     """Of a version that computed something else with them."""
     other = bench.train(scaled(bench.onnx, 1.1), as_of=AFTER[0])
