@@ -50,7 +50,8 @@ def _is_database(uri: str) -> bool:
 def _forms(secret: str) -> set[str]:
     plain = unquote(secret)
     forms = {secret, plain, quote(plain, safe=""), quote(secret, safe=""), quote(plain), quote_plus(plain)}
-    forms |= {html.escape(plain), json.dumps(plain)[1:-1], json.dumps(plain)[1:-1].replace("/", r"\/")}
+    for text in (secret, plain):
+        forms |= {html.escape(text), json.dumps(text)[1:-1], json.dumps(text)[1:-1].replace("/", r"\/")}
     # Of a secret that is not escaped, a driver takes a part for a host or a port, and says it.
     forms |= {part for part in _RESERVED.split(plain) if len(part) >= _SHORTEST}
     return forms

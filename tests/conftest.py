@@ -141,8 +141,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not folder.exists():
             make(folder.with_suffix(".making"))
             folder.with_suffix(".making").rename(folder)
-    # A copy for each worker, since a forecast writes into it.
-    return Path(shutil.copytree(folder, tmp_path_factory.mktemp("trained") / "own")) / "small.toml"
+    return folder / "small.toml"
 
 
 @pytest.fixture(scope="session")

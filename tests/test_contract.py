@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -14,14 +15,19 @@ from tests.conftest import ISSUE, gatecast, said
 
 
 @pytest.fixture(scope="module")
-def published(trained) -> Path:
-    done = gatecast("forecast", trained, "--issue-time", ISSUE, "--json")
+def own(trained, tmp_path_factory) -> Path:
+    return Path(shutil.copytree(trained.parent, tmp_path_factory.mktemp("contract") / "copy")) / trained.name
+
+
+@pytest.fixture(scope="module")
+def published(own) -> Path:
+    done = gatecast("forecast", own, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0
     return Path(said(done)["path"])
 
 
-def test_path(trained, published):
-    store = trained.parent / "store"
+def test_path(own, published):
+    store = own.parent / "store"
     assert published == store / "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
     assert (store / "latest/small.parquet").read_bytes() == published.read_bytes()
     assert not [p for p in store.rglob("*") if p.name.startswith(".")]
@@ -45,8 +51,8 @@ def test_columns_and_types(published, utc):
     assert rows["reason"].null_count() == len(rows)
 
 
-def test_metadata(trained, published):
-    version = said(gatecast("models", trained, "--json"))["models"][0]
+def test_metadata(own, published):
+    version = said(gatecast("models", own, "--json"))["models"][0]
     found = pl.read_parquet_metadata(published)
     assert found["gatecast.contract_version"] == "1"
     assert found["gatecast.pipeline"] == "small"
@@ -75,8 +81,8 @@ def test_an_older_night_does_not_become_the_latest(pipeline, utc):
     assert newest["issue_time"].unique().to_list() == [utc(2018, 9, 2, 4)]
 
 
-def test_history_and_models(trained):
-    store = trained.parent / "store"
+def test_history_and_models(own):
+    store = own.parent / "store"
     (history,) = (store / "history/small/demand").glob("*.parquet")
     assert pl.read_parquet(history).columns == ["series_id", "valid_time", "available_at", "ingested_at", "y"]
     (refused,) = (store / "quarantine/small/demand").glob("*.parquet")

@@ -10,6 +10,7 @@ import pytest
 
 from flows import clock, pipeline_file
 from flows.stages.inspect import gather
+from flows.stages.train import train
 from model.recurrent import RNNTrace
 from storage.store import open_store
 from tests.conftest import ISSUE, gatecast, said
@@ -122,8 +123,9 @@ def test_opening_a_model_needs_no_torch_and_no_prefect(pipeline, tmp_path):
 def test_a_plain_network_shows_its_hidden_state_only(pipeline):
     path = pipeline
     path.write_text(path.read_text().replace("hidden_size = 16", 'hidden_size = 16\ncell = "rnn"'))
-    done = gatecast("train", path, "--as-of", ISSUE, GATECAST_TRAINING__BUDGET="30s")
-    assert done.returncode == 0, done.stderr
+    settings = pipeline_file.read(path, {"GATECAST_TRAINING__BUDGET": "20s"})
+    as_of = clock.parse(ISSUE, settings.pipeline.timezone)
+    train(settings, open_store(settings.pipeline.store), as_of, clock.now(), gate=False)
     done = inspect(path, "-o", path.parent / "page.html")
     assert done.returncode == 0, done.stderr
     assert all(isinstance(layer.trace, RNNTrace) for layer in facts(path).layers)

@@ -8,7 +8,7 @@ import string
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storage.redaction import hide, secrets_of
@@ -37,6 +37,7 @@ def test_a_user_of_a_database_is_no_secret_and_a_token_of_a_server_is():
     assert secrets_of("https://token@host/?sig=abcd") == {"token", "abcd"}
 
 
+@example("<%00")  # which a reader of escapes takes for something else
 @given(st.text(string.ascii_letters + string.digits + "/?#@:[]&=%+<>\"'é \\", min_size=4, max_size=30))
 def test_a_secret_is_hidden_in_every_form_that_it_is_said_in(secret):
     escaped = (quote(secret), quote(secret, safe=""), quote(secret).lower())
