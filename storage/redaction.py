@@ -49,9 +49,11 @@ def _is_database(uri: str) -> bool:
 
 def _forms(secret: str) -> set[str]:
     plain = unquote(secret)
-    forms = {secret, plain, quote(plain, safe=""), quote(secret, safe=""), quote(plain), quote_plus(plain)}
-    for text in (secret, plain):
-        forms |= {html.escape(text), json.dumps(text)[1:-1], json.dumps(text)[1:-1].replace("/", r"\/")}
+    forms: set[str] = set()
+    for text in (secret, plain):  # as it is written, and as it is meant
+        in_json = json.dumps(text)[1:-1]
+        forms |= {text, quote(text, safe=""), quote(text), quote_plus(text), html.escape(text)}
+        forms |= {in_json, in_json.replace("/", r"\/")}
     # Of a secret that is not escaped, a driver takes a part for a host or a port, and says it.
     forms |= {part for part in _RESERVED.split(plain) if len(part) >= _SHORTEST}
     return forms

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import filelock
 import httpx
 import numpy as np
 import polars as pl
@@ -25,18 +24,19 @@ import pytest
 
 from flows.apart import PASSIVE
 from tests import postgresql, s3_server
-from tests.startup import shared_exports
+from tests.startup import once_a_session
 from tests.web_server import Web
 
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
 # Before anything loads torch.
 os.environ.setdefault(*PASSIVE)
-if shared_exports.FOLDER not in os.environ:  # the workers and all other processes have it from this one
-    os.environ[shared_exports.FOLDER] = tempfile.mkdtemp(prefix="gatecast-exports-")
-    atexit.register(shutil.rmtree, os.environ[shared_exports.FOLDER], ignore_errors=True)
-    os.environ["PYTHONPATH"] = str(Path(shared_exports.__file__).parent)
-    shared_exports.install()
+if once_a_session.FOLDER not in os.environ:  # the workers and all other processes have it from this one
+    os.environ[once_a_session.FOLDER] = tempfile.mkdtemp(prefix="gatecast-tests-")
+    atexit.register(shutil.rmtree, os.environ[once_a_session.FOLDER], ignore_errors=True)
+    paths = (str(Path(once_a_session.__file__).parent), os.environ.get("PYTHONPATH"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    once_a_session.install()
 
 SAMPLES = Path(__file__).parent.parent / "storage" / "samples"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -126,7 +126,7 @@ def said(done: subprocess.CompletedProcess[str]) -> dict:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained() -> Path:
     """A pipeline file whose store has history and a champion as of ISSUE. Copy it before changing anything."""
 
     def make(folder: Path) -> None:
@@ -135,13 +135,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = gatecast("train", path, "--as-of", ISSUE)
         assert done.returncode == 0, done.stderr
 
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with filelock.FileLock(f"{folder}.lock"):  # the first worker makes it for all
-        if not folder.exists():
-            make(folder.with_suffix(".making"))
-            folder.with_suffix(".making").rename(folder)
-    return folder / "small.toml"
+    return once_a_session.once("trained", make) / "small.toml"
 
 
 @pytest.fixture(scope="session")

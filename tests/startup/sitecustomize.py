@@ -1,5 +1,5 @@
 """Every process of the tests runs this, by their PYTHONPATH, unless it is given another."""
 
-import shared_exports
+import once_a_session
 
-shared_exports.install()
+once_a_session.install()

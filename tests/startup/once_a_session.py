@@ -1,6 +1,7 @@
-"""The processes of a test session export each graph once: torch's exporter takes 15 to 25 seconds of CPU for it.
+"""What the processes of a test session make once, for all of them.
 
-Everything else of a training is as ever, and the first process that needs a graph has the exporter write it.
+The graphs of networks are: torch's exporter takes 15 to 25 seconds of CPU for each. Everything else of a training is as
+ever, and the first process that needs a graph has the exporter write it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import importlib.util
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
 #: The environment variable that names their folder, which is empty when the session begins.
-FOLDER = "SHARED_EXPORTS"
+FOLDER = "MADE_ONCE_A_SESSION"
 
 _MODULE = "model.training.graph"
 # Of a spec, what no graph depends on.
-_MEANING = ("frequency", "timezone", "holidays", "day_start", "series")
+_MEANING = ("frequency", "timezone", "holidays", "day_start")
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -42,8 +44,21 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+def once(name: str, make: Callable[[Path], None]) -> Path:
+    """What `make` puts at the path that it is given: made by the first process that asks, which the others wait for."""
+    import filelock
+
+    path = Path(os.environ[FOLDER], name)
+    with filelock.FileLock(f"{path}.lock"):
+        if not path.exists():
+            whole = path.with_suffix(f".{os.getpid()}")
+            make(whole)
+            whole.replace(path)
+    return path
+
+
 def install() -> None:
-    """In this process, before it has imported the exporter's module."""
+    """Share the graphs, in this process, before it has imported the exporter's module."""
     assert _MODULE not in sys.modules
     sys.meta_path.insert(0, _Finder())
 
@@ -51,19 +66,12 @@ def install() -> None:
 def _remembered(export):
     @functools.wraps(export)
     def remembered(module, inputs, outputs):
-        import filelock
         import onnx
 
         (part,) = module.children()
         shape = {name: value for name, value in asdict(part.spec).items() if name not in _MEANING}
-        # Only how many series there are counts.
-        said = json.dumps([type(module).__name__, len(part.spec.series), shape], sort_keys=True)
-        path = Path(os.environ[FOLDER], hashlib.sha256(said.encode()).hexdigest()[:16])
-        with filelock.FileLock(f"{path}.lock"):
-            if not path.exists():
-                whole = path.with_suffix(f".{os.getpid()}")
-                onnx.save_model(export(module, inputs, outputs), whole)
-                whole.replace(path)
-        return onnx.load_model(path)
+        said = json.dumps([type(module).__name__, shape], sort_keys=True)
+        name = hashlib.sha256(said.encode()).hexdigest()[:16]
+        return onnx.load_model(once(name, lambda path: onnx.save_model(export(module, inputs, outputs), path)))
 
     return remembered
