@@ -109,6 +109,7 @@ class Training(Section):
     full_every: PositiveDuration = timedelta(days=182)
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
     keep: Annotated[int, Field(ge=1)] = 30
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class Promotion(Section):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 SPEC_KEY = "gatecast.spec"
 CHUNK = 128  # windows: fits the second-level cache, measured in benchmarks/results/race.md
+_CHUNKS = {"CUDAExecutionProvider": 4096}  # benchmarks/results/cuda.md
+# Products in TF32 are off by a thousandth.
+_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 _SESSIONS = 4  # kept by a process: champion and predecessor, and those that a promotion replaced
 #: What a file gives, by its head: the distribution is of every member, and known to no bounds.
 OUTPUTS = {"quantile": ("quantiles",), "softmax": ("quantiles", "edges", "probabilities")}
@@ -61,7 +66,8 @@ class Forecaster:
         # Files from before one calendar could serve all windows want one for each.
         self._one_calendar = inputs["calendar"][0] != inputs["target"][0]
         self._outputs = {node.name for node in self._session.get_outputs()}
-        self._threads = threads
+        # A GPU computes one chunk at a time as fast as several.
+        self._threads = 1 if self.provider in _CHUNKS else threads
 
     @property
     def tells_probabilities(self) -> bool:
@@ -88,9 +94,11 @@ class Forecaster:
         spec, levels = self.spec, len(self.spec.levels)
         out = np.empty((levels + len(above), len(windows), spec.horizon))
         wanted = list(OUTPUTS["softmax"]) if above else ["quantiles"]
+        size = _CHUNKS.get(self.provider, CHUNK)
 
         def run(start: int) -> None:
-            chunk, rows = windows[start : start + CHUNK], out[:, start : start + CHUNK]
+            part = slice(start, start + size)
+            chunk, rows = windows[part], out[:, part]
             if in_time is not None and not in_time():
                 rows[:] = np.nan
                 return
@@ -104,7 +112,7 @@ class Forecaster:
                 rows[levels:] = within(told, above, spec.lower, spec.upper).transpose(2, 0, 1)
 
         with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(run, range(0, len(windows), CHUNK)):
+            for _ in pool.map(run, range(0, len(windows), size)):
                 pass
         return out.transpose(1, 2, 0)
 
@@ -120,13 +128,27 @@ class Forecaster:
 def _session(onnx: bytes, providers: tuple[str, ...]) -> tuple[ort.InferenceSession, ModelSpec]:
     wished = [PROVIDERS[name] for name in providers]
     there = [name for name in wished if name in ort.get_available_providers()]
+    if PROVIDERS["cuda"] in there:
+        _load_cuda()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         # The CPU stays at the end: it serves what another provider cannot.
-        session = ort.InferenceSession(onnx, options, providers=list(dict.fromkeys([*there, PROVIDERS["cpu"]])))
+        order = list(dict.fromkeys([*there, PROVIDERS["cpu"]]))
+        session = ort.InferenceSession(onnx, options, providers=[(name, _OPTIONS.get(name, {})) for name in order])
         return session, ModelSpec.from_json(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
     except Exception as error:  # ONNX Runtime raises a class of its own for every fault
         raise ValueError(f"not a model of Gatecast's: {str(error).splitlines()[0]}") from None
+
+
+@lru_cache(1)
+def _load_cuda() -> None:
+    """Load the libraries of CUDA that came as Python packages: the loader of the system does not look for them there,
+    and without them ONNX Runtime falls back to the CPU.
+    """
+    with redirect_stdout(io.StringIO()) as said:  # where it tells what is not there
+        ort.preload_dlls()
+    if said.getvalue():
+        logger.debug("%s", said.getvalue())

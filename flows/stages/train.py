@@ -40,7 +40,7 @@ _OVERHEAD = 15.0  # seconds for export, proof and comparison, out of the budget
 _VALIDATION = 4096  # windows looked at for the early stop; more say the same
 _REMEMBERED = timedelta(days=365)  # how long what was right for a model's intervals counts
 # Of a training; what it was made from is in the fingerprint.
-_FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch")
+_FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch", "device")
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _fit(
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
     from model.training.export import prove, to_onnx, trusted
-    from model.training.fit import copied, fit
+    from model.training.fit import copied, fit, usable
     from model.training.samples import TooLittleHistory, fold, sampler
 
     if len(spec.series) < len(panel.series):
@@ -203,11 +203,12 @@ def _fit(
     weights = trusted(start.onnx, spec, samples) if start else None
     if weights is None:
         start = None
+    device = usable(pipeline.training.device)
     renew = start is not None and weights is not None and (start.renew or (start.fill and copied(weights)))
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
-        weights, renew, past,
+        weights, renew, past, device,
     )  # fmt: skip
     progress("export and prove", 0.9)
     onnx = to_onnx(network, start.onnx if start else None)
@@ -221,6 +222,7 @@ def _fit(
         "seen_to": end(int(recent.steps[-1])),
         "parity": prove(network, onnx, samples),
         "stretch": round(float(network.stretch), 4),
+        "device": device,
         "went_on_from": start.version if start else None,
         "full_fit": start.full_fit if start and not renew else None,
     }
@@ -250,25 +252,40 @@ def _start(
 ) -> Start | None:
     """What training goes on from: the champion, unless it is time for a full fit of its only member.
 
-    A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. A full fit
-    that was refused counts as one, also where it was to fill the place of a member: another a week later would see
-    nearly the same and be refused again.
+    A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. Before there
+    is a champion it is the newest model that was refused: it has learned, only not enough yet. A full fit that was
+    refused counts as one, also where it was to fill the place of a member: another a week later would see nearly the
+    same and be refused again.
     """
-    if serving is None:
+    record = _newest_refused(pipeline, store, records, as_of)
+    if serving is not None:
+        record = registry.manifest(store, pipeline.name, serving.version)
+        if datetime.fromisoformat(record["as_of"]) >= as_of:
+            came_from = record.get("went_on_from")
+            record = registry.manifest(store, pipeline.name, came_from) if came_from else None
+    if record is None or "pruned" in record:
         return None
-    record = registry.manifest(store, pipeline.name, serving.version)
-    if datetime.fromisoformat(record["as_of"]) >= as_of:
-        if record.get("went_on_from") is None:
-            return None
-        record = registry.manifest(store, pipeline.name, record["went_on_from"])
     full_fit = record.get("full_fit", record["as_of"])
     tried = [datetime.fromisoformat(m["as_of"]) for m in records if m.get("full_fit", m["as_of"]) == m["as_of"]]
     newest = max([at for at in tried if at < as_of], default=datetime.fromisoformat(full_fit))
     renew = as_of - newest >= pipeline.training.full_every
-    if "pruned" in record or (renew and pipeline.model.members == 1):
+    if renew and pipeline.model.members == 1:
         return None
     fill = newest <= datetime.fromisoformat(record["as_of"])
-    return Start(record["version"], registry.load(store, pipeline.name, record["version"]), full_fit, renew, fill)
+    try:
+        onnx = registry.load(store, pipeline.name, record["version"])
+    except DataError as error:
+        logger.warning("begun from nothing: %s", error)
+        return None
+    return Start(record["version"], onnx, full_fit, renew, fill)
+
+
+def _newest_refused(
+    pipeline: Pipeline, store: Store, records: list[dict[str, Any]], as_of: datetime
+) -> dict[str, Any] | None:
+    """The manifest of the newest model before `as_of`, where none was ever to serve then."""
+    before = [m for m in records if datetime.fromisoformat(m["as_of"]) < as_of]
+    return before[-1] if before and not registry.champions(store, pipeline.name, as_of) else None
 
 
 def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:

@@ -68,7 +68,7 @@ class Features:
             return location[:, None].expand(-1, spec.horizon, 1), spec.segment
         tail = value[:, -count * spec.season :].reshape(-1, count, spec.season)
         tail_mask = mask[:, -count * spec.season :].reshape(-1, count, spec.season)
-        rank = torch.arange(1, count + 1, dtype=value.dtype)[None, :, None] * tail_mask
+        rank = torch.arange(1, count + 1, dtype=value.dtype, device=value.device)[None, :, None] * tail_mask
         newest = (rank == rank.amax(dim=1, keepdim=True)).to(value.dtype) * tail_mask
         phase = (tail * newest).sum(dim=1) + location * (1 - newest.sum(dim=1))  # (B, season)
         repeats = -(-spec.horizon // spec.season)
@@ -85,7 +85,7 @@ class Features:
     def changes(self, known: Tensor) -> list[Tensor]:
         """(B, H, K) for each lag: the covariates of a step less what they were where the lag is from."""
         spec, count = self.spec, len(self.spec.known_future)
-        phase = torch.arange(spec.horizon) % spec.segment
+        phase = torch.arange(spec.horizon, device=known.device) % spec.segment
         then = [(spec.context - back * spec.segment + phase).clamp(min=0) for back in self.back]
         return [known[:, spec.context :, :count] - known[:, index, :count] for index in then]
 
@@ -129,7 +129,7 @@ class Features:
     def then_and_now(self, table: Tensor, base_lag: int) -> list[Tensor]:
         """Covariates (B, C + H, F) at each step of the horizon, one segment earlier, and where the base is from."""
         spec = self.spec
-        step = torch.arange(spec.horizon)
+        step = torch.arange(spec.horizon, device=table.device)
         now = spec.context + step
         return [table[:, index] for index in (now, *(
             (spec.context - lag + step % lag).clamp(min=0) for lag in (spec.segment, base_lag)

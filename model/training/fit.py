@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import os
 import zlib
@@ -21,6 +22,8 @@ from model.training.heads import BINS, pinball
 from model.training.network import Ensemble, SegmentLSTM, Statistics, same
 from model.training.samples import Fold, Sampler, disturb
 from model.windows import Windows, embedding_index
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 64
 # Two cores halve the time of a batch; more add nothing to products of this size.
@@ -51,6 +54,7 @@ def fit(
     start: Ensemble | None = None,
     renew: bool = False,
     past: Sequence[float] = (),
+    device: str = "cpu",
 ) -> Ensemble:
     """Train `spec.members` networks, or the next one of those of `start`, keep of each the state that was best on
     `validation`, and fit the width of their intervals to it.
@@ -60,7 +64,8 @@ def fit(
     other; the places of those for which no time is left are taken by copies of the others, see `copied`.
 
     Args:
-        seed: the same seed, data and machine give the same weights, unless the budget cuts in.
+        seed: the same seed, data and machine give the same weights, unless the budget cuts in. A GPU adds in no fixed
+            order, so there nearly the same.
         budget: seconds for all members that are trained, together.
         elapsed: seconds since the fit began (the clock is the caller's).
         advance: told the share done, 0 to 1.
@@ -69,6 +74,7 @@ def fit(
             is better on `validation`.
         renew: it begins from nothing instead.
         past: factors that were right for the intervals of earlier networks, see `calibration.stretch`.
+        device: where the weights are while they are fitted, see `usable`; what is returned is on the CPU.
     """
     torch.set_num_threads(_THREADS)
     begins = [None] * spec.members if start is None else [None if renew else start.networks[0]]
@@ -77,6 +83,7 @@ def fit(
         return _fit_member(
             spec, source, validation, _own_seed(seed, number, start), budget - begun,
             lambda: elapsed() - begun, lambda done: advance((number + done) / len(begins)), begins[number],
+            torch.device(device),
         )  # fmt: skip
 
     trained: list[SegmentLSTM] = []
@@ -121,7 +128,7 @@ def _denormals_flushed() -> Iterator[None]:
 
 def _fit_member(
     spec: ModelSpec, source: Sampler, validation: Fold, seed: int, budget: float,
-    elapsed: Callable[[], float], advance: Callable[[float], None], start: SegmentLSTM | None,
+    elapsed: Callable[[], float], advance: Callable[[float], None], start: SegmentLSTM | None, device: torch.device,
 ) -> SegmentLSTM:  # fmt: skip
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
@@ -129,9 +136,12 @@ def _fit_member(
     network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample))
     if start is not None:
         network.load_state_dict(start.state_dict())
+    network.to(device)
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_running_mean)
     averaged = cast(SegmentLSTM, average.module).eval()
-    weight = _series_weights(source)
+    for recurrent in (averaged.encoder, averaged.decoder):
+        recurrent.flatten_parameters()  # a copy's are not, and cuDNN would do it at every call
+    weight = _series_weights(source).to(device)
     optimiser = _optimiser(network)
     every, patience = (_EVERY, _PATIENCE) if start is None else (_WARM_EVERY, _WARM_PATIENCE)
     best = math.inf if start is None else _score(averaged, validation, weight)
@@ -156,7 +166,7 @@ def _fit_member(
             if score < best:
                 best, best_state = score, {name: entry.clone() for name, entry in averaged.state_dict().items()}
     network.load_state_dict(best_state if best < math.inf else averaged.state_dict())
-    return network
+    return network.cpu()
 
 
 def _optimiser(network: SegmentLSTM) -> torch.optim.Optimizer:
@@ -174,14 +184,15 @@ def _running_mean(mean: _Tensors, now: _Tensors, count: torch.Tensor | int) -> N
 
 
 def _loss(network: SegmentLSTM, drawn: Fold, disturbed: Windows, weight: torch.Tensor) -> torch.Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_fast_bfloat16()):
-        raw, base, scale = network(**tensors(disturbed))
+    device = weight.device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu" or _fast_bfloat16()):
+        raw, base, scale = network(**tensors(disturbed, device))
     raw = raw.float()
-    actual = torch.from_numpy(drawn.actual)
+    actual = torch.from_numpy(drawn.actual).to(device)
     known = ~torch.isnan(actual)
     residual = (torch.where(known, actual, base[..., 0]) - base[..., 0]) / scale[..., 0]
     # In units of the series, as the score is, and not of the window: quiet weeks must not outweigh wild ones.
-    loss = network.head.loss(raw, residual) * (scale[..., 0] * weight[drawn.windows.series][:, None]).clamp(max=10.0)
+    loss = network.head.loss(raw, residual) * (scale[..., 0] * _of(weight, drawn.windows)).clamp(max=10.0)
     return (loss * known).sum() / known.sum().clamp(min=1)
 
 
@@ -194,21 +205,36 @@ def _fast_bfloat16() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
-def tensors(part: Windows) -> dict[str, torch.Tensor]:
+def tensors(part: Windows, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
     """Windows as the keyword arguments of the network."""
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in part.inputs().items()}
+    given = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in part.inputs().items()}
+    return {name: tensor.to(device) for name, tensor in given.items()}
+
+
+def usable(device: str) -> str:
+    """The device that is wished for, or the CPU, and a warning, where torch does not see it."""
+    if device == "cuda" and not torch.cuda.is_available():
+        built = "this build of torch has no CUDA" if torch.version.cuda is None else "torch sees no GPU"
+        logger.warning("training runs on the CPU: %s", built)
+        return "cpu"
+    return device
+
+
+def _of(weight: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """(B, 1) the weight of each window's series."""
+    return weight[torch.from_numpy(windows.series).to(weight.device)][:, None]
 
 
 def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> float:
     """Mean pinball of the validation windows, in units of the series."""
-    total, count = 0.0, 0
+    total, count, device = 0.0, 0, weight.device
     with torch.inference_mode():
         for start in range(0, len(validation.actual), _SCORED):
             part = slice(start, start + _SCORED)
-            raw, base, scale = network(**tensors(validation.windows[part]))
-            actual = torch.from_numpy(validation.actual[part])
+            raw, base, scale = network(**tensors(validation.windows[part], device))
+            actual = torch.from_numpy(validation.actual[part]).to(device)
             loss = pinball(base + scale * network.head.quantiles(raw), network.head.levels, actual).mean(dim=-1)
-            loss = loss * weight[validation.windows.series[part]][:, None]
+            loss = loss * _of(weight, validation.windows[part])
             known = ~torch.isnan(actual)
             total, count = total + float(loss[known].sum()), count + int(known.sum())
     return total / max(count, 1)

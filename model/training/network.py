@@ -59,7 +59,7 @@ class SequenceDropout(nn.Module):
         """The sequence with units missing while the module trains, as it is else."""
         if not self.training:
             return sequence
-        kept = torch.rand(sequence.shape[0], 1, sequence.shape[2]) >= _DROPOUT
+        kept = torch.rand(sequence.shape[0], 1, sequence.shape[2], device=sequence.device) >= _DROPOUT
         return sequence * (kept / (1 - _DROPOUT)).to(sequence.dtype)
 
 

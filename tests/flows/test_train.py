@@ -251,6 +251,17 @@ def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(
     assert (filled["went_on_from"], filled["full_fit"]) == (later["version"], filled["as_of"])
 
 
+def test_before_there_is_a_champion_a_training_goes_on_from_the_newest_that_was_refused(bench, short):
+    """Each would else begin from nothing, and as long as the market is calm be refused again."""
+    bench.store.remove(layout.champion("small"))
+    later = train(bench.settings, bench.store, bench.at(LATER), NOW)
+    assert (later["went_on_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
+    spoil_model(bench, bench.first["version"])
+    bench.store.remove(layout.champion("small"))
+    again = train(bench.settings, bench.store, bench.at(LATER), NOW)
+    assert (again["went_on_from"], again["full_fit"]) == (None, again["as_of"])
+
+
 def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench, short):
     """Of a version that computed something else with them."""
     other = bench.train(scaled(bench.onnx, 1.1), as_of=AFTER[0])

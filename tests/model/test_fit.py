@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from model.training.fit import copied, fit
+from model.training.fit import copied, fit, tensors, usable
+from model.training.heads import pinball
 from model.training.network import Ensemble, SegmentLSTM, same
 from tests.model import made
 
@@ -62,3 +63,31 @@ def test_one_member_goes_on_or_begins_anew_and_the_others_stay(trained):
     assert which(anew, first) == "bcd"
     # It began elsewhere than any did.
     assert not torch.equal(anew.networks[2].identity.weight, first.networks[0].identity.weight)
+
+
+def test_training_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_says_so(caplog):
+    if torch.cuda.is_available():
+        pytest.skip("torch sees a GPU here, so nothing falls back")
+    assert usable("cuda") == "cpu"
+    assert "training runs on the CPU" in caplog.text
+    caplog.clear()
+    assert usable("cpu") == "cpu"
+    assert not caplog.text
+
+
+def test_a_gpu_learns_what_the_cpu_learns():
+    if usable("cuda") == "cpu":
+        pytest.skip("torch sees no GPU")
+    spec = made.spec(hidden_size=32)
+    source, validation = made.to_fit(spec)
+
+    def score(device: str) -> float:
+        ticks = itertools.count()
+        network = fit(spec, source, validation, 7, 300, lambda: next(ticks), lambda done: None, device=device)
+        with torch.inference_mode():
+            found = network(**tensors(validation.windows))
+        unit = torch.from_numpy(validation.actual).abs().mean(dim=1, keepdim=True)
+        loss = pinball(found, torch.tensor(spec.levels), torch.from_numpy(validation.actual)).mean(dim=-1)
+        return float((loss / unit).nanmean())
+
+    assert score("cuda") == pytest.approx(score("cpu"), rel=0.15)

@@ -1,0 +1,186 @@
+"""CUDA beside the CPU: `python -m benchmarks.cuda [RESULTS]`; needs onnxruntime-gpu, a torch with CUDA, and a GPU.
+
+Is it the same (parity), how fast is a batch forecast, how fast is a fit, and does a fit end as well? Synthetic hours,
+two weeks of context, 24 hours of horizon, nine quantiles, the default network: hidden size 128, four members.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import torch
+
+from model import forecaster
+from model.forecaster import Forecaster
+from model.panel import Channel, Layer, Panel
+from model.spec import ModelSpec
+from model.training import fit
+from model.training.export import to_onnx
+from model.training.network import Ensemble
+from model.training.samples import Fold, Sampler, fold, sampler
+from model.windows import Windows
+
+ROUNDS = 5
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_SERIES, _DAYS, _HORIZON, _CONTEXT = 20, 120, 24, 336
+_WINDOWS = 65_536
+_CHUNKS = (128, 1024, 4096, 16_384)
+_UPDATES = {128: 400, 512: 200}  # by hidden size
+_CUDA = "CUDAExecutionProvider"
+
+
+def main() -> None:
+    """Measure everything and print it, as Markdown."""
+    if not _there():
+        sys.exit(f"nothing measured: {_CUDA} and a torch that sees a GPU are needed")
+    versions = f"torch {torch.__version__}, ONNX Runtime {ort.__version__}, CUDA {torch.version.cuda}"
+    parts = [
+        "# CUDA beside the CPU\n",
+        f"`python -m benchmarks.cuda`, on {torch.cuda.get_device_name()} and {os.cpu_count()} cores of {_processor()};",
+        f"{versions}. Synthetic hours; the default network. Medians of {ROUNDS} runs.\n",
+    ]
+    for part in (_parity, _speed, _training):
+        text = part()
+        print(text, flush=True)
+        parts.append(text)
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text("\n".join(parts))
+
+
+def _there() -> bool:
+    return _CUDA in ort.get_available_providers() and torch.cuda.is_available()
+
+
+def _spec(head: str, cell: str = "lstm", hidden: int = 128, members: int = 4) -> ModelSpec:
+    names = tuple(f"s{number:03}" for number in range(_SERIES))
+    return ModelSpec(
+        "1h", "UTC", None, _HORIZON, _CONTEXT, 168, 24, LEVELS, 0.0, None, ("temperature",), (), head, cell, hidden, 1,
+        members, 0, names,
+    )  # fmt: skip
+
+
+def _data(spec: ModelSpec) -> tuple[Sampler, Fold]:
+    """What to fit on, and the last two weeks of nights."""
+    random = np.random.default_rng(0)
+    hours, first = np.arange(_DAYS * 24), 400_000
+    temperature = 10 * np.sin(hours / 97) + random.normal(size=(_SERIES, len(hours)))
+    shape = 300 * np.sin(2 * np.pi * hours / 24) + 100 * np.sin(2 * np.pi * hours / 168) + 20 * np.abs(temperature)
+    target = (1000 + shape + 50 * random.normal(size=(_SERIES, len(hours)))).astype(np.float32)
+    weather = Channel("temperature", (Layer(temperature.astype(np.float32), None),))
+    panel = Panel(spec.grid, spec.series, first, Channel("y", (Layer(target, None),)), (weather,), ())
+    nights = first + len(hours) - 24 * np.arange(1, 15)
+    steps, rows = np.repeat(nights, _SERIES), np.tile(np.arange(_SERIES), len(nights))
+    last = int(nights.min()) - _HORIZON
+    return sampler(spec, panel, last, 0, last), fold(spec, panel, rows, steps, panel.grid.start(steps))
+
+
+def _fitted(spec: ModelSpec, updates: int, device: str) -> tuple[Ensemble, float, float]:
+    """One network after so many updates a member, the seconds of its fit, and its score."""
+    source, validation = _data(spec)
+    ticks = itertools.count()  # a clock that counts updates
+    fit._PATIENCE = updates
+    begun = time.perf_counter()
+    network = fit.fit(
+        spec, source, validation, 7, updates * spec.members, lambda: next(ticks), lambda _: None, device=device
+    )
+    seconds = time.perf_counter() - begun
+    return network, seconds, _score(network, validation)
+
+
+def _score(network: Ensemble, validation: Fold) -> float:
+    found = Forecaster(to_onnx(network), threads=os.cpu_count() or 1).quantiles(validation.windows)
+    error = validation.actual[..., None] - found
+    return float(np.nanmean(np.maximum(np.array(LEVELS) * error, (np.array(LEVELS) - 1) * error)))
+
+
+def _parity() -> str:
+    rows = ["## Parity\n", "Largest difference of a quantile from the CPU's, relative to the largest in its window.\n"]
+    rows += ["| cell | head | float32 | TF32 (not used) |", "|---|---|---:|---:|"]
+    for cell, head in itertools.product(("lstm", "rnn"), ("quantile", "softmax")):
+        network, _, _ = _fitted(_spec(head, cell), 40, "cpu")
+        onnx = to_onnx(network)
+        given = _data(network.spec)[1].windows
+        wanted = Forecaster(onnx, threads=os.cpu_count() or 1).quantiles(given)
+        unit = np.abs(wanted).max(axis=(1, 2), keepdims=True)
+        errors = []
+        for tf32 in ("0", "1"):
+            forecaster._OPTIONS[_CUDA] = {"use_tf32": tf32}
+            forecaster._session.cache_clear()
+            errors.append(
+                float((np.abs(Forecaster(onnx, ("cuda",), strict=True).quantiles(given) - wanted) / unit).max())
+            )
+        rows.append(f"| {cell} | {head} | {errors[0]:.1e} | {errors[1]:.1e} |")
+        forecaster._OPTIONS[_CUDA] = {"use_tf32": "0"}
+        forecaster._session.cache_clear()
+    return "\n".join(rows) + "\n"
+
+
+def _speed() -> str:
+    network, _, _ = _fitted(_spec("quantile"), 20, "cpu")
+    onnx = to_onnx(network)
+    given = _data(network.spec)[1].windows
+    given = given[np.arange(_WINDOWS) % len(given)]
+    few = given[np.arange(4096)]
+    cores = os.cpu_count() or 1
+    rows = ["## Forecast\n", f"{_WINDOWS:,} windows in memory, through `Forecaster.quantiles`.\n"]
+    rows += ["| | windows a second | |", "|---|---:|---:|"]
+    found = {"CPU, one thread": _per_second(Forecaster(onnx), few)}
+    found[f"CPU, {cores} threads"] = _per_second(Forecaster(onnx, threads=cores), given)
+    for chunk in _CHUNKS:
+        forecaster._CHUNKS[_CUDA] = chunk
+        found[f"CUDA, {chunk:,} at once"] = _per_second(Forecaster(onnx, ("cuda",), strict=True), given)
+    first = found["CPU, one thread"]
+    rows += [f"| {name} | {speed:,.0f} | {speed / first:.1f} x |" for name, speed in found.items()]
+    return "\n".join(rows) + "\n"
+
+
+def _per_second(model: Forecaster, given: Windows) -> float:
+    return len(given) / _median(lambda: model.quantiles(given))
+
+
+def _median(call: Callable[[], object]) -> float:
+    """Seconds, after a first call that does not count."""
+    call()
+    taken = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken)
+
+
+def _training() -> str:
+    rows = ["## Training\n", f"One member, {fit._BATCH} windows an update; its pinball on nights to come."]
+    rows += ["\n| | hidden size | updates a second | | pinball |", "|---|---:|---:|---:|---:|"]
+    for hidden, updates in _UPDATES.items():
+        first = None
+        for name, device, threads in (
+            ("CPU, one thread", "cpu", 1),
+            ("CPU, two threads", "cpu", 2),
+            ("CUDA", "cuda", 1),
+        ):
+            fit._THREADS = threads
+            spec = _spec("quantile", hidden=hidden, members=1)
+            _fitted(spec, 10, device)
+            _, seconds, score = _fitted(spec, updates, device)
+            first = first or seconds
+            rows.append(f"| {name} | {hidden} | {updates / seconds:.1f} | {first / seconds:.1f} x | {score:.3f} |")
+    return "\n".join(rows) + "\n"
+
+
+def _processor() -> str:
+    found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return found[0].split(":")[1].strip() if found else platform.machine()
+
+
+if __name__ == "__main__":
+    main()
