@@ -14,6 +14,7 @@ NEWEST = 3  # steps whose mean tells where the target is just now
 LEVELS = 4  # recent levels, see `Features.levels`
 _BACK = (1, 2, 3, 7, 14)  # segments back at which a step sees its own phase
 _TINY = 1e-30  # a root has no gradient at nought
+_HALF_LIFE = 5.0  # steps
 CLIP = 10.0  # scaled inputs beyond this are spikes or faults; the network sees the limit
 
 
@@ -54,11 +55,20 @@ class Features:
         pairs = both.sum(dim=1, keepdim=True)
         change = (centred[:, lag:] - centred[:, :-lag]).abs() * both
         if self.spec.season == 1:
-            change = (_total(torch.sqrt(change + _TINY)) / pairs.clamp(min=1.0)) ** 2
+            fading = self._fading(change)
+            change = (_total(torch.sqrt(change + _TINY) * fading) / _total(both * fading).clamp(min=_TINY)) ** 2
         else:
             change = _total(change) / pairs.clamp(min=1.0)
         scale = torch.where(pairs > 0, torch.maximum(change, 0.02 * spread), spread)
         return location, spread, scale
+
+    def _fading(self, changes: Tensor) -> Tensor:
+        """Weights of the changes of a context, oldest first: half of all is alike, half fades with their age, as in a
+        GARCH model (Bollerslev 1986), whose variance returns to its long mean.
+        """
+        age = torch.arange(changes.shape[1] - 1, -1, -1, dtype=changes.dtype, device=changes.device)
+        recent = torch.exp2(-age / _HALF_LIFE)
+        return recent / recent.sum() + 1 / len(age)
 
     def seasonal_base(self, value: Tensor, mask: Tensor, location: Tensor) -> tuple[Tensor, int]:
         """The seasonal naive forecast (B, H, 1): the newest visible value of each phase, else the location."""

@@ -19,7 +19,7 @@ from model.baseline import seasonal_scale
 from model.calibration import asked, ratios, stretch
 from model.spec import UNKNOWN, ModelSpec
 from model.training.heads import BINS, pinball
-from model.training.network import Ensemble, SegmentLSTM, Statistics, same
+from model.training.network import Ensemble, SegmentLSTM, Statistics, leans, same
 from model.training.samples import Fold, Sampler, disturb
 from model.windows import Windows, embedding_index
 
@@ -133,7 +133,7 @@ def _fit_member(
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
-    network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample))
+    network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample), _usual(spec, sample))
     if start is not None:
         network.load_state_dict(start.state_dict())
     network.to(device)
@@ -233,7 +233,7 @@ def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> floa
             part = slice(start, start + _SCORED)
             raw, base, scale = network(**tensors(validation.windows[part], device))
             actual = torch.from_numpy(validation.actual[part]).to(device)
-            loss = pinball(base + scale * network.head.quantiles(raw), network.head.levels, actual).mean(dim=-1)
+            loss = pinball(network.quantiles(raw, base, scale), network.head.levels, actual).mean(dim=-1)
             loss = loss * _of(weight, validation.windows[part])
             known = ~torch.isnan(actual)
             total, count = total + float(loss[known].sum()), count + int(known.sum())
@@ -278,10 +278,7 @@ def _edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
     """(BINS + 1,) edges of the softmax head's bins: quantiles of the scaled residuals met in training."""
     if spec.head != "softmax":
         return torch.empty(0)
-    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0)).eval()
-    with torch.inference_mode():
-        _, base, scale = blank(**tensors(sample.windows))
-    residual = ((sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()).ravel()
+    residual = _residuals(spec, sample).ravel()
     residual = residual[~np.isnan(residual)]
     # Half of the edges where the residuals are, half evenly over their range: wide bins in the tails would make
     # long tails of the mass in them.
@@ -292,3 +289,19 @@ def _edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
     reach = 0.05 * (edges[-1] - edges[0]) + 1e-3
     edges[0], edges[-1] = edges[0] - reach, edges[-1] + reach
     return torch.from_numpy(np.maximum.accumulate(edges + np.arange(BINS + 1) * 1e-6).astype(np.float32))
+
+
+def _usual(spec: ModelSpec, sample: Fold) -> torch.Tensor | None:
+    """(H, Q) quantiles of the scaled residuals met in training; None for a network that does not lean on them."""
+    if not leans(spec):
+        return None
+    found = np.nanquantile(_residuals(spec, sample), spec.levels, axis=0)  # (Q, H)
+    return torch.from_numpy(np.nan_to_num(found).T.astype(np.float32).copy())
+
+
+def _residuals(spec: ModelSpec, sample: Fold) -> np.ndarray:
+    """(B, H) actuals less the base, in units of their windows."""
+    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0)).eval()
+    with torch.inference_mode():
+        _, base, scale = blank(**tensors(sample.windows))
+    return (sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()

@@ -70,9 +70,12 @@ class SegmentLSTM(nn.Module):
         spec: shapes and meaning of inputs and outputs.
         statistics: of the covariates.
         edges: (bins + 1,) limits of the softmax head's bins in scaled units; the quantile head ignores them.
+        usual: (H, Q) quantiles of the scaled residuals at each step, over the fitting data; for `leans` alone.
     """
 
-    def __init__(self, spec: ModelSpec, statistics: Statistics, edges: Tensor) -> None:
+    half_usual: Tensor | None
+
+    def __init__(self, spec: ModelSpec, statistics: Statistics, edges: Tensor, usual: Tensor | None = None) -> None:
         super().__init__()
         self.spec = spec
         size, segment = spec.hidden_size, spec.segment
@@ -99,6 +102,8 @@ class SegmentLSTM(nn.Module):
         self.shift = nn.Linear(self.features.direct, 1, bias=False)
         nn.init.zeros_(self.shift.weight)
         self.head: Head = HEADS[spec.head](size, spec.levels, edges)
+        # Halved here: what the graph computed with fitted numbers alone the exporter would fold, see heads.SoftmaxHead.
+        self.register_buffer("half_usual", None if usual is None else usual / 2)
         for recurrent in (self.encoder, self.decoder):
             if isinstance(recurrent, nn.LSTM):
                 raise_forget_bias(recurrent)
@@ -153,12 +158,17 @@ class SegmentLSTM(nn.Module):
         # What a linear regression on lags and covariates finds need not be learned through a hidden layer.
         return self.head(nn.functional.silu(hidden), self.shift(direct)), base, scale[..., None]
 
+    def quantiles(self, raw: Tensor, base: Tensor, scale: Tensor) -> Tensor:
+        """(B, H, Q) raw quantiles from what `forward` gives."""
+        scaled = self.head.quantiles(raw)
+        return base + scale * (scaled if self.half_usual is None else scaled / 2 + self.half_usual)
+
     def told(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
     ) -> tuple[Tensor, ...]:
         """Raw quantiles (B, H, Q); of a softmax head also edges of its bins (B, H, N + 1) and their probabilities."""
         raw, base, scale = self(target, known_future, observed, calendar, series)
-        quantiles = base + scale * self.head.quantiles(raw)
+        quantiles = self.quantiles(raw, base, scale)
         if not isinstance(self.head, SoftmaxHead):
             return (quantiles,)
         edges = (base + scale * self.head.edges).expand(-1, raw.shape[1], -1)
@@ -212,6 +222,14 @@ class Ensemble(nn.Module):
         return {"quantiles": mean, "edges": limits, "probabilities": probabilities.movedim(0, 2)}
 
 
+def leans(spec: ModelSpec) -> bool:
+    """Whether a forecast is the mean of what the network says and of the usual quantiles in the unit of the window.
+
+    Of a market little can be learned from its past but how wild it is, which the unit says; docs/experiments.md.
+    """
+    return spec.season == 1 and spec.head == "quantile"
+
+
 def blank(spec: ModelSpec) -> Ensemble:
     """A network of `spec` that nobody has fitted."""
     known, observed = len(spec.known_future), len(spec.observed)
@@ -219,7 +237,8 @@ def blank(spec: ModelSpec) -> Ensemble:
 
     def member() -> SegmentLSTM:
         statistics = Statistics(torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed))
-        return SegmentLSTM(spec, statistics, edges.clone())
+        usual = torch.zeros(spec.horizon, len(spec.levels)) if leans(spec) else None
+        return SegmentLSTM(spec, statistics, edges.clone(), usual)
 
     return Ensemble(spec, [member() for _ in range(spec.members)]).eval()
 

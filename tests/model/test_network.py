@@ -14,6 +14,7 @@ import torch
 
 from model.forecaster import Forecaster
 from model.training.export import ExportError, prove, to_onnx
+from model.training.features import Features
 from model.training.fit import fit, tensors
 from model.training.heads import QuantileHead, SoftmaxHead
 from model.training.network import Ensemble, SegmentLSTM, Statistics
@@ -234,6 +235,40 @@ def test_softmax_quantiles_interpolate_the_cumulative_probabilities():
 def test_quantile_head_ascends():
     head = QuantileHead(4, LEVELS, torch.empty(0))
     assert (head.quantiles(torch.randn(50, 3, 4) * 20).diff(dim=-1) >= 0).all()
+
+
+def test_the_unit_of_a_market_is_how_wild_it_is_of_late():
+    of = Features(made.spec(season=1, segment=5, context=60))
+
+    def unit(*sizes: float) -> float:
+        """Of a walk whose steps are of these sizes, up and down in turns."""
+        walk = torch.cumsum(torch.tensor(sizes) * (-1) ** torch.arange(60), 0)[None]
+        return float(of.scales(walk, torch.ones_like(walk))[2])
+
+    assert unit(*[1.0] * 60) == pytest.approx(1.0)
+    late, early = unit(*[1.0] * 50, *[4.0] * 10), unit(*[4.0] * 10, *[1.0] * 50)
+    assert 2 < late < 3.5
+    assert 1 < early < 1.3
+    # One spike does not make the unit its own.
+    assert unit(*[1.0] * 55, 100.0, *[1.0] * 4) < 5
+
+
+def test_a_market_is_forecast_half_by_what_is_usual():
+    spec = made.spec(season=1, horizon=5, segment=5, context=60)
+    source, validation = made.to_fit(spec)
+    ticks = itertools.count()
+    (network,) = fit(spec, source, validation, 7, 30, lambda: next(ticks), lambda done: None).networks
+    drawn = source.draw(np.random.default_rng(1), 3000)
+    with torch.inference_mode():
+        raw, base, scale = network(**tensors(drawn.windows))
+        told = network.quantiles(raw, base, scale)
+        said = base + scale * network.head.quantiles(raw)
+        residual = (torch.from_numpy(drawn.actual)[..., None] - base) / scale
+        usual = (2 * told - said - base) / scale
+    assert (told.diff(dim=-1) >= 0).all()
+    found = torch.nanquantile(residual[..., 0], torch.tensor(spec.levels), dim=0).T
+    np.testing.assert_allclose(usual.mean(dim=0), found, atol=0.15)
+    np.testing.assert_allclose(usual.std(dim=0), 0, atol=1e-2)
 
 
 def test_not_a_model():

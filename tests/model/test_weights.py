@@ -11,7 +11,7 @@ import torch
 from model.spec import ModelSpec
 from model.training import export, graph
 from model.training.export import from_onnx, prove, to_onnx
-from model.training.network import Ensemble, SegmentLSTM, Statistics
+from model.training.network import Ensemble, SegmentLSTM, Statistics, leans
 from model.training.samples import sampler
 from tests.model import made
 
@@ -19,7 +19,7 @@ SHAPES = [
     {"cell": "lstm", "head": "quantile", "members": 2, "layers": 2, "horizon": 30},
     {"cell": "lstm", "head": "softmax", "members": 1, "layers": 1},
     {"cell": "rnn", "head": "softmax", "members": 2, "layers": 1},
-    {"cell": "rnn", "head": "quantile", "members": 1, "layers": 2, "horizon": 30},
+    {"cell": "rnn", "head": "quantile", "members": 1, "layers": 2, "horizon": 30, "season": 1},
 ]
 
 
@@ -33,7 +33,8 @@ def network(spec: ModelSpec, seed: int) -> Ensemble:
             torch.randn(known), torch.rand(known) + 1, torch.randn(observed), torch.rand(observed) + 1
         )
         edges = torch.cumsum(torch.rand(65) / 5, 0) - 6 if spec.head == "softmax" else torch.empty(0)
-        one = SegmentLSTM(spec, statistics, edges)
+        usual = torch.randn(spec.horizon, len(spec.levels)).sort(dim=1).values if leans(spec) else None
+        one = SegmentLSTM(spec, statistics, edges, usual)
         for parameter in (one.shift.weight, *one.head.out.parameters()):  # what begins as zeros
             torch.nn.init.normal_(parameter, std=0.1)
         return one
