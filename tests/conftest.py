@@ -138,6 +138,11 @@ def trained() -> Path:
     return once_a_session.once("trained", make) / "small.toml"
 
 
+def copy_of(trained: Path, folder: Path) -> Path:
+    """The same pipeline file with the same store, in a folder that is not there yet."""
+    return Path(shutil.copytree(trained.parent, folder)) / trained.name
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A standing Prefect server; the environment that leads to it."""
@@ -172,8 +177,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[st
 @pytest.fixture
 def pipeline(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained pipeline, to do anything with."""
-    shutil.copytree(trained.parent, tmp_path / "copy")
-    return tmp_path / "copy" / trained.name
+    return copy_of(trained, tmp_path / "copy")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import duckdb
@@ -11,12 +10,12 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from tests.conftest import ISSUE, gatecast, said
+from tests.conftest import ISSUE, copy_of, gatecast, said
 
 
 @pytest.fixture(scope="module")
 def own(trained, tmp_path_factory) -> Path:
-    return Path(shutil.copytree(trained.parent, tmp_path_factory.mktemp("contract") / "copy")) / trained.name
+    return copy_of(trained, tmp_path_factory.mktemp("contract") / "copy")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.conftest import ISSUE, gatecast, said
+from tests.conftest import ISSUE, copy_of, gatecast, said
 
 NOON = pl.datetime(2018, 9, 1)
 
@@ -75,10 +75,7 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
         fold = source.draw(np.random.default_rng(0), 500)
         return fold.windows.sha256(), fold.actual.tobytes(), folds.issues.tolist(), recent.issues.tolist()
 
-    import shutil
-
-    shutil.copytree(trained.parent, tmp_path / "copy")
-    copy = tmp_path / "copy" / trained.name
+    copy = copy_of(trained, tmp_path / "copy")
     before = drawn(copy)
     change(copy, pl.when(pl.col("ds") >= NOON).then(pl.col("y") * 3).otherwise("y"))
     assert drawn(copy) == before

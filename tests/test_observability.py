@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ISSUE, nightly, said
+from tests.conftest import ISSUE, copy_of, nightly, said
 from tests.flows.test_metrics import read
 from tests.prefect_api import every
 
@@ -24,7 +23,7 @@ JSON_LINES = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", "PREFECT_LOG
 @pytest.fixture(scope="module")
 def whole(trained, prefect_server, tmp_path_factory):
     """A night with a row refused and an actual that came true: the run, its pipeline file."""
-    path = Path(shutil.copytree(trained.parent, tmp_path_factory.mktemp("whole") / "copy")) / trained.name
+    path = copy_of(trained, tmp_path_factory.mktemp("whole") / "copy")
     settings = {"GATECAST_TRAINING__EVERY": "30d", **prefect_server, **JSON_LINES}
     home = Path(prefect_server["PREFECT_HOME"])
     first = nightly(path, home, "--issue-time", ISSUE, "--json", **settings)
@@ -37,7 +36,7 @@ def whole(trained, prefect_server, tmp_path_factory):
 @pytest.fixture(scope="module")
 def failed(trained, prefect_server, tmp_path_factory):
     """A night that can publish nothing: the run, its pipeline file."""
-    path = Path(shutil.copytree(trained.parent, tmp_path_factory.mktemp("failed") / "copy")) / trained.name
+    path = copy_of(trained, tmp_path_factory.mktemp("failed") / "copy")
     path.write_text(path.read_text().replace('"small"', '"doomed"'))
     settings = {**prefect_server, **JSON_LINES}
     return nightly(path, Path(prefect_server["PREFECT_HOME"]), "--issue-time", "2001-01-01", "--json", **settings), path
@@ -113,7 +112,7 @@ def test_a_night_that_published_nothing_leaves_the_same(failed, prefect_server):
 
 def test_metrics_are_written_when_the_store_is_gone(trained, prefect_server, tmp_path, s3):
     """Nothing can be read or kept, but the folder of the collector says so."""
-    path = Path(shutil.copytree(trained.parent, tmp_path / "copy")) / trained.name
+    path = copy_of(trained, tmp_path / "copy")
     done = nightly(
         path, tmp_path / "home", "--issue-time", ISSUE, "--json", GATECAST_PIPELINE__STORE="s3://no-market/store",
         GATECAST_MONITORING__METRICS=str(tmp_path / "collected"), **prefect_server,
@@ -156,7 +155,7 @@ def test_a_night_that_fails_or_is_degraded_is_told_to_the_webhook(trained, prefe
         [sys.executable, "-m", "deployments.objects"], env=told, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
-    path = Path(shutil.copytree(trained.parent, tmp_path / "copy")) / trained.name
+    path = copy_of(trained, tmp_path / "copy")
     home = Path(prefect_server["PREFECT_HOME"])
     (path.parent / "temperature.parquet").write_bytes(b"not parquet")
     settings = {**prefect_server, "GATECAST_TRAINING__EVERY": "30d"}

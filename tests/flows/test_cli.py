@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import polars as pl
 import pytest
 
-from tests.conftest import ISSUE, gatecast, said, write_pipeline
+from tests.conftest import ISSUE, copy_of, gatecast, said, write_pipeline
 
 
 def clear(done, status: int, *words: str) -> None:
@@ -148,8 +146,8 @@ def test_init_then_check_then_ingest(tmp_path):
 @pytest.mark.parametrize("stage", ["check", "models"])
 def test_single_stages_import_no_prefect(trained, tmp_path, stage):
     """They start in about a second because of it."""
-    shutil.copytree(trained.parent, tmp_path / "copy")
-    done = gatecast(stage, tmp_path / "copy" / trained.name, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
+    copy = copy_of(trained, tmp_path / "copy")
+    done = gatecast(stage, copy, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
     assert done.returncode == 0, done.stderr
 
 
