@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Any
@@ -19,6 +19,7 @@ from flows.settings import Pipeline
 from flows.stages.ladder import Serving, champion
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
+from flows.stages.start import Start, start_of
 from flows.stages.training_data import history, split
 from model.comparison import CHALLENGER, CHAMPION, Nights, compare
 from model.forecaster import Forecaster
@@ -41,23 +42,6 @@ _VALIDATION = 4096  # windows looked at for the early stop; more say the same
 _REMEMBERED = timedelta(days=365)  # how long what was right for a model's intervals counts
 # Of a training; what it was made from is in the fingerprint.
 _FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch", "device")
-
-
-@dataclass(frozen=True)
-class Start:
-    """The model that a training goes on from.
-
-    Attributes:
-        full_fit: when (ISO) the last full fit before it was.
-        renew: it is time for another: one member begins from nothing, the others are taken as they are.
-        fill: places of members that have not been fitted yet may be filled now.
-    """
-
-    version: str
-    onnx: bytes
-    full_fit: str
-    renew: bool
-    fill: bool
 
 
 def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
@@ -126,7 +110,7 @@ def train(
     data = panel.sha256()
     serving, _ = champion(pipeline, store, as_of)
     records = registry.manifests(store, pipeline.name)
-    start = _start(pipeline, store, serving, records, as_of)
+    start = start_of(pipeline, store, serving, records, as_of)
     past = _past_widths(records, as_of, int(folds.issues[0]))
     fingerprint = _fingerprint(pipeline, spec, as_of, data, start, past)
     reused = reuse(fingerprint) if reuse else None
@@ -245,47 +229,6 @@ def _judge(
         return fair, {}, None, too_few(len(fair), len(folds), seen_to)
     comparison = compare(spec, panel, fair, models)
     return fair, comparison.scores(), comparison.asked, decide(comparison, pipeline.promotion.margin)
-
-
-def _start(
-    pipeline: Pipeline, store: Store, serving: Serving | None, records: list[dict[str, Any]], as_of: datetime
-) -> Start | None:
-    """What training goes on from: the champion, unless it is time for a full fit of its only member.
-
-    A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. Before there
-    is a champion it is the newest model that was refused: it has learned, only not enough yet. A full fit that was
-    refused counts as one, also where it was to fill the place of a member: another a week later would see nearly the
-    same and be refused again.
-    """
-    record = _newest_refused(pipeline, store, records, as_of)
-    if serving is not None:
-        record = registry.manifest(store, pipeline.name, serving.version)
-        if datetime.fromisoformat(record["as_of"]) >= as_of:
-            came_from = record.get("went_on_from")
-            record = registry.manifest(store, pipeline.name, came_from) if came_from else None
-    if record is None or "pruned" in record:
-        return None
-    full_fit = record.get("full_fit", record["as_of"])
-    tried = [datetime.fromisoformat(m["as_of"]) for m in records if m.get("full_fit", m["as_of"]) == m["as_of"]]
-    newest = max([at for at in tried if at < as_of], default=datetime.fromisoformat(full_fit))
-    renew = as_of - newest >= pipeline.training.full_every
-    if renew and pipeline.model.members == 1:
-        return None
-    fill = newest <= datetime.fromisoformat(record["as_of"])
-    try:
-        onnx = registry.load(store, pipeline.name, record["version"])
-    except DataError as error:
-        logger.warning("begun from nothing: %s", error)
-        return None
-    return Start(record["version"], onnx, full_fit, renew, fill)
-
-
-def _newest_refused(
-    pipeline: Pipeline, store: Store, records: list[dict[str, Any]], as_of: datetime
-) -> dict[str, Any] | None:
-    """The manifest of the newest model before `as_of`, where none was ever to serve then."""
-    before = [m for m in records if datetime.fromisoformat(m["as_of"]) < as_of]
-    return before[-1] if before and not registry.champions(store, pipeline.name, as_of) else None
 
 
 def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:
