@@ -7,99 +7,17 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from flows import clock, pipeline_file
 from flows.stages.ladder import champion
 from flows.stages.train import _past_widths, due, train
-from model.training.export import from_onnx
-from model.training.network import SegmentLSTM, same
 from storage import layout, registry
-from storage.store import open_store
 from tests.conftest import ISSUE, gatecast, said
+from tests.flows.bench import AFTER, LATER, NOW, Bench, changed, scaled, spoil_model
 from tests.flows.test_cli import clear
-
-LATER = "2018-09-11"
-# Moments after the first champion was trained. The nights compared are then its own, on which it beat the baseline
-# by far: in the week before LATER, a quiet one, a small model need not.
-AFTER = [f"{ISSUE}T00:00:0{second}" for second in (1, 2, 3)]
-NOW = datetime.fromisoformat("2018-10-01T02:00:00+00:00")
-
-
-class Bench:
-    """A pipeline file, its settings, its store, and its first champion's bytes and manifest."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.settings = pipeline_file.read(path, {})
-        self.store = open_store(self.settings.pipeline.store)
-        (self.first,) = registry.manifests(self.store, "small")
-        self.onnx = registry.load(self.store, "small", self.first["version"])
-
-    def train(self, onnx: bytes, as_of: str = LATER, **facts) -> dict:
-        """Train with `onnx` in the place of what a fit would give."""
-        given = (onnx, {**self.first, **facts})
-        return train(self.settings, self.store, self.at(as_of), NOW, reuse=lambda fingerprint: given)
-
-    def set(self, **training) -> None:
-        """Change keys of `[training]`."""
-        changed = self.settings.training.model_copy(update=training)
-        self.settings = self.settings.model_copy(update={"training": changed})
-
-    def at(self, text: str) -> datetime:
-        return clock.parse(text, self.settings.pipeline.timezone)
-
-    def serving(self) -> str:
-        return registry.champions(self.store, "small")[0]
-
-    def members(self, version: str) -> list[SegmentLSTM]:
-        """The networks in a model."""
-        network = from_onnx(registry.load(self.store, "small", version), self.settings.spec(("LDC1", "LDC2", "LDC3")))
-        assert network is not None
-        return network.networks
-
-
-@pytest.fixture
-def short(monkeypatch) -> None:
-    """Fits stop at the first look that brings nothing: what comes out is not asked for, only what it went on from."""
-    monkeypatch.setattr("model.training.fit._EVERY", 10)
-    monkeypatch.setattr("model.training.fit._PATIENCE", 1)
-
-
-@pytest.fixture
-def bench(pipeline) -> Bench:
-    assert gatecast("ingest", pipeline, "--as-of", LATER).returncode == 0
-    return Bench(pipeline)
-
-
-def changed(model: bytes, *operations: tuple[str, float | None]) -> bytes:
-    """The model with operators put behind its output: a name, and a constant for those of two inputs."""
-    proto = onnx.load_from_string(model)
-    graph = proto.graph
-    (output,) = graph.output
-    for node in graph.node:
-        for i, name in enumerate(node.output):
-            if name == output.name:
-                node.output[i] = "raw0"
-    for number, (operator, constant) in enumerate(operations):
-        inputs = [f"raw{number}"]
-        if constant is not None:
-            value = onnx.numpy_helper.from_array(np.array(constant, np.float32), f"constant{number}")
-            graph.initializer.append(value)
-            inputs.append(value.name)
-        last = number == len(operations) - 1
-        graph.node.append(onnx.helper.make_node(operator, inputs, [output.name if last else f"raw{number + 1}"]))
-    onnx.checker.check_model(proto)
-    return proto.SerializeToString()
-
-
-def scaled(model: bytes, by: float) -> bytes:
-    """Every forecast too high or too low by a factor."""
-    return changed(model, ("Mul", by))
 
 
 def test_the_manifest_tells_everything(bench):
@@ -200,88 +118,6 @@ def test_what_was_rolled_back_from_is_not_promoted_again_by_itself(bench):
     assert bench.serving() == better["version"]
 
 
-def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, short):
-    assert bench.first["went_on_from"] is None
-    assert bench.first["full_fit"] == bench.first["as_of"]
-    later = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
-    assert (later["went_on_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
-    # The very training again starts where it started, not where it ended.
-    again = []
-    train(
-        bench.settings,
-        bench.store,
-        bench.at(LATER),
-        NOW,
-        reuse=lambda print_: again.append(print_) or (bench.onnx, later),
-    )
-    assert again == [later["fingerprint"]]
-    bench.set(full_every=timedelta(days=1))
-    full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
-    assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
-
-
-def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, short):
-    bench.set(budget=timedelta(seconds=600))
-    model = bench.settings.model.model_copy(update={"members": 2})
-    bench.settings = bench.settings.model_copy(update={"model": model})
-    first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
-    assert first["went_on_from"] is None
-    later = train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, gate=False)
-    assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
-    bench.set(full_every=timedelta(days=2))
-    full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
-    assert (full["went_on_from"], full["full_fit"]) == (later["version"], full["as_of"])
-    (a, b), second, third = (bench.members(manifest["version"]) for manifest in (first, later, full))
-    assert not same(a, b)
-    assert same(second[0], b)
-    assert same(third[0], second[1])
-    assert not any(same(third[1], member) for member in (a, b, *second))
-
-
-def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(bench, short):
-    bench.set(budget=timedelta(seconds=1))
-    model = bench.settings.model.model_copy(update={"members": 2})
-    bench.settings = bench.settings.model_copy(update={"model": model})
-    first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
-    assert same(*bench.members(first["version"]))
-    bench.train(scaled(bench.onnx, 1.3), as_of="2018-09-12", full_fit=None)
-    later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
-    assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
-    filled = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW, gate=False)
-    assert (filled["went_on_from"], filled["full_fit"]) == (later["version"], filled["as_of"])
-
-
-def test_before_there_is_a_champion_a_training_goes_on_from_the_newest_that_was_refused(bench, short):
-    """Each would else begin from nothing, and as long as the market is calm be refused again."""
-    bench.store.remove(layout.champion("small"))
-    later = train(bench.settings, bench.store, bench.at(LATER), NOW)
-    assert (later["went_on_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
-    spoil_model(bench, bench.first["version"])
-    bench.store.remove(layout.champion("small"))
-    again = train(bench.settings, bench.store, bench.at(LATER), NOW)
-    assert (again["went_on_from"], again["full_fit"]) == (None, again["as_of"])
-
-
-def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench, short):
-    """Of a version that computed something else with them."""
-    other = bench.train(scaled(bench.onnx, 1.1), as_of=AFTER[0])
-    registry.promote(bench.store, "small", other["version"])
-    later = train(bench.settings, bench.store, bench.at(AFTER[1]), NOW)
-    assert later["went_on_from"] is None
-
-
-def test_a_full_fit_that_was_refused_is_not_repeated_at_once(bench, short):
-    """Another would see nearly the same, at twenty times the cost of going on from the champion."""
-    bench.set(full_every=timedelta(days=6))
-    refused = bench.train(scaled(bench.onnx, 1.3), full_fit=None)
-    assert (refused["decision"]["promoted"], refused["went_on_from"]) == (False, None)
-    soon = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
-    assert (soon["went_on_from"], soon["full_fit"]) == (bench.first["version"], bench.first["as_of"])
-    bench.set(full_every=timedelta(days=3))
-    late = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW)
-    assert late["full_fit"] == late["as_of"]
-
-
 def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
     """Only from nights before those that will judge, from none twice, and not from those of years ago."""
 
@@ -371,10 +207,6 @@ def test_a_champion_that_cannot_be_loaded_is_renewed_at_once(bench):
     assert due(bench.settings, bench.store, bench.at(ISSUE)) is None
     bench.store.path(layout.model("small", bench.first["version"])).write_bytes(b"x")
     assert "sha256 differs" in due(bench.settings, bench.store, bench.at(ISSUE))
-
-
-def spoil_model(bench: Bench, version: str) -> None:
-    bench.store.path(layout.model("small", version)).write_bytes(b"x")
 
 
 def lose_model(bench: Bench, version: str) -> None:
