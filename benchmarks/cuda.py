@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import platform
 import statistics
 import sys
 import time
@@ -19,8 +18,10 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
+from benchmarks.first_light import processor
 from model import forecaster
 from model.forecaster import Forecaster
+from model.metrics import pinball
 from model.panel import Channel, Layer, Panel
 from model.spec import ModelSpec
 from model.training import fit
@@ -45,7 +46,7 @@ def main() -> None:
     versions = f"torch {torch.__version__}, ONNX Runtime {ort.__version__}, CUDA {torch.version.cuda}"
     parts = [
         "# CUDA beside the CPU\n",
-        f"`python -m benchmarks.cuda`, on {torch.cuda.get_device_name()} and {os.cpu_count()} cores of {_processor()};",
+        f"`python -m benchmarks.cuda`, on {torch.cuda.get_device_name()} and {os.cpu_count()} cores of {processor()};",
         f"{versions}. Synthetic hours; the default network. Medians of {ROUNDS} runs.\n",
     ]
     for part in (_parity, _speed, _training):
@@ -83,32 +84,30 @@ def _data(spec: ModelSpec) -> tuple[Sampler, Fold]:
     return sampler(spec, panel, last, 0, last), fold(spec, panel, rows, steps, panel.grid.start(steps))
 
 
-def _fitted(spec: ModelSpec, updates: int, device: str) -> tuple[Ensemble, float, float]:
-    """One network after so many updates a member, the seconds of its fit, and its score."""
-    source, validation = _data(spec)
+def _fitted(spec: ModelSpec, updates: int, device: str, source: Sampler, validation: Fold) -> tuple[Ensemble, float]:
+    """One network after so many updates a member, and the seconds of its fit."""
     ticks = itertools.count()  # a clock that counts updates
     fit._PATIENCE = updates
     begun = time.perf_counter()
     network = fit.fit(
         spec, source, validation, 7, updates * spec.members, lambda: next(ticks), lambda _: None, device=device
     )
-    seconds = time.perf_counter() - begun
-    return network, seconds, _score(network, validation)
+    return network, time.perf_counter() - begun
 
 
 def _score(network: Ensemble, validation: Fold) -> float:
     found = Forecaster(to_onnx(network), threads=os.cpu_count() or 1).quantiles(validation.windows)
-    error = validation.actual[..., None] - found
-    return float(np.nanmean(np.maximum(np.array(LEVELS) * error, (np.array(LEVELS) - 1) * error)))
+    return float(np.nanmean(pinball(found, np.array(LEVELS), validation.actual)))
 
 
 def _parity() -> str:
     rows = ["## Parity\n", "Largest difference of a quantile from the CPU's, relative to the largest in its window.\n"]
     rows += ["| cell | head | float32 | TF32 (not used) |", "|---|---|---:|---:|"]
     for cell, head in itertools.product(("lstm", "rnn"), ("quantile", "softmax")):
-        network, _, _ = _fitted(_spec(head, cell), 40, "cpu")
-        onnx = to_onnx(network)
-        given = _data(network.spec)[1].windows
+        spec = _spec(head, cell)
+        source, validation = _data(spec)
+        onnx = to_onnx(_fitted(spec, 40, "cpu", source, validation)[0])
+        given = validation.windows
         wanted = Forecaster(onnx, threads=os.cpu_count() or 1).quantiles(given)
         unit = np.abs(wanted).max(axis=(1, 2), keepdims=True)
         errors = []
@@ -125,9 +124,10 @@ def _parity() -> str:
 
 
 def _speed() -> str:
-    network, _, _ = _fitted(_spec("quantile"), 20, "cpu")
-    onnx = to_onnx(network)
-    given = _data(network.spec)[1].windows
+    spec = _spec("quantile")
+    source, validation = _data(spec)
+    onnx = to_onnx(_fitted(spec, 20, "cpu", source, validation)[0])
+    given = validation.windows
     given = given[np.arange(_WINDOWS) % len(given)]
     few = given[np.arange(4096)]
     cores = os.cpu_count() or 1
@@ -163,23 +163,20 @@ def _training() -> str:
     rows += ["\n| | hidden size | updates a second | | pinball |", "|---|---:|---:|---:|---:|"]
     for hidden, updates in _UPDATES.items():
         first = None
+        spec = _spec("quantile", hidden=hidden, members=1)
+        source, validation = _data(spec)
         for name, device, threads in (
             ("CPU, one thread", "cpu", 1),
             ("CPU, two threads", "cpu", 2),
             ("CUDA", "cuda", 1),
         ):
             fit._THREADS = threads
-            spec = _spec("quantile", hidden=hidden, members=1)
-            _fitted(spec, 10, device)
-            _, seconds, score = _fitted(spec, updates, device)
+            _fitted(spec, 10, device, source, validation)
+            network, seconds = _fitted(spec, updates, device, source, validation)
+            score = _score(network, validation)
             first = first or seconds
             rows.append(f"| {name} | {hidden} | {updates / seconds:.1f} | {first / seconds:.1f} x | {score:.3f} |")
     return "\n".join(rows) + "\n"
-
-
-def _processor() -> str:
-    found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return found[0].split(":")[1].strip() if found else platform.machine()
 
 
 if __name__ == "__main__":

@@ -56,12 +56,16 @@ def run(arguments: list) -> Cost:
     return measured([sys.executable, "-m", "flows", *map(str, arguments)])[0]
 
 
+def processor() -> str:
+    """Its name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
 def machine() -> str:
     """Processor, cores and versions."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("torch", "onnxruntime", "polars", "prefect"))
-    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+    return f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
 
 
 if __name__ == "__main__":

@@ -207,8 +207,7 @@ def _fast_bfloat16() -> bool:
 
 def tensors(part: Windows, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
     """Windows as the keyword arguments of the network."""
-    given = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in part.inputs().items()}
-    return {name: tensor.to(device) for name, tensor in given.items()}
+    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in part.inputs().items()}
 
 
 def usable(device: str) -> str:
@@ -231,10 +230,10 @@ def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> floa
     with torch.inference_mode():
         for start in range(0, len(validation.actual), _SCORED):
             part = slice(start, start + _SCORED)
-            raw, base, scale = network(**tensors(validation.windows[part], device))
-            actual = torch.from_numpy(validation.actual[part]).to(device)
+            windows, actual = validation.windows[part], torch.from_numpy(validation.actual[part]).to(device)
+            raw, base, scale = network(**tensors(windows, device))
             loss = pinball(network.quantiles(raw, base, scale), network.head.levels, actual).mean(dim=-1)
-            loss = loss * _of(weight, validation.windows[part])
+            loss = loss * _of(weight, windows)
             known = ~torch.isnan(actual)
             total, count = total + float(loss[known].sum()), count + int(known.sum())
     return total / max(count, 1)
