@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.first_light import processor
 from model import forecaster
+from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
-from model.metrics import pinball
 from model.panel import Channel, Layer, Panel
 from model.spec import ModelSpec
 from model.training import fit

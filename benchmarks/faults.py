@@ -70,7 +70,7 @@ def _killed(operation: Operation, library: str) -> Iterator[dict[str, str]]:
             for place in Path("/proc").glob("[0-9]*"):
                 try:
                     parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-                    ours = parent == operation.running and b"flows.apart" in (place / "cmdline").read_bytes()
+                    ours = parent == operation.running and b"flows.stage_process" in (place / "cmdline").read_bytes()
                     if ours and f"/{library}/" in (place / "maps").read_text():
                         os.kill(int(place.name), signal.SIGKILL)
                         return

@@ -55,7 +55,8 @@ def make(folder: Path, series: int, hours: int) -> None:
 
 def gatecast_ingest(folder: Path) -> None:
     """Ours."""
-    from flows import clock, pipeline_file
+    from flows import clock
+    from flows.settings import file as pipeline_file
     from flows.stages.ingest import ingest
     from storage.store import open_store
 
@@ -89,7 +90,7 @@ def pandas_ingest(folder: Path) -> None:
 
 def gatecast_read(folder: Path) -> None:
     """Ours."""
-    from flows import pipeline_file
+    from flows.settings import file as pipeline_file
     from flows.stages.panels import known_series, micros, seen_panel
     from storage.store import open_store
 

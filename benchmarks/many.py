@@ -59,7 +59,7 @@ def make(folder: Path, series: int, hours: int = 168, context: int = 168) -> Pat
 
 def fill(path: str, series: int, hours: int) -> None:
     """The history and the champion of a pipeline file."""
-    from flows import pipeline_file
+    from flows.settings import file as pipeline_file
     from storage import layout, registry
     from storage.schemas import history_schema
     from storage.store import open_store, parquet_file

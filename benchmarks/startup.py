@@ -18,7 +18,7 @@ from benchmarks.many import ISSUE, ROOT, make
 
 RUNS = 11
 STEPS = {
-    "Python itself": "import flows.__main__; os.environ.setdefault(*flows.__main__.NO_THREADS); gc.disable()",
+    "Python itself": "import flows.__main__; os.environ.setdefault(*flows.__main__.SINGLE_THREAD_NUMPY); gc.disable()",
     "numpy": "import numpy",
     "polars": "import polars",
     "pydantic": "import pydantic",

@@ -14,8 +14,9 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from flows import clock, pipeline_file
+from flows import clock
 from flows.page.inspection import Inspection
+from flows.settings import file as pipeline_file
 from flows.stages.inspect import gather
 from model.recurrent import LSTMTrace
 from storage.store import open_store

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import altair as alt
 import polars as pl
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from storage import forecasts, history
 from storage.store import Store, open_store
 

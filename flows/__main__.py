@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import os
 
-from flows.apart import NO_THREADS
+from flows.stage_process.environment import SINGLE_THREAD_NUMPY
 
 
 def main() -> None:
     """Run the command line."""
-    os.environ.setdefault(*NO_THREADS)
+    os.environ.setdefault(*SINGLE_THREAD_NUMPY)
     # What an import makes stays: looking through it for garbage takes 40 ms, again and again more with each stage.
     gc.disable()
     from flows import cli

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows import outcome
+from flows import summary as outcome
 
 logger = logging.getLogger(__name__)
 

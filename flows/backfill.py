@@ -8,15 +8,18 @@ from prefect import flow, task
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import apart, clock, logs, outcome, pipeline_file
+from flows import clock, logs
+from flows import summary as outcome
 from flows.nightly import TASK
 from flows.parameters import Day, PipelineFile
+from flows.settings import file as pipeline_file
+from flows.stage_process import runner
 
 
 @task(name="backfill", **TASK)
 def backfill_task(pipeline_path: str, start: str, end: str) -> dict[str, Any]:
     """All missed nights between two local days."""
-    return apart.run("backfill", pipeline_path, clock.now().isoformat(), None, start=start, end=end)
+    return runner.run_stage("backfill", pipeline_path, clock.now().isoformat(), None, start=start, end=end)
 
 
 @flow(name="backfill", flow_run_name="backfill {pipeline} {start} {end}", persist_result=False)

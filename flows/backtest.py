@@ -8,9 +8,11 @@ from typing import Any
 from prefect import flow, task
 from prefect.runtime import flow_run
 
-from flows import clock, logs, pipeline_file, setting_types
+from flows import clock, logs
 from flows.nightly import TASK
 from flows.parameters import Day, Folder, Lapse, PipelineFile
+from flows.settings import file as pipeline_file
+from flows.settings import types as setting_types
 from flows.stages.backtest import Plan
 from flows.stages.backtest import backtest as backtest_stage
 from storage.store import open_store

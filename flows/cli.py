@@ -12,7 +12,11 @@ from typing import Any
 
 import click
 
-from flows import apart, clock, logs, outcome, pipeline_file, setting_types, terminal
+from flows import clock, logs, terminal
+from flows import summary as outcome
+from flows.settings import file as pipeline_file
+from flows.settings import types as setting_types
+from flows.stage_process.environment import PASSIVE_WAIT
 from storage.schemas import DataError
 from storage.store import Store, open_store
 
@@ -35,7 +39,7 @@ class _Command(click.Group):
 @click.version_option(package_name="gatecast")
 def main() -> None:
     """Scheduled batch forecasting: feeds in, an LSTM, quantiles in Parquet out."""
-    os.environ.setdefault(*apart.PASSIVE)
+    os.environ.setdefault(*PASSIVE_WAIT)
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:

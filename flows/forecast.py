@@ -8,9 +8,10 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import State
 
-from flows import clock, logs, pipeline_file, sharded
+from flows import clock, logs, sharded
 from flows.nightly import final_state, forecast_task, resolve_issue
 from flows.parameters import IssueTime, PipelineFile
+from flows.settings import file as pipeline_file
 
 
 @flow(name="forecast", flow_run_name="forecast {pipeline}", persist_result=False)

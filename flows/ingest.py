@@ -9,9 +9,10 @@ from prefect import flow
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from flows import clock, logs, pipeline_file
+from flows import clock, logs
 from flows.nightly import ingest_task, resolve_issue
 from flows.parameters import IssueTime, PipelineFile
+from flows.settings import file as pipeline_file
 from flows.stages.arrival import awaited
 from storage.store import open_store
 

@@ -17,7 +17,7 @@ from storage.redaction import hide
 #: For `PREFECT_LOGGING_SETTINGS_PATH`.
 SETTINGS = Path(__file__).with_name("logging.yml")
 _ROOMS = ("flows", "model", "storage")
-_CALLER = "flows.apart"
+_CALLER = "flows.stage_process"
 _TRACEBACK = logging.Formatter()
 
 # A process runs one flow run. Not a context variable: threads that forward a stage's lines would not see it.
@@ -75,7 +75,7 @@ def to_the_caller(stream: IO[str]) -> None:
 def take(line: str, stage: str) -> str:
     """Log a line that a stage wrote, by the logger and level it was logged with there; returns its message.
 
-    What is no such line, such as a library's own print, is information of `flows.apart`.
+    What is no such line, such as a library's own print, is information of `flows.stage_process`.
     """
     try:
         said = json.loads(line)

@@ -16,15 +16,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import apart, artifacts, clock, logs, outcome, pipeline_file, sharded
+from flows import artifacts, clock, logs, sharded
+from flows import summary as outcome
 from flows.deadline import Deadline, answering
 from flows.parameters import IssueTime, PipelineFile
-from flows.settings import Pipeline
+from flows.settings import file as pipeline_file
+from flows.settings.pipeline import Pipeline
+from flows.stage_process import runner
 from flows.stages.lateness import REPLAY
 from flows.stages.metrics import measure
 from flows.stages.panels import newest_target
 from flows.stages.train import due
-from storage import nights
+from storage import run_records as nights
 from storage.schemas import DataError
 from storage.store import Store, open_store
 
@@ -42,32 +45,32 @@ _LAST_RESORT = 60.0  # seconds that the baseline may take even when the deadline
 def ingest_task(pipeline_path: str, as_of: str, limit: float | None = None) -> dict[str, Any]:
     """Feeds into the history; with a limit, those that answer in time."""
     within = None if limit is None else answering(limit)
-    return apart.run("ingest", pipeline_path, as_of, limit, within=within)
+    return runner.run_stage("ingest", pipeline_path, as_of, limit, within=within)
 
 
 @task(name="train", **TASK)
 def train_task(pipeline_path: str, as_of: str, limit: float | None = None) -> dict[str, Any]:
     """A challenger."""
-    return apart.run("train", pipeline_path, as_of, limit)
+    return runner.run_stage("train", pipeline_path, as_of, limit)
 
 
 @task(name="forecast", **TASK)
 def forecast_task(pipeline_path: str, issue_time: str, limit: float | None = None, **options: Any) -> dict[str, Any]:
     """The forecast file."""
     within = None if limit is None else answering(limit)
-    return apart.run("forecast", pipeline_path, issue_time, limit, within=within, **options)
+    return runner.run_stage("forecast", pipeline_path, issue_time, limit, within=within, **options)
 
 
 @task(name="score", **TASK)
 def score_task(pipeline_path: str, at: str, limit: float) -> dict[str, Any]:
     """What has come true."""
-    return apart.run("score", pipeline_path, at, limit)
+    return runner.run_stage("score", pipeline_path, at, limit)
 
 
 @task(name="report", **TASK)
 def report_task(pipeline_path: str, at: str, limit: float) -> dict[str, Any]:
     """The page."""
-    return apart.run("report", pipeline_path, at, limit)
+    return runner.run_stage("report", pipeline_path, at, limit)
 
 
 @flow(name="nightly", flow_run_name="nightly {pipeline}", persist_result=False)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.setting_types import DURATION
+from flows.settings.types import DURATION
 
 # Loose on purpose: `clock.parse` judges a time, here only what cannot be one is refused.
 _TIME = r"^\d{4}[-0-9W]{3,6}([T ][0-9:.,]+(Z|[+-][0-9:]+)?)?$"

@@ -7,9 +7,10 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import clock, logs, pipeline_file
+from flows import clock, logs
 from flows.nightly import report_task
 from flows.parameters import PipelineFile
+from flows.settings import file as pipeline_file
 
 _LIMIT = 900.0  # seconds
 

@@ -15,8 +15,8 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows import apart
 from flows.deadline import answering
+from flows.stage_process import runner
 from storage.schemas import DataError
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def forecaster(engine: str) -> Callable[..., Any] | None:
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_task(pipeline_path: str, issue_time: str, limit: float | None, options: dict[str, Any]) -> dict[str, Any]:
     """An order for every shard."""
-    return apart.run("plan", pipeline_path, issue_time, limit, **options)
+    return runner.run_stage("plan", pipeline_path, issue_time, limit, **options)
 
 
 @task(
@@ -59,8 +59,8 @@ def plan_task(pipeline_path: str, issue_time: str, limit: float | None, options:
 )  # fmt: skip
 def shard_task(pipeline_path: str, run: str, shard: int) -> dict[str, Any]:
     """The part of one shard, on whichever worker."""
-    from flows import pipeline_file
-    from flows.stages.staged import make_part
+    from flows.settings import file as pipeline_file
+    from flows.stages.distributed import make_part
     from storage.store import open_store
 
     settings = pipeline_file.read(pipeline_path)
@@ -72,7 +72,7 @@ def assemble_task(
     pipeline_path: str, issue_time: str, limit: float | None, run: str, failures: dict[str, str]
 ) -> dict[str, Any]:
     """The forecast file."""
-    return apart.run("assemble", pipeline_path, issue_time, limit, run=run, failures=failures)
+    return runner.run_stage("assemble", pipeline_path, issue_time, limit, run=run, failures=failures)
 
 
 @flow(name="forecast-shards", persist_result=False)

@@ -12,8 +12,8 @@ from typing import Any
 import click
 import polars as pl
 
-from flows import outcome
-from flows.settings import Pipeline
+from flows import summary as outcome
+from flows.settings.pipeline import Pipeline
 from flows.stages.progress import Progress, silent
 from storage import forecasts
 from storage.store import open_store

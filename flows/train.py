@@ -7,9 +7,10 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import clock, logs, pipeline_file
+from flows import clock, logs
 from flows.nightly import resolve_issue, train_task
 from flows.parameters import IssueTime, PipelineFile
+from flows.settings import file as pipeline_file
 
 
 @flow(name="train", flow_run_name="train {pipeline}", persist_result=False)

@@ -14,7 +14,8 @@ import polars as pl
 
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
-from storage.store import Store, parquet_file
+from storage.store.interface import Store
+from storage.store.parquet import parquet_file
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.apart import PASSIVE
+from flows.stage_process.environment import PASSIVE_WAIT
 from tests import postgresql, s3_server
 from tests.startup import once_a_session
 from tests.web_server import Web
@@ -30,7 +30,7 @@ from tests.web_server import Web
 # No test may reach a Prefect server by accident; the end-to-end tests start one in processes of their own.
 os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
 # Before anything loads torch.
-os.environ.setdefault(*PASSIVE)
+os.environ.setdefault(*PASSIVE_WAIT)
 if once_a_session.FOLDER not in os.environ:  # the workers and all other processes have it from this one
     os.environ[once_a_session.FOLDER] = tempfile.mkdtemp(prefix="gatecast-tests-")
     atexit.register(shutil.rmtree, os.environ[once_a_session.FOLDER], ignore_errors=True)

@@ -27,7 +27,7 @@ from prefect.workers.process import ProcessWorker
 
 from deployments.objects import QUEUES, automations
 from deployments.place import POOL, ROOT
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from tests.prefect_api import finished
 
 DEPLOYMENTS = ROOT / "deployments"

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows import pipeline_file
-from flows.pipeline_file import PipelineFileError
+from flows.settings import file as pipeline_file
+from flows.settings.file import PipelineFileError
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.report import report

@@ -61,7 +61,8 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
     """The panel, the folds and the fitting windows of T are the same whatever is appended after T."""
     import numpy as np
 
-    from flows import clock, pipeline_file
+    from flows import clock
+    from flows.settings import file as pipeline_file
     from flows.stages import training_data
     from model.training.samples import sampler
     from storage.store import open_store
@@ -83,7 +84,8 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
 
 def test_parts_of_the_data_do_not_overlap(trained):
     """No fitting horizon reaches into the early-stop nights, and none of those into the folds."""
-    from flows import clock, pipeline_file
+    from flows import clock
+    from flows.settings import file as pipeline_file
     from flows.stages import training_data
     from storage.store import open_store
 

@@ -178,7 +178,7 @@ def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.
             try:
                 status = (place / "stat").read_text().rpartition(")")[2].split()
                 # Not while it still is a copy of its parent.
-                ours = int(status[1]) == parent and b"flows.apart" in (place / "cmdline").read_bytes()
+                ours = int(status[1]) == parent and b"flows.stage_process" in (place / "cmdline").read_bytes()
                 if ours and f"/{library}/" in (place / "maps").read_text():
                     os.kill(int(place.name), sign)
                     return

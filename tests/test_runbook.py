@@ -11,7 +11,7 @@ import polars as pl
 import yaml
 
 from deployments.place import ROOT
-from model.alerts import DECAY
+from model.evaluation.alerts import DECAY
 from tests import runbook
 
 TEXT = runbook.PAGE.read_text()
@@ -67,7 +67,11 @@ def test_every_alert_is_in_it():
     automations = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())
     assert re.findall(r"^\| `(gatecast: [^`]+)`", TEXT, re.MULTILINE) == [a["name"] for a in automations]
     checks = set(
-        re.findall(r'^    (?:yield |return )Check\(\n\s+"(\w+)"', (ROOT / "model/alerts.py").read_text(), re.MULTILINE)
+        re.findall(
+            r'^    (?:yield |return )Check\(\n\s+"(\w+)"',
+            (ROOT / "model/evaluation/alerts.py").read_text(),
+            re.MULTILINE,
+        )
     )
     assert {*DECAY} < checks
     assert {*re.findall(r"^\| `([a-z]+)` \|", TEXT, re.MULTILINE)} == checks

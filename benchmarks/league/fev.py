@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.league.panel import LEVELS, Panel
-from model import metrics
+from model.evaluation import metrics
 
 WINDOWS, SEASON = 20, 24
 #: Published: MASE of the seasonal naive, scaled quantile loss of Chronos-2.

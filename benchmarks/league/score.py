@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.league.panel import LEVELS, Panel
-from model import metrics
-from model.promotion import DieboldMariano, diebold_mariano
+from model.evaluation import metrics
+from model.evaluation.promotion import DieboldMariano, diebold_mariano
 
 
 @dataclass(frozen=True)

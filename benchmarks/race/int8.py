@@ -22,10 +22,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from benchmarks.first_light import ISSUE, PIPELINE
 from benchmarks.race.cost import loads
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.stages.panels import known_series, micros, revised_panel
+from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
-from model.metrics import pinball
 from model.windows import Windows, windows
 from storage.store import open_store
 

@@ -53,11 +53,13 @@ def main() -> None:
 
 
 def _stages() -> None:
-    from flows import apart, clock, pipeline_file
+    from flows import clock
+    from flows.settings import file as pipeline_file
+    from flows.stage_process import runner
 
     at = clock.parse(ISSUE, pipeline_file.read(PIPELINE).pipeline.timezone)
     for stage, options in _STAGES.items():
-        apart.run(stage, str(PIPELINE), at.isoformat(), _LIMIT, **options)
+        runner.run_stage(stage, str(PIPELINE), at.isoformat(), _LIMIT, **options)
 
 
 def _nightly(environment: dict[str, str]) -> None:

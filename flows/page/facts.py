@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from storage.schemas import INSTANT
 
 #: Nights that the page looks back on.
@@ -44,7 +44,7 @@ class Facts:
         issued: the last TOLD issue times that a forecast was due for or made at, oldest first.
         statuses: rows and series by issue time, status and reason, columns as STATUSES.
         scores: rows of the last NIGHTS scored issue times, columns as SCORES.
-        nights: records as storage/nights.py keeps them, oldest first.
+        nights: records as storage/run_records.py keeps them, oldest first.
         refused: quarantined rows by feed, newest last.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 from flows.page import document
 from flows.page.local_time import LocalTimes, at_micros
 from flows.page.numbers import figure, percent
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from model.occlusion import Moved, segment_bounds
 from model.recurrent import Layer, LSTMTrace
 from model.spec import ModelSpec

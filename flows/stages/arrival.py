@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from storage import forecasts
 from storage.schemas import STALE_MODEL
 from storage.store import Store

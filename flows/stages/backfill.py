@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from flows.stages.ingest import ingest
 from flows.stages.progress import Progress, silent
 from flows.stages.replay import issues_between, replay_nights

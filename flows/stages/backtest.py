@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from flows.stages.ingest import ingest
 from flows.stages.panels import actuals
 from flows.stages.progress import Progress, silent

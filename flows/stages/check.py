@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flows import clock
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from flows.stages.ingest import summarise, survey
 from flows.stages.lateness import late
 from flows.stages.progress import Progress, silent

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import polars as pl
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
+from flows.stages.assemble import table
 from flows.stages.forecast import always, begin
 from flows.stages.shard import forecast_shard, ranges
-from flows.stages.whole import table
 from storage.schemas import above_column
 from storage.store import Store
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from flows.settings import Pipeline
-from flows.stages.ladder import Servings, servings
+from flows.settings.pipeline import Pipeline
+from flows.stages.assemble import publish
+from flows.stages.fallback import Servings, servings
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, silent
 from flows.stages.shard import Part, forecast_shard, ranges
-from flows.stages.whole import publish
 from storage.schemas import DataError
 from storage.store import Store
 

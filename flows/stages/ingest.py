@@ -14,15 +14,15 @@ import numpy as np
 import polars as pl
 
 from flows import clock
-from flows.feed_settings import Feed
-from flows.settings import Pipeline
+from flows.settings.feed import Feed
+from flows.settings.pipeline import Pipeline
 from flows.stages.lateness import late
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
-from model.feed_checks import Checked, check
-from model.series_checks import Finding
-from model.unit_checks import not_as_expected, other_unit
+from model.checks.feed_rows import Checked, check
+from model.checks.series import Finding
+from model.checks.units import not_as_expected, other_unit
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import Store

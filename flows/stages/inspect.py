@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from flows.page.inspection import Inspection, render
-from flows.settings import Pipeline
-from flows.stages.ladder import Serving, Servings, champion
+from flows.settings.pipeline import Pipeline
+from flows.stages.fallback import Serving, Servings, champion
 from flows.stages.panels import known_series, micros, seen_panel, seen_target
 from model.occlusion import moved
 from model.windows import Windows, windows
@@ -61,7 +61,7 @@ def inspect(
 def gather(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime) -> Inspection:
     """Everything that the page tells."""
     try:
-        from model.training.opened import OpenError, open_model
+        from model.training.introspection import OpenError, open_model
     except ModuleNotFoundError as error:
         raise DataError(f"inspect opens the model, which needs {error.name}: pip install 'gatecast[train]'") from None
     _is_known(pipeline, store, series_id, issue_time)

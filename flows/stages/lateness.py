@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from flows.feed_settings import Feed
-from flows.settings import Pipeline
+from flows.settings.feed import Feed
+from flows.settings.pipeline import Pipeline
 from flows.stages.panels import instant, micros
-from model.feed_checks import Checked
+from model.checks.feed_rows import Checked
 
 #: Data that end so long ago are a replay of the past, not a feed that stopped.
 REPLAY = timedelta(days=30)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from flows import clock
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from flows.stages.panels import micros
 from storage import forecasts
 from storage import metrics as kept

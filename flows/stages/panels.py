@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from model.panel import Channel, Panel, channels
 from storage import history
 from storage.store import Store

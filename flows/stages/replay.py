@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from flows import clock, outcome
-from flows.settings import Pipeline
+from flows import clock
+from flows import summary as outcome
+from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.progress import Progress, silent
 from flows.stages.train import due, train

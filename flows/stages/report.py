@@ -13,10 +13,11 @@ import polars as pl
 from flows import clock
 from flows.page.facts import NIGHTS, SCORES, STATUSES, TOLD, Facts
 from flows.page.render import render
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from flows.stages.lateness import REPLAY
 from flows.stages.panels import micros, newest_target, seen_panel
-from storage import forecasts, layout, nights, quarantine, registry
+from storage import forecasts, layout, quarantine, registry
+from storage import run_records as nights
 from storage.schemas import DataError
 from storage.store import Store, open_store
 

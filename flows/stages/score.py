@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
+from flows.stages.baseline_history import seen_past
 from flows.stages.panels import actuals as known_actuals
 from flows.stages.panels import known_series, micros
-from flows.stages.past import seen_past
 from flows.stages.progress import Progress, silent
-from model import monitoring
-from model.alerts import DECAY, alerts
 from model.baseline import seasonal_naive, seasonal_scale
-from model.scoring import score_rows
+from model.evaluation import monitoring
+from model.evaluation.alerts import DECAY, alerts
+from model.evaluation.scoring import score_rows
 from storage import forecasts, scores
 from storage.history import KEY
 from storage.schemas import DataError, quantile_levels, score_schema

@@ -16,10 +16,10 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from flows.settings import Pipeline
-from flows.stages.ladder import Climb, Serving, climb
+from flows.settings.pipeline import Pipeline
+from flows.stages.baseline_history import SILENT, ended, look_back, newest_steps
+from flows.stages.fallback import Climb, Serving, climb
 from flows.stages.panels import micros, seen_panel
-from flows.stages.past import SILENT, ended, look_back, newest_steps
 from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import within
 from model.panel import Panel

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from flows.feed_settings import Feed
+from flows.settings.feed import Feed
 from storage.schemas import DataError
 from storage.sources.request import Request
 

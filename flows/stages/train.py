@@ -15,16 +15,16 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from flows.settings import Pipeline
-from flows.stages.ladder import Serving, champion
+from flows.settings.pipeline import Pipeline
+from flows.stages.fallback import Serving, champion
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
-from flows.stages.start import Start, start_of
 from flows.stages.training_data import history, split
-from model.comparison import CHALLENGER, CHAMPION, Nights, compare
+from flows.stages.warm_start import Start, start_of
+from model.evaluation.comparison import CHALLENGER, CHAMPION, Nights, compare
+from model.evaluation.promotion import FEWEST_NIGHTS, Decision, decide, too_few
 from model.forecaster import Forecaster
 from model.panel import Panel
-from model.promotion import FEWEST_NIGHTS, Decision, decide, too_few
 from model.spec import ModelSpec
 from model.windows import established
 from storage import registry
@@ -164,8 +164,9 @@ def _fit(
     past: list[float], started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
+    from model.training.devices import resolve_device
     from model.training.export import prove, to_onnx, trusted
-    from model.training.fit import copied, fit, usable
+    from model.training.fit import copied, fit
     from model.training.samples import TooLittleHistory, fold, sampler
 
     if len(spec.series) < len(panel.series):
@@ -187,7 +188,7 @@ def _fit(
     weights = trusted(start.onnx, spec, samples) if start else None
     if weights is None:
         start = None
-    device = usable(pipeline.training.device)
+    device = resolve_device(pipeline.training.device)
     renew = start is not None and weights is not None and (start.renew or (start.fill and copied(weights)))
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),

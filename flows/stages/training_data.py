@@ -7,11 +7,11 @@ from datetime import datetime
 
 import numpy as np
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from flows.stages.panels import instant, known_series, micros, revised_panel
-from model.comparison import Nights
+from model.evaluation.comparison import Nights
+from model.evaluation.promotion import FEWEST_NIGHTS
 from model.panel import Channel, Layer, Panel
-from model.promotion import FEWEST_NIGHTS
 from model.timegrid import TimeGrid, local_naive, midnights
 from storage.schemas import DataError
 from storage.store import Store

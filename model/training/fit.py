@@ -9,19 +9,19 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import torch
 
-from model.baseline import seasonal_scale
-from model.calibration import asked, ratios, stretch
-from model.spec import UNKNOWN, ModelSpec
-from model.training.heads import BINS, pinball
-from model.training.network import Ensemble, SegmentLSTM, Statistics, leans, same
+from model.evaluation.calibration import asked, ratios, stretch
+from model.spec import ModelSpec
+from model.training.devices import tensors
+from model.training.heads import pinball
+from model.training.network import Ensemble, SegmentLSTM, same
 from model.training.samples import Fold, Sampler, disturb
-from model.windows import Windows, embedding_index
+from model.training.statistics import bin_edges, covariate_statistics, residual_quantiles, series_weights
+from model.windows import Windows
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,6 @@ _WARM_EVERY = 25
 _WARM_PATIENCE = 3
 _SAMPLES = 4096
 _SCORED = 256  # windows forecast at once
-_TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
 _Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
@@ -74,7 +73,7 @@ def fit(
             is better on `validation`.
         renew: it begins from nothing instead.
         past: factors that were right for the intervals of earlier networks, see `calibration.stretch`.
-        device: where the weights are while they are fitted, see `usable`; what is returned is on the CPU.
+        device: where the weights are while they are fitted, see `resolve_device`; what is returned is on the CPU.
     """
     torch.set_num_threads(_THREADS)
     begins = [None] * spec.members if start is None else [None if renew else start.networks[0]]
@@ -133,7 +132,9 @@ def _fit_member(
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
-    network = SegmentLSTM(spec, _statistics(sample.windows), _edges(spec, sample), _usual(spec, sample))
+    network = SegmentLSTM(
+        spec, covariate_statistics(sample.windows), bin_edges(spec, sample), residual_quantiles(spec, sample)
+    )
     if start is not None:
         network.load_state_dict(start.state_dict())
     network.to(device)
@@ -141,7 +142,7 @@ def _fit_member(
     averaged = cast(SegmentLSTM, average.module).eval()
     for recurrent in (averaged.encoder, averaged.decoder):
         recurrent.flatten_parameters()  # a copy's are not, and cuDNN would do it at every call
-    weight = _series_weights(source).to(device)
+    weight = series_weights(source).to(device)
     optimiser = _optimiser(network)
     every, patience = (_EVERY, _PATIENCE) if start is None else (_WARM_EVERY, _WARM_PATIENCE)
     best = math.inf if start is None else _score(averaged, validation, weight)
@@ -205,20 +206,6 @@ def _fast_bfloat16() -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
-def tensors(part: Windows, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """Windows as the keyword arguments of the network."""
-    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in part.inputs().items()}
-
-
-def usable(device: str) -> str:
-    """The device that is wished for, or the CPU, and a warning, where torch does not see it."""
-    if device == "cuda" and not torch.cuda.is_available():
-        built = "this build of torch has no CUDA" if torch.version.cuda is None else "torch sees no GPU"
-        logger.warning("training runs on the CPU: %s", built)
-        return "cpu"
-    return device
-
-
 def _of(weight: torch.Tensor, windows: Windows) -> torch.Tensor:
     """(B, 1) the weight of each window's series."""
     return weight[torch.from_numpy(windows.series).to(weight.device)][:, None]
@@ -244,63 +231,3 @@ def _forecast(network: Ensemble, given: Windows) -> np.ndarray:
     with torch.inference_mode():
         parts = [network(**tensors(given[start : start + _SCORED])) for start in range(0, len(given), _SCORED)]
     return torch.cat(parts).numpy()
-
-
-def _series_weights(source: Sampler) -> torch.Tensor:
-    """(series + 1,) one over each series' seasonal naive MAE; 1 for the unknown entry and where unknown."""
-    panel, spec = source.panel, source.spec
-    count = len(panel.series)
-    final = panel.target.final(np.arange(count), np.zeros(count, np.int64), source.last - panel.first + 1)
-    scale = seasonal_scale(final, spec.season)
-    weight = np.ones(len(spec.series) + 1, np.float32)
-    usable = np.isfinite(scale) & (scale > 0)
-    entry = embedding_index(spec, panel.series)
-    weight[entry[usable]] = 1 / scale[usable]
-    weight[UNKNOWN] = 1.0
-    return torch.from_numpy(weight)
-
-
-def _statistics(sample: Windows) -> Statistics:
-    def moments(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        flat = table.reshape(table.shape[0] * table.shape[1], table.shape[2]).astype(np.float64)
-        known = ~np.isnan(flat)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, flat, 0).sum(axis=0) / count
-        spread = np.sqrt((np.where(known, flat - mean, 0) ** 2).sum(axis=0) / count)
-        spread = np.where(spread > 0, spread, 1.0)
-        return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
-
-    return Statistics(*moments(sample.known_future), *moments(sample.observed))
-
-
-def _edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
-    """(BINS + 1,) edges of the softmax head's bins: quantiles of the scaled residuals met in training."""
-    if spec.head != "softmax":
-        return torch.empty(0)
-    residual = _residuals(spec, sample).ravel()
-    residual = residual[~np.isnan(residual)]
-    # Half of the edges where the residuals are, half evenly over their range: wide bins in the tails would make
-    # long tails of the mass in them.
-    low, high = np.quantile(residual, _TAILS)
-    dense = np.quantile(residual, np.linspace(0, 1, BINS // 2 + 1))
-    edges = np.sort(np.concatenate([dense, np.linspace(low, high, BINS // 2)]))
-    # A little room for what was never met, and no bin without width.
-    reach = 0.05 * (edges[-1] - edges[0]) + 1e-3
-    edges[0], edges[-1] = edges[0] - reach, edges[-1] + reach
-    return torch.from_numpy(np.maximum.accumulate(edges + np.arange(BINS + 1) * 1e-6).astype(np.float32))
-
-
-def _usual(spec: ModelSpec, sample: Fold) -> torch.Tensor | None:
-    """(H, Q) quantiles of the scaled residuals met in training; None for a network that does not lean on them."""
-    if not leans(spec):
-        return None
-    found = np.nanquantile(_residuals(spec, sample), spec.levels, axis=0)  # (Q, H)
-    return torch.from_numpy(np.nan_to_num(found).T.astype(np.float32).copy())
-
-
-def _residuals(spec: ModelSpec, sample: Fold) -> np.ndarray:
-    """(B, H) actuals less the base, in units of their windows."""
-    blank = SegmentLSTM(replace(spec, head="quantile"), _statistics(sample.windows), torch.empty(0)).eval()
-    with torch.inference_mode():
-        _, base, scale = blank(**tensors(sample.windows))
-    return (sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()

@@ -187,7 +187,7 @@ class Ensemble(nn.Module):
         self.spec = spec
         self.networks = members
         self.middle = spec.levels.index(0.5)
-        self.register_buffer("stretch", torch.ones(1))  # see model/calibration.py
+        self.register_buffer("stretch", torch.ones(1))  # see model/evaluation/calibration.py
         self.members = nn.ModuleList(members)
 
     def forward(

@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks.league import fev, forecasts, kept, panel, runs, score, table, tasks
 from benchmarks.league.peers import by_name, trees
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.replay import issues_between
-from model import metrics
+from model.evaluation import metrics
 from model.timegrid import TimeGrid
 from tests.conftest import SHARED
 

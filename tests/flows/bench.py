@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.stages.train import train
 from model.training.export import from_onnx
 from model.training.network import SegmentLSTM

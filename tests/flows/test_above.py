@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import pipeline_file
-from flows.pipeline_file import PipelineFileError
+from flows.settings import file as pipeline_file
+from flows.settings.file import PipelineFileError
 from tests.conftest import ISSUE, gatecast, said, write_pipeline
 from tests.flows.test_cli import block, clear
 

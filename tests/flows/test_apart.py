@@ -7,37 +7,37 @@ from datetime import timedelta
 
 import pytest
 
-from flows import apart
 from flows.deadline import Deadline, answering
+from flows.stage_process import runner
 
 
 def test_the_result_of_a_stage_comes_back(pipeline):
-    report = apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=30)
+    report = runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=30)
     assert report["failures"] == {}
     assert report["feeds"]["demand"]["added"] == 0
 
 
 def test_a_stage_gives_its_own_error(pipeline):
     (pipeline.parent / "load.parquet").write_bytes(b"")
-    with pytest.raises(apart.StageFailed, match=r"feed 'demand': .*load\.parquet"):
-        apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
+    with pytest.raises(runner.StageFailed, match=r"feed 'demand': .*load\.parquet"):
+        runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
     pipeline.write_text("nonsense")
-    with pytest.raises(apart.StageFailed, match="not a TOML file"):
-        apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
+    with pytest.raises(runner.StageFailed, match="not a TOML file"):
+        runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
 
 
 def test_a_stage_that_takes_too_long_is_stopped(pipeline):
     begun = time.monotonic()
-    with pytest.raises(apart.StageFailed, match="stopped after 1 s"):
-        apart.run("train", str(pipeline), "2018-09-01T04:00:00+00:00", 1)
+    with pytest.raises(runner.StageFailed, match="stopped after 1 s"):
+        runner.run_stage("train", str(pipeline), "2018-09-01T04:00:00+00:00", 1)
     assert time.monotonic() - begun < 10
-    with pytest.raises(apart.StageFailed, match="no time was left"):
-        apart.run("train", str(pipeline), "2018-09-01T04:00:00+00:00", -1)
+    with pytest.raises(runner.StageFailed, match="no time was left"):
+        runner.run_stage("train", str(pipeline), "2018-09-01T04:00:00+00:00", -1)
 
 
 def test_a_fault_of_the_code_is_named_and_no_traceback_is_its_reason(pipeline):
-    with pytest.raises(apart.StageFailed, match=r"^TypeError: .*no_such_option"):
-        apart.run("forecast", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None, no_such_option=1)
+    with pytest.raises(runner.StageFailed, match=r"^TypeError: .*no_such_option"):
+        runner.run_stage("forecast", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None, no_such_option=1)
 
 
 def test_what_each_stage_may_take_leaves_time_for_those_after_it():

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from flows.stages.panels import known_series, micros, revised_panel, seen_panel
 from model.windows import windows

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.stages.backfill import backfill
 from flows.stages.backtest import Plan, backtest
 from flows.stages.forecast import forecast

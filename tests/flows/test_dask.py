@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 from distributed import Client, LocalCluster
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from storage.store import Store, open_store
 from tests.conftest import ISSUE
@@ -25,7 +26,8 @@ from tests.s3_server import BUCKET
 SHARDS = 12
 RUN = """
 import json, sys
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.sharded import forecaster
 if __name__ == "__main__":
     settings = pipeline_file.read(sys.argv[1])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import pipeline_file
-from flows.pipeline_file import PipelineFileError
+from flows.settings import file as pipeline_file
+from flows.settings.file import PipelineFileError
 
 HEAD = """
 [pipeline]

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.check import check
 from flows.stages.ingest import check_feed, ingest
 from storage import history, quarantine

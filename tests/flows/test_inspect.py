@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.stages.inspect import gather
 from flows.stages.train import train
 from model.recurrent import RNNTrace

@@ -9,7 +9,9 @@ import onnx
 import polars as pl
 import pytest
 
-from flows import clock, outcome, pipeline_file
+from flows import clock
+from flows import summary as outcome
+from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from storage import registry

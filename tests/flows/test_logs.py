@@ -8,7 +8,8 @@ import logging
 
 import pytest
 
-from flows import apart, logs
+from flows import logs
+from flows.stage_process import runner
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline, lines):
     logs.bind(run="r1", pipeline="small")
     (part,) = (pipeline.parent / "store/history/small/demand").glob("*.parquet")
     part.write_bytes(part.read_bytes()[:1000])
-    apart.run("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=40)
+    runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=40)
     (said,) = [line for line in lines() if line["logger"] == "storage.history"]
     assert said["level"] == "ERROR" and "is damaged" in said["message"]
     assert (said["run"], said["pipeline"], said["stage"]) == ("r1", "small", "ingest")
@@ -67,4 +68,4 @@ def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline, lines):
 def test_what_a_library_prints_is_kept_too(lines):
     assert logs.take("OMP: warning of https://a:planted@b", "train") == "OMP: warning of https://a:***@b"
     assert logs.take('{"a": 1}', "train") == '{"a": 1}'
-    assert [(line["logger"], line["stage"]) for line in lines()] == [("flows.apart", "train")] * 2
+    assert [(line["logger"], line["stage"]) for line in lines()] == [("flows.stage_process", "train")] * 2

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.metrics import measure, metrics, next_due
 from storage.store import open_store
 from tests.conftest import write_pipeline

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.panels import actuals

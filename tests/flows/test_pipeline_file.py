@@ -7,8 +7,8 @@ from datetime import time, timedelta
 import pytest
 from pydantic import ValidationError
 
-from flows.pipeline_file import PipelineFileError, read
-from model.alerts import Limits
+from flows.settings.file import PipelineFileError, read
+from model.evaluation.alerts import Limits
 from tests.conftest import write_pipeline
 
 

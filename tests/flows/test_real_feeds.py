@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.store import open_store

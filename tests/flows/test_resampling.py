@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.store import Store, open_store

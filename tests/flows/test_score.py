@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.score import judge, score

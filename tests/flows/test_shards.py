@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import clock, pipeline_file
+from flows import clock
+from flows.settings import file as pipeline_file
+from flows.stages.distributed import assemble, make_part, plan
 from flows.stages.forecast import forecast
-from flows.stages.staged import assemble, make_part, plan
 from storage import forecasts, history, registry
 from storage.schemas import DataError
 from storage.store import open_store

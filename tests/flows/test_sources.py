@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from flows.stages.panels import micros, revised_panel, seen_panel
 from flows.stages.sources import read_feed

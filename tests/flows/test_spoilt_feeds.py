@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.schemas import DataError

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from flows.stages.ladder import champion
+from flows.stages.fallback import champion
 from flows.stages.train import _past_widths, due, train
 from storage import layout, registry
 from tests.conftest import ISSUE, gatecast, said

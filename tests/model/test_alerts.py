@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.alerts import DECAY, Limits, alerts
+from model.evaluation.alerts import DECAY, Limits, alerts
 from storage.schemas import score_schema
 
 LIMITS = Limits(timedelta(days=28), timedelta(days=7), 0.0, 0.6, 0.95, 1.0, 0.2, 2.5)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model import metrics
 from model.baseline import seasonal_naive, seasonal_scale
+from model.evaluation import metrics
 
 LEVELS = np.array([0.1, 0.5, 0.9])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from model.calibration import asked, ratios, stretch
+from model.evaluation.calibration import asked, ratios, stretch
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 

@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from model.feed_checks import FeedShape, check
+from model.checks.feed_rows import FeedShape, check
 from model.timegrid import TimeGrid
 
 ZONES = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model import metrics
-from model.comparison import Nights, compare
+from model.evaluation import metrics
+from model.evaluation.comparison import Nights, compare
 from model.windows import Windows, windows
 from tests.model import made
 

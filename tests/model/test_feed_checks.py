@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.feed_checks import FeedShape, check
+from model.checks.feed_rows import FeedShape, check
 from model.timegrid import TimeGrid
 from storage.schemas import DataError
 

@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from model.training.fit import copied, fit, tensors, usable
+from model.training.devices import resolve_device
+from model.training.fit import copied, fit, tensors
 from model.training.heads import pinball
 from model.training.network import Ensemble, SegmentLSTM, same
 from tests.model import made
@@ -68,15 +69,15 @@ def test_one_member_goes_on_or_begins_anew_and_the_others_stay(trained):
 def test_training_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_says_so(caplog):
     if torch.cuda.is_available():
         pytest.skip("torch sees a GPU here, so nothing falls back")
-    assert usable("cuda") == "cpu"
+    assert resolve_device("cuda") == "cpu"
     assert "training runs on the CPU" in caplog.text
     caplog.clear()
-    assert usable("cpu") == "cpu"
+    assert resolve_device("cpu") == "cpu"
     assert not caplog.text
 
 
 def test_a_gpu_learns_what_the_cpu_learns():
-    if usable("cuda") == "cpu":
+    if resolve_device("cuda") == "cpu":
         pytest.skip("torch sees no GPU")
     spec = made.spec(hidden_size=32)
     source, validation = made.to_fit(spec)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model import monitoring
+from model.evaluation import monitoring
 from storage.schemas import score_schema
 
 

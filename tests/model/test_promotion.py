@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from model.comparison import Comparison
-from model.promotion import decide, diebold_mariano, holm, too_few
+from model.evaluation.comparison import Comparison
+from model.evaluation.promotion import decide, diebold_mariano, holm, too_few
 
 # Errors of ets and auto.arima on the last 20 values of R's WWWusage: the example of forecast::dm.test.
 ETS = np.array([

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.comparison import Nights, compare
+from model.evaluation.comparison import Nights, compare
+from model.evaluation.promotion import decide
 from model.panel import Channel, Layer, Panel
-from model.promotion import decide
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
 from model.training import fit as fitting

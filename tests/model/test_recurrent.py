@@ -9,10 +9,10 @@ import torch
 
 from model.forecaster import SPEC_KEY, Forecaster
 from model.recurrent import LSTMTrace
-from model.training import opened
+from model.training import introspection as opened
 from model.training.export import to_onnx
 from model.training.fit import tensors
-from model.training.opened import OpenError, open_model
+from model.training.introspection import OpenError, open_model
 from tests.model import made
 from tests.model.test_network import train
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.feed_settings import Checks
-from model.feed_checks import Checked, FeedShape, check
+from flows.settings.feed import Checks
+from model.checks.feed_rows import Checked, FeedShape, check
 from model.timegrid import TimeGrid
 from tests.model.test_clock_changes import ZONES
 

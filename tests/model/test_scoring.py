@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model import metrics
-from model.scoring import score_rows
+from model.evaluation import metrics
+from model.evaluation.scoring import score_rows
 from storage.schemas import forecast_schema, quantile_levels, score_schema
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.feed_settings import Checks
-from model.feed_checks import FeedShape, check
-from model.series_checks import inspect
+from flows.settings.feed import Checks
+from model.checks.feed_rows import FeedShape, check
+from model.checks.series import inspect
+from model.checks.units import not_as_expected, other_unit
 from model.timegrid import TimeGrid
-from model.unit_checks import not_as_expected, other_unit
 from tests.conftest import SHARED, hourly
 
 GRID = TimeGrid("1h", "Europe/Madrid", None)
@@ -151,7 +151,7 @@ def test_the_size_of_the_blocks_does_not_matter(monkeypatch, rows):
     actions = dict.fromkeys(WARN, "quarantine")
     whole, reasons = inspect(frame, "y", GRID, 168, actions)
     assert {finding.check for finding in whole} == set(WARN) - {"other_unit"}
-    monkeypatch.setattr("model.series_table._AT_ONCE", rows)
+    monkeypatch.setattr("model.checks.series_table._AT_ONCE", rows)
     again, same = inspect(frame, "y", GRID, 168, actions)
     assert again == whole
     assert same.equals(reasons)

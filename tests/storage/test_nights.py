@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from storage import layout, nights
+from storage import layout
+from storage import run_records as nights
 from storage.schemas import DataError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.report import report
 from storage.store import open_store
 from tests.flows.page.made import NOW, made

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from storage import forecasts, history, layout, nights, quarantine, registry
+from storage import forecasts, history, layout, quarantine, registry
+from storage import run_records as nights
 from storage.schemas import BASELINE, INSTANT, MODEL, quantile_column
 from storage.store import open_store
 

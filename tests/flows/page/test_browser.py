@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from flows import pipeline_file
+from flows.settings import file as pipeline_file
 from flows.stages.report import report
 from storage.store import open_store
 from tests.flows.page.conftest import HOSTILE

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from flows import pipeline_file
 from flows.page.inspection import Inspection, render
+from flows.settings import file as pipeline_file
 from model.forecaster import Forecaster
 from model.occlusion import moved
 from model.training.export import to_onnx
-from model.training.opened import open_model
+from model.training.introspection import open_model
 from tests.flows.page.conftest import HOSTILE
 from tests.flows.page.made import pipeline_file as write
 from tests.model import made

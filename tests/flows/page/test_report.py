@@ -14,13 +14,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows import clock, pipeline_file
+from flows import clock
 from flows.page.payload import pack
 from flows.page.render import render
+from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.report import gather, report
-from storage import layout, nights
+from storage import layout
+from storage import run_records as nights
 from storage.schemas import DataError
 from storage.store import open_store
 from tests.conftest import gatecast, said

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
+from flows.stages.assemble import publish
+from flows.stages.fallback import Servings
 from flows.stages.forecast import always, begin
-from flows.stages.ladder import Servings
 from flows.stages.shard import Part, forecast_shard, ranges
-from flows.stages.whole import publish
 from storage import staging
 from storage.schemas import DataError
 from storage.store import Store

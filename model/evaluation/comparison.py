@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from model import calibration, metrics
 from model.baseline import history_steps, seasonal_naive
-from model.forecast_checks import faults
+from model.checks.forecasts import faults
+from model.evaluation import calibration, metrics
 from model.panel import Panel
 from model.spec import ModelSpec
 from model.windows import Windows, windows

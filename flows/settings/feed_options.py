@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, model_validator
 
-from flows.setting_types import Duration, LocalTime, PositiveDuration, Section, Text
+from flows.settings.types import Duration, LocalTime, PositiveDuration, Section, Text
 from storage.sources.entsoe_areas import eic
 
 _Tuple = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)

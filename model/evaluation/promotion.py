@@ -6,37 +6,18 @@ rule, with formulas and sources.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from model.comparison import BASELINE, CHALLENGER, CHAMPION, Comparison
+from model.evaluation.comparison import BASELINE, CHALLENGER, CHAMPION, Comparison
+from model.evaluation.significance import diebold_mariano, finite, holm
 
 FEWEST_NIGHTS = 5
 _SIGNIFICANCE = 0.05
 _MOST_GROUPS = 300  # series tested one by one; more are pooled
 _POOLS = 10
-
-
-class DieboldMariano(NamedTuple):
-    """A test of equal loss. `statistic` is corrected for small samples, `uncorrected` as of 1995.
-
-    Positive statistics speak against the first candidate. The one-sided p-values are those of its mean loss being
-    lower (`better`) and higher (`worse`).
-    """
-
-    statistic: float
-    uncorrected: float
-    better: float
-    worse: float
-    nights: int
-    overlap: int
-
-    def figures(self) -> dict[str, float | int | None]:
-        """For the manifest; None for a statistic that is not finite."""
-        return {name: _finite(value) for name, value in self._asdict().items()}
 
 
 @dataclass(frozen=True)
@@ -50,45 +31,6 @@ class Decision:
     def facts(self) -> dict[str, Any]:
         """As the manifest keeps it."""
         return {"promoted": self.promoted, "reason": self.reason, **self.figures}
-
-
-def diebold_mariano(difference: np.ndarray, overlap: int) -> DieboldMariano:
-    """Test whether the mean of loss differentials is zero.
-
-    Diebold and Mariano (1995), with the correction and the Student's t of Harvey, Leybourne and Newbold (1997). The
-    variance is Bartlett's (Newey and West 1987), which cannot be negative.
-
-    Args:
-        difference: (N,) loss of the first candidate less that of the second, a night each, in order.
-        overlap: nights that one horizon reaches over: differentials so far apart may correlate. Counted up to half
-            of the nights, since the correction has no meaning for more.
-    """
-    from scipy.special import stdtr  # of the training extra: the nightly forecast does without
-
-    count = len(difference)
-    overlap = max(1, min(overlap, count // 2))
-    mean = float(difference.mean()) if count else math.nan
-    centred = difference - mean
-    covariance = [float(centred[lag:] @ centred[: count - lag]) / max(count, 1) for lag in range(overlap)]
-    variance = covariance[0] + 2 * sum((1 - lag / overlap) * covariance[lag] for lag in range(1, overlap))
-    # Rounding makes constant differentials vary by some 1e-16 of themselves.
-    if count < 2 or not variance > (1e-12 * abs(mean)) ** 2:
-        statistic = 0.0 if count < 2 or mean == 0 else math.copysign(math.inf, mean)
-        uncorrected = statistic
-    else:
-        uncorrected = mean / math.sqrt(variance / count)
-        statistic = uncorrected * math.sqrt((count + 1 - 2 * overlap + overlap * (overlap - 1) / count) / count)
-    better, worse = (float(stdtr(max(count - 1, 1), side * statistic)) for side in (1, -1))
-    return DieboldMariano(statistic, uncorrected, better, worse, count, overlap)
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """(G,) p-values adjusted so that all tests together err at the level of one (Holm 1979)."""
-    order = np.argsort(p_values)
-    left = np.arange(len(p_values), 0, -1)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * left), 1.0)
-    return adjusted
 
 
 def decide(comparison: Comparison, margin: float) -> Decision:
@@ -114,7 +56,7 @@ def decide(comparison: Comparison, margin: float) -> Decision:
     figures = {
         "folds": comparison.nights,
         "p_value": overall.better,
-        "coverage_80": {name: _finite(score["coverage_80"]) for name, score in scores.items()},
+        "coverage_80": {name: finite(score["coverage_80"]) for name, score in scores.items()},
         "worst_series": worst,
         "tests": {
             "incumbent": incumbent,
@@ -172,7 +114,7 @@ def _groups(comparison: Comparison, incumbent: str) -> list[dict[str, Any]]:
     tests = [diebold_mariano(comparison.difference(incumbent, rows), comparison.overlap) for rows in members.values()]
     adjusted = holm(np.array([test.worse for test in tests]))
     return [
-        {"group": name, "series": len(rows), "p_value": float(p), "statistic": _finite(test.statistic)}
+        {"group": name, "series": len(rows), "p_value": float(p), "statistic": finite(test.statistic)}
         for (name, rows), test, p in zip(members.items(), tests, adjusted, strict=True)
     ]
 
@@ -192,7 +134,3 @@ def _change(score: float, bar: float) -> str:
     if bar == 0:
         return "above"
     return f"{abs(score / bar - 1):.1%} {'below' if score < bar else 'above'}"
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

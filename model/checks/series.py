@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from model.series_table import Flat, SeriesTable, Sums
+from model.checks.series_table import Flat, SeriesTable, Sums
 from model.timegrid import TimeGrid, local_naive
 from storage.schemas import INSTANT
 

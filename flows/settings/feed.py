@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from flows.feed_options import FileOptions, Kind, NamedOptions, Options
-from flows.setting_types import Day, Duration, Section, Text, Zone
-from model.feed_checks import FeedShape
-from model.series_checks import Action
+from flows.settings.feed_options import FileOptions, Kind, NamedOptions, Options
+from flows.settings.types import Day, Duration, Section, Text, Zone
+from model.checks.feed_rows import FeedShape
+from model.checks.series import Action
 from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME
 
 _SCHEMES = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "s3": "s3"}

@@ -15,8 +15,8 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from flows.feed_settings import Feed
-from flows.settings import Pipeline
+from flows.settings.feed import Feed
+from flows.settings.pipeline import Pipeline
 from storage.redaction import hide
 
 _PREFIX = "GATECAST_"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from model import metrics
+from model.evaluation import metrics
 from storage.schemas import quantile_column, score_schema
 
 

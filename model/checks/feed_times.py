@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import polars as pl
 
+from model.checks.feed_shape import FeedShape
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import INSTANT, DataError
-
-if TYPE_CHECKING:
-    from model.feed_checks import FeedShape
 
 _OFFSET = r"T.*[+-]\d{2}:?\d{2}$"
 _FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")

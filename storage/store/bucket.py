@@ -20,7 +20,7 @@ from typing import Any
 from storage import s3
 from storage.layout import HISTORY
 from storage.schemas import Missing
-from storage.store import Store, inside
+from storage.store.interface import Store, inside
 
 _TIMEOUT = 300.0  # seconds for one object: a big one over a slow line
 _RETRIES = 3

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from model.feed_times import available_times, valid_times
-from model.resampling import fold
-from model.series_checks import Action, Finding, inspect
+from model.checks.feed_shape import FeedShape
+from model.checks.feed_times import available_times, valid_times
+from model.checks.resampling import fold
+from model.checks.series import Action, Finding, inspect
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import INSTANT, DataError, in_order
 
@@ -23,27 +24,6 @@ _NO_AGE = "time is before 1800 or after 2199"
 _FIRST, _LAST = datetime(1800, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _LARGEST = float(np.finfo(np.float32).max)  # what a panel can hold
 _MOST_TEXT = 0.5  # of a number column may be text before the column, not the rows, is called wrong
-
-
-@dataclass(frozen=True)
-class FeedShape:
-    """How a feed's table is to be read; see `[[feed]]` of the pipeline file."""
-
-    name: str
-    role: str
-    series_id: str | None
-    valid_time: str
-    values: tuple[str, ...]
-    time_zone: str
-    available_after: timedelta
-    available_at: str | None
-    resample: str | None = None
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns that the source must have."""
-        named = [self.series_id, self.valid_time, self.available_at, *self.values]
-        return list(dict.fromkeys(column for column in named if column is not None))
 
 
 @dataclass(frozen=True)

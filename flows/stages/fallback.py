@@ -11,8 +11,8 @@ from datetime import datetime
 
 import numpy as np
 
-from flows.settings import Pipeline
-from model.forecast_checks import faults
+from flows.settings.pipeline import Pipeline
+from model.checks.forecasts import faults
 from model.forecaster import Forecaster
 from model.panel import Panel
 from model.windows import windows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from model.series_checks import Action, Finding
+from model.checks.series import Action, Finding
 
 _RATIO = 2.0  # of levels, from which a unit is another one
 _COMPARED = 1000  # newest values of a series

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flows.settings import Pipeline
-from flows.stages.ladder import Serving
+from flows.settings.pipeline import Pipeline
+from flows.stages.fallback import Serving
 from storage import registry
 from storage.schemas import DataError
 from storage.store import Store

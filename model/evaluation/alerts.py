@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from model.monitoring import sums
+from model.evaluation.monitoring import sums
 
 #: Checks that say that the model has grown worse, for which training anew is the remedy.
 DECAY = ("skill", "drift")

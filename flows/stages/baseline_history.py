@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
 from flows.stages.panels import seen_target
 from model.baseline import history_steps
 from storage.store import Store

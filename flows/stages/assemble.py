@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.settings import Pipeline
+from flows.settings.pipeline import Pipeline
+from flows.stages.baseline_history import SILENT, ended
 from flows.stages.panels import micros
-from flows.stages.past import SILENT, ended
 from flows.stages.shard import Part
 from model.baseline import typical
 from storage import forecasts

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from flows.feed_settings import Feed
-from flows.setting_types import (
+from flows.settings.feed import Feed
+from flows.settings.types import (
     Engine,
     Holidays,
     Levels,
@@ -22,8 +22,8 @@ from flows.setting_types import (
     TrainingWindow,
     Zone,
 )
-from model.alerts import Limits
-from model.promotion import FEWEST_NIGHTS
+from model.evaluation.alerts import Limits
+from model.evaluation.promotion import FEWEST_NIGHTS
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, TimeGrid
 

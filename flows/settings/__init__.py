@@ -1,0 +1,1 @@
+"""Settings: the pipeline file, read and validated."""

@@ -1,0 +1,1 @@
+"""Stage processes: each stage runs in a process of its own, bounded in time."""

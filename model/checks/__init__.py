@@ -1,0 +1,1 @@
+"""Checks of feeds, series and forecasts."""

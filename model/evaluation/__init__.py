@@ -1,0 +1,1 @@
+"""Evaluation: scores, their aggregates, comparisons and promotion."""

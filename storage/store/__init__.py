@@ -1,0 +1,8 @@
+"""Stores: keys to bytes and tables, in a folder or in an S3 bucket. Every write is atomic."""
+
+from storage.store.folder import Folder
+from storage.store.interface import Store
+from storage.store.opening import open_store
+from storage.store.replay import Replay
+
+__all__ = ["Folder", "Replay", "Store", "open_store"]

@@ -1,0 +1,51 @@
+"""Store for replays: its own models and forecasts over another store's history."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from storage.layout import HISTORY
+from storage.store.interface import Store
+
+
+class Replay(Store):
+    """A store of its own for models and forecasts of the past, over the history of `source`."""
+
+    def __init__(self, own: Store, source: Store) -> None:
+        self._own, self._source = own, source
+
+    def _of(self, key: str) -> Store:
+        return self._source if key.split("/")[0] == HISTORY else self._own
+
+    def place(self, key: str) -> str:
+        return self._of(key).place(key)
+
+    def put(self, key: str, content: bytes) -> str:
+        return self._of(key).put(key, content)
+
+    def writing(self, key: str) -> AbstractContextManager[Path]:
+        return self._of(key).writing(key)
+
+    def get(self, key: str) -> bytes:
+        return self._of(key).get(key)
+
+    def has(self, key: str) -> bool:
+        return self._of(key).has(key)
+
+    def remove(self, key: str) -> None:
+        self._of(key).remove(key)
+
+    def move(self, key: str, to: str) -> None:
+        self._of(key).move(key, to)
+
+    def copy(self, key: str, to: str) -> None:
+        self._of(key).copy(key, to)
+
+    def keys(self, prefix: str, pattern: str) -> list[str]:
+        return self._of(prefix).keys(prefix, pattern)
+
+    def sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
+        return [source for key in keys for source in self._of(key).sources([key])]
