@@ -22,12 +22,12 @@ from benchmarks.first_light import processor
 from model import forecaster
 from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
-from model.panel import Channel, Layer, Panel
+from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
 from model.training import fit
 from model.training.export import to_onnx
 from model.training.network import Ensemble
-from model.training.samples import Fold, Sampler, fold, sampler
+from model.training.samples import LabeledWindows, Sampler, make_batch, sampler
 from model.windows import Windows
 
 ROUNDS = 5
@@ -69,22 +69,24 @@ def _spec(head: str, cell: str = "lstm", hidden: int = 128, members: int = 4) ->
     )  # fmt: skip
 
 
-def _data(spec: ModelSpec) -> tuple[Sampler, Fold]:
+def _data(spec: ModelSpec) -> tuple[Sampler, LabeledWindows]:
     """What to fit on, and the last two weeks of nights."""
     random = np.random.default_rng(0)
     hours, first = np.arange(_DAYS * 24), 400_000
     temperature = 10 * np.sin(hours / 97) + random.normal(size=(_SERIES, len(hours)))
     shape = 300 * np.sin(2 * np.pi * hours / 24) + 100 * np.sin(2 * np.pi * hours / 168) + 20 * np.abs(temperature)
     target = (1000 + shape + 50 * random.normal(size=(_SERIES, len(hours)))).astype(np.float32)
-    weather = Channel("temperature", (Layer(temperature.astype(np.float32), None),))
-    panel = Panel(spec.grid, spec.series, first, Channel("y", (Layer(target, None),)), (weather,), ())
+    weather = Channel("temperature", (RevisionLayer(temperature.astype(np.float32), None),))
+    panel = Panel(spec.grid, spec.series, first, Channel("y", (RevisionLayer(target, None),)), (weather,), ())
     nights = first + len(hours) - 24 * np.arange(1, 15)
     steps, rows = np.repeat(nights, _SERIES), np.tile(np.arange(_SERIES), len(nights))
     last = int(nights.min()) - _HORIZON
-    return sampler(spec, panel, last, 0, last), fold(spec, panel, rows, steps, panel.grid.start(steps))
+    return sampler(spec, panel, last, 0, last), make_batch(spec, panel, rows, steps, panel.grid.start(steps))
 
 
-def _fitted(spec: ModelSpec, updates: int, device: str, source: Sampler, validation: Fold) -> tuple[Ensemble, float]:
+def _fitted(
+    spec: ModelSpec, updates: int, device: str, source: Sampler, validation: LabeledWindows
+) -> tuple[Ensemble, float]:
     """One network after so many updates a member, and the seconds of its fit."""
     ticks = itertools.count()  # a clock that counts updates
     fit._PATIENCE = updates
@@ -95,7 +97,7 @@ def _fitted(spec: ModelSpec, updates: int, device: str, source: Sampler, validat
     return network, time.perf_counter() - begun
 
 
-def _score(network: Ensemble, validation: Fold) -> float:
+def _score(network: Ensemble, validation: LabeledWindows) -> float:
     found = Forecaster(to_onnx(network), threads=os.cpu_count() or 1).quantiles(validation.windows)
     return float(np.nanmean(pinball(found, np.array(LEVELS), validation.actual)))
 

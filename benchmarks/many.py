@@ -62,7 +62,8 @@ def fill(path: str, series: int, hours: int) -> None:
     from flows.settings import file as pipeline_file
     from storage import layout, registry
     from storage.schemas import history_schema
-    from storage.store import open_store, parquet_file
+    from storage.store import open_store
+    from storage.store.parquet import parquet_file
 
     pipeline = pipeline_file.read(path, {})
     store = open_store(pipeline.pipeline.store)

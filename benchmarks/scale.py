@@ -56,7 +56,7 @@ def main() -> None:
         local = run(
             path, [sys.executable, "-c", _LOCAL, "forecast", str(path), "--issue-time", ISSUE.isoformat(), "--quiet"]
         )
-        told("local", 0, local)
+        print_row("local", 0, local)
         wanted = published(path)
         with (
             prefect_server(Path(scratch) / "prefect") as api,
@@ -67,17 +67,17 @@ def main() -> None:
                     **api, "GATECAST_SCALE__ENGINE": cluster.scheduler_address, "GATECAST_SCALE__SHARDS": str(shards),
                 }  # fmt: skip
                 command = [sys.executable, "-c", _DASK, str(path), ISSUE.isoformat()]
-                told("dask", shards, run(path, command, environment, cluster))
+                print_row("dask", shards, run(path, command, environment, cluster))
                 assert published(path) == wanted
             environment["GATECAST_SCALE__SHARDS"] = "32"
-            told("dask, a worker killed", 32, run(path, command, environment, cluster, kill_after=11))
+            print_row("dask, a worker killed", 32, run(path, command, environment, cluster, kill_after=11))
             assert published(path) == wanted
     print(
         f"\nAll files have the same bytes. Load average before: {load:.1f}; after, with this: {os.getloadavg()[0]:.1f}."
     )
 
 
-def told(engine: str, shards: int, night: Night) -> None:
+def print_row(engine: str, shards: int, night: Night) -> None:
     """One line of the table."""
     workers = f"{night.workers_cpu:.1f} | {night.workers_memory:.0f}" if shards else "|"
     print(

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 _SHOWN = 50  # rows of a table
 
 
-def show(report: dict[str, Any]) -> None:
+def publish_artifacts(report: dict[str, Any]) -> None:
     """Make the artifacts of a night, whatever became of it.
 
     Keys are `<pipeline>-published`, `-page`, `-scores`, `-skill`, `-ingest`, `-quarantine` and `-alerts`; what a
@@ -35,7 +35,9 @@ def _show(report: dict[str, Any]) -> None:
             more = f"; the first {_SHOWN} of {len(rows)}" if len(rows) > _SHOWN else ""
             create_table_artifact(key=f"{key}-{name}", table=rows[:_SHOWN], description=description + more)
 
-    create_markdown_artifact(key=f"{key}-published", markdown=published(report), description="What was published")
+    create_markdown_artifact(
+        key=f"{key}-published", markdown=forecast_markdown(report), description="What was published"
+    )
     if report.get("page"):
         link = _link(report["page"])
         create_link_artifact(key=f"{key}-page", link=link, link_text="the page", description="What people read")
@@ -49,12 +51,12 @@ def _show(report: dict[str, Any]) -> None:
     table("alerts", report["alerts"], "What the scores complain about")
 
 
-def published(report: dict[str, Any]) -> str:
+def forecast_markdown(report: dict[str, Any]) -> str:
     """The night in Markdown; what others wrote, such as names and errors, as code."""
     forecast = report["forecast"]
-    head = outcome.sentence(forecast) if forecast else "nothing was published"
+    head = outcome.forecast_sentence(forecast) if forecast else "nothing was published"
     lines = [f"**{_code(head)}**", "", f"issue time {report.get('issue_time', 'unknown')}", ""]
-    lines += [f"- {_code(line)}" for line in (outcome.why(forecast) if forecast else [])]
+    lines += [f"- {_code(line)}" for line in (outcome.reason_lines(forecast) if forecast else [])]
     lines += [f"- {stage} failed: {_code(error)}" for stage, error in report["failures"].items()]
     lines += [f"- {feed} is late: {_code(how)}" for feed, how in report["late"].items()]
     if report.get("page"):

@@ -29,4 +29,4 @@ def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State:
     logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     report = backfill_task(pipeline, start, end)
     name = "CompletedPartial" if report["degraded"] else "Completed"
-    return Completed(message=outcome.backfilled(report), data=report, name=name)
+    return Completed(message=outcome.backfill_sentence(report), data=report, name=name)

@@ -79,7 +79,7 @@ def check(file: Path, as_json: bool, quiet: bool) -> None:
             f"{name}: {counts['read']} rows, {counts['accepted']} accepted, {counts['series'] or 'no'} series, "
             f"{counts['first']} to {counts['last']}"
         )
-        lines += [f"  {line}" for line in outcome.oddities({"feeds": {name: counts}})]
+        lines += [f"  {line}" for line in outcome.finding_lines({"feeds": {name: counts}})]
         lines += [f"  {name}: late: {counts['late']}"] if counts["late"] else []
     terminal.finish(found, as_json, quiet, lines)
     for failure in found["failures"].values():
@@ -99,7 +99,9 @@ def ingest(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
     until = clock.parse(as_of, pipeline.pipeline.timezone) if as_of else present
     with terminal.progress(as_json, quiet) as progress:
         report = stage(pipeline, store, until, present, progress)
-    terminal.finish(report, as_json, quiet, [*terminal.table(outcome.feed_rows(report)), *outcome.oddities(report)])
+    terminal.finish(
+        report, as_json, quiet, [*terminal.table(outcome.feed_rows(report)), *outcome.finding_lines(report)]
+    )
 
 
 @main.command()
@@ -130,7 +132,7 @@ def forecast(file: Path, issue_time: str | None, above: tuple[float, ...], as_js
     at = _issue(pipeline, store, issue_time)
     with terminal.progress(as_json, quiet) as progress:
         published = stage(pipeline, store, at, progress=progress)
-    lines = [outcome.sentence(published), *outcome.why(published)]
+    lines = [outcome.forecast_sentence(published), *outcome.reason_lines(published)]
     if asked:
         chances = exceedance(pipeline, store, at, asked)
         published["above"] = terminal.chances(chances)
@@ -153,12 +155,12 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
     report = _flow("nightly", as_json, quiet, file, issue_time)
     lines = []
     if report["ingest"]:
-        lines += [*terminal.table(outcome.feed_rows(report["ingest"])), *outcome.oddities(report["ingest"]), ""]
+        lines += [*terminal.table(outcome.feed_rows(report["ingest"])), *outcome.finding_lines(report["ingest"]), ""]
     if report["train"] and report["train"]["trained"]:
         lines += [*terminal.training(report["train"]), ""]
-    lines += [outcome.sentence(report["forecast"]), *outcome.why(report["forecast"])]
+    lines += [outcome.forecast_sentence(report["forecast"]), *outcome.reason_lines(report["forecast"])]
     lines += terminal.preview(pipeline, report["forecast"])
-    lines += [outcome.scored(report["score"]), f"page: {report['page']}"] if report["score"] else []
+    lines += [outcome.score_sentence(report["score"]), f"page: {report['page']}"] if report["score"] else []
     terminal.finish(report, as_json, quiet, lines)
     for stage, error in report["failures"].items():
         terminal.say(f"warning: {stage} failed, the night went on without it: {error}")
@@ -203,7 +205,7 @@ def backfill(file: Path, start: str, end: str, as_json: bool, quiet: bool) -> No
     pipeline_file.read(file)
     clock.parse_day(start), clock.parse_day(end)
     report = _flow("backfill", as_json, quiet, file, start, end)
-    lines = [outcome.backfilled(report), *(outcome.sentence(night) for night in report["published"])]
+    lines = [outcome.backfill_sentence(report), *(outcome.forecast_sentence(night) for night in report["published"])]
     terminal.finish(report, as_json, quiet, lines)
     for what, error in report["failures"].items():
         terminal.say(f"warning: {what} failed, the nights went on without it: {error}")

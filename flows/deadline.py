@@ -51,6 +51,6 @@ class Deadline:
         return min(_FORECAST * self.whole, _MOST_FOR_FORECAST)
 
 
-def answering(limit: float) -> float:
+def response_limit(limit: float) -> float:
     """Seconds after which a stage that is stopped after `limit` should answer with what it has."""
     return _ANSWERING * limit

@@ -13,7 +13,7 @@ from flows import clock, logs
 from flows.nightly import ingest_task, resolve_issue
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
-from flows.stages.arrival import awaited
+from flows.stages.arrival import awaits_data
 from storage.store import open_store
 
 ARRIVED = "gatecast.data.arrived"
@@ -34,7 +34,7 @@ def ingest(pipeline: PipelineFile, as_of: IssueTime | None = None) -> dict[str, 
     added = {name: counts["added"] for name, counts in report["feeds"].items()}
     if any(added.values()):
         issue = resolve_issue(pipeline, None, until)
-        waiting = awaited(settings, open_store(settings.pipeline.store), datetime.fromisoformat(issue))
+        waiting = awaits_data(settings, open_store(settings.pipeline.store), datetime.fromisoformat(issue))
         emit_event(
             ARRIVED,
             resource={

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from storage.redaction import hide
+from storage.redaction import redact
 
 #: For `PREFECT_LOGGING_SETTINGS_PATH`.
 SETTINGS = Path(__file__).with_name("logging.yml")
@@ -37,10 +37,10 @@ class Redacting(logging.Filter):
     """Hides the secrets of every uri in a line and in its traceback, whoever writes it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = hide(record.getMessage()), ()
+        record.msg, record.args = redact(record.getMessage()), ()
         if record.exc_info:
             # Where this is set, a formatter does not write the traceback anew.
-            record.exc_text = hide(_TRACEBACK.formatException(record.exc_info))
+            record.exc_text = redact(_TRACEBACK.formatException(record.exc_info))
         return True
 
 
@@ -62,8 +62,8 @@ class JsonLines(logging.Formatter):
         return json.dumps(said, ensure_ascii=False)
 
 
-def to_the_caller(stream: IO[str]) -> None:
-    """Let a stage's own process log to `stream`, as `take` understands it: our rooms from INFO, others from WARNING."""
+def log_to_parent(stream: IO[str]) -> None:
+    """Log to `stream` as JSON lines that `relay` reads: this project from INFO on, libraries from WARNING on."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     handler.addFilter(Redacting())
@@ -72,7 +72,7 @@ def to_the_caller(stream: IO[str]) -> None:
         logging.getLogger(room).setLevel(logging.INFO)
 
 
-def take(line: str, stage: str) -> str:
+def relay(line: str, stage: str) -> str:
     """Log a line that a stage wrote, by the logger and level it was logged with there; returns its message.
 
     What is no such line, such as a library's own print, is information of `flows.stage_process`.
@@ -81,7 +81,7 @@ def take(line: str, stage: str) -> str:
         said = json.loads(line)
         name, level, message = said["logger"], logging.getLevelNamesMapping()[said["level"]], str(said["message"])
     except (ValueError, KeyError, TypeError):
-        name, level, message, said = _CALLER, logging.INFO, hide(line), {}
+        name, level, message, said = _CALLER, logging.INFO, redact(line), {}
     text = f"{message}\n{said['error']}" if "error" in said else message
     # Loggers of libraries are not ours to open: theirs come under the caller's.
     logger = logging.getLogger(name if name.split(".")[0] in _ROOMS else _CALLER)

@@ -18,15 +18,15 @@ from prefect.states import Completed, State
 
 from flows import artifacts, clock, logs, sharded
 from flows import summary as outcome
-from flows.deadline import Deadline, answering
+from flows.deadline import Deadline, response_limit
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
 from flows.stage_process import runner
 from flows.stages.lateness import REPLAY
-from flows.stages.metrics import measure
+from flows.stages.metrics import write_metrics
 from flows.stages.panels import newest_target
-from flows.stages.train import due
+from flows.stages.train import retrain_reason
 from storage import run_records as nights
 from storage.schemas import DataError
 from storage.store import Store, open_store
@@ -44,7 +44,7 @@ _LAST_RESORT = 60.0  # seconds that the baseline may take even when the deadline
 @task(name="ingest", **TASK)
 def ingest_task(pipeline_path: str, as_of: str, limit: float | None = None) -> dict[str, Any]:
     """Feeds into the history; with a limit, those that answer in time."""
-    within = None if limit is None else answering(limit)
+    within = None if limit is None else response_limit(limit)
     return runner.run_stage("ingest", pipeline_path, as_of, limit, within=within)
 
 
@@ -57,7 +57,7 @@ def train_task(pipeline_path: str, as_of: str, limit: float | None = None) -> di
 @task(name="forecast", **TASK)
 def forecast_task(pipeline_path: str, issue_time: str, limit: float | None = None, **options: Any) -> dict[str, Any]:
     """The forecast file."""
-    within = None if limit is None else answering(limit)
+    within = None if limit is None else response_limit(limit)
     return runner.run_stage("forecast", pipeline_path, issue_time, limit, within=within, **options)
 
 
@@ -118,13 +118,13 @@ def _night(
     at = datetime.fromisoformat(when)
     if taken and until - at < REPLAY:
         report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
-    reason = due(settings, store, at, _decay(store, settings.name, at))
+    reason = retrain_reason(settings, store, at, _decay(store, settings.name, at))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING
     report["train"] = _train(report, pipeline, when, reason, deadline.for_training) if in_time else None
     report["forecast"] = _forecast(report, forecast_on, pipeline, when, deadline)
     report["published_at"] = clock.now().isoformat()
     report["degraded"] = report["forecast"]["degraded"]
-    logger.info("%s", outcome.sentence(report["forecast"]))
+    logger.info("%s", outcome.forecast_sentence(report["forecast"]))
     if not in_time:
         # It could not have served this night; its model is there for the next.
         limit = settings.training.budget.total_seconds() + _AFTERWARDS
@@ -147,11 +147,11 @@ def _close(report: dict[str, Any], pipeline: str) -> None:
 
     when = report.get("issue_time")
     if when:
-        keep("record", lambda: nights.keep(store, settings.name, datetime.fromisoformat(when), report))
+        keep("record", lambda: nights.write(store, settings.name, datetime.fromisoformat(when), report))
     page = _attempt(report, "report", report_task, pipeline, clock.now().isoformat(), _AFTERWARDS)
     report["page"] = page["path"] if page else None
-    keep("metrics", lambda: measure(settings, store, report, clock.now()))
-    artifacts.show(report)
+    keep("metrics", lambda: write_metrics(settings, store, report, clock.now()))
+    artifacts.publish_artifacts(report)
 
 
 def _decay(store: Store, name: str, at: datetime) -> str | None:
@@ -181,7 +181,7 @@ def resolve_issue(pipeline_path: str, issue_time: str | None, present: datetime)
 def final_state(report: dict[str, Any], published: dict[str, Any], degraded: bool) -> State:
     """Completed, by a name that tells a whole night from a degraded one."""
     name = "CompletedPartial" if degraded else "Completed"
-    return Completed(message=outcome.sentence(published), data=report, name=name)
+    return Completed(message=outcome.forecast_sentence(published), data=report, name=name)
 
 
 def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None, limit: float) -> dict[str, Any] | None:
@@ -194,7 +194,7 @@ def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None,
 
 def _forecast(report: dict[str, Any], run, pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
-    stale = outcome.stale(report["failures"])
+    stale = outcome.stale_reason(report["failures"])
     limit = deadline.for_forecast
     published = _attempt(report, "forecast", run, pipeline, when, limit, needs_champion=False, stale=stale)
     if published is not None:

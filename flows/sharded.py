@@ -15,7 +15,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
-from flows.deadline import answering
+from flows.deadline import response_limit
 from flows.stage_process import runner
 from storage.schemas import DataError
 
@@ -99,7 +99,7 @@ def forecast_shards(
     planned = plan_task(pipeline_path, issue_time, limit, options)
     run, shards = planned["run"], range(planned["shards"])
     futures = {shard: shard_task.submit(pipeline_path, run, shard) for shard in shards}
-    answers = None if limit is None else answering(limit)
+    answers = None if limit is None else response_limit(limit)
     failures = {}
     for shard, future in futures.items():
         failed = _failure(future, left(answers))

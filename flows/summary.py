@@ -9,21 +9,21 @@ _SHOWN = 3  # series a line
 PUBLISHED, FAILED, WRONG, DEGRADED = 0, 1, 2, 3
 
 
-def sentence(published: dict[str, Any]) -> str:
+def forecast_sentence(published: dict[str, Any]) -> str:
     """Last night in one sentence."""
     counts = ", ".join(f"{n} rows {status}" for status, n in published["status"].items())
     state = "degraded" if published["degraded"] else "whole"
     return f"published {published['series']} series, {counts} ({state}): {published['path']}"
 
 
-def backfilled(report: dict[str, Any]) -> str:
+def backfill_sentence(report: dict[str, Any]) -> str:
     """A backfill in one sentence."""
     new = len(report["published"])
     degraded = sum(night["degraded"] for night in report["published"])
     return f"published {new} of {report['issues']} nights, {degraded} of them degraded; the others were there already"
 
 
-def stale(failures: dict[str, str]) -> str | None:
+def stale_reason(failures: dict[str, str]) -> str | None:
     """Why a model's rows are not those that the night should have had, None if nothing failed before the forecast.
 
     A model that should have been renewed, or fed with what a source did not give, is not the model of the night.
@@ -32,7 +32,7 @@ def stale(failures: dict[str, str]) -> str | None:
     return "; ".join(what.get(stage, "") + error for stage, error in failures.items()) or None
 
 
-def why(published: dict[str, Any]) -> list[str]:
+def reason_lines(published: dict[str, Any]) -> list[str]:
     """A line for every reason why rows are not the champion's, for a provider not had, and for what has ended."""
     lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]
     if published["fell_back"]:
@@ -44,7 +44,7 @@ def why(published: dict[str, Any]) -> list[str]:
     return lines
 
 
-def scored(score: dict[str, Any]) -> str:
+def score_sentence(score: dict[str, Any]) -> str:
     """What came true, and how good the last four weeks were, in one sentence."""
     new = score["scored"] + score["revised"]
     window = score["summary"].get("last_28_nights")
@@ -119,7 +119,7 @@ def model_rows(
     ]
 
 
-def oddities(report: dict[str, Any]) -> list[str]:
+def finding_lines(report: dict[str, Any]) -> list[str]:
     """What was refused and why, and what whole series show, the worst first: a line a feed and reason or check."""
     lines = []
     for name, counts in report["feeds"].items():
@@ -166,5 +166,5 @@ def skill_rows(score: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def feed_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     """What was ingested, one row a feed."""
-    keys = ("read", "added", "unchanged", "folded", "refused", "later")
+    keys = ("read", "added", "unchanged", "aggregated", "refused", "later")
     return [{"feed": name, **{k: counts[k] for k in keys}} for name, counts in report["feeds"].items()]

@@ -76,7 +76,7 @@ def _rule(history: np.ndarray, season: int, horizon: int) -> Iterator[tuple[slic
         yield part, point[:, part], (seasons[:, back:] - seasons[:, :-back]).reshape(count, -1)
 
 
-def typical(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def pooled_quantiles(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """(H, Q) quantiles of a series like the others, at each step those of all their quantiles taken together.
 
     Args:

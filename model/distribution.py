@@ -44,7 +44,9 @@ def _level(x: float, first: np.ndarray, width: np.ndarray, share: np.ndarray, be
     return (under + over) / 2
 
 
-def within(probability: np.ndarray, above: tuple[float, ...], lower: float | None, upper: float | None) -> np.ndarray:
+def clip_probability(
+    probability: np.ndarray, above: tuple[float, ...], lower: float | None, upper: float | None
+) -> np.ndarray:
     """`probability` (..., X) of a value that cannot leave its bounds: what would lie beyond is at the limit."""
     asked = np.array(above)
     if lower is not None:

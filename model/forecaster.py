@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import onnxruntime as ort
 
-from model.distribution import probability_above, within
+from model.distribution import clip_probability, probability_above
 from model.spec import ModelSpec
 from model.windows import Windows
 
@@ -70,7 +70,7 @@ class Forecaster:
         self._threads = 1 if self.provider in _CHUNKS else threads
 
     @property
-    def tells_probabilities(self) -> bool:
+    def has_probabilities(self) -> bool:
         """Whether the file gives the distribution that `forecast` can be asked about."""
         return self._outputs.issuperset(OUTPUTS["softmax"])
 
@@ -109,7 +109,7 @@ class Forecaster:
             rows[:levels] = found[0].transpose(2, 0, 1)
             if above:
                 told = probability_above(found[1], found[2], above)
-                rows[levels:] = within(told, above, spec.lower, spec.upper).transpose(2, 0, 1)
+                rows[levels:] = clip_probability(told, above, spec.lower, spec.upper).transpose(2, 0, 1)
 
         with ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(run, range(0, len(windows), size)):

@@ -17,7 +17,7 @@ from model.windows import Windows
 
 
 @dataclass(frozen=True)
-class Moved:
+class OcclusionEffects:
     """By how much the median was moved, (H,) each in the target's unit: with the part less without it.
 
     Attributes:
@@ -37,7 +37,7 @@ def segment_bounds(context: int, segment: int) -> np.ndarray:
     return np.maximum(context - segment * np.arange(count, -1, -1), 0)
 
 
-def moved(forecaster: Forecaster, window: Windows) -> Moved:
+def occlusion_effects(forecaster: Forecaster, window: Windows) -> OcclusionEffects:
     """Hide each segment of the target and each covariate of one `window`, and see what becomes of the median."""
     spec = forecaster.spec
     bounds = segment_bounds(spec.context, spec.segment)
@@ -62,7 +62,7 @@ def moved(forecaster: Forecaster, window: Windows) -> Moved:
     median = forecaster.quantiles(hidden)[:, :, spec.levels.index(0.5)]
     change = median[0] - median[1:]
     segments, wholly, ahead, seen = np.split(change, np.cumsum([len(bounds) - 1, len(known), len(known)]))
-    return Moved(
+    return OcclusionEffects(
         segments,
         dict(zip([*known, *observed], [*wholly, *seen], strict=True)),
         dict(zip(known, ahead, strict=True)),

@@ -22,7 +22,7 @@ _NEVER = np.iinfo(np.int64).max
 _AT_ONCE = 262_144  # rows scattered together: they stay in the processor's cache
 
 
-class Layer(NamedTuple):
+class RevisionLayer(NamedTuple):
     """values: (S, N) float32, NaN where nothing is known; available: (S, N) int64 us, or None if always."""
 
     values: np.ndarray
@@ -34,7 +34,7 @@ class Channel:
     """One variable over series and steps. S is 1 for a covariate shared by all series."""
 
     name: str
-    layers: tuple[Layer, ...]
+    layers: tuple[RevisionLayer, ...]
 
     def as_of(self, rows: np.ndarray, starts: np.ndarray, length: int, issues: np.ndarray) -> np.ndarray:
         """(B, length) float32: what was known at `issues` (B,) of the steps from column `starts` (B,) on.
@@ -89,7 +89,7 @@ class Panel:
             if len(channel.layers[0].values) != count:
                 return channel
             return Channel(channel.name, tuple(
-                Layer(layer.values[rows], None if layer.available is None else layer.available[rows])
+                RevisionLayer(layer.values[rows], None if layer.available is None else layer.available[rows])
                 for layer in channel.layers
             ))  # fmt: skip
 
@@ -133,7 +133,7 @@ def channels(
     """
     tables = _reshaped(grid, frame, values, series, first, columns) if grouped else None
     if tables is not None:
-        return [Channel(name, (Layer(table, None),)) for name, table in zip(values, tables, strict=True)]
+        return [Channel(name, (RevisionLayer(table, None),)) for name, table in zip(values, tables, strict=True)]
     rows = _Rows.of(frame["series_id"], series)
     shape = (1 if rows is None else len(series), columns)
     if "available_at" not in frame.columns:
@@ -143,7 +143,7 @@ def channels(
             inside, cell = _cells(grid, part, rows and rows.between(start, start + len(part)), first, columns)
             for name, table in zip(values, tables, strict=True):
                 table.reshape(-1)[cell] = part[name].to_numpy()[inside]
-        return [Channel(name, (Layer(table, None),)) for name, table in zip(values, tables, strict=True)]
+        return [Channel(name, (RevisionLayer(table, None),)) for name, table in zip(values, tables, strict=True)]
     inside, cell = _cells(grid, frame, rows and rows.between(0, len(frame)), first, columns)
     available = None
     if frame["available_at"].null_count() < len(frame):
@@ -161,7 +161,7 @@ def channels(
             if available is not None:
                 grid_available = np.full(shape, _NEVER)
                 grid_available.reshape(-1)[cell[here]] = available[here]
-            layers.append(Layer(grid_values, grid_available))
+            layers.append(RevisionLayer(grid_values, grid_available))
         found.append(Channel(name, tuple(layers)))
     return found
 

@@ -63,7 +63,7 @@ class RNNTrace:
 
 
 @dataclass(frozen=True)
-class Layer:
+class RecurrentLayer:
     """One recurrent layer of one member: `part` is encoder or decoder, `number` counts from the input on."""
 
     member: int

@@ -55,7 +55,7 @@ class ModelSpec:
         """Entry of each series that the model was trained on in its embedding."""
         return {name: entry for entry, name in enumerate(self.series, start=UNKNOWN + 1)}
 
-    def differs(self, other: ModelSpec) -> str | None:
+    def first_difference(self, other: ModelSpec) -> str | None:
         """The first thing in which a model of this spec cannot serve a pipeline that asks for `other`."""
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)

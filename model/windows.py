@@ -75,7 +75,7 @@ def windows(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, 
     )
 
 
-def established(panel: Panel, context: int, end: int) -> np.ndarray:
+def has_enough_history(panel: Panel, context: int, end: int) -> np.ndarray:
     """(S,) whether a series has enough of a past before step `end` for a model to learn an identity of its own.
 
     New is what shows less than two contexts and less than half of what another series shows: an identity learned from

@@ -20,7 +20,7 @@ from storage.store.parquet import parquet_file
 logger = logging.getLogger(__name__)
 
 
-class Made(NamedTuple):
+class ForecastMetadata(NamedTuple):
     """What is known of a forecast once all its rows were made.
 
     Attributes:
@@ -40,7 +40,7 @@ def publish(
     issue_time: datetime,
     blocks: Iterable[pl.DataFrame],
     levels: list[float],
-    made: Callable[[], Made],
+    made: Callable[[], ForecastMetadata],
     above: tuple[float, ...] = (),
 ) -> str:
     """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
@@ -55,7 +55,7 @@ def publish(
     """
     key = layout.forecast(pipeline, issue_time, timezone)
     schema = forecast_schema(levels, above)
-    told: list[Made] = []
+    told: list[ForecastMetadata] = []
 
     def metadata() -> dict[str, str]:
         return {
@@ -82,7 +82,7 @@ def publish(
                 written.unlink()
     if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
         store.copy(key, layout.latest(pipeline))
-    return store.place(key)
+    return store.uri(key)
 
 
 def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
@@ -107,15 +107,13 @@ def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> t
         rows = pl.read_parquet(io.BytesIO(content))
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"{store.place(key)} cannot be read as a forecast file: {error}; publish that night again"
+            f"{store.uri(key)} cannot be read as a forecast file: {error}; publish that night again"
         ) from None
     missing = forecast_schema(quantile_levels(rows.columns)).keys() - set(rows.columns)
     if missing:
-        raise DataError(f"{store.place(key)} is not a forecast file: it has no column {min(missing)!r}")
+        raise DataError(f"{store.uri(key)} is not a forecast file: it has no column {min(missing)!r}")
     if rows["issue_time"].unique().to_list() != [issue_time]:
-        raise DataError(
-            f"{store.place(key)} is not the forecast of the issue time in its name; publish that night again"
-        )
+        raise DataError(f"{store.uri(key)} is not the forecast of the issue time in its name; publish that night again")
     return rows, hashlib.sha256(content).hexdigest()
 
 
@@ -132,5 +130,5 @@ def _latest_issue_time(store: Store, pipeline: str) -> str:
         return store.metadata(layout.latest(pipeline)).get("gatecast.issue_time", "")
     except pl.exceptions.PolarsError as error:
         # It is a copy, and about to be a whole one again.
-        logger.warning("%s is not a forecast file: %s", store.place(layout.latest(pipeline)), error)
+        logger.warning("%s is not a forecast file: %s", store.uri(layout.latest(pipeline)), error)
         return ""

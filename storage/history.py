@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from storage import layout
-from storage.schemas import DataError, Missing, history_schema, in_order
+from storage.schemas import DataError, Missing, history_schema, is_sorted
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
     values = [c for c in rows.columns if c not in (*KEY, "available_at")]
     new = _unknown(store, pipeline, feed, rows, values) if _files(store, pipeline, feed) else rows
     # Sources are in order as a rule, and a sort costs more than all else here.
-    new = new if in_order(new) else new.sort(_VERSION)
+    new = new if is_sorted(new) else new.sort(_VERSION)
     new = new.with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
     new = new.select(history_schema(values).keys())
     if not new.is_empty():
@@ -118,7 +118,7 @@ def as_of(
     if len(_files(store, pipeline, feed)) < 2:
         # One part is in order as a rule: then what tells revisions apart need not be read.
         rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within).select(columns))
-        if in_order(rows):
+        if is_sorted(rows):
             return rows
     rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within))
     return _last(_ordered(rows), KEY).select(columns)
@@ -166,7 +166,7 @@ def _visible(
 
 def _newest(rows: pl.DataFrame) -> pl.DataFrame:
     """One row a key and availability: the one ingested last. Series by series, ascending in time and availability."""
-    return rows if in_order(rows) else _last(_ordered(rows), _VERSION)
+    return rows if is_sorted(rows) else _last(_ordered(rows), _VERSION)
 
 
 def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
@@ -177,7 +177,7 @@ def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
     length = runs["len"].to_numpy().astype(np.int64)
     shift = runs["start"].to_numpy().astype(np.int64) - (np.cumsum(length) - length)
     rows = rows[np.repeat(shift, length) + np.arange(len(rows))]
-    if in_order(rows):
+    if is_sorted(rows):
         return rows
     series = pl.col("series_id").rle_id()
     return rows.sort(series, *_VERSION[1:], "ingested_at", nulls_last=False, maintain_order=True)
@@ -200,8 +200,8 @@ def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
         if _is_damaged(store, part):
             aside = f"{part}{_DAMAGED}"
             store.move(part, aside)
-            logger.error("%s is damaged and no part of the history any more", store.place(aside))
-            moved.append(store.place(aside))
+            logger.error("%s is damaged and no part of the history any more", store.uri(aside))
+            moved.append(store.uri(aside))
     return moved
 
 
@@ -216,7 +216,7 @@ def _read(
             return collect(query(_union(store, files, values)))
         except _FAULTS as error:
             if all(store.has(file) for file in files):
-                damaged = [store.place(file) for file in files if _is_damaged(store, file)]
+                damaged = [store.uri(file) for file in files if _is_damaged(store, file)]
                 if not damaged:
                     raise
                 raise DamagedHistory(

@@ -92,14 +92,14 @@ def score(pipeline: str, issue_time: datetime) -> str:
     return f"{scores(pipeline)}/{stamp(issue_time)}.parquet"
 
 
-def nights(pipeline: str) -> str:
+def run_records(pipeline: str) -> str:
     """Folder of the nights' records."""
     return f"nights/{pipeline}"
 
 
-def night(pipeline: str, issue_time: datetime) -> str:
+def run_record(pipeline: str, issue_time: datetime) -> str:
     """What the night of one issue time did."""
-    return f"{nights(pipeline)}/{stamp(issue_time)}.json"
+    return f"{run_records(pipeline)}/{stamp(issue_time)}.json"
 
 
 def report(pipeline: str) -> str:

@@ -6,11 +6,11 @@ from storage import layout
 from storage.store import Store
 
 
-def keep(store: Store, pipeline: str, text: str) -> str:
+def write(store: Store, pipeline: str, text: str) -> str:
     """Replace the metrics in the store, whole or not at all: they may be read at any moment. Returns their place."""
     return store.put(layout.metrics(pipeline), text.encode())
 
 
-def lay(folder: Store, pipeline: str, text: str) -> str:
+def write_to_collector(folder: Store, pipeline: str, text: str) -> str:
     """The same in a folder of a collector's, which has the files of many pipelines and of others."""
     return folder.put(layout.collected(pipeline), text.encode())

@@ -11,7 +11,7 @@ from storage import layout
 from storage.store import Store
 
 
-def keep(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> int:
+def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> int:
     """Keep `rows` (the feed's columns and `reason`); those kept by an earlier ingest are not repeated.
 
     Returns how many were new.

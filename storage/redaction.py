@@ -20,7 +20,7 @@ _RESERVED = re.compile(r"[/?#@:\[\]&=;\s]+")
 _SHORTEST = 4  # characters of a part of a secret that gives it away
 
 
-def hide(text: str, secrets: Iterable[str] = ()) -> str:
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without `secrets`, in any form that a uri, HTML or JSON gives them, and without those of its own uris."""
     forms = {form for secret in secrets if secret for form in _forms(secret)}
     if forms:

@@ -67,7 +67,7 @@ def manifest(store: Store, pipeline: str, version: str) -> dict[str, Any]:
         content = store.get(key)
     except Missing:
         raise DataError(
-            f"model {version} does not exist: {store.place(key)} is missing; `gatecast models` lists all"
+            f"model {version} does not exist: {store.uri(key)} is missing; `gatecast models` lists all"
         ) from None
     return _manifest(store, key, content)
 
@@ -84,7 +84,7 @@ def _manifest(store: Store, key: str, content: bytes) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError):
         sound = False
     if not sound:
-        raise DataError(f"{store.place(key)} is not the manifest of model {version}; restore it from a copy")
+        raise DataError(f"{store.uri(key)} is not the manifest of model {version}; restore it from a copy")
     return record
 
 
@@ -159,7 +159,7 @@ def no_champion(store: Store, pipeline: str) -> str:
     if not promoted:
         return "there is no champion"
     return (
-        f"there is no champion: {store.place(layout.champion(pipeline))} is missing though models were promoted; "
+        f"there is no champion: {store.uri(layout.champion(pipeline))} is missing though models were promoted; "
         f"`gatecast models FILE --rollback {promoted[-1]}` makes the newest of them serve"
     )
 
@@ -172,7 +172,7 @@ def load(store: Store, pipeline: str, version: str) -> bytes:
     key = layout.model(pipeline, version)
     onnx = store.get(key)
     if hashlib.sha256(onnx).hexdigest() != record["sha256"]:
-        raise DataError(f"{store.place(key)} is not the file that was stored (sha256 differs); not loaded")
+        raise DataError(f"{store.uri(key)} is not the file that was stored (sha256 differs); not loaded")
     return onnx
 
 
@@ -220,7 +220,7 @@ def _state(store: Store, pipeline: str) -> dict[str, Any]:
         sound = False
     if not sound:
         raise DataError(
-            f"{store.place(key)} does not say who serves; restore it from a copy, or write it anew with "
+            f"{store.uri(key)} does not say who serves; restore it from a copy, or write it anew with "
             "`gatecast models FILE --rollback VERSION`"
         )
     return {"served": served, "rolled_back": rolled_back}
@@ -236,7 +236,7 @@ def _parse(store: Store, key: str, content: bytes) -> dict[str, Any]:
     try:
         return json.loads(content)
     except ValueError as error:  # broken JSON, or bytes that are no text
-        raise DataError(f"{store.place(key)} is not valid JSON ({error}); restore it from a copy") from None
+        raise DataError(f"{store.uri(key)} is not valid JSON ({error}); restore it from a copy") from None
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -11,12 +11,12 @@ from storage.schemas import DataError
 from storage.store import Store
 
 
-def keep(store: Store, pipeline: str, issue_time: datetime, record: dict[str, Any]) -> str:
+def write(store: Store, pipeline: str, issue_time: datetime, record: dict[str, Any]) -> str:
     """Write the record (JSON-ready) of the night of `issue_time`; that of an earlier run of it is replaced.
 
     Returns its place.
     """
-    return store.put(layout.night(pipeline, issue_time), json.dumps(record, indent=2).encode() + b"\n")
+    return store.put(layout.run_record(pipeline, issue_time), json.dumps(record, indent=2).encode() + b"\n")
 
 
 def read(store: Store, pipeline: str, since: datetime | None = None) -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def read(store: Store, pipeline: str, since: datetime | None = None) -> list[dic
         DataError: a record is damaged.
     """
     keys = [
-        key for key in store.keys(layout.nights(pipeline), "*.json")
+        key for key in store.keys(layout.run_records(pipeline), "*.json")
         if since is None or layout.issue_time(key) >= since
     ]  # fmt: skip
     return [_record(store, key, content) for key, content in zip(keys, store.get_all(keys), strict=True)]
@@ -36,6 +36,4 @@ def _record(store: Store, key: str, content: bytes) -> dict[str, Any]:
     try:
         return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{store.place(key)} is not valid JSON ({error}); remove it or restore it from a copy"
-        ) from None
+        raise DataError(f"{store.uri(key)} is not valid JSON ({error}); remove it or restore it from a copy") from None

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from storage.redaction import hide
+from storage.redaction import redact
 from storage.schemas import DataError, Missing
 
 _METADATA_SERVICE = "169.254.169.254"  # where a machine of AWS finds credentials when the environment has none
@@ -23,7 +23,9 @@ _NO_ANSWER = re.compile(r"performing \w+ (\S+?://[^/\s]+)\S* in .*?after (\d+) r
 
 
 def client(bucket: str, prefix: str, timeout: float, retries: int, backoff: float) -> Any:
-    """A client of one bucket, an obstore `S3Store` whose keys begin after `prefix`; to be used within `one_line`.
+    """Return a client of one bucket, an obstore `S3Store` whose keys begin after `prefix`.
+
+    Use it within `translate_errors`.
 
     Args:
         timeout: seconds that one request may take.
@@ -39,7 +41,7 @@ def client(bucket: str, prefix: str, timeout: float, retries: int, backoff: floa
 
 
 @contextmanager
-def one_line(name: str, redact: Callable[[str], str] = str) -> Iterator[None]:
+def translate_errors(name: str, redact: Callable[[str], str] = str) -> Iterator[None]:
     """What the server or its client says as one DataError that begins with `name`; Missing for no such object."""
     try:
         yield
@@ -78,4 +80,4 @@ def _what(error: Exception) -> str:
     silent = _NO_ANSWER.search(said)
     if silent:
         return f"no answer from {silent[1]} after {silent[2]} retries: {silent[3]}"
-    return hide(said) or type(error).__name__
+    return redact(said) or type(error).__name__

@@ -15,7 +15,7 @@ from storage.store import Store
 _FORECAST = "gatecast.forecast_sha256"
 
 
-def keep(store: Store, pipeline: str, issue_time: datetime, rows: pl.DataFrame, forecast_sha256: str) -> str:
+def write(store: Store, pipeline: str, issue_time: datetime, rows: pl.DataFrame, forecast_sha256: str) -> str:
     """Write the score file of `issue_time`; `forecast_sha256` is of the forecast file that was scored.
 
     The same rows of the same forecast give the same bytes. Returns its place.
@@ -47,7 +47,7 @@ def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFram
         return pl.read_parquet(content, columns=list(score_schema())), of
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"{store.place(key)} cannot be read as a score file: {error}; remove it, and the next run writes it anew"
+            f"{store.uri(key)} cannot be read as a score file: {error}; remove it, and the next run writes it anew"
         ) from None
 
 

@@ -72,7 +72,7 @@ class Run:
         content = self._content(shard, "order")
         return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), _said(content)
 
-    def keep(self, shard: int, what: str, series: pl.DataFrame, numbers: np.ndarray, said: Any) -> None:
+    def write(self, shard: int, what: str, series: pl.DataFrame, numbers: np.ndarray, said: Any) -> None:
         """Write what a shard made: S rows of `part_schema`, (S, H, C), and what it has to say of it (JSON-ready)."""
         steps = pl.Array(pl.Float64, numbers.shape[1])
         columns = {str(column): pl.Series(numbers[:, :, column], dtype=steps) for column in range(numbers.shape[2])}

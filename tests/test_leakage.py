@@ -70,8 +70,8 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
     def drawn(path: Path):
         pipeline = pipeline_file.read(path, {})
         at = clock.parse(ISSUE, pipeline.pipeline.timezone)
-        panel, first = training_data.history(pipeline, open_store(pipeline.pipeline.store), at)
-        folds, recent, last = training_data.split(pipeline, at, first, panel.first)
+        panel, first = training_data.read_training_panel(pipeline, open_store(pipeline.pipeline.store), at)
+        folds, recent, last = training_data.split_history(pipeline, at, first, panel.first)
         source = sampler(pipeline.spec(panel.series), panel, last, 0, int(folds.steps[-1]))
         fold = source.draw(np.random.default_rng(0), 500)
         return fold.windows.sha256(), fold.actual.tobytes(), folds.issues.tolist(), recent.issues.tolist()
@@ -91,8 +91,8 @@ def test_parts_of_the_data_do_not_overlap(trained):
 
     pipeline = pipeline_file.read(trained, {})
     at = clock.parse(ISSUE, pipeline.pipeline.timezone)
-    panel, first = training_data.history(pipeline, open_store(pipeline.pipeline.store), at)
-    folds, recent, last = training_data.split(pipeline, at, first, panel.first)
+    panel, first = training_data.read_training_panel(pipeline, open_store(pipeline.pipeline.store), at)
+    folds, recent, last = training_data.split_history(pipeline, at, first, panel.first)
     horizon = pipeline.pipeline.horizon
     assert last + horizon <= recent.steps[0]
     assert recent.steps[-1] + horizon <= folds.steps[0]

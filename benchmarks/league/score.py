@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.league.panel import LEVELS, Panel
 from model.evaluation import metrics
-from model.evaluation.promotion import DieboldMariano, diebold_mariano
+from model.evaluation.significance import DieboldMariano, diebold_mariano
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def gatecast(updates: int, bfloat16: bool) -> None:
     import numpy as np
     import torch
 
-    from model.panel import Channel, Layer, Panel
+    from model.panel import Channel, Panel, RevisionLayer
     from model.spec import ModelSpec
     from model.training import fit
     from model.training.samples import sampler
@@ -91,7 +91,7 @@ def gatecast(updates: int, bfloat16: bool) -> None:
         names,
     )
     first = 400_000
-    panel = Panel(spec.grid, names, first, Channel("y", (Layer(_values(), None),)), (), ())
+    panel = Panel(spec.grid, names, first, Channel("y", (RevisionLayer(_values(), None),)), (), ())
     source = sampler(spec, panel, first + _HOURS - HORIZON, 0, first)
     ticks = itertools.count()  # a clock that counts updates
     fit.fit(

@@ -24,7 +24,7 @@ from benchmarks.first_light import ISSUE, PIPELINE
 from benchmarks.race.cost import loads
 from flows import clock
 from flows.settings import file as pipeline_file
-from flows.stages.panels import known_series, micros, revised_panel
+from flows.stages.panels import known_series, micros, revision_panel
 from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
 from model.windows import Windows, windows
@@ -75,7 +75,7 @@ def _past() -> tuple[Windows, np.ndarray]:
     steps = np.array([pipeline.grid.first_step(int(issue)) for issue in issues])
     series = known_series(pipeline, store, until)
     first = int(steps[0]) - at.context
-    panel = revised_panel(pipeline, store, series, until, first, int(steps[-1]) + at.horizon - first)
+    panel = revision_panel(pipeline, store, series, until, first, int(steps[-1]) + at.horizon - first)
     rows, number = np.divmod(np.arange(len(series) * len(steps)), len(steps))
     seen = windows(pipeline.spec(series), panel, rows, steps[number], issues[number])
     return seen, panel.target.final(rows, steps[number] - first, at.horizon).astype(np.float64)

@@ -12,8 +12,8 @@ from flows.page import document
 from flows.page.local_time import LocalTimes, at_micros
 from flows.page.numbers import figure, percent
 from flows.settings.pipeline import Pipeline
-from model.occlusion import Moved, segment_bounds
-from model.recurrent import Layer, LSTMTrace
+from model.occlusion import OcclusionEffects, segment_bounds
+from model.recurrent import LSTMTrace, RecurrentLayer
 from model.spec import ModelSpec
 from model.windows import Windows
 from storage.schemas import quantile_column
@@ -50,8 +50,8 @@ class Inspection:
     window: Windows
     quantiles: np.ndarray
     came: np.ndarray
-    layers: tuple[Layer, ...]
-    moved: Moved
+    layers: tuple[RecurrentLayer, ...]
+    moved: OcclusionEffects
     notes: tuple[str, ...] = ()
 
     @property
@@ -176,13 +176,13 @@ def _covariates(found: Inspection) -> list[dict[str, str]]:
     return [{"name": name, "wholly": figure(wholly), "ahead": figure(ahead)} for name, wholly, ahead in rows]
 
 
-def _pairs(layers: tuple[Layer, ...]) -> list[tuple[Layer, Layer]]:
+def _pairs(layers: tuple[RecurrentLayer, ...]) -> list[tuple[RecurrentLayer, RecurrentLayer]]:
     """Encoder and decoder of each layer of each member."""
     decoders = {(at.member, at.number): at for at in layers if at.part == "decoder"}
     return [(at, decoders[at.member, at.number]) for at in layers if at.part == "encoder"]
 
 
-def _layer(found: Inspection, pair: tuple[Layer, Layer], segments: dict[str, Any]) -> dict[str, Any]:
+def _layer(found: Inspection, pair: tuple[RecurrentLayer, RecurrentLayer], segments: dict[str, Any]) -> dict[str, Any]:
     """Charts and table of one layer: the encoder's steps, and the decoder's after them."""
     encoder, decoder = (at.trace for at in pair)
     gated = isinstance(encoder, LSTMTrace)

@@ -17,7 +17,7 @@ from pydantic import SecretStr, ValidationError
 
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
-from storage.redaction import hide
+from storage.redaction import redact
 
 _PREFIX = "GATECAST_"
 _SECRET = "api_key"
@@ -166,6 +166,6 @@ def _explain(error: ValidationError) -> list[str]:
             given = fault["input"]
             # A table may hold a secret, and a long list says less than its key.
             hidden = isinstance(given, dict) or fault["loc"][-1:] == (_SECRET,) or len(str(given)) > 200
-            what = what if hidden else f"{hide(repr(given))}: {what}"
+            what = what if hidden else f"{redact(repr(given))}: {what}"
         lines.append(f"{key}: {what}")
     return lines

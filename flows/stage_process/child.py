@@ -23,19 +23,19 @@ def _main() -> None:
     os.putenv(*SINGLE_THREAD_NUMPY)
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
-    logs.to_the_caller(sys.stderr)
+    logs.log_to_parent(sys.stderr)
     result: dict[str, Any]
     try:
         result = {"result": STAGES[job["stage"]](job["pipeline"], datetime.fromisoformat(job["at"]), job["options"])}
     except Exception as error:
         from flows.settings.file import PipelineFileError
-        from storage.redaction import hide
+        from storage.redaction import redact
         from storage.schemas import DataError
 
         expected = isinstance(error, DataError | PipelineFileError | OSError)
         if not expected:
             logging.getLogger("flows").exception("%s", job["stage"])
-        result = {"error": hide(str(error) if expected else f"{type(error).__name__}: {error}")}
+        result = {"error": redact(str(error) if expected else f"{type(error).__name__}: {error}")}
     answer.write(json.dumps(result, default=str))
     answer.close()
     sys.stderr.flush()

@@ -92,4 +92,4 @@ def _forward(errors: IO[str], kept: list[str], stage: str) -> None:
     for line in errors:
         text = line.rstrip()
         if text:
-            kept.append(logs.take(text, stage))
+            kept.append(logs.relay(text, stage))

@@ -10,7 +10,7 @@ from storage.schemas import STALE_MODEL
 from storage.store import Store
 
 
-def awaited(pipeline: Pipeline, store: Store, issue_time: datetime) -> bool:
+def awaits_data(pipeline: Pipeline, store: Store, issue_time: datetime) -> bool:
     """Whether the forecast of `issue_time` is missing, or was made without what a source or a training did not give."""
     zone = pipeline.pipeline.timezone
     if not forecasts.exists(store, pipeline.name, zone, issue_time):

@@ -17,17 +17,17 @@ import polars as pl
 from flows.settings.pipeline import Pipeline
 from flows.stages.baseline_history import SILENT, ended
 from flows.stages.panels import micros
-from flows.stages.shard import Part
-from model.baseline import typical
+from flows.stages.shard import ShardResult
+from model.baseline import pooled_quantiles
 from storage import forecasts
-from storage.schemas import BASELINE, INSTANT, MODEL, DataError, above_column, quantile_column
+from storage.schemas import BASELINE, INSTANT, MODEL, DataError, exceedance_column, quantile_column
 from storage.store import Store
 
 _SAMPLE = 1000  # series, spread evenly, that the others of a never seen one are
 _AT_ONCE = 240_000  # rows amended together
 
 
-def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Iterable[Part]) -> dict[str, Any]:
+def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Iterable[ShardResult]) -> dict[str, Any]:
     """Write the forecast file of `issue_time`, the same whatever the shards were.
 
     Args:
@@ -48,7 +48,7 @@ def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Itera
     return {"path": place, "issue_time": issue_time.isoformat(), **night.report()}
 
 
-def table(pipeline: Pipeline, issue_time: datetime, parts: Iterable[Part]) -> pl.DataFrame:
+def table(pipeline: Pipeline, issue_time: datetime, parts: Iterable[ShardResult]) -> pl.DataFrame:
     """The rows that `publish` would write. Raises DataError as it does."""
     night = _Night(pipeline, issue_time)
     rows = pl.concat(night.rows(parts))
@@ -65,11 +65,11 @@ class _Night:
         first = pipeline.grid.first_step(micros(issue_time))
         self._valid = pl.Series(pipeline.grid.start(first + np.arange(pipeline.pipeline.horizon))).cast(INSTANT)
         self._columns = [quantile_column(level) for level in pipeline.pipeline.quantile_levels]
-        self._columns += [above_column(threshold) for threshold in pipeline.forecast.above]
+        self._columns += [exceedance_column(threshold) for threshold in pipeline.forecast.above]
         self._seen: list[pl.DataFrame] = []
         self._tried: dict[str, Any] | None = None
 
-    def rows(self, parts: Iterable[Part]) -> Iterator[pl.DataFrame]:
+    def rows(self, parts: Iterable[ShardResult]) -> Iterator[pl.DataFrame]:
         """The rows of the forecast file, part by part, of all that its own shard does not show to have ended."""
         for part in parts:
             self._tried = self._tried or part.tried
@@ -107,7 +107,7 @@ class _Night:
         newest, ever = self._series["newest"].fill_null(SILENT).to_numpy(), self._series["ever"].to_numpy()
         return pl.Series(ended(self._pipeline, newest, ever))
 
-    def made(self) -> forecasts.Made:
+    def made(self) -> forecasts.ForecastMetadata:
         """What is known once all parts have come."""
         series, over = self._series, self._over
         if not series["ever"].any():
@@ -126,7 +126,7 @@ class _Night:
 
         again = len(late) or len(unknown)
         sha256 = self._tried["sha256"] if self._tried else None
-        return forecasts.Made(sha256, data.hexdigest(), amend if again else None)
+        return forecasts.ForecastMetadata(sha256, data.hexdigest(), amend if again else None)
 
     def _like_the_others(self, written: pl.LazyFrame, over: pl.Series, unknown: pl.Series) -> np.ndarray:
         """(H, Q + X) what a series gets of which nothing is known: the others' forecasts taken together."""
@@ -136,7 +136,7 @@ class _Night:
         levels = np.array(self._pipeline.pipeline.quantile_levels)
         numbers = found.to_numpy().reshape(len(chosen), -1, len(self._columns))
         quantiles, probabilities = np.split(numbers, [len(levels)], axis=2)
-        return np.concatenate([typical(quantiles, levels), probabilities.mean(axis=0)], axis=1)
+        return np.concatenate([pooled_quantiles(quantiles, levels), probabilities.mean(axis=0)], axis=1)
 
     def _filled(self, rows: pl.DataFrame, unknown: pl.Series, fill: np.ndarray) -> pl.DataFrame:
         at = rows["series_id"].is_in(unknown.implode()).to_numpy()

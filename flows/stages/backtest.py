@@ -26,7 +26,7 @@ from flows.stages.ingest import ingest
 from flows.stages.panels import actuals
 from flows.stages.progress import Progress, silent
 from flows.stages.replay import issues_between, replay_nights
-from flows.stages.score import judge
+from flows.stages.score import score_forecast
 from storage import forecasts, registry
 from storage.schemas import DataError
 from storage.store import Replay, Store, open_store
@@ -170,7 +170,7 @@ def _scored(pipeline: Pipeline, replay: Store, issues: list[datetime]) -> tuple[
     frames = [forecasts.fetch(replay, pipeline.name, zone, issue)[0] for issue in there]
     known = actuals(pipeline, replay, issues[0])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        judged = list(pool.map(lambda rows: judge(pipeline, replay, rows, known), frames))
+        judged = list(pool.map(lambda rows: score_forecast(pipeline, replay, rows, known), frames))
     return pl.concat(frames), pl.concat(judged)
 
 

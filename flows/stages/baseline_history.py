@@ -7,26 +7,26 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.panels import seen_target
+from flows.stages.panels import visible_target
 from model.baseline import history_steps
 from storage.store import Store
 
 SILENT = np.iinfo(np.int64).min  # in place of a step: no value of the series is in sight
 
 
-def seen_past(
+def visible_history(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int
 ) -> np.ndarray:
     """(S, N) float32: the steps before `first` as the baseline of `issue_time` saw them, NaN where not visible."""
-    return look_back(pipeline, store, series, issue_time, first)[0]
+    return visible_history_with_newest(pipeline, store, series, issue_time, first)[0]
 
 
-def look_back(
+def visible_history_with_newest(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`seen_past`, and (S,) the newest step that is in sight of it: see `newest_steps`."""
+    """`visible_history`, and (S,) the newest step that is in sight of it: see `newest_steps`."""
     back = history_steps(pipeline.pipeline.season, pipeline.pipeline.context)
-    past = seen_target(pipeline, store, series, issue_time, first - back, back)
+    past = visible_target(pipeline, store, series, issue_time, first - back, back)
     return _with_older_values(pipeline, store, series, issue_time, first, past), newest_steps(past, first)
 
 
@@ -42,7 +42,7 @@ def _with_older_values(
         return past
     step_zero = int(pipeline.grid.index(np.array([0]))[0])
     names = tuple(name for name, want in zip(series, wanted, strict=True) if want)
-    found = seen_target(pipeline, store, names, issue_time, step_zero, first - step_zero)
+    found = visible_target(pipeline, store, names, issue_time, step_zero, first - step_zero)
     past = past.copy()
     season = pipeline.pipeline.season
     for row, values in zip(np.flatnonzero(wanted), found, strict=True):

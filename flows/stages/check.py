@@ -7,8 +7,8 @@ from typing import Any
 
 from flows import clock
 from flows.settings.pipeline import Pipeline
-from flows.stages.ingest import summarise, survey
-from flows.stages.lateness import late
+from flows.stages.ingest import check_feeds, summarise
+from flows.stages.lateness import lateness
 from flows.stages.progress import Progress, silent
 
 _LITTLE = timedelta(days=60)  # of a source that can be asked for a part
@@ -18,14 +18,14 @@ def check(pipeline: Pipeline, now: datetime, progress: Progress = silent) -> dic
     """What an ingest at `now` would find.
 
     Returns:
-        `{"next_issue": ISO time, "feeds": {name: counts and "late"}, "failures": {name: error}}`; `late` is None
+        `{"next_issue": ISO time, "feeds": {name: counts and "late"}, "failures": {name: error}}`; `lateness` is None
         for a feed that says all that the next issue can hope for by now.
     """
     at = pipeline.pipeline
     issue = clock.last_issue(at.issue_at, at.timezone, now + timedelta(days=1))
-    checked, failures = survey(pipeline, now, lambda feed: max(feed.start, now - _LITTLE), progress)
+    checked, failures = check_feeds(pipeline, now, lambda feed: max(feed.start, now - _LITTLE), progress)
     feeds = {
-        feed.name: summarise(checked[feed.name]) | {"late": late(pipeline, feed, checked[feed.name], issue, now)}
+        feed.name: summarise(checked[feed.name]) | {"late": lateness(pipeline, feed, checked[feed.name], issue, now)}
         for feed in pipeline.feed
         if feed.name in checked
     }

@@ -13,9 +13,9 @@ from typing import Any
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.assemble import publish
-from flows.stages.fallback import Servings
-from flows.stages.forecast import always, begin
-from flows.stages.shard import Part, forecast_shard, ranges
+from flows.stages.fallback import ModelChain
+from flows.stages.forecast import no_deadline, prepare_forecast
+from flows.stages.shard import ShardResult, forecast_shard, shard_slices
 from storage import staging
 from storage.schemas import DataError
 from storage.store import Store
@@ -41,7 +41,7 @@ def plan(
     Returns:
         run: the name of this try; shards, series: how many.
     """
-    series, models, why_none = begin(pipeline, store, issue_time, needs_champion, without_model)
+    series, models, why_none = prepare_forecast(pipeline, store, issue_time, needs_champion, without_model)
     order = {
         "issue_time": issue_time.isoformat(),
         "versions": models.versions,
@@ -49,7 +49,7 @@ def plan(
         "stale": stale,
         "settings": fingerprint(pipeline),
     }
-    shards = [series[shard] for shard in ranges(pipeline, len(series))]
+    shards = [series[shard] for shard in shard_slices(pipeline, len(series))]
     run = staging.begin(store, pipeline.name, issue_time, now, shards, order)
     return {"run": run.name, "shards": len(shards), "series": len(series)}
 
@@ -72,13 +72,13 @@ def make_part(pipeline: Pipeline, store: Store, run: str, shard: int) -> dict[st
             "every worker the same pipeline file and the same GATECAST_ variables"
         )
     # One thread: a worker takes as many shards as it has threads.
-    models = Servings(pipeline, store, order["versions"], threads=1)
+    models = ModelChain(pipeline, store, order["versions"], threads=1)
     if order["versions"] and not any(True for _ in models):
         # They could be when the order was given: another worker may still be able to.
         raise DataError(f"pipeline {pipeline.name!r}: {models.fault}")
     issue_time = datetime.fromisoformat(order["issue_time"])
-    made = forecast_shard(pipeline, store, issue_time, series, models, order["why_none"], order["stale"], always)
-    at.keep(shard, _MADE, made.series, made.numbers, made.tried)
+    made = forecast_shard(pipeline, store, issue_time, series, models, order["why_none"], order["stale"], no_deadline)
+    at.write(shard, _MADE, made.series, made.numbers, made.tried)
     return {"shard": shard, "series": len(series)}
 
 
@@ -102,10 +102,10 @@ def assemble(pipeline: Pipeline, store: Store, run: str, failures: Mapping[int, 
             logger.warning("shard %d of %d comes from the baseline: %s", shard + 1, at.shards, reason)
             series, order = at.order(shard)
             issue = datetime.fromisoformat(order["issue_time"])
-            part = forecast_shard(pipeline, store, issue, series, (), reason, None, always)
-            at.keep(shard, what, part.series, part.numbers, part.tried)
+            part = forecast_shard(pipeline, store, issue, series, (), reason, None, no_deadline)
+            at.write(shard, what, part.series, part.numbers, part.tried)
     _, order = at.order(0)
-    parts = (Part(*at.part(shard, what)) for shard, what in enumerate(made))
+    parts = (ShardResult(*at.part(shard, what)) for shard, what in enumerate(made))
     report = publish(pipeline, store, datetime.fromisoformat(order["issue_time"]), parts)
     at.remove()
     return report | {"stood_in": made.count(_STAND_IN)}

@@ -8,9 +8,9 @@ import polars as pl
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.assemble import table
-from flows.stages.forecast import always, begin
-from flows.stages.shard import forecast_shard, ranges
-from storage.schemas import above_column
+from flows.stages.forecast import no_deadline, prepare_forecast
+from flows.stages.shard import forecast_shard, shard_slices
+from storage.schemas import exceedance_column
 from storage.store import Store
 
 
@@ -28,10 +28,10 @@ def exceedance(pipeline: Pipeline, store: Store, issue_time: datetime, above: tu
         DataError: as `forecast.forecast` does.
     """
     asked = pipeline.model_copy(update={"forecast": pipeline.forecast.model_copy(update={"above": above})})
-    series, models, why_none = begin(asked, store, issue_time, True, None)
+    series, models, why_none = prepare_forecast(asked, store, issue_time, True, None)
     parts = (
-        forecast_shard(asked, store, issue_time, series[shard], models, why_none, None, always)
-        for shard in ranges(asked, len(series))
+        forecast_shard(asked, store, issue_time, series[shard], models, why_none, None, no_deadline)
+        for shard in shard_slices(asked, len(series))
     )
-    columns = [above_column(threshold) for threshold in above]
+    columns = [exceedance_column(threshold) for threshold in above]
     return table(asked, issue_time, parts).select("series_id", "valid_time", "step", "status", *columns)

@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
-from model.checks.forecasts import faults
+from model.checks.forecasts import find_faults
 from model.forecaster import Forecaster
 from model.panel import Panel
 from model.windows import windows
@@ -26,7 +26,7 @@ _RUNGS = 2  # models tried for a series: the champion and its predecessor
 
 
 @dataclass(frozen=True)
-class Serving:
+class LoadedModel:
     """A model that may serve an issue time; `why_stale` says why it is not the champion, None if it is."""
 
     forecaster: Forecaster
@@ -35,7 +35,7 @@ class Serving:
     why_stale: str | None
 
 
-class Servings:
+class ModelChain:
     """The models of some versions, in that order, each loaded once, and only when it is asked for.
 
     Args:
@@ -45,11 +45,11 @@ class Servings:
 
     def __init__(self, pipeline: Pipeline, store: Store, versions: list[str], threads: int | None = None) -> None:
         self.versions = versions
-        self._loaded: list[Serving] = []
+        self._loaded: list[LoadedModel] = []
         self._faults: list[str] = []
         self._loading = self._load(pipeline, store, threads or os.cpu_count() or 1)
 
-    def __iter__(self) -> Iterator[Serving]:
+    def __iter__(self) -> Iterator[LoadedModel]:
         at = 0
         while at < len(self._loaded) or self._loads_another():
             yield self._loaded[at]
@@ -66,7 +66,7 @@ class Servings:
             self._loaded.append(found)
         return found is not None
 
-    def _load(self, pipeline: Pipeline, store: Store, threads: int) -> Iterator[Serving]:
+    def _load(self, pipeline: Pipeline, store: Store, threads: int) -> Iterator[LoadedModel]:
         for version in self.versions:
             try:
                 yield _load(pipeline, store, version, self.fault, threads)
@@ -75,13 +75,13 @@ class Servings:
                 self._faults.append(str(error))
 
 
-def servings(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Servings, str | None]:
+def model_chain(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[ModelChain, str | None]:
     """The models that can serve `issue_time`, the champion first.
 
     Returns:
         At least one model and None, or none and why.
     """
-    none = Servings(pipeline, store, [])
+    none = ModelChain(pipeline, store, [])
     try:
         versions = registry.champions(store, pipeline.name, issue_time)
     except DataError as error:
@@ -91,32 +91,32 @@ def servings(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Se
         if later:
             return none, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
         return none, registry.no_champion(store, pipeline.name)
-    models = Servings(pipeline, store, versions)
+    models = ModelChain(pipeline, store, versions)
     return (models, None) if any(True for _ in models) else (none, models.fault)
 
 
-def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[Serving | None, str | None]:
+def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[LoadedModel | None, str | None]:
     """The model that serves `issue_time`: the champion, else the newest predecessor that can; or None and why."""
-    models, why_none = servings(pipeline, store, issue_time)
+    models, why_none = model_chain(pipeline, store, issue_time)
     return next(iter(models), None), why_none
 
 
-def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None, threads: int) -> Serving:
+def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None, threads: int) -> LoadedModel:
     onnx = registry.load(store, pipeline.name, version)
     try:
         forecaster = Forecaster(onnx, pipeline.forecast.providers, threads, pipeline.forecast.strict)
     except ValueError as error:
         raise DataError(f"model {version}: {error}") from None
-    if pipeline.forecast.above and not forecaster.tells_probabilities:
+    if pipeline.forecast.above and not forecaster.has_probabilities:
         raise DataError(f"model {version} was made before files told probabilities (forecast.above): train a new one")
-    difference = forecaster.spec.differs(pipeline.spec())
+    difference = forecaster.spec.first_difference(pipeline.spec())
     if difference:
         raise DataError(f"model {version} does not fit the pipeline file: {difference}")
-    return Serving(forecaster, version, hashlib.sha256(onnx).hexdigest(), why_stale)
+    return LoadedModel(forecaster, version, hashlib.sha256(onnx).hexdigest(), why_stale)
 
 
 @dataclass
-class Climb:
+class FallbackResult:
     """What each of S series is forecast by.
 
     Attributes:
@@ -130,11 +130,11 @@ class Climb:
     status: np.ndarray
     reason: np.ndarray
     version: np.ndarray
-    first: Serving | None = None
+    first: LoadedModel | None = None
 
 
-def climb(
-    models: Iterable[Serving],
+def forecast_with_fallback(
+    models: Iterable[LoadedModel],
     why_none: str | None,
     panel: Panel,
     horizon: int,
@@ -145,7 +145,7 @@ def climb(
     bounds: tuple[float | None, float | None],
     stale: str | None,
     in_time: Callable[[], bool],
-) -> Climb:
+) -> FallbackResult:
     """Forecast every series by the first model that can.
 
     Args:
@@ -158,7 +158,7 @@ def climb(
     """
     count = len(panel.series)
     nothing = np.full((levels + len(above), count, horizon), np.nan).transpose(1, 2, 0)
-    out = Climb(
+    out = FallbackResult(
         nothing, np.full(count, BASELINE, object), np.full(count, why_none, object), np.full(count, None, object)
     )
     left = np.arange(count)
@@ -185,7 +185,7 @@ def climb(
 
 
 def _by(
-    serving: Serving, panel: Panel, rows: np.ndarray, step: int, issue: int, above: tuple[float, ...],
+    serving: LoadedModel, panel: Panel, rows: np.ndarray, step: int, issue: int, above: tuple[float, ...],
     bounds: tuple[float | None, float | None], in_time: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Quantiles and probabilities of the series `rows` by one model, and why each cannot be used ('' if it can)."""
@@ -199,7 +199,7 @@ def _by(
         empty = np.full((len(rows), spec.horizon, len(spec.levels) + len(above)), np.nan)
         reason = f"model {serving.version} cannot run: {str(error).splitlines()[0]}"
         return empty, np.full(len(rows), reason, object)
-    fault = faults(predicted[..., : len(spec.levels)], *bounds)
+    fault = find_faults(predicted[..., : len(spec.levels)], *bounds)
     missing = np.isnan(predicted).all(axis=(1, 2))
     if missing.any() and not in_time():
         fault[missing] = "the deadline came before the model had forecast this series"

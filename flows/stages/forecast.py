@@ -9,17 +9,17 @@ from typing import Any
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.assemble import publish
-from flows.stages.fallback import Servings, servings
+from flows.stages.fallback import ModelChain, model_chain
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, silent
-from flows.stages.shard import Part, forecast_shard, ranges
+from flows.stages.shard import ShardResult, forecast_shard, shard_slices
 from storage.schemas import DataError
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
 
-def always() -> bool:
+def no_deadline() -> bool:
     """There is time: no deadline."""
     return True
 
@@ -31,7 +31,7 @@ def forecast(
     needs_champion: bool = True,
     stale: str | None = None,
     without_model: str | None = None,
-    in_time: Callable[[], bool] = always,
+    in_time: Callable[[], bool] = no_deadline,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Publish the forecast of `issue_time` from what was known then, one shard after the other.
@@ -50,10 +50,10 @@ def forecast(
         DataError: there is no target value to forecast from, or no champion although one is needed.
     """
     progress("forecast", 0.0)
-    series, models, why_none = begin(pipeline, store, issue_time, needs_champion, without_model)
-    shards = ranges(pipeline, len(series))
+    series, models, why_none = prepare_forecast(pipeline, store, issue_time, needs_champion, without_model)
+    shards = shard_slices(pipeline, len(series))
 
-    def parts() -> Iterator[Part]:
+    def parts() -> Iterator[ShardResult]:
         for done, shard in enumerate(shards):
             yield forecast_shard(pipeline, store, issue_time, series[shard], models, why_none, stale, in_time)
             progress("forecast", 0.1 + 0.8 * (done + 1) / len(shards))
@@ -65,9 +65,9 @@ def forecast(
     return published
 
 
-def begin(
+def prepare_forecast(
     pipeline: Pipeline, store: Store, issue_time: datetime, needs_champion: bool, without_model: str | None
-) -> tuple[tuple[str, ...], Servings, str | None]:
+) -> tuple[tuple[str, ...], ModelChain, str | None]:
     """The series to forecast, sorted, and the models that can, or why there are none. Arguments as of `forecast`."""
     series = known_series(pipeline, store, issue_time)
     if not series:
@@ -76,8 +76,8 @@ def begin(
             "run `gatecast ingest` or choose a later issue time"
         )
     if without_model:
-        return series, Servings(pipeline, store, []), without_model
-    models, why_none = servings(pipeline, store, issue_time)
+        return series, ModelChain(pipeline, store, []), without_model
+    models, why_none = model_chain(pipeline, store, issue_time)
     if why_none and needs_champion:
         raise DataError(f"pipeline {pipeline.name!r}: {why_none}; run `gatecast train`")
     return series, models, why_none

@@ -16,13 +16,13 @@ import polars as pl
 from flows import clock
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
-from flows.stages.lateness import late
+from flows.stages.lateness import lateness
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
 from flows.stages.sources import read_feed
-from model.checks.feed_rows import Checked, check
+from model.checks.feed_rows import CheckedRows, check_rows
 from model.checks.series import Finding
-from model.checks.units import not_as_expected, other_unit
+from model.checks.units import check_expected_level, check_unit_ratio
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import Store
@@ -48,9 +48,9 @@ def ingest(
 
     Returns:
         `{"feeds": {name: counts}, "failures": {name: error}}`; for each feed read = accepted + refused + later and
-        accepted = added + unchanged + folded (rows that went into one with others), and how many rows were refused for
-        which reason. A part of the history that cannot be read is set aside and named in `damaged`, and what the source
-        still has of it is taken in again. `late` says how far the newest value is behind what was due.
+        accepted = added + unchanged + aggregated (rows that went into one with others), and how many rows were
+        refused for which reason. A damaged part of the history is set aside and named in `damaged`, and what the source
+        still has of it is taken in again. `lateness` says how far the newest value is behind what was due.
 
     Raises:
         DataError: a feed cannot be used at all, and all were asked for. Feeds are read and checked before anything
@@ -71,7 +71,7 @@ def ingest(
         # A row of the far future, come by mistake, must not keep all nearer ones from being asked for.
         return feed.start if newest is None else max(feed.start, min(newest, as_of) - feed.overlap)
 
-    checked, failures = survey(pipeline, as_of, since, progress, now, within)
+    checked, failures = check_feeds(pipeline, as_of, since, progress, now, within)
     for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
@@ -84,25 +84,25 @@ def ingest(
             mend(feed)
             result = check_feed(pipeline, feed, as_of, feed.start, now)
             added = history.append(store, pipeline.name, name, result.accepted, now)
-        quarantine.keep(store, pipeline.name, name, result.refused, now)
+        quarantine.append(store, pipeline.name, name, result.refused, now)
         report[name] = summarise(result) | {
             "added": len(added),
             "unchanged": len(result.accepted) - len(added),
             "damaged": damaged.get(name, []),
-            "late": late(pipeline, feed, result, issue, as_of),
+            "late": lateness(pipeline, feed, result, issue, as_of),
         }
     progress("ingest", 1.0)
     return {"feeds": report, "failures": failures}
 
 
-def survey(
+def check_feeds(
     pipeline: Pipeline,
     as_of: datetime,
     since: Callable[[Feed], datetime],
     progress: Progress = silent,
     now: datetime | None = None,
     within: float | None = None,
-) -> tuple[dict[str, Checked], dict[str, str]]:
+) -> tuple[dict[str, CheckedRows], dict[str, str]]:
     """Read every feed and sort out its rows; by name, and the errors of the feeds that cannot be used at all.
 
     Args:
@@ -110,7 +110,7 @@ def survey(
         now: when this happens; `as_of` by default.
         within: seconds in which all must have answered, side by side; None: one after the other, however long.
     """
-    checked: dict[str, Checked] = {}
+    checked: dict[str, CheckedRows] = {}
     failures: dict[str, str] = {}
 
     def take(feed: Feed) -> None:
@@ -145,27 +145,27 @@ def survey(
     return _units(pipeline, answered), failures
 
 
-def _units(pipeline: Pipeline, checked: dict[str, Checked]) -> dict[str, Checked]:
+def _units(pipeline: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:
     """The same, with what a target shows beside its covariates and what the pipeline file expects of it."""
     found = dict(checked)
     for feed in (feed for feed in pipeline.feeds("target") if feed.name in checked):
         of = checked[feed.name]
         action = feed.actions()["other_unit"]
-        found[feed.name] = _more(of, not_as_expected(of.accepted, feed.values[0], feed.expected, action))
+        found[feed.name] = _more(of, check_expected_level(of.accepted, feed.values[0], feed.expected, action))
         for other in (*pipeline.feeds("known_future"), *pipeline.feeds("observed")):
             for name in other.values if other.name in checked else ():
-                more = other_unit(of.accepted, feed.values[0], checked[other.name].accepted, name, action)
+                more = check_unit_ratio(of.accepted, feed.values[0], checked[other.name].accepted, name, action)
                 found[feed.name] = _more(found[feed.name], more)
     return found
 
 
-def _more(checked: Checked, findings: list[Finding]) -> Checked:
+def _more(checked: CheckedRows, findings: list[Finding]) -> CheckedRows:
     return replace(checked, findings=(*checked.findings, *findings))
 
 
 def check_feed(
     pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime, now: datetime | None = None
-) -> Checked:
+) -> CheckedRows:
     """Read one feed and sort out its rows.
 
     What a source says only now (a weather forecast without its issue) counts as known at `as_of` if that is at most
@@ -182,7 +182,7 @@ def check_feed(
     if feed.resample:
         # Half of a period is none.
         since = instant(int(grid.start(grid.index(np.array([micros(since)])))[0]))
-    return check(
+    return check_rows(
         read_feed(feed, since, until, asked),
         feed.shape(),
         grid,
@@ -193,7 +193,7 @@ def check_feed(
     )
 
 
-def summarise(result: Checked) -> dict[str, Any]:
+def summarise(result: CheckedRows) -> dict[str, Any]:
     """Counts of one read, JSON-ready."""
     reasons = result.refused["reason"].value_counts(sort=True)
     first, last = result.accepted.select(
@@ -203,8 +203,8 @@ def summarise(result: Checked) -> dict[str, Any]:
     series = result.accepted["series_id"].drop_nulls()
     return {
         "read": result.read,
-        "accepted": len(result.accepted) + result.folded,
-        "folded": result.folded,
+        "accepted": len(result.accepted) + result.aggregated,
+        "aggregated": result.aggregated,
         "refused": len(result.refused),
         "later": result.later,
         "series": series.n_unique(),

@@ -11,9 +11,9 @@ import polars as pl
 
 from flows.page.inspection import Inspection, render
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import Serving, Servings, champion
-from flows.stages.panels import known_series, micros, seen_panel, seen_target
-from model.occlusion import moved
+from flows.stages.fallback import LoadedModel, ModelChain, champion
+from flows.stages.panels import known_series, micros, visible_panel, visible_target
+from model.occlusion import occlusion_effects
 from model.windows import Windows, windows
 from storage import forecasts, layout, registry
 from storage.schemas import DataError, quantile_column
@@ -61,7 +61,7 @@ def inspect(
 def gather(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime) -> Inspection:
     """Everything that the page tells."""
     try:
-        from model.training.introspection import OpenError, open_model
+        from model.training.introspection import UnsupportedGraphError, trace_recurrent_layers
     except ModuleNotFoundError as error:
         raise DataError(f"inspect opens the model, which needs {error.name}: pip install 'gatecast[train]'") from None
     _is_known(pipeline, store, series_id, issue_time)
@@ -72,8 +72,8 @@ def gather(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetim
     window = _window(pipeline, store, series_id, issue_time, serving)
     quantiles = forecaster.quantiles(window)[0]
     try:
-        layers = open_model(registry.load(store, pipeline.name, serving.version), window)
-    except OpenError as error:
+        layers = trace_recurrent_layers(registry.load(store, pipeline.name, serving.version), window)
+    except UnsupportedGraphError as error:
         raise DataError(f"model {serving.version} cannot be opened: {error}") from None
     return Inspection(
         pipeline=pipeline,
@@ -85,9 +85,9 @@ def gather(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetim
         first=first,
         window=window,
         quantiles=quantiles,
-        came=seen_target(pipeline, store, (series_id,), now, first, at.horizon)[0],
+        came=visible_target(pipeline, store, (series_id,), now, first, at.horizon)[0],
         layers=layers,
-        moved=moved(forecaster, window),
+        moved=occlusion_effects(forecaster, window),
         notes=tuple(_notes(pipeline, serving, published, quantiles)),
     )
 
@@ -116,7 +116,7 @@ def _published(pipeline: Pipeline, store: Store, series_id: str, issue_time: dat
     return None if mine.is_empty() else mine
 
 
-def _served(pipeline: Pipeline, store: Store, issue_time: datetime, published: pl.DataFrame | None) -> Serving:
+def _served(pipeline: Pipeline, store: Store, issue_time: datetime, published: pl.DataFrame | None) -> LoadedModel:
     """The model that made the published rows, else the one that serves that issue time."""
     version = None if published is None else published["model_version"][0]
     if version is None:
@@ -124,18 +124,18 @@ def _served(pipeline: Pipeline, store: Store, issue_time: datetime, published: p
         if serving is None:
             raise DataError(f"pipeline {pipeline.name!r}: {why_none}; run `gatecast train`")
         return serving
-    that = Servings(pipeline, store, [version])
+    that = ModelChain(pipeline, store, [version])
     serving = next(iter(that), None)
     if serving is None:
         raise DataError(f"the model that made this forecast cannot be opened: {that.fault}")
     return serving
 
 
-def _window(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, serving: Serving) -> Windows:
+def _window(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, serving: LoadedModel) -> Windows:
     """What the model saw of the series."""
     spec, issue = serving.forecaster.spec, micros(issue_time)
     first = pipeline.grid.first_step(issue)
-    panel = seen_panel(pipeline, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon)
+    panel = visible_panel(pipeline, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon)
     window = windows(spec, panel, np.array([0]), np.array([first]), np.array([issue]))
     visible = int((~np.isnan(window.target)).sum())
     if visible < spec.min_visible:
@@ -146,7 +146,9 @@ def _window(pipeline: Pipeline, store: Store, series_id: str, issue_time: dateti
     return window
 
 
-def _notes(pipeline: Pipeline, serving: Serving, published: pl.DataFrame | None, quantiles: np.ndarray) -> list[str]:
+def _notes(
+    pipeline: Pipeline, serving: LoadedModel, published: pl.DataFrame | None, quantiles: np.ndarray
+) -> list[str]:
     """What a reader must know before he believes that this is the forecast that was published."""
     if published is None:
         return ["No forecast of this issue time has been published: this is what the model that serves it would say."]

@@ -11,13 +11,13 @@ import polars as pl
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import instant, micros
-from model.checks.feed_rows import Checked
+from model.checks.feed_rows import CheckedRows
 
 #: Data that end so long ago are a replay of the past, not a feed that stopped.
 REPLAY = timedelta(days=30)
 
 
-def late(pipeline: Pipeline, feed: Feed, checked: Checked, issue: datetime, now: datetime) -> str | None:
+def lateness(pipeline: Pipeline, feed: Feed, checked: CheckedRows, issue: datetime, now: datetime) -> str | None:
     """How far the newest value of a feed, read at `now`, is behind what is due for `issue`; None if it is not."""
     grid = pipeline.grid
     known = checked.accepted.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in feed.values))

@@ -28,7 +28,7 @@ _SCORES = {
 _DAYS = 31  # looked ahead for the next night that forecasts anything new
 
 
-def measure(pipeline: Pipeline, store: Store, report: dict[str, Any], now: datetime) -> str:
+def write_metrics(pipeline: Pipeline, store: Store, report: dict[str, Any], now: datetime) -> str:
     """Write the metrics of a night that ends at `now`; returns their place.
 
     Args:
@@ -42,7 +42,11 @@ def measure(pipeline: Pipeline, store: Store, report: dict[str, Any], now: datet
         newest = []
     text = metrics(report, now, newest[0] if newest else None, next_due(pipeline, report["started_at"]))
     place = pipeline.monitoring.metrics
-    return kept.keep(store, pipeline.name, text) if place is None else kept.lay(open_store(place), pipeline.name, text)
+    return (
+        kept.write(store, pipeline.name, text)
+        if place is None
+        else kept.write_to_collector(open_store(place), pipeline.name, text)
+    )
 
 
 def next_due(pipeline: Pipeline, started_at: str) -> datetime:

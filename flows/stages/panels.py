@@ -45,24 +45,24 @@ def newest_target(pipeline: Pipeline, store: Store, not_after: datetime) -> date
     return max((time for time in found if time is not None), default=None)
 
 
-def seen_panel(
+def visible_panel(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
     """The as-of view of `as_of`, alone: what a forecast is made from."""
     return _panel(pipeline, store, series, as_of, first, columns, revised=False)
 
 
-def revised_panel(
+def revision_panel(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
     """Every revision up to `as_of`: what training windows, each with an as-of of its own, are made from."""
     return _panel(pipeline, store, series, as_of, first, columns, revised=True)
 
 
-def seen_target(
+def visible_target(
     pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> np.ndarray:
-    """(S, N) float32: the target alone of `seen_panel`, NaN where nothing was known."""
+    """(S, N) float32: the target alone of `visible_panel`, NaN where nothing was known."""
     (target,) = _channels(pipeline, store, _target(pipeline), series, as_of, first, columns, False)
     return target.layers[0].values
 

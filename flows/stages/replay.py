@@ -17,7 +17,7 @@ from flows import summary as outcome
 from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.progress import Progress, silent
-from flows.stages.train import due, train
+from flows.stages.train import retrain_reason, train
 from storage import forecasts
 from storage.schemas import DataError
 from storage.store import Store
@@ -81,14 +81,14 @@ def replay_nights(
             if forecasts.exists(store, pipeline.name, pipeline.pipeline.timezone, issue):
                 continue
             stale = None
-            if due(pipeline, store, issue):
+            if retrain_reason(pipeline, store, issue):
                 forecast_waiting()
                 progress(f"train {issue:%Y-%m-%d}", begun / len(issues))
                 try:
                     train(pipeline, store, issue, now, gate=gate, reuse=partial(reuse, issue) if reuse else None)
                 except DataError as error:
                     done.failures[f"train {issue.isoformat()}"] = str(error)
-                    stale = outcome.stale({"train": str(error)})
+                    stale = outcome.stale_reason({"train": str(error)})
             waiting.append((issue, stale))
         begun = len(issues)
         forecast_waiting()

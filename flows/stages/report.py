@@ -15,7 +15,7 @@ from flows.page.facts import NIGHTS, SCORES, STATUSES, TOLD, Facts
 from flows.page.render import render
 from flows.settings.pipeline import Pipeline
 from flows.stages.lateness import REPLAY
-from flows.stages.panels import micros, newest_target, seen_panel
+from flows.stages.panels import micros, newest_target, visible_panel
 from storage import forecasts, layout, quarantine, registry
 from storage import run_records as nights
 from storage.schemas import DataError
@@ -93,7 +93,7 @@ def _actual(
     at, grid = pipeline.pipeline, pipeline.grid
     begin = grid.first_step(micros(issue))
     first = begin - max(_BACK.get(at.frequency, _BACK_DAYS * grid.steps_per_day), at.horizon)
-    panel = seen_panel(pipeline, store, series, now, first, begin + at.horizon - first)
+    panel = visible_panel(pipeline, store, series, now, first, begin + at.horizon - first)
     values = panel.target.layers[0].values
     # A panel without any value has one row for all series.
     return first, np.broadcast_to(values, (len(series), values.shape[1]))
@@ -147,4 +147,4 @@ def _scores(store: Store, name: str) -> pl.DataFrame:
     try:
         return store.scan(files).select(pl.col(c).cast(dtype) for c, dtype in SCORES.items()).collect()
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"the scores in {store.place(layout.scores(name))} cannot be read: {error}") from None
+        raise DataError(f"the scores in {store.uri(layout.scores(name))} cannot be read: {error}") from None

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.baseline_history import seen_past
+from flows.stages.baseline_history import visible_history
 from flows.stages.panels import actuals as known_actuals
 from flows.stages.panels import known_series, micros
 from flows.stages.progress import Progress, silent
@@ -80,8 +80,8 @@ def _score_one(pipeline: Pipeline, store: Store, issue: datetime, actuals: pl.Da
         return "waiting", 0
     if earlier is not None and earlier[1] == sha256 and earlier[0].select(true.columns).equals(true):
         return "unchanged", 0
-    judged = judge(pipeline, store, rows, actuals)
-    scores.keep(store, pipeline.name, issue, judged, sha256)
+    judged = score_forecast(pipeline, store, rows, actuals)
+    scores.write(store, pipeline.name, issue, judged, sha256)
     return "scored" if earlier is None else "revised", len(judged)
 
 
@@ -116,7 +116,9 @@ def _readable(pipeline: Pipeline, store: Store, issues: list[datetime], failures
     return found.filter(pl.col("issue_time") <= issues[-1])
 
 
-def judge(pipeline: Pipeline, store: Store, rows: pl.DataFrame, actuals: pl.DataFrame | None = None) -> pl.DataFrame:
+def score_forecast(
+    pipeline: Pipeline, store: Store, rows: pl.DataFrame, actuals: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """The scores of one issue time's forecast rows, as far as they came true.
 
     The baseline and the scale of MASE are made from what was known at the issue time, as the forecast was.
@@ -161,7 +163,7 @@ def _bar(
     if not series:
         return baseline, scale
     at = pipeline.pipeline
-    past = seen_past(pipeline, store, series, issue_time, first)
+    past = visible_history(pipeline, store, series, issue_time, first)
     step = true["step"].to_numpy()
     quantiles = np.clip(  # type: ignore[call-overload]
         seasonal_naive(past, at.season, int(step.max()), np.array(levels)), at.bounds.min, at.bounds.max

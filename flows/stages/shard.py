@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.baseline_history import SILENT, ended, look_back, newest_steps
-from flows.stages.fallback import Climb, Serving, climb
-from flows.stages.panels import micros, seen_panel
+from flows.stages.baseline_history import SILENT, ended, newest_steps, visible_history_with_newest
+from flows.stages.fallback import FallbackResult, LoadedModel, forecast_with_fallback
+from flows.stages.panels import micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
-from model.distribution import within
+from model.distribution import clip_probability
 from model.panel import Panel
 from storage.schemas import BASELINE, part_schema
 from storage.store import Store
@@ -30,7 +30,7 @@ _CELLS = 1_500_000  # values of the target read at once: 75 MB as the history ha
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardResult:
     """What a shard of S series made.
 
     Attributes:
@@ -45,7 +45,7 @@ class Part:
     tried: dict[str, str | None] | None
 
 
-def ranges(pipeline: Pipeline, count: int) -> list[slice]:
+def shard_slices(pipeline: Pipeline, count: int) -> list[slice]:
     """The shards of `count` series: slices of the sorted list of series, of one length or nearly, none empty."""
     at = pipeline.pipeline
     chosen = -(-count * (at.context + at.horizon) // _CELLS)
@@ -58,11 +58,11 @@ def forecast_shard(
     store: Store,
     issue_time: datetime,
     series: tuple[str, ...],
-    models: Iterable[Serving],
+    models: Iterable[LoadedModel],
     why_none: str | None,
     stale: str | None,
     in_time: Callable[[], bool],
-) -> Part:
+) -> ShardResult:
     """Forecast `series` (sorted) as of `issue_time`.
 
     Args:
@@ -71,12 +71,12 @@ def forecast_shard(
     """
     grid, at = pipeline.grid, pipeline.pipeline
     issue, first = micros(issue_time), grid.first_step(micros(issue_time))
-    panel = seen_panel(pipeline, store, series, issue_time, first - at.context, at.context + at.horizon)
+    panel = visible_panel(pipeline, store, series, issue_time, first - at.context, at.context + at.horizon)
     newest = newest_steps(panel.target.layers[0].values[:, : at.context], first)
     ever = newest != SILENT
     quiet = np.flatnonzero(~ever)
     if len(quiet):
-        past, newest[quiet] = look_back(pipeline, store, _named(series, quiet), issue_time, first)
+        past, newest[quiet] = visible_history_with_newest(pipeline, store, _named(series, quiet), issue_time, first)
         ever[quiet] = ~np.isnan(past).all(axis=1)
     # Others may turn out to have ended as well, but what has ended beside these has ended.
     kept = np.flatnonzero(~ended(pipeline, newest, ever))
@@ -84,14 +84,14 @@ def forecast_shard(
     if some:
         panel = panel.take(kept)
     bounds = (at.bounds.min, at.bounds.max)
-    made = climb(
+    made = forecast_with_fallback(
         models, why_none, panel, at.horizon, len(at.quantile_levels), pipeline.forecast.above, first, issue, bounds,
         stale, in_time,
     )  # fmt: skip
     digests = _digests(panel, newest[kept], at.context)
     left = np.flatnonzero(made.status == BASELINE)
     if len(left):
-        past, _ = look_back(pipeline, store, _named(panel.series, left), issue_time, first)
+        past, _ = visible_history_with_newest(pipeline, store, _named(panel.series, left), issue_time, first)
         # Like the others is, for what was never seen; and that is not for a shard to say.
         made.numbers[left] = np.where(ever[kept][left, None, None], _baseline(pipeline, past), np.nan)
         for row, values in zip(left, past, strict=True):
@@ -108,7 +108,7 @@ def forecast_shard(
             "version": made.first.version, "sha256": made.first.sha256, "provider": forecaster.provider,
             "fell_back": forecaster.fell_back,
         }  # fmt: skip
-    return Part(table, numbers, tried)
+    return ShardResult(table, numbers, tried)
 
 
 def _baseline(pipeline: Pipeline, past: np.ndarray) -> np.ndarray:
@@ -120,7 +120,7 @@ def _baseline(pipeline: Pipeline, past: np.ndarray) -> np.ndarray:
     if not above:
         return quantiles
     chance = naive_probability_above(past, at.season, at.horizon, above)
-    return np.concatenate([quantiles, within(chance, above, lower, upper)], axis=2)
+    return np.concatenate([quantiles, clip_probability(chance, above, lower, upper)], axis=2)
 
 
 def _named(series: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:
@@ -128,7 +128,12 @@ def _named(series: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:
 
 
 def _table(
-    series: tuple[str, ...], newest: np.ndarray, ever: np.ndarray, kept: np.ndarray, made: Climb, digests: list[bytes]
+    series: tuple[str, ...],
+    newest: np.ndarray,
+    ever: np.ndarray,
+    kept: np.ndarray,
+    made: FallbackResult,
+    digests: list[bytes],
 ) -> pl.DataFrame:
     """S rows of `part_schema`."""
     steps = pl.Series(newest)

@@ -16,17 +16,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import Serving, champion
+from flows.stages.fallback import LoadedModel, champion
 from flows.stages.panels import instant, micros
 from flows.stages.progress import Progress, silent
-from flows.stages.training_data import history, split
-from flows.stages.warm_start import Start, start_of
-from model.evaluation.comparison import CHALLENGER, CHAMPION, Nights, compare
-from model.evaluation.promotion import FEWEST_NIGHTS, Decision, decide, too_few
+from flows.stages.training_data import read_training_panel, split_history
+from flows.stages.warm_start import WarmStart, select_warm_start
+from model.evaluation.comparison import CHALLENGER, CHAMPION, IssueTimes, compare
+from model.evaluation.promotion import FEWEST_NIGHTS, Decision, decide, refuse_too_few
 from model.forecaster import Forecaster
 from model.panel import Panel
 from model.spec import ModelSpec
-from model.windows import established
+from model.windows import has_enough_history
 from storage import registry
 from storage.schemas import DataError
 from storage.store import Store
@@ -44,7 +44,7 @@ _REMEMBERED = timedelta(days=365)  # how long what was right for a model's inter
 _FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch", "device")
 
 
-def due(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
+def retrain_reason(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
     """Why a retrain is due at `issue_time`, or None.
 
     It is when the models that should serve cannot be loaded, and else when the newest attempt, promoted or refused,
@@ -103,14 +103,14 @@ def train(
         raise DataError(f"training needs {error.name}: pip install 'gatecast[train]'") from None
     rolled_back = registry.rolled_back(store, pipeline.name)
     progress("read history", 0.0)
-    panel, first = history(pipeline, store, as_of)
-    folds, recent, last = split(pipeline, as_of, first, panel.first)
-    grown = established(panel, pipeline.pipeline.context, last)
+    panel, first = read_training_panel(pipeline, store, as_of)
+    folds, recent, last = split_history(pipeline, as_of, first, panel.first)
+    grown = has_enough_history(panel, pipeline.pipeline.context, last)
     spec = pipeline.spec(tuple(name for name, is_grown in zip(panel.series, grown, strict=True) if is_grown))
     data = panel.sha256()
     serving, _ = champion(pipeline, store, as_of)
     records = registry.manifests(store, pipeline.name)
-    start = start_of(pipeline, store, serving, records, as_of)
+    start = select_warm_start(pipeline, store, serving, records, as_of)
     past = _past_widths(records, as_of, int(folds.issues[0]))
     fingerprint = _fingerprint(pipeline, spec, as_of, data, start, past)
     reused = reuse(fingerprint) if reuse else None
@@ -160,14 +160,14 @@ def train(
 
 
 def _fit(
-    pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: Nights, recent: Nights, last: int, start: Start | None,
-    past: list[float], started: float, progress: Progress,
+    pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: IssueTimes, recent: IssueTimes, last: int,
+    start: WarmStart | None, past: list[float], started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
     from model.training.devices import resolve_device
-    from model.training.export import prove, to_onnx, trusted
-    from model.training.fit import copied, fit
-    from model.training.samples import TooLittleHistory, fold, sampler
+    from model.training.export import to_onnx, verified_network, verify_export
+    from model.training.fit import fit, is_member_copy
+    from model.training.samples import TooLittleHistory, make_batch, sampler
 
     if len(spec.series) < len(panel.series):
         # New series are forecast through the unknown identity, which must not be fitted on them alone.
@@ -182,14 +182,14 @@ def _fit(
         drawn = np.random.default_rng(pipeline.training.seed).choice(len(nights[0]), _VALIDATION, replace=False)
         drawn.sort()
         nights = (nights[0][drawn], nights[1][drawn], nights[2][drawn])
-    validation = fold(spec, panel, *nights)
+    validation = make_batch(spec, panel, *nights)
     budget = pipeline.training.budget.total_seconds()
     samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
-    weights = trusted(start.onnx, spec, samples) if start else None
+    weights = verified_network(start.onnx, spec, samples) if start else None
     if weights is None:
         start = None
     device = resolve_device(pipeline.training.device)
-    renew = start is not None and weights is not None and (start.renew or (start.fill and copied(weights)))
+    renew = start is not None and weights is not None and (start.renew or (start.fill and is_member_copy(weights)))
     network = fit(
         spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
@@ -205,8 +205,8 @@ def _fit(
         "windows": len(source.known),
         "fitted_to": end(last),
         "seen_to": end(int(recent.steps[-1])),
-        "parity": prove(network, onnx, samples),
-        "stretch": round(float(network.stretch), 4),
+        "parity": verify_export(network, onnx, samples),
+        "stretch": round(float(network.interval_scale), 4),
         "device": device,
         "went_on_from": start.version if start else None,
         "full_fit": start.full_fit if start and not renew else None,
@@ -214,9 +214,9 @@ def _fit(
 
 
 def _judge(
-    pipeline: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: Nights, onnx: bytes,
-    facts: dict[str, Any], serving: Serving | None,
-) -> tuple[Nights, dict[str, Any], float | None, Decision]:  # fmt: skip
+    pipeline: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: IssueTimes, onnx: bytes,
+    facts: dict[str, Any], serving: LoadedModel | None,
+) -> tuple[IssueTimes, dict[str, Any], float | None, Decision]:  # fmt: skip
     """The nights that no candidate has seen, the scores on them, how much wider the challenger's intervals would have
     had to be on them, and the decision.
     """
@@ -227,9 +227,9 @@ def _judge(
         seen_to[CHAMPION] = record.get("seen_to", record["as_of"])
     fair = folds.since(max(micros(datetime.fromisoformat(until)) for until in seen_to.values()))
     if len(fair) < FEWEST_NIGHTS:
-        return fair, {}, None, too_few(len(fair), len(folds), seen_to)
+        return fair, {}, None, refuse_too_few(len(fair), len(folds), seen_to)
     comparison = compare(spec, panel, fair, models)
-    return fair, comparison.scores(), comparison.asked, decide(comparison, pipeline.promotion.margin)
+    return fair, comparison.scores(), comparison.required_scale, decide(comparison, pipeline.promotion.margin)
 
 
 def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:
@@ -250,7 +250,7 @@ def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) ->
 
 
 def _fingerprint(
-    pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str, start: Start | None, past: list[float]
+    pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str, start: WarmStart | None, past: list[float]
 ) -> str:
     """sha256 of everything that a training is made from, besides the clock that ends it."""
     made_from = {

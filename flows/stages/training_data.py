@@ -8,16 +8,16 @@ from datetime import datetime
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.panels import instant, known_series, micros, revised_panel
-from model.evaluation.comparison import Nights
+from flows.stages.panels import instant, known_series, micros, revision_panel
+from model.evaluation.comparison import IssueTimes
 from model.evaluation.promotion import FEWEST_NIGHTS
-from model.panel import Channel, Layer, Panel
+from model.panel import Channel, Panel, RevisionLayer
 from model.timegrid import TimeGrid, local_naive, midnights
 from storage.schemas import DataError
 from storage.store import Store
 
 
-def history(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, int]:
+def read_training_panel(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, int]:
     """All revisions within the training window, and the first step that a forecast at `as_of` would have."""
     series = known_series(pipeline, store, as_of)
     if not series:
@@ -29,7 +29,7 @@ def history(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, i
     window = pipeline.training.window
     begin = as_of - window if window else instant(0)
     start = int(grid.index(np.array([micros(begin)]))[0])
-    panel = revised_panel(pipeline, store, series, as_of, start, first - start)
+    panel = revision_panel(pipeline, store, series, as_of, start, first - start)
     seen = ~np.isnan(panel.target.layers[0].values).all(axis=0)
     if not seen.any():
         raise DataError(f"pipeline {pipeline.name!r}: the training window holds no target value")
@@ -41,7 +41,7 @@ def history(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, i
 def _crop(panel: Panel, skip: int) -> Panel:
     def crop(channel: Channel) -> Channel:
         return Channel(channel.name, tuple(
-            Layer(layer.values[:, skip:], None if layer.available is None else layer.available[:, skip:])
+            RevisionLayer(layer.values[:, skip:], None if layer.available is None else layer.available[:, skip:])
             for layer in channel.layers
         ))  # fmt: skip
 
@@ -51,7 +51,7 @@ def _crop(panel: Panel, skip: int) -> Panel:
     )  # fmt: skip
 
 
-def split(pipeline: Pipeline, as_of: datetime, first: int, earliest: int) -> tuple[Nights, Nights, int]:
+def split_history(pipeline: Pipeline, as_of: datetime, first: int, earliest: int) -> tuple[IssueTimes, IssueTimes, int]:
     """Folds for promotion, nights before them for the early stop, and the last step of a fitting window.
 
     No horizon of an earlier part reaches into a later one.
@@ -74,7 +74,7 @@ def split(pipeline: Pipeline, as_of: datetime, first: int, earliest: int) -> tup
     return folds, recent, int(recent.steps[0]) - at.horizon
 
 
-def _nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> Nights:
+def _nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> IssueTimes:
     """The last `count` nights, at the local time of day of `as_of`, whose forecast starts at step `last` or before."""
     local = local_naive(np.array([micros(as_of)]), grid.timezone)[0]
     day = local.astype("datetime64[D]")
@@ -85,4 +85,4 @@ def _nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> Ni
     issues = midnights(days, grid.timezone) + int((local - day).astype("timedelta64[us]").astype(np.int64))
     steps = np.array([grid.first_step(int(issue)) for issue in issues])
     keep = steps <= last
-    return Nights(issues[keep][-count:], steps[keep][-count:])
+    return IssueTimes(issues[keep][-count:], steps[keep][-count:])

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import Serving
+from flows.stages.fallback import LoadedModel
 from storage import registry
 from storage.schemas import DataError
 from storage.store import Store
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Start:
+class WarmStart:
     """The model that a training goes on from.
 
     Attributes:
@@ -33,9 +33,9 @@ class Start:
     fill: bool
 
 
-def start_of(
-    pipeline: Pipeline, store: Store, serving: Serving | None, records: list[dict[str, Any]], as_of: datetime
-) -> Start | None:
+def select_warm_start(
+    pipeline: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
+) -> WarmStart | None:
     """What training goes on from: the champion, unless it is time for a full fit of its only member.
 
     A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. Before there
@@ -57,11 +57,11 @@ def start_of(
     renew = as_of - newest >= pipeline.training.full_every
     if renew and pipeline.model.members == 1:
         return None
-    return Start(record["version"], onnx, full_fit, renew, fill=newest <= datetime.fromisoformat(record["as_of"]))
+    return WarmStart(record["version"], onnx, full_fit, renew, fill=newest <= datetime.fromisoformat(record["as_of"]))
 
 
 def _record(
-    pipeline: Pipeline, store: Store, serving: Serving | None, records: list[dict[str, Any]], as_of: datetime
+    pipeline: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
 ) -> dict[str, Any] | None:
     """The manifest of the model that is gone on from, or None."""
     if serving is None:

@@ -13,10 +13,10 @@ import polars as pl
 
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import available_times, valid_times
-from model.checks.resampling import fold
-from model.checks.series import Action, Finding, inspect
+from model.checks.resampling import aggregate_periods
+from model.checks.series import Action, Finding, check_series
 from model.timegrid import MINUTE, TimeGrid
-from storage.schemas import INSTANT, DataError, in_order
+from storage.schemas import INSTANT, DataError, is_sorted
 
 _KEY = ["series_id", "valid_time", "available_at"]
 _DUPLICATE = "duplicate: a later row of the feed has the same series and time"
@@ -27,7 +27,7 @@ _MOST_TEXT = 0.5  # of a number column may be text before the column, not the ro
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedRows:
     """The rows of one read, sorted out.
 
     Attributes:
@@ -35,22 +35,22 @@ class Checked:
         refused: the columns as they came, and `reason`.
         later: how many are not available yet at the as-of of the ingest, or wait for the rest of their period.
         findings: what whole series show; rows that they quarantine are among the refused.
-        folded: how many more rows were read than are in `accepted`, since several became one.
+        aggregated: how many more rows were read than are in `accepted`, since several became one.
     """
 
     accepted: pl.DataFrame
     refused: pl.DataFrame
     later: int
     findings: tuple[Finding, ...] = ()
-    folded: int = 0
+    aggregated: int = 0
 
     @property
     def read(self) -> int:
         """How many rows were read."""
-        return len(self.accepted) + self.folded + len(self.refused) + self.later
+        return len(self.accepted) + self.aggregated + len(self.refused) + self.later
 
 
-def check(
+def check_rows(
     rows: pl.DataFrame,
     feed: FeedShape,
     grid: TimeGrid,
@@ -58,7 +58,7 @@ def check(
     as_of: datetime,
     season: int = 1,
     actions: dict[str, Action] | None = None,
-) -> Checked:
+) -> CheckedRows:
     """Sort out the rows of a feed as of `as_of`.
 
     Args:
@@ -92,7 +92,9 @@ def check(
     origin = np.zeros(0, np.int64)
     if feed.resample:
         usable = pl.repeat(True, len(rows), eager=True) if reason is None else reason.is_null()
-        done = fold(work, usable, later, feed.resample, grid, bounds if feed.role == "target" else (None, None))
+        done = aggregate_periods(
+            work, usable, later, feed.resample, grid, bounds if feed.role == "target" else (None, None)
+        )
         accepted, group, origin, later = done.accepted, done.period, done.origin, done.later
         reason = _first(reason, done.reason)
     else:
@@ -102,7 +104,7 @@ def check(
     for name in feed.values if actions else ():
         # Values near the largest are compared with infinity, which is as good.
         with np.errstate(over="ignore", invalid="ignore"):
-            found, suspect = inspect(accepted.select(*_KEY, name), name, grid, season, actions or {})
+            found, suspect = check_series(accepted.select(*_KEY, name), name, grid, season, actions or {})
         findings += found
         if suspect is not None:
             if group is None:
@@ -117,8 +119,8 @@ def check(
         refused = rows.clear().with_columns(reason=pl.lit(None, dtype=pl.String))
     else:
         refused = rows.with_columns(reason=reason).filter(reason.is_not_null())
-    folded = int((origin >= 0).sum()) - len(accepted) if feed.resample else 0
-    return Checked(accepted, refused, int(later.sum() or 0), tuple(findings), folded)
+    aggregated = int((origin >= 0).sum()) - len(accepted) if feed.resample else 0
+    return CheckedRows(accepted, refused, int(later.sum() or 0), tuple(findings), aggregated)
 
 
 def _first(reason: pl.Series | None, more: pl.Series | None) -> pl.Series | None:
@@ -230,7 +232,7 @@ def _of_finer_steps(work: pl.DataFrame, step: int) -> pl.Series:
 def _superseded(work: pl.DataFrame, reason: pl.Series | None) -> pl.Series | None:
     """`reason`, and where it has none: a later row of the feed has the same series, time and availability."""
     usable = pl.Series(np.ones(len(work), bool)) if reason is None else reason.is_null()
-    if in_order(work if reason is None else work.filter(usable)):
+    if is_sorted(work if reason is None else work.filter(usable)):
         return reason
     keys = work.select(_KEY).with_row_index("row").filter(usable)
     last = keys.group_by(_KEY, maintain_order=False).agg(pl.col("row").max())

@@ -7,7 +7,7 @@ import numpy as np
 _AT_ONCE = 512  # series: they stay in the processor's cache
 
 
-def faults(quantiles: np.ndarray, lower: float | None, upper: float | None) -> np.ndarray:
+def find_faults(quantiles: np.ndarray, lower: float | None, upper: float | None) -> np.ndarray:
     """(S,) reason why a series' forecast (S, H, Q) cannot be published, '' where it can."""
     reasons = np.full(len(quantiles), "", dtype=object)
     for start in range(0, len(quantiles), _AT_ONCE):

@@ -1,7 +1,7 @@
 """From finer periods to the pipeline's: quarters of an hour to hours, hours to local days.
 
 How fine a feed is, is found from its times, period by period, since a feed may change in mid-series: European
-day-ahead prices came in hours until 2025-09-30 and in quarters from then on. Only complete sets are folded.
+day-ahead prices came in hours until 2025-09-30 and in quarters from then on. Only complete sets are aggregated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from model.timegrid import TimeGrid
-from storage.schemas import INSTANT, in_order
+from storage.schemas import INSTANT, is_sorted
 
 _WHOLE = np.iinfo(np.int64).max  # resolution of a period that has one value, at its start
 _ALWAYS = np.iinfo(np.int64).min
@@ -23,11 +23,11 @@ _STRETCH = 3  # periods in a row of one resolution that are not finer ones with 
 
 
 @dataclass(frozen=True)
-class Folded:
+class AggregatedRows:
     """Rows after folding; N rows were read.
 
     Attributes:
-        accepted: series_id, valid_time, available_at, values: folded periods, and those that came whole.
+        accepted: series_id, valid_time, available_at, values: aggregated periods, and those that came whole.
         period: (rows of `accepted`,) number of the period of each.
         origin: (N,) number of the period into which each row went; -1: into none.
         later: (N,) rows that are not available yet, or that wait for the rest of their period.
@@ -41,10 +41,10 @@ class Folded:
     reason: pl.Series | None
 
 
-def fold(
+def aggregate_periods(
     work: pl.DataFrame, usable: pl.Series, later: pl.Series, how: str, grid: TimeGrid,
     bounds: tuple[float | None, float | None],
-) -> Folded:  # fmt: skip
+) -> AggregatedRows:  # fmt: skip
     """Fold rows of finer periods into periods of the grid.
 
     Args:
@@ -66,8 +66,8 @@ def fold(
     whole = expected == 1
     complete = ~whole & (have == expected)
     places, starts = _sets(parts, np.flatnonzero(visible & complete[period]))
-    folded = _folds(parts, places, starts, how, grid, bounds)
-    judged = folded.group_by(_PERIOD, maintain_order=True).agg(
+    aggregated = _folds(parts, places, starts, how, grid, bounds)
+    judged = aggregated.group_by(_PERIOD, maintain_order=True).agg(
         good=pl.col(_PROBLEM).is_null().any(), why=pl.col(_PROBLEM).first()
     )  # fmt: skip
     good = whole.copy()
@@ -75,11 +75,11 @@ def fold(
     waits = ~whole & ~complete & _may_come(parts, visible, have, expected)
 
     known = pl.when(pl.col(_PROBLEM).is_null())
-    folded = folded.with_columns(known.then(pl.col(name)).alias(name) for name in parts.values)
+    aggregated = aggregated.with_columns(known.then(pl.col(name)).alias(name) for name in parts.values)
     single = visible & whole[period]
     accepted = pl.concat([
         parts.rows.with_columns(pl.Series(_PERIOD, period)).filter(pl.Series(single)).drop(_ROW),
-        folded.filter(pl.Series(good[folded[_PERIOD].to_numpy()])).drop(_PROBLEM),
+        aggregated.filter(pl.Series(good[aggregated[_PERIOD].to_numpy()])).drop(_PROBLEM),
     ], how="diagonal").sort(_PERIOD, maintain_order=True)  # fmt: skip
     origin = np.full(len(work), -1)
     used = visible & good[period]
@@ -94,7 +94,7 @@ def fold(
         why = pl.select(came).to_series().scatter(spoilt[_PERIOD], spoilt["why"])
         reason = pl.repeat(None, len(work), dtype=pl.String, eager=True)
         reason = reason.scatter(rows[refused], why.gather(period[refused]))
-    return Folded(
+    return AggregatedRows(
         accepted.drop(_PERIOD), accepted[_PERIOD].to_numpy(), origin, pl.Series(waiting), reason
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ class _Parts:
 
     @classmethod
     def of(cls, rows: pl.DataFrame, grid: TimeGrid) -> _Parts:
-        if not in_order(rows):
+        if not is_sorted(rows):
             rows = rows.sort("series_id", "valid_time", "available_at", maintain_order=True)
         times = rows["valid_time"].to_physical().to_numpy()
         step = grid.index(times)
@@ -189,7 +189,7 @@ def _last_lasting(unit: np.ndarray, lasts: np.ndarray, owner: np.ndarray) -> np.
 
 
 def _sets(parts: _Parts, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of parts to be folded, one after the other, and where each begins.
+    """Sets of parts to be aggregated, one after the other, and where each begins.
 
     One set for a period whose parts came once; else one for each time at which a part became known, from the first
     time on at which all were.
@@ -227,8 +227,8 @@ def _folds(
     for name in parts.values:
         value = parts.rows[name].cast(pl.Float64).to_numpy()[places]
         there = _over(np.add, ~np.isnan(value), starts, np.int64)
-        folded = value[starts + count - 1] if how == "last" else _over(np.add, value, starts, np.float64)
-        columns[name] = pl.Series(folded / count if how == "mean" else folded).fill_nan(None)
+        aggregated = value[starts + count - 1] if how == "last" else _over(np.add, value, starts, np.float64)
+        columns[name] = pl.Series(aggregated / count if how == "mean" else aggregated).fill_nan(None)
         some = pl.lit(pl.Series((there > 0) & (there < count)))
         why = pl.format(f"{{}} of {{}} values of {name} within {grid.frequency}", pl.Series(there), pl.Series(count))
         problems.append(pl.when(some).then(why))

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from model.checks.series_table import Flat, SeriesTable, Sums
+from model.checks.series_table import FlatSeries, SeriesTable, Sums
 from model.timegrid import TimeGrid, local_naive
 from storage.schemas import INSTANT
 
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     detail: str
 
 
-class Scope(NamedTuple):
+class CheckContext(NamedTuple):
     """What a check may want to know beside the values.
 
     Attributes:
@@ -61,7 +61,7 @@ Found = Iterator[tuple[int, np.ndarray, str]]  # series number, row numbers, det
 Across = Iterator[tuple[int, int, int, tuple[int, int], str]]  # series number, first row, rows, its steps, detail
 
 
-def inspect(
+def check_series(
     rows: pl.DataFrame, value: str, grid: TimeGrid, season: int, actions: dict[str, Action]
 ) -> tuple[list[Finding], pl.Series | None]:
     """Look at one value column of accepted rows (series_id, valid_time, available_at, value), newest revision only.
@@ -78,7 +78,7 @@ def inspect(
     table = SeriesTable.of(rows, value, grid)
     times = rows["valid_time"].to_physical()
     first, last = grid.index(np.array([times.min(), times.max()])).tolist()
-    scope = Scope(grid, season, _clock_changes(grid, first, last + 1))
+    scope = CheckContext(grid, season, _clock_changes(grid, first, last + 1))
     asked = {check for check, action in actions.items() if action != "accept"}
     found: dict[str, list[tuple[Finding, np.ndarray]]] = {check: [] for check in _CHECKS if check in asked}
 
@@ -95,7 +95,7 @@ def inspect(
                 steps = block.steps[places[[0, -1]]]
                 note(check, number + block.number, places + block.row, steps, detail)
         sums.append(Sums.of(block, grid.steps_per_day))
-    across = Sums.joined(sums)
+    across = Sums.concatenated(sums)
     for check in _ACROSS.keys() & asked:
         for number, place, count, ends, detail in _ACROSS[check](table, across, scope):
             note(check, number, np.arange(place, place + count), np.array(ends), detail)
@@ -117,8 +117,8 @@ def _reasons(
     return pl.Series(reasons.tolist(), dtype=pl.String)
 
 
-def _gaps(table: Flat, scope: Scope) -> Found:
-    if table.whole:
+def _gaps(table: FlatSeries, scope: CheckContext) -> Found:
+    if table.is_complete:
         return
     missing = np.diff(table.steps, prepend=table.steps[0]) - 1
     missing[table.bounds[:-1]] = 0
@@ -127,7 +127,7 @@ def _gaps(table: Flat, scope: Scope) -> Found:
         yield number, places, detail
 
 
-def _flat_lines(table: Flat, scope: Scope) -> Found:
+def _flat_lines(table: FlatSeries, scope: CheckContext) -> Found:
     fewest = _FLAT.get(scope.grid.frequency, scope.grid.steps_per_day // 2)
     begins = np.flatnonzero(table.values != table.lag(1))
     length = np.diff(begins, append=len(table.values))
@@ -140,7 +140,7 @@ def _flat_lines(table: Flat, scope: Scope) -> Found:
         yield number, places, f"up to {longest[places].max()} equal values in a row"
 
 
-def _spikes(table: Flat, scope: Scope) -> Found:
+def _spikes(table: FlatSeries, scope: CheckContext) -> Found:
     _, greatest, count = table.around(scope.season)
     wrong = (table.values > _SPIKE * greatest) & (greatest > 0) & (count >= 2)
     if not wrong.any():
@@ -151,7 +151,7 @@ def _spikes(table: Flat, scope: Scope) -> Found:
         yield number, places, f"up to {most:.3g} times the largest value around"
 
 
-def _dropouts(table: Flat, scope: Scope) -> Found:
+def _dropouts(table: FlatSeries, scope: CheckContext) -> Found:
     zero = table.values == 0
     if not zero.any():
         return
@@ -162,7 +162,7 @@ def _dropouts(table: Flat, scope: Scope) -> Found:
         yield number, places, "zero where all values around are far from it"
 
 
-def _repeated_blocks(table: Flat, scope: Scope) -> Found:
+def _repeated_blocks(table: FlatSeries, scope: CheckContext) -> Found:
     """At a clock change some sources send an hour, or a day, twice (entsoe-py #468)."""
     a_day, found = scope.grid.steps_per_day, []
     for change in scope.changes:
@@ -171,7 +171,7 @@ def _repeated_blocks(table: Flat, scope: Scope) -> Found:
             continue
         owner = table.series[rows]
         bounds = np.concatenate([[0], np.flatnonzero(np.diff(owner)) + 1, [len(rows)]])
-        part = Flat(table.values[rows], table.steps[rows], bounds)
+        part = FlatSeries(table.values[rows], table.steps[rows], bounds)
         wrong = np.zeros(len(rows), bool)
         for back in (a_day // 24, a_day):
             wrong |= _blocks(part, back)
@@ -180,7 +180,7 @@ def _repeated_blocks(table: Flat, scope: Scope) -> Found:
     yield from sorted(found, key=lambda one: one[0])
 
 
-def _blocks(part: Flat, back: int) -> np.ndarray:
+def _blocks(part: FlatSeries, back: int) -> np.ndarray:
     """(N,) rows in a run of values that equal those `back` steps before, and are not all the same."""
     equal = part.values == part.lag(back)
     moving = equal & (part.values != part.lag(1))
@@ -203,7 +203,7 @@ def _clock_changes(grid: TimeGrid, first: int, last: int) -> list[int]:
     return steps[1:][np.diff(offset) != 0].tolist()
 
 
-def _level_jumps(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
+def _level_jumps(table: SeriesTable, sums: Sums, scope: CheckContext) -> Across:
     if len(sums.days) < 2 * _MONTH:
         return
     ratio = _ratio(sums.days, sums.counts, sums.owner, _MONTH)
@@ -244,7 +244,7 @@ def _ratio(total: np.ndarray, count: np.ndarray, owner: np.ndarray, days: int) -
     return out
 
 
-def _stopped(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
+def _stopped(table: SeriesTable, sums: Sums, scope: CheckContext) -> Across:
     newest = int(sums.newest.max())
     for number in np.flatnonzero(sums.newest < newest - _SILENT_DAYS * scope.grid.steps_per_day):
         last = sums.last[number]
@@ -252,7 +252,7 @@ def _stopped(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
         yield int(number), int(table.bounds[number + 1]) - 1, 1, (last, last), detail
 
 
-def _same_series(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
+def _same_series(table: SeriesTable, sums: Sums, scope: CheckContext) -> Across:
     short = pl.DataFrame({"total": sums.total, "count": np.diff(table.bounds)}).with_row_index("number")
     twins = short.filter((pl.len().over("total", "count") > 1) & (pl.col("total") != 0))
     for _, group in twins.group_by("total", "count", maintain_order=True):
@@ -265,14 +265,14 @@ def _same_series(table: SeriesTable, sums: Sums, scope: Scope) -> Across:
                 yield number, place, end - place, (sums.first[number], sums.last[number]), detail
 
 
-_WITHIN: dict[str, Callable[[Flat, Scope], Found]] = {
+_WITHIN: dict[str, Callable[[FlatSeries, CheckContext], Found]] = {
     "gap": _gaps,
     "flat_line": _flat_lines,
     "spike": _spikes,
     "dropout": _dropouts,
     "repeated_block": _repeated_blocks,
 }
-_ACROSS: dict[str, Callable[[SeriesTable, Sums, Scope], Across]] = {
+_ACROSS: dict[str, Callable[[SeriesTable, Sums, CheckContext], Across]] = {
     "level_jump": _level_jumps,
     "stopped": _stopped,
     "same_series": _same_series,

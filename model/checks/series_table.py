@@ -19,7 +19,7 @@ _AT_ONCE = 65_536  # rows of a block, if its series are not longer
 
 
 @dataclass(frozen=True)
-class Flat:
+class FlatSeries:
     """N values (float64, NaN missing) with their step numbers; series s is rows bounds[s] to bounds[s + 1].
 
     `number` and `row` say which series and which row of the feed come first here.
@@ -37,14 +37,14 @@ class Flat:
         return np.repeat(np.arange(len(self.bounds) - 1, dtype=np.int32), np.diff(self.bounds))
 
     @cached_property
-    def there(self) -> np.ndarray:
+    def is_present(self) -> np.ndarray:
         """(N,) whether there is a value."""
         return ~np.isnan(self.values)
 
     @cached_property
     def filled(self) -> np.ndarray:
         """(N,) values, 0 where there is none."""
-        return self.values if self.there.all() else np.nan_to_num(self.values)
+        return self.values if self.is_present.all() else np.nan_to_num(self.values)
 
     @cached_property
     def total(self) -> np.ndarray:
@@ -57,12 +57,12 @@ class Flat:
 
         Ratios say nothing of what may be negative, such as a price.
         """
-        count = np.add.reduceat(self.there, self.bounds[:-1], dtype=np.int64)
+        count = np.add.reduceat(self.is_present, self.bounds[:-1], dtype=np.int64)
         lowest = np.fmin.reduceat(self.values, self.bounds[:-1])
         return np.where((count > 0) & (lowest >= 0), self.total / np.maximum(count, 1), np.nan)
 
     @cached_property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether no series lacks a step between its first and its last."""
         ends = self.bounds[1:] - 1
         return bool((self.steps[ends] - self.steps[self.bounds[:-1]] == ends - self.bounds[:-1]).all())
@@ -79,7 +79,7 @@ class Flat:
         later, earlier = slice(size, None), slice(None, -size)
         here, there = (later, earlier) if back > 0 else (earlier, later)
         near = self.series[later] == self.series[earlier]
-        if not self.whole:
+        if not self.is_complete:
             near &= self.steps[later] - self.steps[earlier] == size
         np.copyto(out[here], self.values[there], where=near)
         return out
@@ -110,7 +110,7 @@ class Sums:
 
     Attributes:
         first, last, newest: (S,) steps of each series: its first, its last, and the last that has a value.
-        total, mean: (S,) as in `Flat`.
+        total, mean: (S,) as in `FlatSeries`.
         days, counts: (D,) sums of the values of each day, and how many there are.
         owner: (D,) number of the series; `begins` and `steps`: row and step with which the day begins.
     """
@@ -127,20 +127,20 @@ class Sums:
     steps: np.ndarray
 
     @classmethod
-    def of(cls, table: Flat, per_day: int) -> Sums:
+    def of(cls, table: FlatSeries, per_day: int) -> Sums:
         """Of one block."""
         day = table.steps // per_day
         begins = np.flatnonzero((np.diff(day, prepend=day[0] - 1) != 0) | (np.diff(table.series, prepend=-1) != 0))
-        there = np.where(table.there, table.steps, np.iinfo(np.int64).min)
+        there = np.where(table.is_present, table.steps, np.iinfo(np.int64).min)
         return cls(
             table.steps[table.bounds[:-1]], table.steps[table.bounds[1:] - 1],
             np.maximum.reduceat(there, table.bounds[:-1]), table.total, table.mean,
-            np.add.reduceat(table.filled, begins), np.add.reduceat(table.there, begins, dtype=np.int64),
+            np.add.reduceat(table.filled, begins), np.add.reduceat(table.is_present, begins, dtype=np.int64),
             table.series[begins] + table.number, begins + table.row, table.steps[begins],
         )  # fmt: skip
 
     @classmethod
-    def joined(cls, parts: list[Sums]) -> Sums:
+    def concatenated(cls, parts: list[Sums]) -> Sums:
         """Of all blocks."""
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
@@ -182,7 +182,7 @@ class SeriesTable:
         """float64 values of rows `first` to `last`, NaN where there is none."""
         return self.keys[self.value].slice(first, last - first).cast(pl.Float64).to_numpy()
 
-    def blocks(self) -> Iterator[Flat]:
+    def blocks(self) -> Iterator[FlatSeries]:
         """All series, some at a time."""
         bounds, start = self.bounds, 0
         while start < len(bounds) - 1:
@@ -190,7 +190,7 @@ class SeriesTable:
             stop = max(start + 1, fitting)
             first, last = int(bounds[start]), int(bounds[stop])
             instants = self.keys["valid_time"].slice(first, last - first).to_physical().to_numpy()
-            yield Flat(
+            yield FlatSeries(
                 self.values(first, last), self.grid.index(instants), bounds[start : stop + 1] - first, start, first
             )
             start = stop

@@ -10,7 +10,7 @@ _RATIO = 2.0  # of levels, from which a unit is another one
 _COMPARED = 1000  # newest values of a series
 
 
-def not_as_expected(rows: pl.DataFrame, value: str, expected: dict[str, float], action: Action) -> list[Finding]:
+def check_expected_level(rows: pl.DataFrame, value: str, expected: dict[str, float], action: Action) -> list[Finding]:
     """Series whose level is a multiple of the one that the pipeline file expects, as when a source sums four quarters.
 
     Args:
@@ -35,7 +35,9 @@ def not_as_expected(rows: pl.DataFrame, value: str, expected: dict[str, float], 
     return findings
 
 
-def other_unit(target: pl.DataFrame, value: str, covariate: pl.DataFrame, name: str, action: Action) -> list[Finding]:
+def check_unit_ratio(
+    target: pl.DataFrame, value: str, covariate: pl.DataFrame, name: str, action: Action
+) -> list[Finding]:
     """Series that run beside a covariate of their own, such as an operator's forecast, but at a multiple of it.
 
     Args:

@@ -60,7 +60,7 @@ class Check(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Nights:
+class ScoreSums:
     """Sums a series and night, (S, T), NaN where a series has no score; row 0 is all series together.
 
     Attributes:
@@ -73,10 +73,10 @@ class Nights:
     overlap: int
     sums: dict[str, np.ndarray]
 
-    def part(self, nights: np.ndarray) -> Nights:
+    def part(self, nights: np.ndarray) -> ScoreSums:
         """The nights where `nights` (T,) is True."""
         tables = {name: table[:, nights] for name, table in self.sums.items()}
-        return Nights(self.series, self.issues[nights], self.overlap, tables)
+        return ScoreSums(self.series, self.issues[nights], self.overlap, tables)
 
     def mean(self, above: str, below: str) -> np.ndarray:
         """(S,) ratio of two sums over all nights, NaN where the lower is zero."""
@@ -130,7 +130,7 @@ def alerts(scores: pl.LazyFrame, limits: Limits) -> list[dict[str, str | None]]:
     return found
 
 
-def _checks(window: Nights, limits: Limits) -> Iterator[Check]:
+def _checks(window: ScoreSums, limits: Limits) -> Iterator[Check]:
     dates, who = window.dates(), window.series
     skill, coverage, bias = window.skill(), window.mean("covered", "covered_n"), window.mean("scaled_error", "scaled_n")
     pinball, bar = window.mean("compared", "baseline_n"), window.mean("baseline_pinball", "baseline_n")
@@ -180,7 +180,7 @@ def _checks(window: Nights, limits: Limits) -> Iterator[Check]:
     )
 
 
-def _drift(before: Nights, recent: Nights, limits: Limits) -> Check:
+def _drift(before: ScoreSums, recent: ScoreSums, limits: Limits) -> Check:
     usual, now = before.skill(), recent.skill()
     allowed = (1 - usual + limits.drift)[:, None]
     # The spread is that of the many nights before; a week is too short to tell its own.
@@ -241,7 +241,7 @@ def _needed(normal: float, freedom: np.ndarray) -> np.ndarray:
     return sum((term / freedom**power for power, term in enumerate(terms)), np.zeros_like(freedom))
 
 
-def _nights(scores: pl.LazyFrame) -> Nights:
+def _nights(scores: pl.LazyFrame) -> ScoreSums:
     each = sums(scores, "series_id", "issue_time")
     last = scores.group_by("issue_time").agg(pl.col("valid_time").max()).sort("issue_time").collect(engine="in-memory")
     names = [name for name in each.columns if name not in ("series_id", "issue_time")]
@@ -256,7 +256,7 @@ def _nights(scores: pl.LazyFrame) -> Nights:
         table[row + 1, column] = each[name].to_numpy()
         tables[name] = table
     reach = issues.search_sorted(last["valid_time"], side="right").to_numpy() - np.arange(len(issues))
-    return Nights(
+    return ScoreSums(
         ("all series", *series), issues.dt.epoch("us").to_numpy(), int(reach.max(initial=1)), tables
     )  # fmt: skip
 

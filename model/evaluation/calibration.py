@@ -19,7 +19,7 @@ _LIMITS = (0.5, 2.0)  # what a few weeks may ask for
 _RATIOS = 20_000  # looked at of one table; more say the same
 
 
-def ratios(quantiles: np.ndarray, actual: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+def interval_ratios(quantiles: np.ndarray, actual: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
     """(n,) distance of the actual from the median over that of the outer quantile on its side; of 20,000 at most.
 
     Args:
@@ -39,12 +39,12 @@ def ratios(quantiles: np.ndarray, actual: np.ndarray, levels: tuple[float, ...])
     return np.abs(residual[usable]) / width[usable]
 
 
-def asked(found: np.ndarray, levels: tuple[float, ...]) -> float | None:
+def required_scale(found: np.ndarray, levels: tuple[float, ...]) -> float | None:
     """The factor with which the outer interval would have held its share of the actuals; None if nothing says so."""
     return float(np.quantile(found, levels[-1] - levels[0])) if len(found) else None
 
 
-def stretch(now: float | None, past: Sequence[float] = ()) -> float:
+def interval_scale(now: float | None, past: Sequence[float] = ()) -> float:
     """The factor to apply: the geometric mean of a prior, of what the nights of this training ask for, and of what
     was right for earlier networks on nights that none of them had seen.
     """

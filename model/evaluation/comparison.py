@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from model.baseline import history_steps, seasonal_naive
-from model.checks.forecasts import faults
+from model.checks.forecasts import find_faults
 from model.evaluation import calibration, metrics
 from model.panel import Panel
 from model.spec import ModelSpec
@@ -28,7 +28,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class Nights:
+class IssueTimes:
     """Issue times (us) and the first step of each, ascending."""
 
     issues: np.ndarray
@@ -37,9 +37,9 @@ class Nights:
     def __len__(self) -> int:
         return len(self.issues)
 
-    def since(self, instant: int) -> Nights:
+    def since(self, instant: int) -> IssueTimes:
         """Those issued at `instant` (us) or later."""
-        return Nights(self.issues[self.issues >= instant], self.steps[self.issues >= instant])
+        return IssueTimes(self.issues[self.issues >= instant], self.steps[self.issues >= instant])
 
     def over(self, panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, steps and issue times of every series at every one of these nights, night by night."""
@@ -58,7 +58,8 @@ class Comparison:
         level: (S,) mean absolute actual, NaN where none is known.
         overlap: nights that one horizon reaches over.
         fault: why the challenger's output cannot be published, None if it can.
-        asked: factor by which the challenger's intervals would have had to be wider, see `calibration.asked`.
+        required_scale: factor on the width of the challenger's intervals with which they would have held their share of
+            the actuals, see `calibration.required_scale`.
     """
 
     series: tuple[str, ...]
@@ -67,7 +68,7 @@ class Comparison:
     level: np.ndarray
     overlap: int
     fault: str | None
-    asked: float | None = None
+    required_scale: float | None = None
 
     @property
     def nights(self) -> int:
@@ -99,7 +100,7 @@ class Comparison:
         return apart[count > 0] / count[count > 0]
 
 
-def compare(spec: ModelSpec, panel: Panel, nights: Nights, models: Mapping[str, Model]) -> Comparison:
+def compare(spec: ModelSpec, panel: Panel, nights: IssueTimes, models: Mapping[str, Model]) -> Comparison:
     """Every candidate and the baseline as of every night, night by night: memory is that of one.
 
     Args:
@@ -128,11 +129,11 @@ def compare(spec: ModelSpec, panel: Panel, nights: Nights, models: Mapping[str, 
             forecasts[name] = model.quantiles(seen)
             # With less of a context the night takes the baseline, whoever serves.
             served &= (~np.isnan(seen.target)).sum(axis=1) >= model.spec.min_visible
-        found = faults(forecasts[CHALLENGER], spec.lower, spec.upper)
+        found = find_faults(forecasts[CHALLENGER], spec.lower, spec.upper)
         faulty += [(night, int(row), found[row]) for row in np.flatnonzero(served & (found != ""))]
         finite = np.stack([np.isfinite(f).all(axis=2) for f in forecasts.values()]).all(axis=0)
         actual[~(finite & served[:, None])] = np.nan
-        widths.append(calibration.ratios(forecasts[CHALLENGER], actual, spec.levels))
+        widths.append(calibration.interval_ratios(forecasts[CHALLENGER], actual, spec.levels))
         judged[night] = (~np.isnan(actual)).sum(axis=1)
         level[night] = np.nansum(np.abs(actual), axis=1)
         for name in names:
@@ -145,7 +146,7 @@ def compare(spec: ModelSpec, panel: Panel, nights: Nights, models: Mapping[str, 
     overlap = -(-spec.horizon // spec.grid.steps_per_day)
     return Comparison(
         panel.series, judged, sums, mean_level, overlap, _fault(panel.series, len(nights), faulty),
-        calibration.asked(np.concatenate(widths), spec.levels),
+        calibration.required_scale(np.concatenate(widths), spec.levels),
     )  # fmt: skip
 
 

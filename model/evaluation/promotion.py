@@ -86,7 +86,7 @@ def decide(comparison: Comparison, margin: float) -> Decision:
     return Decision(True, f"promoted: {said}, {against}{tail}, no group significantly worse", figures)
 
 
-def too_few(fair: int, held_out: int, seen_to: dict[str, str]) -> Decision:
+def refuse_too_few(fair: int, held_out: int, seen_to: dict[str, str]) -> Decision:
     """Refuse for want of nights that nobody has seen.
 
     Args:

@@ -10,12 +10,12 @@ from model.forecaster import SPEC_KEY, Forecaster
 from model.spec import ModelSpec
 from model.training.fit import tensors
 from model.training.graph import WEIGHTS_KEY, ExportError, graph
-from model.training.network import Ensemble, blank
-from model.training.weights import State, places
+from model.training.network import Ensemble, untrained_network
+from model.training.weights import State, weight_map
 from model.windows import Windows
 
 _TOLERANCE = 1e-5
-_STEEP = 1e-3  # of the softmax head's quantiles and edges, see `prove`
+_STEEP = 1e-3  # of the softmax head's quantiles and edges, see `verify_export`
 
 
 def to_onnx(network: Ensemble, like: bytes | None = None) -> bytes:
@@ -27,7 +27,7 @@ def to_onnx(network: Ensemble, like: bytes | None = None) -> bytes:
     model = onnx.ModelProto()
     model.CopyFrom(onnx.load_model_from_string(like) if like else graph(network.spec))
     written = _properties(model)
-    forms = places(written[WEIGHTS_KEY], network.spec.members)
+    forms = weight_map(written[WEIGHTS_KEY], network.spec.members)
     state = network.state_dict()
     for initializer in model.graph.initializer:
         if form := forms.get(initializer.name):
@@ -45,10 +45,10 @@ def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
     if written.get(SPEC_KEY) != spec.to_json() or WEIGHTS_KEY not in written:
         return None
     held = {initializer.name: initializer for initializer in proto.graph.initializer}
-    network = blank(spec)
+    network = untrained_network(spec)
     state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # is in no file
     try:
-        for name, form in places(written[WEIGHTS_KEY], spec.members).items():
+        for name, form in weight_map(written[WEIGHTS_KEY], spec.members).items():
             state |= form.read(onnx.numpy_helper.to_array(held[name]))
         network.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError):  # of an earlier version, whose layers had other names or sizes
@@ -56,14 +56,14 @@ def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
     return network
 
 
-def trusted(model: bytes, spec: ModelSpec, samples: Windows) -> Ensemble | None:
+def verified_network(model: bytes, spec: ModelSpec, samples: Windows) -> Ensemble | None:
     """The network of `from_onnx`; None also if its file computes something else than this code does with its weights,
     as one of an earlier version may.
     """
     network = from_onnx(model, spec)
     try:
         if network is not None:
-            prove(network, model, samples, (64,))
+            verify_export(network, model, samples, (64,))
     except ExportError:
         return None
     return network
@@ -73,7 +73,9 @@ def _properties(model: onnx.ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def prove(network: Ensemble, model: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)) -> float:
+def verify_export(
+    network: Ensemble, model: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)
+) -> float:
     """Largest relative error of ONNX Runtime against torch on real windows, at several batch sizes; of a softmax head
     that of its probabilities.
 

@@ -14,12 +14,12 @@ from typing import cast
 import numpy as np
 import torch
 
-from model.evaluation.calibration import asked, ratios, stretch
+from model.evaluation.calibration import interval_ratios, interval_scale, required_scale
 from model.spec import ModelSpec
 from model.training.devices import tensors
 from model.training.heads import pinball
-from model.training.network import Ensemble, SegmentLSTM, same
-from model.training.samples import Fold, Sampler, disturb
+from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
+from model.training.samples import LabeledWindows, Sampler, augment_missing
 from model.training.statistics import bin_edges, covariate_statistics, residual_quantiles, series_weights
 from model.windows import Windows
 
@@ -45,7 +45,7 @@ _Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 def fit(
     spec: ModelSpec,
     source: Sampler,
-    validation: Fold,
+    validation: LabeledWindows,
     seed: int,
     budget: float,
     elapsed: Callable[[], float],
@@ -60,7 +60,7 @@ def fit(
 
     The rate stays as it is after a short warm-up and the weights are averaged as they run (Polyak and Juditsky 1992),
     so that a series that is soon learned costs little, and one that is not has time. Members are fitted one after the
-    other; the places of those for which no time is left are taken by copies of the others, see `copied`.
+    other; the places of those for which no time is left are taken by copies of the others, see `is_member_copy`.
 
     Args:
         seed: the same seed, data and machine give the same weights, unless the budget cuts in. A GPU adds in no fixed
@@ -72,7 +72,7 @@ def fit(
             the others stay as they are. It goes on from its weights, with less patience, and keeps them where nothing
             is better on `validation`.
         renew: it begins from nothing instead.
-        past: factors that were right for the intervals of earlier networks, see `calibration.stretch`.
+        past: factors that were right for the intervals of earlier networks, see `calibration.interval_scale`.
         device: where the weights are while they are fitted, see `resolve_device`; what is returned is on the CPU.
     """
     torch.set_num_threads(_THREADS)
@@ -97,16 +97,16 @@ def fit(
     places = [trained[number % len(trained)] for number in range(len(begins))]
     ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *places]).eval()
     if len(spec.levels) > 1:
-        found = ratios(_forecast(ensemble, validation.windows), validation.actual, spec.levels)
-        ensemble.stretch.fill_(stretch(asked(found, spec.levels), past))
+        found = interval_ratios(_forecast(ensemble, validation.windows), validation.actual, spec.levels)
+        ensemble.interval_scale.fill_(interval_scale(required_scale(found, spec.levels), past))
     advance(1.0)
     return ensemble
 
 
-def copied(network: Ensemble) -> bool:
+def is_member_copy(network: Ensemble) -> bool:
     """Whether the member whose turn it is stands there a second time: it has not been fitted yet."""
     first, *others = network.networks
-    return any(same(first, other) for other in others)
+    return any(has_equal_weights(first, other) for other in others)
 
 
 def _own_seed(seed: int, number: int, start: Ensemble | None) -> int:
@@ -126,7 +126,7 @@ def _denormals_flushed() -> Iterator[None]:
 
 
 def _fit_member(
-    spec: ModelSpec, source: Sampler, validation: Fold, seed: int, budget: float,
+    spec: ModelSpec, source: Sampler, validation: LabeledWindows, seed: int, budget: float,
     elapsed: Callable[[], float], advance: Callable[[float], None], start: SegmentLSTM | None, device: torch.device,
 ) -> SegmentLSTM:  # fmt: skip
     torch.manual_seed(seed)
@@ -154,7 +154,7 @@ def _fit_member(
         for group in optimiser.param_groups:
             group["lr"] = _LEARNING_RATE * min(1.0, update / _WARM_UP)
         drawn = source.draw(random, _BATCH)
-        loss = _loss(network, drawn, disturb(random, spec, drawn.windows), weight)
+        loss = _loss(network, drawn, augment_missing(random, spec, drawn.windows), weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -184,7 +184,7 @@ def _running_mean(mean: _Tensors, now: _Tensors, count: torch.Tensor | int) -> N
     torch._foreach_lerp_(mean, now, max(1 - _DECAY, 10 / (10 + float(count))))
 
 
-def _loss(network: SegmentLSTM, drawn: Fold, disturbed: Windows, weight: torch.Tensor) -> torch.Tensor:
+def _loss(network: SegmentLSTM, drawn: LabeledWindows, disturbed: Windows, weight: torch.Tensor) -> torch.Tensor:
     device = weight.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu" or _fast_bfloat16()):
         raw, base, scale = network(**tensors(disturbed, device))
@@ -211,7 +211,7 @@ def _of(weight: torch.Tensor, windows: Windows) -> torch.Tensor:
     return weight[torch.from_numpy(windows.series).to(weight.device)][:, None]
 
 
-def _score(network: SegmentLSTM, validation: Fold, weight: torch.Tensor) -> float:
+def _score(network: SegmentLSTM, validation: LabeledWindows, weight: torch.Tensor) -> float:
     """Mean pinball of the validation windows, in units of the series."""
     total, count, device = 0.0, 0, weight.device
     with torch.inference_mode():

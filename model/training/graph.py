@@ -21,10 +21,10 @@ import torch
 from model.calendar import CALENDAR
 from model.forecaster import OUTPUTS
 from model.spec import ModelSpec
-from model.training.network import Ensemble, SegmentLSTM, blank
-from model.training.weights import STRETCH, Form, distinct, forms, to_json
+from model.training.network import Ensemble, SegmentLSTM, untrained_network
+from model.training.weights import INTERVAL_SCALE, InitializerSource, fill_distinct, match_initializers, to_json
 
-#: Of the file's metadata: where the weights of each member lie, see `weights.places`.
+#: Of the file's metadata: where the weights of each member lie, see `weights.weight_map`.
 WEIGHTS_KEY = "gatecast.weights"
 _OPSET = 20
 
@@ -46,31 +46,31 @@ def graph(spec: ModelSpec) -> onnx.ModelProto:
 def _graph(shape: ModelSpec) -> onnx.ModelProto:
     one = replace(shape, members=1)
     member, weights = _member(one)
-    network = blank(one)
-    distinct(network)
+    network = untrained_network(one)
+    fill_distinct(network)
     with torch.inference_mode():
-        parts = network.networks[0].told(**{name: value for name, (value, _) in _windows(shape).items()})
+        parts = network.networks[0].predict_outputs(**{name: value for name, (value, _) in _windows(shape).items()})
     told = OUTPUTS[shape.head]
     several = {
         f"told_{name}": (part.expand(shape.members, *part.shape).contiguous(), {1: _batch()})
         for name, part in zip(told, parts, strict=True)
     }
     joint = _exported(_Joined(network), several, told)
-    (stretch,) = _known(forms({"stretch": network.stretch}, joint))
-    return _whole(member, weights, joint, stretch, shape.members)
+    (interval_scale,) = _known(match_initializers({"interval_scale": network.interval_scale}, joint))
+    return _whole(member, weights, joint, interval_scale, shape.members)
 
 
 @functools.lru_cache(maxsize=4)
-def _member(shape: ModelSpec) -> tuple[onnx.ModelProto, dict[str, Form]]:
+def _member(shape: ModelSpec) -> tuple[onnx.ModelProto, dict[str, InitializerSource]]:
     """The graph of one member, and where its weights lie in it."""
-    network = blank(shape)
-    distinct(network)
+    network = untrained_network(shape)
+    fill_distinct(network)
     (member,) = network.networks
     model = _exported(_Told(member), _windows(shape), OUTPUTS[shape.head])
-    return model, _known(forms(member.state_dict(), model))
+    return model, _known(match_initializers(member.state_dict(), model))
 
 
-def _known(found: dict[str, Form] | None) -> dict[str, Form]:
+def _known(found: dict[str, InitializerSource] | None) -> dict[str, InitializerSource]:
     if found is None:
         raise ExportError("torch's exporter has computed with weights: its graph fits no others")
     return found
@@ -87,7 +87,9 @@ class _Told(torch.nn.Module):
         self, target: torch.Tensor, known_future: torch.Tensor, observed: torch.Tensor, calendar: torch.Tensor,
         series: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        return tuple(part[None] for part in self.member.told(target, known_future, observed, calendar, series))
+        return tuple(
+            part[None] for part in self.member.predict_outputs(target, known_future, observed, calendar, series)
+        )
 
 
 class _Joined(torch.nn.Module):
@@ -101,7 +103,7 @@ class _Joined(torch.nn.Module):
         self, told_quantiles: torch.Tensor, told_edges: torch.Tensor | None = None,
         told_probabilities: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        return tuple(self.network.joined(told_quantiles, told_edges, told_probabilities).values())
+        return tuple(self.network.combine_members(told_quantiles, told_edges, told_probabilities).values())
 
 
 @functools.cache
@@ -150,13 +152,17 @@ def _exported(module: torch.nn.Module, inputs: _Inputs, outputs: Sequence[str]) 
 
 
 def _whole(
-    member: onnx.ModelProto, weights: dict[str, Form], joint: onnx.ModelProto, stretch: str, members: int
+    member: onnx.ModelProto,
+    weights: dict[str, InitializerSource],
+    joint: onnx.ModelProto,
+    interval_scale: str,
+    members: int,
 ) -> onnx.ModelProto:
     """One graph of both.
 
     Args:
         weights: initializers of `member` that are fitted.
-        stretch: the one of `joint`.
+        interval_scale: the one of `joint`.
     """
     fitted = set(weights)  # values that differ between members
 
@@ -179,7 +185,9 @@ def _whole(
     for name in told:
         parts = [f"{number}.{name}" for number in range(members)]
         whole.graph.node.append(onnx.helper.make_node("Concat", parts, [f"told_{name}"], f"told_{name}", axis=0))
-    named = {name: name for name in (*told, *(value.name for value in joint.graph.input))} | {stretch: STRETCH}
+    named = {name: name for name in (*told, *(value.name for value in joint.graph.input))} | {
+        interval_scale: INTERVAL_SCALE
+    }
     inner = {name: f"joined.{name}" for node in joint.graph.node for name in (*node.input, *node.output) if name}
     _add(whole, joint, inner | named, lambda _: True)
     onnx.helper.set_model_props(whole, {WEIGHTS_KEY: to_json(weights)})

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from model.forecaster import Forecaster
-from model.recurrent import Layer, LSTMTrace, RNNTrace, Weights, lstm, rnn
+from model.recurrent import LSTMTrace, RecurrentLayer, RNNTrace, Weights, lstm, rnn
 from model.spec import ModelSpec
 from model.windows import Windows
 
@@ -22,11 +22,11 @@ _NEEDED = (_INPUTS, _FROM_INPUTS, _FROM_HIDDEN, _BIAS, _INITIAL_HIDDEN, _INITIAL
 _PLAIN = {"direction": b"forward", "input_forget": 0, "layout": 0, "activations": [b"Tanh"]}
 
 
-class OpenError(RuntimeError):
+class UnsupportedGraphError(RuntimeError):
     """The file is not built as these equations take it to be; nothing can be said of its gates."""
 
 
-def open_model(model: bytes, windows: Windows) -> tuple[Layer, ...]:
+def trace_recurrent_layers(model: bytes, windows: Windows) -> tuple[RecurrentLayer, ...]:
     """What every recurrent layer of `model` does with `windows`; members in order, encoder first.
 
     Raises:
@@ -47,7 +47,7 @@ def open_model(model: bytes, windows: Windows) -> tuple[Layer, ...]:
     for node, part in nodes:
         member, number = divmod(count[part], spec.layers)
         count[part] += 1
-        layers.append(Layer(member, part, number, _trace(node, values)))
+        layers.append(RecurrentLayer(member, part, number, _trace(node, values)))
     return tuple(sorted(layers, key=lambda at: (at.member, at.part != "encoder", at.number)))
 
 
@@ -63,7 +63,7 @@ def _recurrent(graph: onnx.GraphProto, spec: ModelSpec) -> list[tuple[onnx.NodeP
             follows |= set(node.output) - {""}
     each = spec.members * spec.layers
     if [part for _, part in found].count("decoder") != each or len(found) != 2 * each:
-        raise OpenError(
+        raise UnsupportedGraphError(
             f"the file has {len(found)} {_CELLS[spec.cell]} nodes; {spec.members} members of {spec.layers} layers, "
             f"each with an encoder and a decoder, would be {2 * each}"
         )
@@ -75,7 +75,9 @@ def _shown(node: onnx.NodeProto) -> list[str]:
     given = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     odd = {name: value for name, value in given.items() if name != "hidden_size" and _PLAIN.get(name) != value}
     if odd or _input(node, _LENGTHS) or _input(node, _PEEPHOLES):
-        raise OpenError(f"node {node.name} is no plain {node.op_type}: {odd or 'it has sequence lengths or peepholes'}")
+        raise UnsupportedGraphError(
+            f"node {node.name} is no plain {node.op_type}: {odd or 'it has sequence lengths or peepholes'}"
+        )
     if not node.output[0]:
         node.output[0] = f"{node.name}_output"
     names = [_input(node, place) for place in _NEEDED]
@@ -100,7 +102,7 @@ def _trace(node: onnx.NodeProto, values: dict[str, np.ndarray]) -> LSTMTrace | R
         trace = rnn(weights, inputs, initial(_INITIAL_HIDDEN))
     apart = float(np.abs(trace.hidden_state - values[node.output[0]][:, 0]).max())
     if not apart <= _TOLERANCE:
-        raise OpenError(f"the equations and ONNX Runtime differ by {apart:.1e} at node {node.name}")
+        raise UnsupportedGraphError(f"the equations and ONNX Runtime differ by {apart:.1e} at node {node.name}")
     return trace
 
 

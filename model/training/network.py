@@ -70,7 +70,8 @@ class SegmentLSTM(nn.Module):
         spec: shapes and meaning of inputs and outputs.
         statistics: of the covariates.
         edges: (bins + 1,) limits of the softmax head's bins in scaled units; the quantile head ignores them.
-        usual: (H, Q) quantiles of the scaled residuals at each step, over the fitting data; for `leans` alone.
+        usual: (H, Q) quantiles of the scaled residuals at each step, over the fitting data; only where
+            `uses_residual_prior`.
     """
 
     half_usual: Tensor | None
@@ -163,7 +164,7 @@ class SegmentLSTM(nn.Module):
         scaled = self.head.quantiles(raw)
         return base + scale * (scaled if self.half_usual is None else scaled / 2 + self.half_usual)
 
-    def told(
+    def predict_outputs(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
     ) -> tuple[Tensor, ...]:
         """Raw quantiles (B, H, Q); of a softmax head also edges of its bins (B, H, N + 1) and their probabilities."""
@@ -180,14 +181,14 @@ class Ensemble(nn.Module):
     (B, H, Q) raw quantiles.
     """
 
-    stretch: Tensor
+    interval_scale: Tensor
 
     def __init__(self, spec: ModelSpec, members: list[SegmentLSTM]) -> None:
         super().__init__()
         self.spec = spec
         self.networks = members
         self.middle = spec.levels.index(0.5)
-        self.register_buffer("stretch", torch.ones(1))  # see model/evaluation/calibration.py
+        self.register_buffer("interval_scale", torch.ones(1))  # see model/evaluation/calibration.py
         self.members = nn.ModuleList(members)
 
     def forward(
@@ -201,16 +202,16 @@ class Ensemble(nn.Module):
         """`quantiles`; of a softmax head also the distribution of every member, which knows no bounds: raw `edges` of
         its bins (B, H, members, N + 1), stretched as the quantiles are, and their `probabilities` (B, H, members, N).
         """
-        told = [member.told(target, known_future, observed, calendar, series) for member in self.networks]
-        return self.joined(*(torch.stack(part) for part in zip(*told, strict=True)))
+        told = [member.predict_outputs(target, known_future, observed, calendar, series) for member in self.networks]
+        return self.combine_members(*(torch.stack(part) for part in zip(*told, strict=True)))
 
-    def joined(
+    def combine_members(
         self, quantiles: Tensor, edges: Tensor | None = None, probabilities: Tensor | None = None
     ) -> dict[str, Tensor]:
         """`outputs` from what each member told, members first: (members, B, H, ...)."""
         mean = quantiles.mean(dim=0)
         median = mean[..., self.middle : self.middle + 1]
-        mean = median + self.stretch * (mean - median)
+        mean = median + self.interval_scale * (mean - median)
         if self.spec.lower is not None:
             mean = mean.clamp(min=self.spec.lower)
         if self.spec.upper is not None:
@@ -218,11 +219,11 @@ class Ensemble(nn.Module):
         if edges is None or probabilities is None:
             return {"quantiles": mean}
         centre = median[:, :, None]
-        limits = centre + self.stretch * (edges.movedim(0, 2) - centre)
+        limits = centre + self.interval_scale * (edges.movedim(0, 2) - centre)
         return {"quantiles": mean, "edges": limits, "probabilities": probabilities.movedim(0, 2)}
 
 
-def leans(spec: ModelSpec) -> bool:
+def uses_residual_prior(spec: ModelSpec) -> bool:
     """Whether a forecast is the mean of what the network says and of the usual quantiles in the unit of the window.
 
     Of a market little can be learned from its past but how wild it is, which the unit says; docs/experiments.md.
@@ -230,20 +231,20 @@ def leans(spec: ModelSpec) -> bool:
     return spec.season == 1 and spec.head == "quantile"
 
 
-def blank(spec: ModelSpec) -> Ensemble:
+def untrained_network(spec: ModelSpec) -> Ensemble:
     """A network of `spec` that nobody has fitted."""
     known, observed = len(spec.known_future), len(spec.observed)
     edges = torch.linspace(-1, 1, BINS + 1) if spec.head == "softmax" else torch.empty(0)
 
     def member() -> SegmentLSTM:
         statistics = Statistics(torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed))
-        usual = torch.zeros(spec.horizon, len(spec.levels)) if leans(spec) else None
+        usual = torch.zeros(spec.horizon, len(spec.levels)) if uses_residual_prior(spec) else None
         return SegmentLSTM(spec, statistics, edges.clone(), usual)
 
     return Ensemble(spec, [member() for _ in range(spec.members)]).eval()
 
 
-def same(one: SegmentLSTM, other: SegmentLSTM) -> bool:
+def has_equal_weights(one: SegmentLSTM, other: SegmentLSTM) -> bool:
     """Whether two members of one spec have the same weights."""
     others = other.state_dict()
     return all(torch.equal(entry, others[name]) for name, entry in one.state_dict().items())

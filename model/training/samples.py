@@ -20,7 +20,7 @@ class TooLittleHistory(ValueError):
 
 
 @dataclass(frozen=True)
-class Fold:
+class LabeledWindows:
     """Windows and the truth apart: what the model may see, and what came."""
 
     windows: Windows
@@ -46,7 +46,7 @@ class Sampler:
     phase: int
     known: np.ndarray  # (starts,) (row, step) pairs that have something to learn from
 
-    def draw(self, random: np.random.Generator, count: int) -> Fold:
+    def draw(self, random: np.random.Generator, count: int) -> LabeledWindows:
         """`count` windows with their truth."""
         pairs = self.known[random.integers(0, len(self.known), count)]
         rows, steps = pairs[:, 0], pairs[:, 1].copy()
@@ -54,13 +54,15 @@ class Sampler:
         segment = self.spec.segment if self.spec.grid.step else 1
         aligned = steps - (steps - self.phase) % segment
         steps = np.where(nightly & (aligned >= self.first), aligned, steps)
-        return fold(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.lead)
+        return make_batch(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.lead)
 
 
-def fold(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray) -> Fold:
+def make_batch(
+    spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray
+) -> LabeledWindows:
     """Windows as of `issues`, and the last known actuals of their horizons."""
     actual = panel.target.final(rows, steps - panel.first, spec.horizon)
-    return Fold(windows(spec, panel, rows, steps, issues), actual)
+    return LabeledWindows(windows(spec, panel, rows, steps, issues), actual)
 
 
 def sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> Sampler:
@@ -83,7 +85,7 @@ def sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> 
     return Sampler(spec, panel, panel.first + spec.context, last, lead, phase, known)
 
 
-def disturb(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:
+def augment_missing(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:
     """Take away what a night may lack, so that the network has met it: gaps, late tails, absent covariates,
     series it does not know.
     """

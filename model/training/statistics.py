@@ -11,8 +11,8 @@ from model.baseline import seasonal_scale
 from model.spec import UNKNOWN, ModelSpec
 from model.training.devices import tensors
 from model.training.heads import BINS
-from model.training.network import SegmentLSTM, Statistics, leans
-from model.training.samples import Fold, Sampler
+from model.training.network import SegmentLSTM, Statistics, uses_residual_prior
+from model.training.samples import LabeledWindows, Sampler
 from model.windows import Windows, embedding_index
 
 _TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
@@ -47,7 +47,7 @@ def covariate_statistics(sample: Windows) -> Statistics:
     return Statistics(*moments(sample.known_future), *moments(sample.observed))
 
 
-def bin_edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
+def bin_edges(spec: ModelSpec, sample: LabeledWindows) -> torch.Tensor:
     """(BINS + 1,) edges of the softmax head's bins: quantiles of the scaled residuals met in training."""
     if spec.head != "softmax":
         return torch.empty(0)
@@ -64,15 +64,15 @@ def bin_edges(spec: ModelSpec, sample: Fold) -> torch.Tensor:
     return torch.from_numpy(np.maximum.accumulate(edges + np.arange(BINS + 1) * 1e-6).astype(np.float32))
 
 
-def residual_quantiles(spec: ModelSpec, sample: Fold) -> torch.Tensor | None:
+def residual_quantiles(spec: ModelSpec, sample: LabeledWindows) -> torch.Tensor | None:
     """(H, Q) quantiles of the scaled residuals met in training; None for a network that does not lean on them."""
-    if not leans(spec):
+    if not uses_residual_prior(spec):
         return None
     found = np.nanquantile(scaled_residuals(spec, sample), spec.levels, axis=0)  # (Q, H)
     return torch.from_numpy(np.nan_to_num(found).T.astype(np.float32).copy())
 
 
-def scaled_residuals(spec: ModelSpec, sample: Fold) -> np.ndarray:
+def scaled_residuals(spec: ModelSpec, sample: LabeledWindows) -> np.ndarray:
     """(B, H) actuals less the base, in units of their windows."""
     blank = SegmentLSTM(replace(spec, head="quantile"), covariate_statistics(sample.windows), torch.empty(0)).eval()
     with torch.inference_mode():

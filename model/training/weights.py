@@ -18,13 +18,13 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 #: The factor of the intervals, in the network's state and in the file.
-STRETCH = "stretch"
+INTERVAL_SCALE = "interval_scale"
 
 _GATES = (0, 3, 1, 2)  # of torch's four, in ONNX's order
 
 
 @dataclass(frozen=True)
-class Form:
+class InitializerSource:
     """One initializer made from one entry of the network's state, or from a recurrent layer's two biases.
 
     Attributes:
@@ -64,7 +64,7 @@ class Form:
         }
 
 
-def distinct(module: torch.nn.Module) -> None:
+def fill_distinct(module: torch.nn.Module) -> None:
     """Fill every weight with numbers found nowhere else, so that each can be told from all others."""
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -73,11 +73,11 @@ def distinct(module: torch.nn.Module) -> None:
                 entry.copy_(torch.rand(entry.shape, generator=random) + 0.5)
 
 
-def forms(state: State, model: onnx.ModelProto) -> dict[str, Form] | None:
+def match_initializers(state: State, model: onnx.ModelProto) -> dict[str, InitializerSource] | None:
     """Which form each initializer of `model` has that is made of weights; the rest are constants.
 
     Args:
-        state: filled by `distinct`, and the exported network's.
+        state: filled by `fill_distinct`, and the exported network's.
 
     Returns:
         None where an entry of the state is in no initializer: the exporter has computed with it, and the graph fits
@@ -93,34 +93,36 @@ def forms(state: State, model: onnx.ModelProto) -> dict[str, Form] | None:
     return found if placed >= {name for name, entry in state.items() if entry.numel()} else None
 
 
-def to_json(member: dict[str, Form]) -> str:
-    """Where the weights of one member lie, as text for the file's metadata; see `places`."""
+def to_json(member: dict[str, InitializerSource]) -> str:
+    """Where the weights of one member lie, as text for the file's metadata; see `weight_map`."""
     return json.dumps({name: asdict(form) for name, form in member.items()}, sort_keys=True)
 
 
-def places(text: str, members: int) -> dict[str, Form]:
+def weight_map(text: str, members: int) -> dict[str, InitializerSource]:
     """From initializer to form of all fitted numbers of a file: member by member, and the factor of the intervals.
 
     Args:
         text: of `to_json`, with names as one member has them alone.
     """
-    found = {STRETCH: Form((STRETCH,), (1,))}
+    found = {INTERVAL_SCALE: InitializerSource((INTERVAL_SCALE,), (1,))}
     for name, entry in json.loads(text).items():
         for number in range(members):
             names = tuple(f"members.{number}.{part}" for part in entry["names"])
-            found[f"{number}.{name}"] = Form(names, tuple(entry["shape"]), entry["transposed"], tuple(entry["gates"]))
+            found[f"{number}.{name}"] = InitializerSource(
+                names, tuple(entry["shape"]), entry["transposed"], tuple(entry["gates"])
+            )
     return found
 
 
-def _possible(state: State) -> Iterator[Form]:
+def _possible(state: State) -> Iterator[InitializerSource]:
     for name, entry in state.items():
         shape = tuple(entry.shape)
         if entry.ndim == 2:
-            yield Form((name,), shape, transposed=True)
+            yield InitializerSource((name,), shape, transposed=True)
         layer, _, kind = name.rpartition(".")
         if kind.startswith(("weight_ih_l", "weight_hh_l", "bias_ih_l")):
             inner = state[f"{layer}.weight_hh_l{kind.rpartition('_l')[2]}"].shape[1]
             gates = _GATES if len(entry) == len(_GATES) * inner else (0,)
             both = (name, name.replace("bias_ih", "bias_hh")) if kind.startswith("bias") else (name,)
-            yield Form(both, shape, gates=gates)
-        yield Form((name,), shape)
+            yield InitializerSource(both, shape, gates=gates)
+        yield InitializerSource((name,), shape)

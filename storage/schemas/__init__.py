@@ -1,14 +1,14 @@
 """Schemas of every table and record in the store, and the errors of data that do not fit them."""
 
 from storage.schemas.errors import DataError, Missing
-from storage.schemas.order import in_order, series_bounds
+from storage.schemas.order import is_sorted, series_bounds
 from storage.schemas.tables import (
     BASELINE,
     CONTRACT_VERSION,
     INSTANT,
     MODEL,
     STALE_MODEL,
-    above_column,
+    exceedance_column,
     forecast_schema,
     history_schema,
     part_schema,
@@ -18,7 +18,21 @@ from storage.schemas.tables import (
 )
 
 __all__ = [
-    "BASELINE", "CONTRACT_VERSION", "INSTANT", "MODEL", "STALE_MODEL", "DataError", "Missing", "above_column",
-    "forecast_schema", "history_schema", "in_order", "part_schema", "quantile_column", "quantile_levels",
-    "score_schema", "series_bounds",
+    "BASELINE",
+    "CONTRACT_VERSION",
+    "INSTANT",
+    "MODEL",
+    "STALE_MODEL",
+    "DataError",
+    "Missing",
+    "above_column",
+    "exceedance_column",
+    "forecast_schema",
+    "history_schema",
+    "is_sorted",
+    "part_schema",
+    "quantile_column",
+    "quantile_levels",
+    "score_schema",
+    "series_bounds",
 ]  # fmt: skip

@@ -26,6 +26,6 @@ def series_bounds(keys: pl.DataFrame) -> np.ndarray | None:
     return bounds
 
 
-def in_order(keys: pl.DataFrame) -> bool:
+def is_sorted(keys: pl.DataFrame) -> bool:
     """Whether series come one after the other and valid_time ascends within each: then no key can occur twice."""
     return series_bounds(keys) is not None

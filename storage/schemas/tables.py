@@ -22,7 +22,7 @@ def quantile_column(level: float) -> str:
     return "q" + f"{level * 100:.6f}".rstrip("0").rstrip(".").replace(".", "_")
 
 
-def above_column(threshold: float) -> str:
+def exceedance_column(threshold: float) -> str:
     """Column that holds P(value > `threshold`): 30000 -> `p_above_30000`, -0.5 -> `p_above_minus_0_5`."""
     digits = f"{abs(threshold):.6f}".rstrip("0").rstrip(".").replace(".", "_")
     return f"p_above_{'minus_' if threshold < 0 else ''}{digits}"
@@ -60,7 +60,7 @@ def forecast_schema(levels: list[float], above: tuple[float, ...] = ()) -> dict[
         "status": pl.String(),
         "reason": pl.String(),
         "model_version": pl.String(),
-        **{above_column(threshold): pl.Float64() for threshold in above},
+        **{exceedance_column(threshold): pl.Float64() for threshold in above},
     }
 
 

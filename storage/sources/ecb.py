@@ -15,7 +15,7 @@ import httpx
 import polars as pl
 
 from storage.schemas import DataError
-from storage.sources.fetch import Refused, below, client, fetch
+from storage.sources.fetch import Refused, client, fetch, join_address
 from storage.sources.request import SERIES_ID, VALID_TIME, Request
 
 _FRANKFURT = ZoneInfo("Europe/Berlin")
@@ -39,7 +39,7 @@ def read(request: Request) -> pl.DataFrame:
 
 def _series(request: Request, connection: httpx.Client, name: str, key: str) -> pl.DataFrame:
     flow = request.options["flow"]
-    where = below(request.uri, f"data/{flow}/{key}")
+    where = join_address(request.uri, f"data/{flow}/{key}")
     period = {"startPeriod": _day(request.since), "endPeriod": _day(request.until)}
     try:
         content = fetch(request, connection, where, {"format": "csvdata", "detail": "dataonly", **period})

@@ -14,7 +14,7 @@ import httpx
 import polars as pl
 
 from storage.schemas import DataError
-from storage.sources.fetch import below, client, fetch, parse
+from storage.sources.fetch import client, fetch, join_address, parse
 from storage.sources.request import SERIES_ID, VALID_TIME, Request
 
 _PAGE = 5000  # the most rows that one answer holds
@@ -66,7 +66,7 @@ def _start(frequency: str) -> pl.Expr:
 
 def _pages(request: Request, connection: httpx.Client) -> Iterator[list[dict[str, Any]]]:
     options = request.options
-    where = below(request.uri, f"{options['route']}/data/")
+    where = join_address(request.uri, f"{options['route']}/data/")
     hourly = options["frequency"] == "hourly"
     form, shift = _PERIODS[options["frequency"]], _HOUR if hourly else timedelta(0)
     asked: dict[str, Any] = {

@@ -54,7 +54,7 @@ def client(request: Request) -> httpx.Client:
     return httpx.Client(timeout=request.options["timeout"], follow_redirects=True)
 
 
-def below(address: str, path: str) -> str:
+def join_address(address: str, path: str) -> str:
     """The address of `path` under `address`, whose query, such as a proxy's key, stays."""
     parts = urlsplit(address)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))

@@ -25,4 +25,4 @@ def read(request: Request) -> pl.DataFrame:
     paths = [path for path in found if Path(path).is_file()]
     if not paths:
         raise DataError(f"{uri}: there is no such file")
-    return formats.one_table([formats.read(Path(path), path, request.columns) for path in paths], uri)
+    return formats.concatenate_tables([formats.read(Path(path), path, request.columns) for path in paths], uri)

@@ -44,7 +44,7 @@ def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFram
         raise DataError(f"{name}: cannot be read as {form}: {what}") from None
 
 
-def one_table(tables: Sequence[pl.DataFrame], name: str) -> pl.DataFrame:
+def concatenate_tables(tables: Sequence[pl.DataFrame], name: str) -> pl.DataFrame:
     """The rows of several files one after the other. Raises DataError where a column is of two kinds."""
     try:
         return pl.concat(tables, how="vertical_relaxed")

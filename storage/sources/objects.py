@@ -28,7 +28,7 @@ def read(request: Request) -> pl.DataFrame:
     if not bucket or not key:
         raise DataError(f"{request.shown}: write it as s3://bucket/key; the key may be a glob")
     options = request.options
-    with s3.one_line(f"s3://{bucket}", request.redact):
+    with s3.translate_errors(f"s3://{bucket}", request.redact):
         client = s3.client(bucket, "", options["timeout"], options["retries"], options["backoff"])
         keys = _matching(client, key) if _GLOB.search(key) else [key]
     if not keys:
@@ -36,10 +36,10 @@ def read(request: Request) -> pl.DataFrame:
     tables = []
     for found in keys:
         name = f"s3://{bucket}/{found}"
-        with s3.one_line(name, request.redact):
+        with s3.translate_errors(name, request.redact):
             content = bytes(client.get(found).bytes())
         tables.append(formats.read(content, name, request.columns))
-    return formats.one_table(tables, request.shown)
+    return formats.concatenate_tables(tables, request.shown)
 
 
 def _matching(client: Any, pattern: str) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 from storage import s3
 from storage.layout import HISTORY
 from storage.schemas import Missing
-from storage.store.interface import Store, inside
+from storage.store.interface import Store, checked_key
 
 _TIMEOUT = 300.0  # seconds for one object: a big one over a slow line
 _RETRIES = 3
@@ -45,31 +45,31 @@ class Bucket(Store):
     def _client(self) -> Any:
         return s3.client(self._bucket, self._prefix, _TIMEOUT, _RETRIES, _BACKOFF)
 
-    def place(self, key: str) -> str:
-        return f"{self._uri}/{inside(key, self._uri)}"
+    def uri(self, key: str) -> str:
+        return f"{self._uri}/{checked_key(key, self._uri)}"
 
     def put(self, key: str, content: bytes) -> str:
         return self._put(key, content)
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:
-        self.place(key)
+        self.uri(key)
         with tempfile.TemporaryDirectory(prefix="gatecast-") as folder:
             file = Path(folder) / "content"
             yield file
             self._put(key, file)
 
     def _put(self, key: str, content: bytes | Path) -> str:
-        place = self.place(key)
+        place = self.uri(key)
         self._forget(key)
-        with s3.one_line(f"store {self._uri}: writing {key}"):
+        with s3.translate_errors(f"store {self._uri}: writing {key}"):
             self._client.put(key, content, use_multipart=False)
         return place
 
     def get(self, key: str) -> bytes:
-        place = self.place(key)
+        place = self.uri(key)
         try:
-            with s3.one_line(f"store {self._uri}: reading {key}"):
+            with s3.translate_errors(f"store {self._uri}: reading {key}"):
                 return bytes(self._client.get(key).bytes())
         except Missing:
             raise Missing(f"{place} does not exist") from None
@@ -86,9 +86,9 @@ class Bucket(Store):
         return True
 
     def remove(self, key: str) -> None:
-        self.place(key)
+        self.uri(key)
         self._forget(key)
-        with s3.one_line(f"store {self._uri}: removing {key}"):
+        with s3.translate_errors(f"store {self._uri}: removing {key}"):
             self._client.delete(key)
 
     def move(self, key: str, to: str) -> None:
@@ -96,14 +96,14 @@ class Bucket(Store):
         self.remove(key)
 
     def copy(self, key: str, to: str) -> None:
-        self.place(key), self.place(to)
+        self.uri(key), self.uri(to)
         self._forget(to)
-        with s3.one_line(f"store {self._uri}: copying {key}"):
+        with s3.translate_errors(f"store {self._uri}: copying {key}"):
             self._client.copy(key, to)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
-        self.place(prefix)
-        with s3.one_line(f"store {self._uri}: listing {prefix}"):
+        self.uri(prefix)
+        with s3.translate_errors(f"store {self._uri}: listing {prefix}"):
             found = [entry["path"] for page in self._client.list(prefix) for entry in page]
         return sorted(key for key in found if _matches(key.rpartition("/")[2], pattern))
 

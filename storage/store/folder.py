@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storage.schemas import Missing
-from storage.store.interface import Store, inside
+from storage.store.interface import Store, checked_key
 
 
 class Folder(Store):
@@ -21,15 +21,15 @@ class Folder(Store):
 
     def path(self, key: str) -> Path:
         """The place of `key`."""
-        return self.root / inside(key, self.root)
+        return self.root / checked_key(key, self.root)
 
-    def place(self, key: str) -> str:
+    def uri(self, key: str) -> str:
         return str(self.path(key))
 
     def put(self, key: str, content: bytes) -> str:
         with self.writing(key) as file:
             file.write_bytes(content)
-        return self.place(key)
+        return self.uri(key)
 
     @contextmanager
     def writing(self, key: str) -> Iterator[Path]:

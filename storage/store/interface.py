@@ -19,7 +19,7 @@ class Store(ABC):
     """What `store` of the pipeline file names. A key is a path within it ('a/b.parquet'); `layout` makes them."""
 
     @abstractmethod
-    def place(self, key: str) -> str:
+    def uri(self, key: str) -> str:
         """Where `key` lies, as people write it. Raises DataError for a key that would leave the store."""
 
     @abstractmethod
@@ -80,7 +80,7 @@ class Store(ABC):
         return pl.read_parquet_metadata(source)
 
 
-def inside(key: str, store: object) -> str:
+def checked_key(key: str, store: object) -> str:
     """`key`, which lies in `store`. Raises DataError for one that would not."""
     if ".." in PurePosixPath(key).parts or PurePosixPath(key).is_absolute():
         raise DataError(f"{key!r} would lie outside the store {store}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from storage.redaction import hide
+from storage.redaction import redact
 from storage.schemas import DataError
 from storage.store.folder import Folder
 from storage.store.interface import Store
@@ -25,7 +25,7 @@ def open_store(uri: str) -> Store:
         return Folder(uri)
     bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
     if not uri.startswith(_S3) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(folders):
-        raise DataError(f"{hide(uri)!r}: a store is a folder, or s3://bucket/prefix")
+        raise DataError(f"{redact(uri)!r}: a store is a folder, or s3://bucket/prefix")
     # Late: a store that is a folder needs nothing of S3.
     from storage.store.bucket import Bucket
 

@@ -20,8 +20,8 @@ class Replay(Store):
     def _of(self, key: str) -> Store:
         return self._source if key.split("/")[0] == HISTORY else self._own
 
-    def place(self, key: str) -> str:
-        return self._of(key).place(key)
+    def uri(self, key: str) -> str:
+        return self._of(key).uri(key)
 
     def put(self, key: str, content: bytes) -> str:
         return self._of(key).put(key, content)

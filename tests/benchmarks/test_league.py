@@ -97,7 +97,7 @@ def test_what_is_kept_is_taken_if_it_is_of_these_settings_and_data(who, tmp_path
     monkeypatch.setattr(runs, "KEPT", tmp_path / "kept")
     given = made()
     monkeypatch.setattr(panel, "load", lambda task: given)
-    out = runs.place(task, who, quick=False)
+    out = runs.uri(task, who, quick=False)
     out.parent.mkdir(parents=True)
     quantiles = np.sort(np.random.default_rng(0).standard_normal((2, 10, 24, 9)), axis=-1)
     forecasts.table(given, quantiles).write_parquet(out)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from flows.deadline import Deadline, answering
+from flows.deadline import Deadline, response_limit
 from flows.stage_process import runner
 
 
@@ -51,4 +51,4 @@ def test_what_each_stage_may_take_leaves_time_for_those_after_it():
     assert deadline.for_forecast == 40.0
     now = 601.0
     assert deadline.left == -1.0
-    assert answering(100) < 100
+    assert response_limit(100) < 100

@@ -12,7 +12,7 @@ import pytest
 from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
-from flows.stages.panels import known_series, micros, revised_panel, seen_panel
+from flows.stages.panels import known_series, micros, revision_panel, visible_panel
 from model.windows import windows
 from storage.store import open_store
 from tests.conftest import SAMPLES, SHARED
@@ -117,9 +117,9 @@ def seen(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, str]:
     spec, grid = pipeline.spec(series), pipeline.grid
     first, back, count = grid.first_step(micros(at)), 3 * pipeline.pipeline.context, len(series)
     rows = np.arange(count)
-    panel = seen_panel(pipeline, store, series, at, first - back, back + pipeline.pipeline.horizon)
+    panel = visible_panel(pipeline, store, series, at, first - back, back + pipeline.pipeline.horizon)
     forecast = windows(spec, panel, rows, np.full(count, first), np.full(count, micros(at)))
-    past = revised_panel(pipeline, store, series, at, first - back, back)
+    past = revision_panel(pipeline, store, series, at, first - back, back)
     nights = first - pipeline.pipeline.horizon * np.arange(1, 6)
     training = windows(
         spec, past, np.tile(rows, 5), np.repeat(nights, count), np.repeat(grid.start(nights), count)

@@ -137,7 +137,7 @@ def test_a_killed_worker_costs_nothing_but_time(opened, start, cluster):
 def test_shards_that_fail_leave_no_half_file_and_their_series_to_the_baseline(opened, start, cluster):
     """The history of some series is damaged on the disk: their shards fail on every worker, the others do not."""
     pipeline, store, local, _ = opened
-    added = Path(store.place(store.keys("history/small/demand", "*.parquet")[-1]))
+    added = Path(store.uri(store.keys("history/small/demand", "*.parquet")[-1]))
     content = bytearray(added.read_bytes())
     content[-len(content) // 3 : -len(content) // 6] = bytes(len(content) // 3 - len(content) // 6)
     added.write_bytes(content)

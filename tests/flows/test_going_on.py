@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from flows.stages.train import train
-from model.training.network import same
+from model.training.network import has_equal_weights
 from storage import layout, registry
 from tests.flows.bench import AFTER, LATER, NOW, scaled, spoil_model
 
@@ -51,10 +51,10 @@ def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, sho
     full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
     assert (full["went_on_from"], full["full_fit"]) == (later["version"], full["as_of"])
     (a, b), second, third = (bench.members(manifest["version"]) for manifest in (first, later, full))
-    assert not same(a, b)
-    assert same(second[0], b)
-    assert same(third[0], second[1])
-    assert not any(same(third[1], member) for member in (a, b, *second))
+    assert not has_equal_weights(a, b)
+    assert has_equal_weights(second[0], b)
+    assert has_equal_weights(third[0], second[1])
+    assert not any(has_equal_weights(third[1], member) for member in (a, b, *second))
 
 
 def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(bench, short):
@@ -62,7 +62,7 @@ def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(
     model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
     first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
-    assert same(*bench.members(first["version"]))
+    assert has_equal_weights(*bench.members(first["version"]))
     bench.train(scaled(bench.onnx, 1.3), as_of="2018-09-12", full_fit=None)
     later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
     assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])

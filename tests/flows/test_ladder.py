@@ -154,7 +154,7 @@ def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened
 
     report = forecast(asked(False), store, at)
     assert report["provider"] == "CPUExecutionProvider" and set(report["status"]) == {"model"}
-    assert any("asked for CUDAExecutionProvider" in line for line in outcome.why(report))
+    assert any("asked for CUDAExecutionProvider" in line for line in outcome.reason_lines(report))
     with pytest.raises(DataError, match="asked for CUDAExecutionProvider"):
         forecast(asked(True), store, at)
     report = forecast(asked(True), store, at, needs_champion=False)

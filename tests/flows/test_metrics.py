@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from flows.settings import file as pipeline_file
-from flows.stages.metrics import measure, metrics, next_due
+from flows.stages.metrics import metrics, next_due, write_metrics
 from storage.store import open_store
 from tests.conftest import write_pipeline
 
@@ -99,7 +99,7 @@ def test_they_lie_in_the_store_or_in_the_folder_that_is_stated(tmp_path, s3):
     ):
         pipeline = pipeline_file.read(path, settings)
         store = open_store(pipeline.pipeline.store)
-        assert measure(pipeline, store, FAILED, NOW) == place
+        assert write_metrics(pipeline, store, FAILED, NOW) == place
     assert read((tmp_path / "collected/gatecast-small.prom").read_text())["published",] == 0
     assert s3.client.get_object(Bucket="market", Key="store/metrics/small.prom")["Body"].read().startswith(b"# HELP")
 

@@ -15,10 +15,10 @@ from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.panels import actuals
-from flows.stages.score import judge
+from flows.stages.score import score_forecast
 from flows.stages.train import train
 from model.forecaster import Forecaster
-from model.windows import established
+from model.windows import has_enough_history
 from storage import forecasts, registry
 from storage.store import open_store
 from tests.conftest import ISSUE, write_pipeline
@@ -65,7 +65,7 @@ def scored(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         at = issue + timedelta(days=night)
         forecast(pipeline, store, at)
         rows.append(forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, at)[0])
-    scores = pl.concat(judge(pipeline, store, night, known) for night in rows)
+    scores = pl.concat(score_forecast(pipeline, store, night, known) for night in rows)
     return pl.concat(rows).filter(series_id=NEW), scores.filter(series_id=NEW)
 
 
@@ -112,7 +112,7 @@ def test_who_is_new_is_told_beside_the_others():
         target[:] = 1.0
         for row, count in enumerate(columns):
             target[row, : 400 - count] = np.nan
-        return established(panel, 72, end).tolist()
+        return has_enough_history(panel, 72, end).tolist()
 
     assert young(400, 400, 140) == [True, True, False]
     assert young(400, 400, 144) == [True, True, True]

@@ -73,7 +73,7 @@ def test_energy_of_half_hours_is_conserved(tmp_path, frequency):
     """Three years of Victoria, with six clock changes: to hours, and to local days of 46, 48 and 50 half hours."""
     store, report, rows = ingested(tmp_path, "vic_elec", frequency, 'resample = "sum"')
     kept = history.as_of(store, "p", "demand", ["y"], LATE)
-    assert report["read"] == report["accepted"] == len(rows) == len(kept) + report["folded"]
+    assert report["read"] == report["accepted"] == len(rows) == len(kept) + report["aggregated"]
     assert kept["y"].sum() == pytest.approx(rows["y"].sum(), rel=1e-12)
     if frequency == "1d":
         assert len(kept) == 3 * 365 + 1

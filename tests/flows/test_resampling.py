@@ -45,7 +45,7 @@ def counted(pipeline, store: Store, as_of: datetime) -> dict:
     """Counts of an ingest, which must account for every row."""
     counts = ingest(pipeline, store, as_of, as_of)["feeds"]["price"]
     assert counts["read"] == counts["accepted"] + counts["refused"] + counts["later"]
-    assert counts["accepted"] == counts["added"] + counts["unchanged"] + counts["folded"]
+    assert counts["accepted"] == counts["added"] + counts["unchanged"] + counts["aggregated"]
     return counts
 
 
@@ -66,7 +66,7 @@ def test_prices_over_the_change_to_quarters(tmp_path):
     assert counts["reasons"] == {"3 of 4 values within 1h": 3}
     # Of the day after and of the hour that has begun.
     assert counts["later"] == 96
-    assert (counts["added"], counts["folded"]) == (24 * 9 - 1, 3 * (24 * 4 - 1))
+    assert (counts["added"], counts["aggregated"]) == (24 * 9 - 1, 3 * (24 * 4 - 1))
     assert len(quarantine.read(store, "p", "price")) == 3
     seen = history.as_of(store, "p", "price", ["y"], at).filter(pl.col("valid_time") >= CHANGE)
     means = rows.tail(96 * 5).group_by_dynamic("t", every="1h").agg(pl.col("y").mean())

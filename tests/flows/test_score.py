@@ -17,8 +17,8 @@ import pytest
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
-from flows.stages.score import judge, score
-from flows.stages.train import due
+from flows.stages.score import score, score_forecast
+from flows.stages.train import retrain_reason
 from storage import forecasts, layout, registry, scores
 from storage.schemas import DataError, score_schema
 from storage.store import open_store
@@ -81,7 +81,7 @@ def correct(folder: Path, series: str, when: datetime, value: float | None, hour
 
 def test_a_baseline_row_scores_as_the_baseline_to_the_last_bit(published):
     pipeline, store = opened(published)
-    judged = judge(pipeline, store, rows_of(pipeline, store, night(3)))
+    judged = score_forecast(pipeline, store, rows_of(pipeline, store, night(3)))
     assert dict(judged.schema) == score_schema()
     assert (len(judged), judged["status"].unique().to_list()) == (72, ["baseline"])
     for column in ("pinball", "absolute_error", "covered_80"):
@@ -92,10 +92,10 @@ def test_rows_of_several_nights_or_another_grid_are_refused(published):
     pipeline, store = opened(published)
     rows = rows_of(pipeline, store, night(3))
     with pytest.raises(DataError, match="one issue time"):
-        judge(pipeline, store, pl.concat([rows, rows_of(pipeline, store, night(4))]))
+        score_forecast(pipeline, store, pl.concat([rows, rows_of(pipeline, store, night(4))]))
     with pytest.raises(DataError, match="grid"):
-        judge(pipeline, store, rows.with_columns(pl.col("step") + 1))
-    assert judge(pipeline, store, rows.clear()).is_empty()
+        score_forecast(pipeline, store, rows.with_columns(pl.col("step") + 1))
+    assert score_forecast(pipeline, store, rows.clear()).is_empty()
 
 
 @pytest.mark.parametrize("known", [0, 1])
@@ -110,7 +110,7 @@ def test_a_series_that_the_history_did_not_know_then_has_no_bar(tmp_path, known)
     begun = (pl.col("ds") >= pl.datetime(2018, 9, 3)) | (pl.lit(bool(known)) & (pl.col("series_id") == "LDC1"))
     load.filter(begun).write_parquet(tmp_path / "p" / "load.parquet")
     ingest(pipeline, store, NOW, NOW)
-    judged = judge(pipeline, store, rows)
+    judged = score_forecast(pipeline, store, rows)
     assert judged["pinball"].null_count() == 0
     assert judged["baseline_pinball"].is_null().to_list() == [False] * 24 * known + [True] * 24 * (3 - known)
     assert judged["scale"].null_count() == 24 * (3 - known)
@@ -166,7 +166,13 @@ def test_a_forecast_published_anew_is_scored_anew(folder):
     levels = list(pipeline.pipeline.quantile_levels)
     rows = rows_of(pipeline, store, night(4)).with_columns(pl.col("^q.*$") * 1.5)
     forecasts.publish(
-        store, "small", "America/New_York", night(4), [rows], levels, lambda: forecasts.Made(None, "another")
+        store,
+        "small",
+        "America/New_York",
+        night(4),
+        [rows],
+        levels,
+        lambda: forecasts.ForecastMetadata(None, "another"),
     )
     assert score(pipeline, store, NOW)["revised"] == 1
     found = scores.find(store, "small", night(4))[0]
@@ -271,7 +277,7 @@ def test_baseline_scale_and_skill_by_plain_numpy(folder):
         night(9),
         [rows],
         levels.round(1).tolist(),
-        lambda: forecasts.Made(None, "another"),
+        lambda: forecasts.ForecastMetadata(None, "another"),
     )
     score(pipeline, store, NOW)
     found = scores.find(store, "small", night(9))[0]
@@ -453,7 +459,13 @@ def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
             pl.when(series_id="LDC2").then(pl.col("^q.*$") * 0.2).otherwise(pl.col("^q.*$"))
         )
         forecasts.publish(
-            store, "small", "America/New_York", night(day), [rows], levels, lambda: forecasts.Made(None, "bad")
+            store,
+            "small",
+            "America/New_York",
+            night(day),
+            [rows],
+            levels,
+            lambda: forecasts.ForecastMetadata(None, "bad"),
         )
     done = score(pipeline, store, NOW)
     assert ("skill", "LDC2") in {(alert["check"], alert["series_id"]) for alert in done["alerts"]}
@@ -469,10 +481,10 @@ def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
     store = open_store(settings.pipeline.store)
     (manifest,) = registry.manifests(store, "small")
     registry.promote(store, "small", manifest["version"])  # as of 1 September
-    assert due(settings, store, night(8)) is None
-    assert due(settings, store, night(8) - timedelta(hours=1), "it grew worse") is None
-    assert due(settings, store, night(8), "it grew worse") == "it grew worse"
-    assert "every 30 days" in due(settings, store, night(8) + timedelta(days=30), "it grew worse")
+    assert retrain_reason(settings, store, night(8)) is None
+    assert retrain_reason(settings, store, night(8) - timedelta(hours=1), "it grew worse") is None
+    assert retrain_reason(settings, store, night(8), "it grew worse") == "it grew worse"
+    assert "every 30 days" in retrain_reason(settings, store, night(8) + timedelta(days=30), "it grew worse")
 
 
 def test_two_nights_of_scores_have_the_same_bytes_in_another_store(published, tmp_path):

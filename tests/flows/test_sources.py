@@ -14,7 +14,7 @@ import pytest
 
 from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
-from flows.stages.panels import micros, revised_panel, seen_panel
+from flows.stages.panels import micros, revision_panel, visible_panel
 from flows.stages.sources import read_feed
 from storage.schemas import DataError
 from storage.store import open_store
@@ -204,7 +204,7 @@ def test_the_forecast_that_was_known_at_t(web, tmp_path):
         store = open_store(str(tmp_path / f"store-{days}"))
         at = issue + timedelta(days=days)
         ingest(pipeline, store, at, at + timedelta(minutes=1))
-        for panel in (seen_panel, revised_panel):
+        for panel in (visible_panel, revision_panel):
             known = panel(pipeline, store, ("demand",), issue, first, 24).known_future[0]
             seen.append(known.as_of(np.array([0]), np.array([0]), 24, np.array([micros(issue)]))[0])
     # Lead 1 is known 24 - 9 hours before its period: of the first 16 hours.

@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from flows.stages.fallback import champion
-from flows.stages.train import _past_widths, due, train
+from flows.stages.train import _past_widths, retrain_reason, train
 from storage import layout, registry
 from tests.conftest import ISSUE, gatecast, said
 from tests.flows.bench import AFTER, LATER, NOW, Bench, changed, scaled, spoil_model
@@ -197,16 +197,16 @@ def test_refused_challengers_do_not_make_every_night_train(bench):
     """With no champion, as with one, the next attempt is `every` after the last."""
     bench.set(every=timedelta(days=7))
     bench.store.remove(layout.champion("small"))
-    assert due(bench.settings, bench.store, bench.at(ISSUE)) is None
-    assert due(bench.settings, bench.store, bench.at("2018-09-07")) is None
-    assert "7 days" in due(bench.settings, bench.store, bench.at("2018-09-08"))
-    assert "there is no champion" in due(bench.settings, bench.store, bench.at("2018-08-31"))
+    assert retrain_reason(bench.settings, bench.store, bench.at(ISSUE)) is None
+    assert retrain_reason(bench.settings, bench.store, bench.at("2018-09-07")) is None
+    assert "7 days" in retrain_reason(bench.settings, bench.store, bench.at("2018-09-08"))
+    assert "there is no champion" in retrain_reason(bench.settings, bench.store, bench.at("2018-08-31"))
 
 
 def test_a_champion_that_cannot_be_loaded_is_renewed_at_once(bench):
-    assert due(bench.settings, bench.store, bench.at(ISSUE)) is None
+    assert retrain_reason(bench.settings, bench.store, bench.at(ISSUE)) is None
     bench.store.path(layout.model("small", bench.first["version"])).write_bytes(b"x")
-    assert "sha256 differs" in due(bench.settings, bench.store, bench.at(ISSUE))
+    assert "sha256 differs" in retrain_reason(bench.settings, bench.store, bench.at(ISSUE))
 
 
 def lose_model(bench: Bench, version: str) -> None:

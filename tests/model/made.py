@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.panel import Channel, Layer, Panel
+from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
-from model.training.samples import Fold, Sampler, fold, sampler
+from model.training.samples import LabeledWindows, Sampler, make_batch, sampler
 
 
 def spec(**changes) -> ModelSpec:
@@ -33,7 +33,7 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
     known = np.tile(grid.end(first + hour), (3, 1))
 
     def channel(name, values, available=None):
-        return Channel(name, (Layer(values.astype(np.float32), available),))
+        return Channel(name, (RevisionLayer(values.astype(np.float32), available),))
 
     return Panel(
         grid, ("a", "b", "c"), first, channel("target", target, known),
@@ -42,11 +42,11 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
     )  # fmt: skip
 
 
-def to_fit(of: ModelSpec) -> tuple[Sampler, Fold]:
+def to_fit(of: ModelSpec) -> tuple[Sampler, LabeledWindows]:
     """What a network of `of` is fitted on, and a week of nights for its early stop."""
     given = panel(of)
     last = given.first + 1200
     steps = last + 24 * np.arange(1, 8)
     rows = np.tile(np.arange(3), 7)
-    validation = fold(of, given, rows, np.repeat(steps, 3), np.repeat(given.grid.start(steps), 3))
+    validation = make_batch(of, given, rows, np.repeat(steps, 3), np.repeat(given.grid.start(steps), 3))
     return sampler(of, given, last, 0, last), validation

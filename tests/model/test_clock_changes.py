@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from model.checks.feed_rows import FeedShape, check
+from model.checks.feed_rows import FeedShape, check_rows
 from model.timegrid import TimeGrid
 
 ZONES = [
@@ -38,7 +38,7 @@ def test_wall_clock_rows_are_the_instants_they_came_from(zone, day, days, freque
     instants = [first + i * step for i in range(int(timedelta(days=days) / step))]
     wall = [t.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for t in instants]
     rows = pl.DataFrame({"id": "a", "t": wall, "y": np.arange(len(wall), dtype=float)})
-    result = check(rows, shape(zone), TimeGrid(frequency, zone, None), (None, None), LATE)
+    result = check_rows(rows, shape(zone), TimeGrid(frequency, zone, None), (None, None), LATE)
     assert result.refused.is_empty()
     assert result.accepted["valid_time"].to_list() == instants
     assert result.accepted["y"].sum() == rows["y"].sum()
@@ -83,7 +83,7 @@ def test_gas_days_begin_at_six():
 
     def checked(time):
         rows = pl.DataFrame({"id": "a", "t": [time], "y": [1.0]})
-        return check(rows, shape("Europe/Madrid"), grid, (0.0, None), LATE)
+        return check_rows(rows, shape("Europe/Madrid"), grid, (0.0, None), LATE)
 
     for time in (date(2018, 3, 24), datetime(2018, 3, 24, 6), "2018-03-24 06:00", six):
         accepted = checked(time).accepted

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.evaluation import metrics
-from model.evaluation.comparison import Nights, compare
+from model.evaluation.comparison import IssueTimes, compare
 from model.windows import Windows, windows
 from tests.model import made
 
@@ -29,9 +29,9 @@ class Flat:
         return out
 
 
-def nights(panel, count: int = 6) -> Nights:
+def nights(panel, count: int = 6) -> IssueTimes:
     steps = panel.first + 1000 + 24 * np.arange(count)
-    return Nights(panel.grid.start(steps), steps)
+    return IssueTimes(panel.grid.start(steps), steps)
 
 
 def test_scores_are_those_of_all_cells_together():
@@ -86,6 +86,6 @@ def test_how_many_nights_a_horizon_reaches_over(frequency, horizon, overlap):
 
 
 def test_nights_since():
-    at = Nights(np.array([10, 20, 30]), np.array([1, 2, 3]))
+    at = IssueTimes(np.array([10, 20, 30]), np.array([1, 2, 3]))
     assert at.since(20).issues.tolist() == [20, 30]
     assert len(at.since(31)) == 0

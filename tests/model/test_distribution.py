@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from model.baseline import naive_probability_above, seasonal_naive
-from model.distribution import probability_above, within
+from model.distribution import clip_probability, probability_above
 from model.forecaster import Forecaster
-from model.training.export import prove, to_onnx
+from model.training.export import to_onnx, verify_export
 from tests.model import made
 from tests.model.test_network import LEVELS, train
 
@@ -17,9 +17,9 @@ from tests.model.test_network import LEVELS, train
 def softmax(request):
     """A fitted softmax network of so many members."""
     network, samples, _ = train(made.spec(head="softmax", members=request.param), steps_done=120)
-    network.stretch.fill_(1.6)
+    network.interval_scale.fill_(1.6)
     model = to_onnx(network)
-    assert prove(network, model, samples) <= 1e-5
+    assert verify_export(network, model, samples) <= 1e-5
     return Forecaster(model), samples[:40]
 
 
@@ -70,7 +70,7 @@ def test_members_are_averaged_quantile_by_quantile():
 
 def test_what_lies_beyond_a_bound_is_at_it():
     asked = (-5.0, 0.0, 3.0, 10.0)
-    found = within(np.array([0.99, 0.9, 0.5, 0.1]), asked, 0.0, 10.0)
+    found = clip_probability(np.array([0.99, 0.9, 0.5, 0.1]), asked, 0.0, 10.0)
     np.testing.assert_array_equal(found, [1.0, 0.9, 0.5, 0.0])
 
 
@@ -91,4 +91,4 @@ def test_the_baselines_agrees_with_its_quantiles():
 
 def test_a_quantile_heads_file_has_none():
     network, _, _ = train(made.spec(), steps_done=5)
-    assert not Forecaster(to_onnx(network)).tells_probabilities
+    assert not Forecaster(to_onnx(network)).has_probabilities

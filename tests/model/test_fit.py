@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from model.training.devices import resolve_device
-from model.training.fit import copied, fit, tensors
+from model.training.fit import fit, is_member_copy, tensors
 from model.training.heads import pinball
-from model.training.network import Ensemble, SegmentLSTM, same
+from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
 from tests.model import made
 
 SPEC = made.spec(members=3)
@@ -36,7 +36,7 @@ def which(network: Ensemble, *others: Ensemble) -> str:
     found: list[SegmentLSTM] = []
     letters = ""
     for member in (member for one in (*others, network) for member in one.networks):
-        known = [number for number, seen in enumerate(found) if same(seen, member)]
+        known = [number for number, seen in enumerate(found) if has_equal_weights(seen, member)]
         if not known:
             found.append(member)
         letters += "abcdefghi"[known[0] if known else len(found) - 1]
@@ -45,11 +45,11 @@ def which(network: Ensemble, *others: Ensemble) -> str:
 
 def test_what_there_is_no_time_for_is_a_copy_until_its_turn_comes(trained):
     first = trained(30)
-    assert (which(first), copied(first)) == ("aaa", True)
+    assert (which(first), is_member_copy(first)) == ("aaa", True)
     second = trained(30, first, True)
-    assert (which(second, first), copied(second)) == ("aab", True)
+    assert (which(second, first), is_member_copy(second)) == ("aab", True)
     third = trained(30, second, True)
-    assert (which(third, first, second), copied(third)) == ("abc", False)
+    assert (which(third, first, second), is_member_copy(third)) == ("abc", False)
 
 
 def test_time_that_is_left_goes_to_the_next_member(trained):

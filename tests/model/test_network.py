@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from model.forecaster import Forecaster
-from model.training.export import ExportError, prove, to_onnx
+from model.training.export import ExportError, to_onnx, verify_export
 from model.training.features import Features
 from model.training.fit import fit, tensors
 from model.training.heads import QuantileHead, SoftmaxHead
@@ -35,7 +35,7 @@ def train(spec, steps_done=60, seed=7):
 
     members = [member(number) for number in range(spec.members)]
     network = Ensemble(spec, [one.networks[0] for one in members]).eval()
-    network.stretch.copy_(members[0].stretch)
+    network.interval_scale.copy_(members[0].interval_scale)
     return network, source.draw(np.random.default_rng(0), 400).windows, validation
 
 
@@ -56,7 +56,7 @@ def alone(forecaster, samples):
 
 def test_parity_with_torch_at_every_batch_size(exported):
     network, samples, _, model = exported
-    assert prove(network, model, samples, (1, 2, 7, 64, 1000)) <= 1e-5
+    assert verify_export(network, model, samples, (1, 2, 7, 64, 1000)) <= 1e-5
 
 
 def test_the_lstm_is_one_native_operator(exported):
@@ -191,7 +191,7 @@ def test_prove_refuses_another_networks_file(exported):
         model = to_onnx(changed)
         next(changed.members[0].step_in.parameters()).add_(0.1)
     with pytest.raises(ExportError, match="differ by"):
-        prove(changed, model, samples)
+        verify_export(changed, model, samples)
 
 
 def test_a_seed_gives_the_same_weights():
@@ -202,7 +202,7 @@ def test_a_seed_gives_the_same_weights():
 def test_the_plain_rnn_is_an_rnn():
     network, samples, _ = train(made.spec(cell="rnn", layers=2, horizon=30))
     model = to_onnx(network)
-    assert prove(network, model, samples) <= 1e-5
+    assert verify_export(network, model, samples) <= 1e-5
     operators = Counter(node.op_type for node in onnx.load_from_string(model).graph.node)
     assert operators["RNN"] == 4 and "LSTM" not in operators  # two layers each of encoder and decoder
     alone(Forecaster(model), samples)
@@ -213,7 +213,7 @@ def test_shapes_that_do_not_divide_and_seasons_longer_than_the_context():
         spec = made.spec(**changes)
         network, samples, _ = train(spec)
         model = to_onnx(network)
-        assert prove(network, model, samples) <= 1e-5
+        assert verify_export(network, model, samples) <= 1e-5
         alone(Forecaster(model), samples)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.forecaster import Forecaster
-from model.occlusion import moved, segment_bounds
+from model.occlusion import occlusion_effects, segment_bounds
 from model.training.export import to_onnx
 from model.windows import Windows
 from tests.model import made
@@ -22,7 +22,7 @@ def fitted():
 def test_each_part_is_the_forecast_with_it_less_the_one_without(fitted):
     forecaster, samples = fitted
     window = samples[7:8]
-    found = moved(forecaster, window)
+    found = occlusion_effects(forecaster, window)
     median = forecaster.spec.levels.index(0.5)
     whole = forecaster.quantiles(window)[0, :, median]
 
@@ -45,7 +45,7 @@ def test_each_part_is_the_forecast_with_it_less_the_one_without(fitted):
 def test_what_matters_is_found(fitted):
     """In the made data temperature ahead adds to the target, and `price` is noise."""
     forecaster, samples = fitted
-    sizes = [moved(forecaster, samples[i : i + 1]) for i in range(8)]
+    sizes = [occlusion_effects(forecaster, samples[i : i + 1]) for i in range(8)]
     ahead = np.mean([np.abs(found.ahead["temperature"]).mean() / np.abs(w).max() for found, w in zip(
         sizes, samples.target, strict=False)])  # fmt: skip
     noise = np.mean([np.abs(found.covariates["price"]).mean() / np.abs(w).max() for found, w in zip(
@@ -58,7 +58,7 @@ def test_what_was_not_there_moves_nothing(fitted):
     window = samples[3:4]
     window.target[:, :24] = np.nan
     window.observed[:] = np.nan
-    found = moved(forecaster, window)
+    found = occlusion_effects(forecaster, window)
     assert not found.segments[0].any()
     assert not found.covariates["price"].any()
     assert found.segments[2].any()

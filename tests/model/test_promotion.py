@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from model.evaluation.comparison import Comparison
-from model.evaluation.promotion import decide, diebold_mariano, holm, too_few
+from model.evaluation.promotion import decide, diebold_mariano, holm, refuse_too_few
 
 # Errors of ets and auto.arima on the last 20 values of R's WWWusage: the example of forecast::dm.test.
 ETS = np.array([
@@ -176,7 +176,7 @@ def test_faults_and_too_few_nights_are_refused():
     assert (decision.promoted, "cross for series 's1'" in decision.reason) == (False, True)
     decision = decide(compared(nights=4, baseline=2.0, challenger=0.5), 0.0)
     assert (decision.promoted, "only 4 unseen nights" in decision.reason) == (False, True)
-    decision = too_few(2, 28, {"challenger": "2018-08-30", "champion": "2018-08-01"})
+    decision = refuse_too_few(2, 28, {"challenger": "2018-08-30", "champion": "2018-08-01"})
     assert not decision.promoted
     for word in ("2 of 28", "5 are needed", "challenger has seen data up to 2018-08-30"):
         assert word in decision.reason

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from model.evaluation.comparison import Nights, compare
+from model.evaluation.comparison import IssueTimes, compare
 from model.evaluation.promotion import decide
-from model.panel import Channel, Layer, Panel
+from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
 from model.training import fit as fitting
 from model.training.network import Ensemble
-from model.training.samples import fold, sampler
+from model.training.samples import make_batch, sampler
 from model.windows import Windows
 
 pytestmark = pytest.mark.timeout(1800)  # a minute and a half of one core; a busy machine gives less of it
@@ -61,23 +61,23 @@ def simulated(seed: int, turns: bool) -> Panel:
     target = scale * (week + effect * temperature + 0.7 * random.normal(size=(3, DAYS)))
     known = np.tile(GRID.end(FIRST + np.arange(DAYS)), (3, 1))
     return Panel(
-        GRID, SPEC.series, FIRST, Channel("target", (Layer(target.astype(np.float32), known),)),
-        (Channel("temperature", (Layer(temperature[None].astype(np.float32), None),)),), (),
+        GRID, SPEC.series, FIRST, Channel("target", (RevisionLayer(target.astype(np.float32), known),)),
+        (Channel("temperature", (RevisionLayer(temperature[None].astype(np.float32), None),)),), (),
     )  # fmt: skip
 
 
-def nights(first: int, last: int) -> Nights:
+def nights(first: int, last: int) -> IssueTimes:
     """Nights issued at the beginning of days `first` to `last`, both included."""
     steps = FIRST + np.arange(first, last + 1)
-    return Nights(GRID.start(steps), steps)
+    return IssueTimes(GRID.start(steps), steps)
 
 
-def fitted(panel: Panel, first: int, last: int, stop: Nights, steps: int, seed: int) -> Network:
+def fitted(panel: Panel, first: int, last: int, stop: IssueTimes, steps: int, seed: int) -> Network:
     """Fitted on forecasts that begin on days `first` to `last`, stopped early on `stop`, for so many steps at most."""
     source = sampler(SPEC, panel, FIRST + last, 0, 0)
     source = replace(source, first=FIRST + first, known=source.known[source.known[:, 1] >= FIRST + first])
     ticks = itertools.count()  # a clock that counts calls: equal steps on any machine
-    validation = fold(SPEC, panel, *stop.over(panel))
+    validation = make_batch(SPEC, panel, *stop.over(panel))
     return Network(fitting.fit(SPEC, source, validation, seed, steps, lambda: next(ticks), lambda done: None))
 
 

@@ -12,7 +12,7 @@ from model.recurrent import LSTMTrace
 from model.training import introspection as opened
 from model.training.export import to_onnx
 from model.training.fit import tensors
-from model.training.introspection import OpenError, open_model
+from model.training.introspection import UnsupportedGraphError, trace_recurrent_layers
 from tests.model import made
 from tests.model.test_network import train
 
@@ -47,7 +47,7 @@ def by_torch(network, windows):
 
 def test_every_layer_comes_to_what_torch_computes(fitted):
     network, windows, model = fitted
-    layers = {(at.member, at.part, at.number): at.trace for at in open_model(model, windows)}
+    layers = {(at.member, at.part, at.number): at.trace for at in trace_recurrent_layers(model, windows)}
     assert len(layers) == 2 * 2 * 2
     for (member, part), (_, (output, state)) in by_torch(network, windows).items():
         top = layers[member, part, 1]
@@ -60,10 +60,10 @@ def test_every_layer_comes_to_what_torch_computes(fitted):
 def test_onnx_runtime_computes_the_same_to_its_last_digits(fitted, monkeypatch):
     _, windows, model = fitted
     monkeypatch.setattr(opened, "_TOLERANCE", 2e-6)  # of what lies in (-1, 1): float32 resolves 1.2e-7
-    assert open_model(model, windows)
+    assert trace_recurrent_layers(model, windows)
     monkeypatch.setattr(opened, "_TOLERANCE", 0.0)
-    with pytest.raises(OpenError, match="differ by"):
-        open_model(model, windows)
+    with pytest.raises(UnsupportedGraphError, match="differ by"):
+        trace_recurrent_layers(model, windows)
 
 
 def test_the_gates_are_those_of_torchs_own_weights(fitted):
@@ -76,7 +76,11 @@ def test_the_gates_are_those_of_torchs_own_weights(fitted):
     with torch.inference_mode():
         summed = given[0][:, 0] @ encoder.weight_ih_l0.T + encoder.bias_ih_l0 + encoder.bias_hh_l0
         i, f, g, o = summed.chunk(4, dim=1)
-    trace = next(at.trace for at in open_model(model, windows) if (at.member, at.part, at.number) == (1, "encoder", 0))
+    trace = next(
+        at.trace
+        for at in trace_recurrent_layers(model, windows)
+        if (at.member, at.part, at.number) == (1, "encoder", 0)
+    )
     for name, expected in {
         "input_gate": i.sigmoid(), "forget_gate": f.sigmoid(), "output_gate": o.sigmoid(), "candidate": g.tanh(),
         "cell_state": i.sigmoid() * g.tanh(),
@@ -88,7 +92,7 @@ def test_the_cell_state_is_the_sum_of_what_was_written(fitted):
     network, windows, model = fitted
     if network.spec.cell == "rnn":
         pytest.skip("the plain network has no cell state")
-    for layer in open_model(model, windows):
+    for layer in trace_recurrent_layers(model, windows):
         np.testing.assert_allclose(layer.trace.written().sum(axis=0), layer.trace.cell_state[-1], atol=1e-12)
         started = np.abs(layer.trace.written()[0]).max()
         assert (started == 0) == (layer.part == "encoder"), "a decoder begins with what the encoder left"
@@ -97,7 +101,7 @@ def test_the_cell_state_is_the_sum_of_what_was_written(fitted):
 def test_the_decoder_goes_on_from_the_encoders_last_state(fitted):
     """The horizon of 30 is two segments: the decoder's second step forgets part of what its first one kept."""
     network, windows, model = fitted
-    layers = {(at.member, at.part, at.number): at.trace for at in open_model(model, windows)}
+    layers = {(at.member, at.part, at.number): at.trace for at in trace_recurrent_layers(model, windows)}
     for member in range(2):
         encoder, decoder = layers[member, "encoder", 0], layers[member, "decoder", 0]
         assert len(encoder.hidden_state) == 3 and len(decoder.hidden_state) == 2
@@ -108,7 +112,7 @@ def test_the_decoder_goes_on_from_the_encoders_last_state(fitted):
 def test_the_served_file_is_not_changed_by_being_opened(fitted):
     _, windows, model = fitted
     before = Forecaster(model).quantiles(windows)
-    open_model(model, windows)
+    trace_recurrent_layers(model, windows)
     assert (Forecaster(model).quantiles(windows) == before).all()
 
 
@@ -117,10 +121,10 @@ def test_a_file_that_is_built_otherwise_is_refused(fitted):
     proto = onnx.load_from_string(model)
     node = next(node for node in proto.graph.node if node.op_type in ("LSTM", "RNN"))
     node.attribute.append(onnx.helper.make_attribute("clip", 0.5))
-    with pytest.raises(OpenError, match="clip"):
-        open_model(proto.SerializeToString(), windows)
+    with pytest.raises(UnsupportedGraphError, match="clip"):
+        trace_recurrent_layers(proto.SerializeToString(), windows)
     other = {"lstm": "rnn", "rnn": "lstm"}[network.spec.cell]
     (props,) = (entry for entry in proto.metadata_props if entry.key == SPEC_KEY)
     props.value = props.value.replace(f'"{network.spec.cell}"', f'"{other}"')
-    with pytest.raises(OpenError, match="the file has 0"):
-        open_model(proto.SerializeToString(), windows)
+    with pytest.raises(UnsupportedGraphError, match="the file has 0"):
+        trace_recurrent_layers(proto.SerializeToString(), windows)

@@ -1,4 +1,4 @@
-"""Finer periods folded into the pipeline's: only complete sets, nothing lost, nothing counted twice."""
+"""Finer periods aggregated into the pipeline's: only complete sets, nothing lost, nothing counted twice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.settings.feed import Checks
-from model.checks.feed_rows import Checked, FeedShape, check
+from model.checks.feed_rows import CheckedRows, FeedShape, check_rows
 from model.timegrid import TimeGrid
 from tests.model.test_clock_changes import ZONES
 
@@ -35,8 +35,10 @@ def rows(times, values=None, **columns) -> pl.DataFrame:
     return pl.DataFrame({"id": "a", "t": times, "y": values, **columns})
 
 
-def folded(frame: pl.DataFrame, how: str = "sum", as_of: datetime = LATE, grid=HOURS, bounds=(None, None), **changes):
-    result = check(frame, shape(how, **changes), grid, bounds, as_of)
+def aggregated(
+    frame: pl.DataFrame, how: str = "sum", as_of: datetime = LATE, grid=HOURS, bounds=(None, None), **changes
+):
+    result = check_rows(frame, shape(how, **changes), grid, bounds, as_of)
     assert result.read == len(frame)
     assert result.refused["reason"].null_count() == 0
     return result
@@ -46,7 +48,7 @@ def every(first: datetime, step: timedelta, count: int) -> list[datetime]:
     return [first + i * step for i in range(count)]
 
 
-def reasons(result: Checked) -> set[str]:
+def reasons(result: CheckedRows) -> set[str]:
     return set(result.refused["reason"])
 
 
@@ -55,9 +57,9 @@ def test_european_prices_change_to_quarters(utc, how, value):
     """2025-10-01: hours until the day before, quarters from then on. Both are hours of the pipeline."""
     hours, quarters = every(utc(2025, 9, 30), HOUR, 24), every(utc(2025, 10, 1), 15 * MINUTE, 96)
     frame = rows([*hours, *quarters], [7.0] * 24 + [10.0, 20.0, 30.0, 40.0] * 24)
-    result = folded(frame, how, available_after=timedelta(minutes=5))
+    result = aggregated(frame, how, available_after=timedelta(minutes=5))
     assert result.refused.is_empty()
-    assert result.folded == 72
+    assert result.aggregated == 72
     assert result.accepted["valid_time"].to_list() == every(utc(2025, 9, 30), HOUR, 48)
     assert result.accepted["y"].to_list() == [7.0] * 24 + [value] * 24
     known = result.accepted["available_at"] - result.accepted["valid_time"]
@@ -66,7 +68,7 @@ def test_european_prices_change_to_quarters(utc, how, value):
 
 def test_without_resample_they_are_refused(utc):
     frame = rows(every(utc(2025, 10, 1), 15 * MINUTE, 8))
-    result = check(frame, shape(None), HOURS, (None, None), LATE)
+    result = check_rows(frame, shape(None), HOURS, (None, None), LATE)
     assert (len(result.accepted), len(result.refused), result.read) == (0, 8, 8)
 
 
@@ -74,7 +76,7 @@ def test_holes_are_never_filled(utc):
     """An hour of which the first quarter, or the first and the third, came is not an hour, nor two half hours."""
     times = every(utc(2025, 10, 1), 15 * MINUTE, 40)
     gone = {17, 18, 19, 21, 23, 26}
-    result = folded(rows([t for i, t in enumerate(times) if i not in gone]), "mean")
+    result = aggregated(rows([t for i, t in enumerate(times) if i not in gone]), "mean")
     assert result.accepted["valid_time"].to_list() == [utc(2025, 10, 1, h) for h in (0, 1, 2, 3, 7, 8, 9)]
     assert result.refused["reason"].to_list() == (
         ["1 of 4 values within 1h"] + ["2 of 4 values within 1h"] * 2 + ["3 of 4 values within 1h"] * 3
@@ -83,41 +85,41 @@ def test_holes_are_never_filled(utc):
 
 def test_the_newest_period_waits_for_its_end(utc):
     times = every(utc(2025, 10, 1), 15 * MINUTE, 15)
-    result = folded(rows(times))
+    result = aggregated(rows(times))
     assert (len(result.accepted), result.later, len(result.refused)) == (3, 3, 0)
-    assert len(folded(rows([*times, utc(2025, 10, 1, 3, 45)])).accepted) == 4
+    assert len(aggregated(rows([*times, utc(2025, 10, 1, 3, 45)])).accepted) == 4
     # What lacks a part before its end will not come whole.
-    assert reasons(folded(rows(times[:13] + times[14:]))) == {"2 of 4 values within 1h"}
+    assert reasons(aggregated(rows(times[:13] + times[14:]))) == {"2 of 4 values within 1h"}
     # Once the next period has begun, the rest is missing.
-    result = folded(rows([*times, utc(2025, 10, 1, 4)]))
+    result = aggregated(rows([*times, utc(2025, 10, 1, 4)]))
     assert (reasons(result), result.later) == ({"3 of 4 values within 1h"}, 1)
 
 
 def test_what_is_not_available_yet_waits(utc):
     times = every(utc(2025, 10, 1), 15 * MINUTE, 16)
-    result = folded(rows(times), as_of=utc(2025, 10, 1, 3, 30))
+    result = aggregated(rows(times), as_of=utc(2025, 10, 1, 3, 30))
     assert (len(result.accepted), result.later) == (3, 4)
     frame = rows(times, known=[t + 15 * MINUTE for t in times])
-    result = folded(frame, available_at="known", as_of=utc(2025, 10, 1, 2, 30))
+    result = aggregated(frame, available_at="known", as_of=utc(2025, 10, 1, 2, 30))
     assert (len(result.accepted), result.later, len(result.refused)) == (2, 8, 0)
     assert result.accepted["available_at"].to_list() == [utc(2025, 10, 1, 1), utc(2025, 10, 1, 2)]
 
 
 def test_values_that_are_missing(utc):
-    """A period without any value is missing, which is information; one with some cannot be folded."""
+    """A period without any value is missing, which is information; one with some cannot be aggregated."""
     values = [1.0] * 4 + [None] * 4 + [1.0, None, 1.0, float("nan")]
-    result = folded(rows(every(utc(2025, 10, 1), 15 * MINUTE, 12), values))
+    result = aggregated(rows(every(utc(2025, 10, 1), 15 * MINUTE, 12), values))
     assert result.accepted["y"].to_list() == [4.0, None]
     assert reasons(result) == {"2 of 4 values of y within 1h"}
 
 
 def test_bounds_hold_for_what_is_folded(utc):
     times, values = every(utc(2025, 10, 1), 15 * MINUTE, 12), [30.0] * 4 + [10.0] * 4 + [30.0] * 4
-    result = folded(rows(times, values), "sum", bounds=(100.0, None))
+    result = aggregated(rows(times, values), "sum", bounds=(100.0, None))
     assert result.accepted["y"].to_list() == [120.0, 120.0]
     assert reasons(result) == {"y is 40.0 as a sum, below the bound 100.0"}
     values[5] = 900.0
-    result = folded(rows(times, values), "mean", bounds=(0.0, 100.0))
+    result = aggregated(rows(times, values), "mean", bounds=(0.0, 100.0))
     assert result.accepted["y"].to_list() == [30.0, 30.0]
     assert reasons(result) == {"y is 900.0, above the bound 100.0", "3 of 4 values within 1h"}
 
@@ -126,7 +128,7 @@ def test_a_check_of_whole_series_takes_all_parts(utc):
     values = np.tile(np.sin(np.arange(96) / 15) + 10, 40)
     values[400:404] = 1000.0
     frame = rows(every(utc(2025, 8, 1), 15 * MINUTE, len(values)), values)
-    result = check(frame, shape("mean"), HOURS, (0.0, None), LATE, 168, Checks(spike="quarantine").model_dump())
+    result = check_rows(frame, shape("mean"), HOURS, (0.0, None), LATE, 168, Checks(spike="quarantine").model_dump())
     assert result.refused["y"].to_list() == [1000.0] * 4
     assert result.refused["reason"].str.starts_with("spike: ").all()
     assert (result.read, len(result.accepted)) == (len(values), len(values) // 4 - 1)
@@ -134,7 +136,7 @@ def test_a_check_of_whole_series_takes_all_parts(utc):
 
 def test_what_is_no_part(utc):
     times = [*every(utc(2025, 10, 1), 15 * MINUTE, 12), utc(2025, 10, 1, 1, 17), utc(2025, 10, 1, 0, 30)]
-    result = folded(rows([str(t)[:16] for t in times] + ["soon"]))
+    result = aggregated(rows([str(t)[:16] for t in times] + ["soon"]))
     assert len(result.accepted) == 3
     assert reasons(result) == {
         "time is not on the 5m grid",
@@ -157,11 +159,11 @@ def test_local_days(day, hours, part, start):
     instants = every(first, part * MINUTE, count)
     wall = [t.astimezone(zone).replace(tzinfo=None) for t in instants]
     for times, own in ((instants, "UTC"), (wall, "Europe/Madrid")):
-        result = folded(rows(times, [1.0] * count), grid=grid, time_zone=own)
+        result = aggregated(rows(times, [1.0] * count), grid=grid, time_zone=own)
         assert result.accepted["valid_time"].to_list() == [first]
         assert result.accepted["y"].to_list() == [count]
         assert result.accepted["available_at"].to_list() == [first + timedelta(hours=hours)]
-        assert reasons(folded(rows(times[1:], [1.0] * (count - 1)), grid=grid, time_zone=own)) == {
+        assert reasons(aggregated(rows(times[1:], [1.0] * (count - 1)), grid=grid, time_zone=own)) == {
             f"{count - 1} of {count} values within 1d"
         }
 
@@ -207,7 +209,7 @@ def test_energy_is_conserved(zone, grid, turn, year, seed, local, changes):
         ]
     )
     as_of = end - timedelta(hours=int(dice.integers(0, 30)))
-    result = check(frame, shape(time_zone=zone if local else "UTC"), periods, (None, None), as_of)
+    result = check_rows(frame, shape(time_zone=zone if local else "UTC"), periods, (None, None), as_of)
     assert result.read == len(frame)
     known = result.accepted["available_at"]
     assert known.is_empty() or known.max() <= as_of
@@ -261,7 +263,9 @@ def test_revised_parts_give_revised_periods(versions, gone, as_of):
     table = [(q, k, v) for (q, k), v in told.items()]
     quarters, known, values = zip(*table, strict=True)
     frame = rows([zero + q * 15 * MINUTE for q in quarters], list(values), known=[zero + k * HOUR for k in known])
-    result = folded(frame.with_columns(pl.col("y").cast(pl.Float64)), available_at="known", as_of=zero + as_of * HOUR)
+    result = aggregated(
+        frame.with_columns(pl.col("y").cast(pl.Float64)), available_at="known", as_of=zero + as_of * HOUR
+    )
     expected = {}
     for hour in range(7):
         at = sorted({k for q, k, _ in table if q // 4 == hour and k <= as_of})
@@ -289,19 +293,19 @@ def test_series_are_told_apart(utc):
         )
         for name, part in parts.items()
     ]
-    result = folded(pl.concat(frames).sample(fraction=1.0, shuffle=True, seed=1))
+    result = aggregated(pl.concat(frames).sample(fraction=1.0, shuffle=True, seed=1))
     assert result.accepted.group_by("series_id").len().sort("series_id").rows() == [("a", 12), ("b", 12), ("c", 12)]
     assert result.accepted["y"].unique().to_list() == [60.0]
 
 
 def test_shared_covariates_known_at_all_times(utc):
     frame = rows(every(utc(2025, 10, 1), 30 * MINUTE, 48)).with_columns(period=pl.col("y") * 2)
-    result = folded(frame, "mean", role="known_future", series_id=None, values=("y", "period"))
+    result = aggregated(frame, "mean", role="known_future", series_id=None, values=("y", "period"))
     assert len(result.accepted) == 24
     assert result.accepted["available_at"].null_count() == result.accepted["series_id"].null_count() == 24
     assert (result.accepted["period"] == 2 * result.accepted["y"]).all()
 
 
 def test_nothing_that_can_be_used():
-    result = folded(rows(["x", "y"]))
+    result = aggregated(rows(["x", "y"]))
     assert (len(result.accepted), len(result.refused)) == (0, 2)

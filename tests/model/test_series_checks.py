@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from flows.settings.feed import Checks
-from model.checks.feed_rows import FeedShape, check
-from model.checks.series import inspect
-from model.checks.units import not_as_expected, other_unit
+from model.checks.feed_rows import FeedShape, check_rows
+from model.checks.series import check_series
+from model.checks.units import check_expected_level, check_unit_ratio
 from model.timegrid import TimeGrid
 from tests.conftest import SHARED, hourly
 
@@ -29,7 +29,7 @@ def load(hours: int = 24 * 90, seed: int = 0) -> np.ndarray:
 
 def found(values: np.ndarray, grid: TimeGrid = GRID, frame: pl.DataFrame | None = None, **actions: str):
     rows = hourly(START, values) if frame is None else frame
-    findings, reasons = inspect(rows, "y", grid, 168, WARN | actions)
+    findings, reasons = check_series(rows, "y", grid, 168, WARN | actions)
     return {finding.check: finding for finding in findings}, reasons
 
 
@@ -149,10 +149,10 @@ def test_the_size_of_the_blocks_does_not_matter(monkeypatch, rows):
     frame = pl.concat([hourly(START, values, f"s{number}") for number, values in enumerate(parts)])
     frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
     actions = dict.fromkeys(WARN, "quarantine")
-    whole, reasons = inspect(frame, "y", GRID, 168, actions)
+    whole, reasons = check_series(frame, "y", GRID, 168, actions)
     assert {finding.check for finding in whole} == set(WARN) - {"other_unit"}
     monkeypatch.setattr("model.checks.series_table._AT_ONCE", rows)
-    again, same = inspect(frame, "y", GRID, 168, actions)
+    again, same = check_series(frame, "y", GRID, 168, actions)
     assert again == whole
     assert same.equals(reasons)
 
@@ -161,10 +161,10 @@ def test_another_unit():
     rows = pl.concat([hourly(START, load() * factor, name) for name, factor in (("a", 1), ("b", 4), ("c", 1000))])
     forecast = rows.select("series_id", "valid_time", forecast="y")
     forecast = forecast.with_columns(pl.when(pl.col("series_id") == "a").then("forecast").otherwise(pl.lit(100.0)))
-    findings = other_unit(rows, "y", forecast, "forecast", "warn")
+    findings = check_unit_ratio(rows, "y", forecast, "forecast", "warn")
     assert [(f.series_id, f.check) for f in findings] == [("b", "other_unit"), ("c", "other_unit")]
     expected = {"a": 100.0, "b": 100.0, "z": 5.0}
-    assert [f.series_id for f in not_as_expected(rows, "y", expected, "warn")] == ["b"]
+    assert [f.series_id for f in check_expected_level(rows, "y", expected, "warn")] == ["b"]
 
 
 def test_quarantined_rows_stay_whole():
@@ -175,7 +175,7 @@ def test_quarantined_rows_stay_whole():
     rows = hourly(START, values).rename({"valid_time": "t"}).with_columns(extra=pl.lit("x"))
     shape = FeedShape("d", "target", "series_id", "t", ("y",), "UTC", timedelta(0), None)
     late = datetime(2100, 1, 1, tzinfo=UTC)
-    result = check(rows, shape, GRID, (0.0, None), late, 168, WARN | {"spike": "quarantine"})
+    result = check_rows(rows, shape, GRID, (0.0, None), late, 168, WARN | {"spike": "quarantine"})
     assert len(result.accepted) + len(result.refused) == len(rows)
     assert result.refused["y"].to_list() == [values[100], -1]
     assert result.refused["reason"].str.starts_with("spike").to_list() == [True, False]
@@ -200,20 +200,22 @@ def test_known_faults_of_real_data_are_named_and_nothing_is_lost(name):
     rows = pl.read_parquet(source, columns=["series_id", "ds", "y"])
     shape = FeedShape("d", "target", "series_id", "ds", ("y",), zone, timedelta(0), None)
     late = datetime(2100, 1, 1, tzinfo=UTC)
-    result = check(rows, shape, TimeGrid(frequency, zone, None), (least, None), late, season, WARN)
+    result = check_rows(rows, shape, TimeGrid(frequency, zone, None), (least, None), late, season, WARN)
     assert len(result.accepted) + len(result.refused) == len(rows)
     levels = {"load_DE": 55_000.0, "load_NL": 12_500.0, "load_FR": 53_000.0}
-    findings = [*result.findings, *not_as_expected(result.accepted, "y", levels, "warn")]
+    findings = [*result.findings, *check_expected_level(result.accepted, "y", levels, "warn")]
     named = {(finding.check, finding.series_id) for finding in findings}
     assert named >= expected
     if name == "pjm_hourly":
         # Every zone lacks the hours that the autumn changes should repeat.
-        assert {series for check, series in named if check == "gap"} == set(rows["series_id"])
+        assert {series for check_rows, series in named if check_rows == "gap"} == set(rows["series_id"])
         reasons = dict(result.refused["reason"].value_counts().iter_rows())
         assert sum(n for reason, n in reasons.items() if reason.startswith("duplicate")) == 32
         assert sum(n for reason, n in reasons.items() if "does not exist" in reason) == 92
     if name == "gefcom2012":
-        (jump,), (twin,) = ([f for f in findings if f.check == check] for check in ("level_jump", "same_series"))
+        (jump,), (twin,) = (
+            [f for f in findings if f.check == check_rows] for check_rows in ("level_jump", "same_series")
+        )
         assert (jump.series_id, jump.first.date()) == ("zone_10", date(2008, 1, 2))
         assert twin.detail == "all values equal those of another series, 'zone_03'"
     if name == "entsoe_tscv":

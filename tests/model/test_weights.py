@@ -10,8 +10,8 @@ import torch
 
 from model.spec import ModelSpec
 from model.training import export, graph
-from model.training.export import from_onnx, prove, to_onnx
-from model.training.network import Ensemble, SegmentLSTM, Statistics, leans
+from model.training.export import from_onnx, to_onnx, verify_export
+from model.training.network import Ensemble, SegmentLSTM, Statistics, uses_residual_prior
 from model.training.samples import sampler
 from tests.model import made
 
@@ -33,14 +33,14 @@ def network(spec: ModelSpec, seed: int) -> Ensemble:
             torch.randn(known), torch.rand(known) + 1, torch.randn(observed), torch.rand(observed) + 1
         )
         edges = torch.cumsum(torch.rand(65) / 5, 0) - 6 if spec.head == "softmax" else torch.empty(0)
-        usual = torch.randn(spec.horizon, len(spec.levels)).sort(dim=1).values if leans(spec) else None
+        usual = torch.randn(spec.horizon, len(spec.levels)).sort(dim=1).values if uses_residual_prior(spec) else None
         one = SegmentLSTM(spec, statistics, edges, usual)
         for parameter in (one.shift.weight, *one.head.out.parameters()):  # what begins as zeros
             torch.nn.init.normal_(parameter, std=0.1)
         return one
 
     whole = Ensemble(spec, [member() for _ in range(spec.members)])
-    whole.stretch.fill_(1 + seed / 10)
+    whole.interval_scale.fill_(1 + seed / 10)
     return whole.eval()
 
 
@@ -71,7 +71,7 @@ def test_a_second_network_of_a_shape_needs_no_second_export(spec, monkeypatch):
     second = network(spec, 2)
     model = to_onnx(second)
     assert model != first
-    assert prove(second, model, samples, (1, 2, 70)) <= 1e-5
+    assert verify_export(second, model, samples, (1, 2, 70)) <= 1e-5
     assert to_onnx(network(spec, 1)) == first
     monkeypatch.setattr(export, "graph", again)  # as in another process, which has the first one's file
     assert to_onnx(second, like=first) == model

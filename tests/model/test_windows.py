@@ -106,5 +106,5 @@ def test_revisions_are_seen_from_their_own_time_on(utc):
 def test_spec_round_trip():
     spec = made.spec(series=("ä", "<b>"))
     assert ModelSpec.from_json(spec.to_json()) == spec
-    assert "horizon is 24 in the model and 48" in spec.differs(made.spec(horizon=48))
-    assert spec.differs(made.spec(hidden_size=99, series=())) is None
+    assert "horizon is 24 in the model and 48" in spec.first_difference(made.spec(horizon=48))
+    assert spec.first_difference(made.spec(hidden_size=99, series=())) is None

@@ -78,7 +78,7 @@ def test_a_crash_leaves_nothing_that_is_read(folder, utc, monkeypatch):
     def crash(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("storage.store.os.fsync", crash)
+    monkeypatch.setattr("storage.store.folder.os.fsync", crash)
     with pytest.raises(OSError, match="disk full"):
         add(store, rows, utc(2018, 2, 1))
     monkeypatch.undo()
@@ -90,10 +90,10 @@ def test_a_crash_leaves_nothing_that_is_read(folder, utc, monkeypatch):
 
 def test_quarantine_keeps_rows_once(store, utc):
     rows = pl.DataFrame({"t": ["x", "y"], "reason": ["no time", "no time"]})
-    assert quarantine.keep(store, "p", "f", rows, utc(2018, 1, 1)) == 2
-    assert quarantine.keep(store, "p", "f", rows, utc(2018, 1, 2)) == 0
+    assert quarantine.append(store, "p", "f", rows, utc(2018, 1, 1)) == 2
+    assert quarantine.append(store, "p", "f", rows, utc(2018, 1, 2)) == 0
     more = pl.concat([rows, pl.DataFrame({"t": ["z"], "reason": ["no time"]})])
-    assert quarantine.keep(store, "p", "f", more, utc(2018, 1, 3)) == 1
+    assert quarantine.append(store, "p", "f", more, utc(2018, 1, 3)) == 1
     assert sorted(quarantine.read(store, "p", "f")["t"]) == ["x", "y", "z"]
 
 
@@ -254,10 +254,10 @@ def test_a_damaged_part_is_named_and_can_be_set_aside(store, utc):
     part = store.keys("history/p/f", "*.parquet")[0]
     half = store.get(part)[: len(store.get(part)) // 2]
     store.put(part, half)
-    with pytest.raises(history.DamagedHistory, match=re.escape(store.place(part))):
+    with pytest.raises(history.DamagedHistory, match=re.escape(store.uri(part))):
         history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
     (place,) = history.set_aside(store, "p", "f")
-    assert place == store.place(f"{part}.damaged")
+    assert place == store.uri(f"{part}.damaged")
     assert store.get(f"{part}.damaged") == half and not store.has(part), "nothing is deleted"
     assert len(history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
     assert history.set_aside(store, "p", "f") == []

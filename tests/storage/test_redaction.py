@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.redaction import hide, secrets_of
+from storage.redaction import redact, secrets_of
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ from storage.redaction import hide, secrets_of
     ],
 )
 def test_what_is_secret_by_its_place(text, shown):
-    assert hide(text) == shown
-    assert hide(shown) == shown
+    assert redact(text) == shown
+    assert redact(shown) == shown
 
 
 def test_a_user_of_a_database_is_no_secret_and_a_token_of_a_server_is():
@@ -42,4 +42,4 @@ def test_a_user_of_a_database_is_no_secret_and_a_token_of_a_server_is():
 def test_a_secret_is_hidden_in_every_form_that_it_is_said_in(secret):
     escaped = (quote(secret), quote(secret, safe=""), quote(secret).lower())
     for said in (secret, *escaped, html.escape(secret), json.dumps(secret)[1:-1]):
-        assert said not in hide(f"no answer: <{said}>, line 1", {secret})
+        assert said not in redact(f"no answer: <{said}>, line 1", {secret})

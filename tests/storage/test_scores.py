@@ -23,7 +23,7 @@ def store(store):
 
 def scored(store: Store) -> Store:
     for day in range(3):
-        scores.keep(store, "p", FIRST + timedelta(days=day), rows(FIRST + timedelta(days=day)), f"forecast {day}")
+        scores.write(store, "p", FIRST + timedelta(days=day), rows(FIRST + timedelta(days=day)), f"forecast {day}")
     return store
 
 
@@ -67,5 +67,5 @@ def test_a_damaged_file_is_named(store, content):
 
 def test_the_same_rows_are_the_same_bytes(store):
     before = store.get(layout.score("p", FIRST))
-    scores.keep(store, "p", FIRST, rows(FIRST).reverse(), "forecast 0")
+    scores.write(store, "p", FIRST, rows(FIRST).reverse(), "forecast 0")
     assert store.get(layout.score("p", FIRST)) == before

@@ -14,7 +14,8 @@ import pytest
 
 from storage import forecasts, layout
 from storage.schemas import DataError, Missing, forecast_schema
-from storage.store import Folder, Replay, Store, open_store, parquet_file
+from storage.store import Folder, Replay, Store, open_store
+from storage.store.parquet import parquet_file
 from tests.s3_server import BUCKET, line_that_stops
 
 # The kernel kills a process that writes more into a file than it may: in the middle of the write, as a full disk or an
@@ -69,7 +70,7 @@ def test_what_was_put_is_there_until_it_is_removed(store):
     with pytest.raises(Missing, match="does not exist"):
         store.get(key)
     assert not store.has(key)
-    assert store.put(key, b"one") == store.place(key)
+    assert store.put(key, b"one") == store.uri(key)
     assert store.has(key) and store.get(key) == b"one"
     store.put(key, b"two")
     assert store.get(key) == b"two"
@@ -199,7 +200,7 @@ def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(new_stor
     assert not replay.has("models/p/champion.json")
     replay.put("models/p/champion.json", b"[]")
     assert source.get("models/p/champion.json") == b"{}"
-    assert replay.place("history/x") == source.place("history/x") and replay.place("models/x") == own.place("models/x")
+    assert replay.uri("history/x") == source.uri("history/x") and replay.uri("models/x") == own.uri("models/x")
 
 
 BLOCK = pl.DataFrame({"x": range(30_000)})
@@ -253,8 +254,8 @@ def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: Fol
 def test_a_damaged_copy_in_latest_is_replaced(store, utc):
     store.put(layout.latest("p"), b"nonsense")
     rows = pl.DataFrame(schema=forecast_schema([0.5]))
-    forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], lambda: forecasts.Made(None, ""))
+    forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], lambda: forecasts.ForecastMetadata(None, ""))
     newest = store.get(layout.forecast("p", utc(2024, 1, 1), "UTC"))
     assert store.get(layout.latest("p")) == newest
-    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], lambda: forecasts.Made(None, ""))
+    forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], lambda: forecasts.ForecastMetadata(None, ""))
     assert store.get(layout.latest("p")) == newest, "an older night does not become the newest"

@@ -74,12 +74,12 @@ def made(folder: Path, names: list[str], count: int = 10, fallback: int = 0) -> 
     for issue in issues:
         newest = issue == ISSUE
         rows = _forecast(names, issue, begin, version, fallback if newest else 0)
-        forecasts.publish(store, "made", str(ZONE), issue, [rows], LEVELS, lambda: forecasts.Made(None, ""))
-        nights.keep(store, "made", issue, record(issue, rows))
+        forecasts.publish(store, "made", str(ZONE), issue, [rows], LEVELS, lambda: forecasts.ForecastMetadata(None, ""))
+        nights.write(store, "made", issue, record(issue, rows))
         if not newest:
             store.put_parquet(f"{layout.scores('made')}/{layout.stamp(issue)}.parquet", scored(rows, truth))
     refused = pl.DataFrame({"series_id": names[:3]}).with_columns(t=pl.lit("x"), reason=pl.lit("no time in 't'"))
-    quarantine.keep(store, "made", "demand", refused, ISSUE)
+    quarantine.append(store, "made", "demand", refused, ISSUE)
     return path
 
 

@@ -13,9 +13,9 @@ from axe_playwright_python.sync_playwright import Axe
 from flows.page.inspection import Inspection, render
 from flows.settings import file as pipeline_file
 from model.forecaster import Forecaster
-from model.occlusion import moved
+from model.occlusion import occlusion_effects
 from model.training.export import to_onnx
-from model.training.introspection import open_model
+from model.training.introspection import trace_recurrent_layers
 from tests.flows.page.conftest import HOSTILE
 from tests.flows.page.made import pipeline_file as write
 from tests.model import made
@@ -36,8 +36,9 @@ def inspection(folder: Path, **changes) -> Inspection:
     return Inspection(
         pipeline=pipeline_file.read(write(folder)), series_id=HOSTILE[1], issue_time=datetime(2018, 10, 28, tzinfo=UTC),
         made_at=MADE_AT, spec=spec, manifest={"version": "v", "as_of": MADE_AT.isoformat()}, first=427_944,
-        window=window, quantiles=forecaster.quantiles(window)[0], came=came, layers=open_model(model, window),
-        moved=moved(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
+        window=window, quantiles=forecaster.quantiles(window)[0], came=came,
+        layers=trace_recurrent_layers(model, window),
+        moved=occlusion_effects(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
     )  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def packed(html: str) -> dict:
 def change(path: Path, issue: datetime, **facts) -> None:
     """The record of a night with other facts."""
     store = open_store(str(path.parent / "store"))
-    nights.keep(store, "made", issue, json.loads(store.get(layout.night("made", issue))) | facts)
+    nights.write(store, "made", issue, json.loads(store.get(layout.run_record("made", issue))) | facts)
 
 
 def test_a_whole_night_is_green_and_its_sentence_tells_all(path):
@@ -126,7 +126,7 @@ def test_after_the_deadline_is_red(path):
 
 def test_nothing_for_the_issue_that_is_due_is_red(path):
     tomorrow = ISSUE + timedelta(days=1)
-    nights.keep(open_store(str(path.parent / "store")), "made", tomorrow, {
+    nights.write(open_store(str(path.parent / "store")), "made", tomorrow, {
         "issue_time": tomorrow.isoformat(), "failures": {"forecast": "no space left"}, "forecast": None})  # fmt: skip
     told, html = page(path, tomorrow + timedelta(minutes=11))
     assert told["colour"] == "red"
