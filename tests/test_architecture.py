@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ISSUE, gatecast, said
+from tests.support.commands import gatecast, said
+from tests.support.pipelines import ISSUE
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("flows", "model", "storage")

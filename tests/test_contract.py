@@ -10,7 +10,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from tests.conftest import ISSUE, copy_of, gatecast, said
+from tests.support.commands import gatecast, said
+from tests.support.pipelines import ISSUE, copy_of
 
 
 @pytest.fixture(scope="module")

@@ -28,17 +28,14 @@ from prefect.workers.process import ProcessWorker
 from deployments.objects import QUEUES, automations
 from deployments.place import POOL, ROOT
 from flows.settings import file as pipeline_file
-from tests.prefect_api import finished
+from tests.support.deployments import DEPLOYED, DEPLOYMENTS, PREFECT_YAML, TEMPLATE, named
+from tests.support.prefect_api import finished
 
-DEPLOYMENTS = ROOT / "deployments"
 PIPELINES = sorted(DEPLOYMENTS.glob("*.toml"))
 UNITS = sorted((DEPLOYMENTS / "systemd").glob("*.service"))
 IMAGES = sorted((DEPLOYMENTS / "images").glob("*.Dockerfile"))
 #: Of every pipeline; backfill has no schedule.
 FLOWS = {"nightly", "train", "ingest", "backfill", "report"}
-PREFECT_YAML = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text())
-DEPLOYED: list[dict[str, Any]] = PREFECT_YAML["deployments"]
-TEMPLATE = json.loads((DEPLOYMENTS / "kubernetes" / "base-job-template.json").read_text())
 COMPOSE = DEPLOYMENTS / "compose.yaml"
 
 
@@ -46,10 +43,6 @@ def flow_of(deployment: dict[str, Any]) -> Any:
     path, _, name = deployment["entrypoint"].partition(":")
     assert (ROOT / path).is_file(), path
     return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
-
-
-def named(deployment: dict[str, Any]) -> str:
-    return f"{deployment['entrypoint'].rpartition(':')[2]}/{deployment['name']}"
 
 
 each = pytest.mark.parametrize("deployment", DEPLOYED, ids=map(named, DEPLOYED))

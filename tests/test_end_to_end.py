@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import ISSUE, SHARED, nightly, said, write_pipeline
+from tests.support.commands import nightly, said
+from tests.support.pipelines import ISSUE, SHARED, write_pipeline
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from flows.stages.report import report
 from storage import registry
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import gatecast
+from tests.support.commands import gatecast
 
 PIPELINE = """
 [pipeline]

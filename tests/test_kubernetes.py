@@ -19,8 +19,8 @@ from prefect.utilities.templating import find_placeholders
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
 from deployments.place import POOL
-from tests.prefect_api import finished
-from tests.test_deployment_files import DEPLOYED, DEPLOYMENTS, TEMPLATE, named
+from tests.support.deployments import DEPLOYED, DEPLOYMENTS, TEMPLATE, named
+from tests.support.prefect_api import finished
 
 
 class Kubernetes:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.conftest import ISSUE, copy_of, gatecast, said
+from tests.support.commands import gatecast, said
+from tests.support.pipelines import ISSUE, copy_of
 
 NOON = pl.datetime(2018, 9, 1)
 

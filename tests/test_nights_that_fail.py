@@ -16,7 +16,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import ISSUE, nightly, said
+from tests.support.commands import nightly, said
+from tests.support.pipelines import ISSUE
 
 NEXT = "2018-09-02"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ISSUE, gatecast, nightly, said, write_pipeline
+from tests.support.commands import gatecast, nightly, said
+from tests.support.pipelines import ISSUE, write_pipeline
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("flows", "model", "storage", "deployments")

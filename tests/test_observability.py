@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ISSUE, copy_of, nightly, said
-from tests.flows.test_metrics import read
-from tests.prefect_api import every
+from tests.support.commands import nightly, said
+from tests.support.metrics import read
+from tests.support.pipelines import ISSUE, copy_of
+from tests.support.prefect_api import every
 
 JSON_LINES = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", "PREFECT_LOGGING_LEVEL": "INFO"}
 

@@ -12,7 +12,7 @@ import yaml
 
 from deployments.place import ROOT
 from model.evaluation.alerts import DECAY
-from tests import runbook
+from tests.support import runbook
 
 TEXT = runbook.PAGE.read_text()
 

@@ -15,8 +15,9 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from tests.conftest import ISSUE, gatecast, nightly, said, write_pipeline
-from tests.prefect_api import events, every
+from tests.support.commands import gatecast, nightly, said
+from tests.support.pipelines import ISSUE, write_pipeline
+from tests.support.prefect_api import events, every
 
 # What a driver cuts at: each part must be gone, too.
 SECRET = "pl4nted/qu1etly@w0rd:9"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ISSUE, gatecast, nightly, said, write_pipeline
-from tests.s3_server import BUCKET, S3Server
+from tests.support.commands import gatecast, nightly, said
+from tests.support.pipelines import ISSUE, write_pipeline
+from tests.support.s3_server import BUCKET, S3Server
 
 STORE = "forecasting/store"
 FORECAST = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"

@@ -17,7 +17,7 @@ from flows.settings import file as pipeline_file
 from flows.stages.replay import issues_between
 from model.evaluation import metrics
 from model.timegrid import TimeGrid
-from tests.conftest import SHARED
+from tests.support.pipelines import SHARED
 
 EVERY = [task.name for task in tasks.TASKS]
 

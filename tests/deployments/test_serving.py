@@ -10,8 +10,8 @@ import yaml
 
 from deployments.place import ROOT
 from storage.schemas import MODEL
-from tests.deployments.conftest import wait
-from tests.prefect_api import every
+from tests.support.prefect_api import every
+from tests.support.serving import wait
 
 DEPLOYED = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
 

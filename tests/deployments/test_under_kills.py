@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from storage.schemas import MODEL
-from tests.deployments.conftest import kill, wait
-from tests.prefect_api import every
+from tests.support.prefect_api import every
+from tests.support.serving import kill, wait
 
 _STUCK = 180.0  # seconds after which no run of a dead worker may be Running
 

@@ -6,7 +6,7 @@ Its file is the last by name: its backfill ingests all of the sample, after whic
 from __future__ import annotations
 
 from deployments.place import ROOT
-from tests import runbook
+from tests.support import runbook
 
 
 def test_every_command_that_needs_the_served_machine(serving):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import gatecast
-from tests.flows.bench import LATER, Bench
+from tests.support.challengers import LATER, Bench
+from tests.support.commands import gatecast
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 
 from flows.settings import file as pipeline_file
 from flows.settings.file import PipelineFileError
-from tests.conftest import ISSUE, gatecast, said, write_pipeline
-from tests.flows.test_cli import block, clear
+from tests.support.commands import block, clear, gatecast, said
+from tests.support.pipelines import ISSUE, write_pipeline
 
 ASKED = {"GATECAST_FORECAST__ABOVE": "[150, 1000.5]"}
 COLUMNS = ["p_above_150", "p_above_1000_5"]

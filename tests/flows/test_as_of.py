@@ -15,7 +15,7 @@ from flows.stages.ingest import ingest
 from flows.stages.panels import known_series, micros, revision_panel, visible_panel
 from model.windows import windows
 from storage.store import open_store
-from tests.conftest import SAMPLES, SHARED
+from tests.support.pipelines import SAMPLES, SHARED
 
 FILE = """
 [pipeline]

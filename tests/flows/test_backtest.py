@@ -21,7 +21,8 @@ from flows.stages.backtest import Plan, backtest
 from flows.stages.forecast import forecast
 from storage.schemas import DataError
 from storage.store import Store, open_store
-from tests.conftest import ISSUE, gatecast, said, write_pipeline
+from tests.support.commands import gatecast, said
+from tests.support.pipelines import ISSUE, write_pipeline
 
 DAY = date.fromisoformat(ISSUE)
 NIGHT = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"

@@ -5,17 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from tests.conftest import ISSUE, copy_of, gatecast, said, write_pipeline
-
-
-def clear(done, status: int, *words: str) -> None:
-    """The command ended with `status` and one error that holds `words`; no traceback reached the user."""
-    assert done.returncode == status, (done.stdout, done.stderr)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in errors[0]
+from tests.support.commands import block, clear, gatecast, said
+from tests.support.pipelines import ISSUE, copy_of, write_pipeline
 
 
 def test_forecast_published_and_whole_is_0(pipeline):
@@ -149,12 +140,3 @@ def test_single_stages_import_no_prefect(trained, tmp_path, stage):
     copy = copy_of(trained, tmp_path / "copy")
     done = gatecast(stage, copy, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
     assert done.returncode == 0, done.stderr
-
-
-def block(folder, *modules: str):
-    """A folder for PYTHONPATH in which importing any of `modules` fails."""
-    place = folder / "blocked"
-    place.mkdir()
-    for module in modules:
-        (place / f"{module}.py").write_text(f"raise ImportError('{module} must not be imported')")
-    return place

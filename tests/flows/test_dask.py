@@ -19,9 +19,8 @@ from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from storage.store import Store, open_store
-from tests.conftest import ISSUE
-from tests.flows.test_shards import many
-from tests.s3_server import BUCKET
+from tests.support.pipelines import ISSUE, many
+from tests.support.s3_server import BUCKET
 
 SHARDS = 12
 RUN = """

@@ -9,7 +9,7 @@ import pytest
 from flows.stages.train import train
 from model.training.network import has_equal_weights
 from storage import layout, registry
-from tests.flows.bench import AFTER, LATER, NOW, scaled, spoil_model
+from tests.support.challengers import AFTER, LATER, NOW, scaled, spoil_model
 
 
 @pytest.fixture

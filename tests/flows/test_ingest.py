@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sqlite3
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -16,39 +15,8 @@ from flows.stages.ingest import check_feed, ingest
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import SAMPLES, gatecast
-
-FILE = """
-[pipeline]
-name = "p"
-store = "./store"
-frequency = "1h"
-timezone = "America/New_York"
-bounds = {{ min = 0.0 }}
-
-[[feed]]
-name = "demand"
-role = "target"
-uri = "{uri}"
-series_id = "series_id"
-valid_time = "ds"
-values = ["y"]
-time_zone = "America/New_York"
-{more}
-"""
-LATE = datetime(2018, 12, 1, tzinfo=UTC)
-
-
-def pipeline_of(folder: Path, uri: str, more: str = "") -> pipeline_file.Pipeline:
-    path = folder / "p.toml"
-    path.write_text(FILE.format(uri=uri, more=more))
-    return pipeline_file.read(path, {})
-
-
-def sample(days: int) -> pl.DataFrame:
-    first = pl.datetime(2018, 6, 1)
-    rows = pl.read_parquet(SAMPLES / "load.parquet")
-    return rows.filter(pl.col("ds").is_between(first, first + pl.duration(days=days), closed="left"))
+from tests.support.commands import gatecast
+from tests.support.feeds import LATE, mutated, pipeline_of, sample
 
 
 def test_a_database_is_asked_only_for_what_is_new(tmp_path):
@@ -125,31 +93,6 @@ def test_the_report_names_what_is_odd_and_the_file_decides(tmp_path):
     assert kept["y"].item() == rows["y"].max()
     with pytest.raises(pipeline_file.PipelineFileError, match=r"checks.spike: 'drop'"):
         pipeline_of(tmp_path, "load.parquet", '[feed.checks]\nspike = "drop"')
-
-
-def mutated(content: bytes, dice: random.Random) -> bytes:
-    """`content` with some bytes changed, cut, doubled or put elsewhere."""
-    content = bytearray(content)
-    for _ in range(dice.randint(1, 8)):
-        place, size = dice.randrange(len(content)), dice.randint(1, 60)
-        part = content[place : place + size]
-        match dice.randrange(6):
-            case 0:
-                content[place : place + size] = b""
-            case 1:
-                content[place:place] = part
-            case 2:
-                content[place] = dice.randrange(256)
-            case 3:
-                content[place:place] = dice.choice([b"\n", b",", b'"', b"\x00", b"\xff", b"NaN", b"1e999", b"-", b"\r"])
-            case 4:
-                del content[place:]
-            case 5:
-                target = dice.randrange(len(content))
-                content[target:target] = part
-        if not content:
-            return b""
-    return bytes(content)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

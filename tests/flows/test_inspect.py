@@ -14,8 +14,8 @@ from flows.stages.inspect import gather
 from flows.stages.train import train
 from model.recurrent import RNNTrace
 from storage.store import open_store
-from tests.conftest import ISSUE, gatecast, said
-from tests.flows.test_cli import block, clear
+from tests.support.commands import block, clear, gatecast, said
+from tests.support.pipelines import ISSUE
 
 
 def inspect(path, *arguments):

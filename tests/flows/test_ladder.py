@@ -17,7 +17,8 @@ from flows.stages.ingest import ingest
 from storage import registry
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import ISSUE, gatecast, said
+from tests.support.commands import gatecast, said
+from tests.support.pipelines import ISSUE
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from flows.settings import file as pipeline_file
 from flows.stages.metrics import metrics, next_due, write_metrics
 from storage.store import open_store
-from tests.conftest import write_pipeline
+from tests.support.metrics import read
+from tests.support.pipelines import write_pipeline
 
 RULES = Path(__file__).parents[2] / "deployments" / "alerts.rules.yml"
 NIGHT = {
@@ -35,17 +36,6 @@ FAILED = NIGHT | {
 }  # fmt: skip
 NOW = datetime.fromisoformat("2018-09-01T04:26:00+00:00")
 ISSUE = datetime.fromisoformat("2018-09-01T04:00:00+00:00")
-
-
-def read(text: str, pipeline: str = "small") -> dict[tuple[str, ...], float]:
-    """(name, label values beside the pipeline's ...) -> value."""
-    found = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = dict(sample.labels)
-            assert labels.pop("pipeline") == pipeline
-            found[sample.name.removeprefix("gatecast_"), *labels.values()] = sample.value
-    return found
 
 
 def test_a_night_in_numbers():

@@ -21,8 +21,8 @@ from model.forecaster import Forecaster
 from model.windows import has_enough_history
 from storage import forecasts, registry
 from storage.store import open_store
-from tests.conftest import ISSUE, write_pipeline
-from tests.model import made
+from tests.support import made
+from tests.support.pipelines import ISSUE, write_pipeline
 
 NEW = "LDC3"
 NIGHTS = 14

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from flows.settings.file import PipelineFileError, read
 from model.evaluation.alerts import Limits
-from tests.conftest import write_pipeline
+from tests.support.pipelines import write_pipeline
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.store import open_store
-from tests.conftest import SHARED
+from tests.support.pipelines import SHARED
 
 FILE = """
 [pipeline]

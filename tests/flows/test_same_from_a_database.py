@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from adbc_driver_postgresql import dbapi
 
-from tests.conftest import ISSUE, SAMPLES, SHARED, gatecast, said
+from tests.support.commands import gatecast, said
+from tests.support.pipelines import ISSUE, SAMPLES, SHARED
 
 FEED = """
 [[feed]]

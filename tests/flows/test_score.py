@@ -22,7 +22,7 @@ from flows.stages.train import retrain_reason
 from storage import forecasts, layout, registry, scores
 from storage.schemas import DataError, score_schema
 from storage.store import open_store
-from tests.conftest import SAMPLES, write_pipeline
+from tests.support.pipelines import SAMPLES, write_pipeline
 
 NEW_YORK = ZoneInfo("America/New_York")
 NOW = datetime(2018, 10, 1, tzinfo=UTC)

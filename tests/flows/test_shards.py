@@ -8,7 +8,6 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -19,29 +18,9 @@ from flows.stages.forecast import forecast
 from storage import forecasts, history, registry
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import ISSUE
+from tests.support.pipelines import ISSUE, many
 
 SHARDS = 7
-
-
-def many(pipeline: Path) -> None:
-    """To the three series of a trained store add 20 like them, one that has ended and two of which nothing is known."""
-    settings = pipeline_file.read(pipeline, {})
-    store = open_store(settings.pipeline.store)
-    at = clock.parse(ISSUE, settings.pipeline.timezone)
-    known = history.as_of(store, settings.name, "demand", ["y"], at, at - timedelta(days=70))
-    rng = np.random.default_rng(3)
-    rows = []
-    for number in range(20):
-        one = known.filter(series_id=f"LDC{number % 3 + 1}").with_columns(
-            pl.lit(f"L{number:02d}").alias("series_id"), pl.col("y") * (number + 1)
-        )
-        # Gaps, of other hours in each.
-        rows.append(one.filter(pl.Series(rng.random(len(one)) > 0.02 * number)))
-    rows.append(rows[5].with_columns(pl.lit("K-ended").alias("series_id")).head(300))
-    rows += [rows[6].with_columns(series_id=pl.lit(name), y=None).tail(9) for name in ("A-unknown", "M-unknown")]
-    added = pl.concat(rows, how="vertical_relaxed").with_columns(available_at=pl.col("valid_time") + timedelta(hours=1))
-    history.append(store, settings.name, "demand", added.sort("series_id", "valid_time"), at)
 
 
 @pytest.fixture

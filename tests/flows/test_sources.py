@@ -18,12 +18,9 @@ from flows.stages.panels import micros, revision_panel, visible_panel
 from flows.stages.sources import read_feed
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import gatecast
-from tests.flows.test_ingest import mutated
-from tests.storage.sources.test_ecb import csv
-from tests.storage.sources.test_eia import answer, hour
-from tests.storage.sources.test_entsoe import document, period
-from tests.storage.sources.test_open_meteo import Weather
+from tests.support.commands import gatecast
+from tests.support.feeds import mutated
+from tests.support.source_answers import Weather, answer, csv, document, hour, period
 
 HEAD = """
 [pipeline]

@@ -21,8 +21,8 @@ from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import gatecast
-from tests.flows.test_ingest import mutated, pipeline_of, sample
+from tests.support.commands import gatecast
+from tests.support.feeds import mutated, pipeline_of, sample
 
 AS_OF = datetime(2018, 6, 2, 12, tzinfo=UTC)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)

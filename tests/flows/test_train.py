@@ -15,9 +15,9 @@ import pytest
 from flows.stages.fallback import champion
 from flows.stages.train import _past_widths, retrain_reason, train
 from storage import layout, registry
-from tests.conftest import ISSUE, gatecast, said
-from tests.flows.bench import AFTER, LATER, NOW, Bench, changed, scaled, spoil_model
-from tests.flows.test_cli import clear
+from tests.support.challengers import AFTER, LATER, NOW, Bench, changed, scaled, spoil_model
+from tests.support.commands import clear, gatecast, said
+from tests.support.pipelines import ISSUE
 
 
 def test_the_manifest_tells_everything(bench):

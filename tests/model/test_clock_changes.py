@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 
 from model.checks.feed_rows import FeedShape, check_rows
 from model.timegrid import TimeGrid
+from tests.support.made import ZONES
 
-ZONES = [
-    "Europe/Madrid", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Los_Angeles", "America/St_Johns",
-    "America/Santiago", "Australia/Melbourne", "Australia/Lord_Howe", "Asia/Tehran", "Asia/Kolkata", "UTC",
-]  # fmt: skip
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 
 

@@ -8,7 +8,7 @@ import pytest
 from model.evaluation import metrics
 from model.evaluation.comparison import IssueTimes, compare
 from model.windows import Windows, windows
-from tests.model import made
+from tests.support import made
 
 SPEC = made.spec(known_future=(), observed=())
 LEVELS = np.array(SPEC.levels)

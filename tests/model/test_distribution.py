@@ -9,8 +9,8 @@ from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import clip_probability, probability_above
 from model.forecaster import Forecaster
 from model.training.export import to_onnx, verify_export
-from tests.model import made
-from tests.model.test_network import LEVELS, train
+from tests.support import made
+from tests.support.networks import LEVELS, train
 
 
 @pytest.fixture(scope="module", params=[1, 3])

@@ -11,7 +11,7 @@ from model.training.devices import resolve_device
 from model.training.fit import fit, is_member_copy, tensors
 from model.training.heads import pinball
 from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
-from tests.model import made
+from tests.support import made
 
 SPEC = made.spec(members=3)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +19,8 @@ from model.training.heads import QuantileHead, SoftmaxHead
 from model.training.network import Ensemble, SegmentLSTM, Statistics
 from model.training.samples import TooLittleHistory, sampler
 from model.windows import Windows
-from tests.model import made
-
-LEVELS = (0.1, 0.25, 0.5, 0.9)
-
-
-def train(spec, steps_done=60, seed=7):
-    source, validation = made.to_fit(spec)
-
-    def member(number: int) -> Ensemble:
-        ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine
-        alone = replace(spec, members=1)
-        return fit(alone, source, validation, seed + number, steps_done, lambda: next(ticks), lambda done: None)
-
-    members = [member(number) for number in range(spec.members)]
-    network = Ensemble(spec, [one.networks[0] for one in members]).eval()
-    network.interval_scale.copy_(members[0].interval_scale)
-    return network, source.draw(np.random.default_rng(0), 400).windows, validation
+from tests.support import made
+from tests.support.networks import LEVELS, train
 
 
 @pytest.fixture(scope="module", params=["quantile", "softmax"])

@@ -9,8 +9,8 @@ from model.forecaster import Forecaster
 from model.occlusion import occlusion_effects, segment_bounds
 from model.training.export import to_onnx
 from model.windows import Windows
-from tests.model import made
-from tests.model.test_network import train
+from tests.support import made
+from tests.support.networks import train
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from model.training import introspection as opened
 from model.training.export import to_onnx
 from model.training.fit import tensors
 from model.training.introspection import UnsupportedGraphError, trace_recurrent_layers
-from tests.model import made
-from tests.model.test_network import train
+from tests.support import made
+from tests.support.networks import train
 
 
 @pytest.fixture(scope="module", params=["lstm", "rnn"])

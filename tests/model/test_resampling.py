@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flows.settings.feed import Checks
 from model.checks.feed_rows import CheckedRows, FeedShape, check_rows
 from model.timegrid import TimeGrid
-from tests.model.test_clock_changes import ZONES
+from tests.support.made import ZONES
 
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 HOURS = TimeGrid("1h", "Europe/Madrid", None)

@@ -13,7 +13,8 @@ from model.checks.feed_rows import FeedShape, check_rows
 from model.checks.series import check_series
 from model.checks.units import check_expected_level, check_unit_ratio
 from model.timegrid import TimeGrid
-from tests.conftest import SHARED, hourly
+from tests.support.made import hourly
+from tests.support.pipelines import SHARED
 
 GRID = TimeGrid("1h", "Europe/Madrid", None)
 START = datetime(2018, 9, 1, tzinfo=UTC)

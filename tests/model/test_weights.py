@@ -13,7 +13,7 @@ from model.training import export, graph
 from model.training.export import from_onnx, to_onnx, verify_export
 from model.training.network import Ensemble, SegmentLSTM, Statistics, uses_residual_prior
 from model.training.samples import sampler
-from tests.model import made
+from tests.support import made
 
 SHAPES = [
     {"cell": "lstm", "head": "quantile", "members": 2, "layers": 2, "horizon": 30},

@@ -12,8 +12,8 @@ from model.panel import channels
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
 from model.windows import windows
-from tests.conftest import hourly
-from tests.model import made
+from tests.support import made
+from tests.support.made import hourly
 
 FIRST = 420_000
 

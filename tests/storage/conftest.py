@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from storage.store import Folder, Store, open_store
-from tests.s3_server import BUCKET
+from tests.support.s3_server import BUCKET
 
 
 @pytest.fixture(params=["file", "s3"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from storage import history, layout, quarantine
 from storage.schemas import INSTANT, DataError
-from tests.conftest import hourly
+from tests.support.made import hourly
 
 
 def add(store, rows, at):

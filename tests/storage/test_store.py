@@ -16,7 +16,7 @@ from storage import forecasts, layout
 from storage.schemas import DataError, Missing, forecast_schema
 from storage.store import Folder, Replay, Store, open_store
 from storage.store.parquet import parquet_file
-from tests.s3_server import BUCKET, line_that_stops
+from tests.support.s3_server import BUCKET, line_that_stops
 
 # The kernel kills a process that writes more into a file than it may: in the middle of the write, as a full disk or an
 # impatient operator would.

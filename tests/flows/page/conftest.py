@@ -7,18 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from flows.settings import file as pipeline_file
 from flows.stages.report import report
 from storage.store import open_store
-from tests.flows.page.made import NOW, made
+from tests.support.browser import HOSTILE, Reader
+from tests.support.report_store import NOW, made
 
-HOSTILE = [
-    "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "\"quoted\" 'single' & <b>bold</b>",
-    "x" * 300, "\N{HIGH VOLTAGE SIGN}\N{FACTORY} emoji", "\u05e9\u05dc\u05d5\u05dd \u202e right to left",
-    "line\u2028separator",
-]  # fmt: skip
 FEEDERS = [f"feeder {number:04d}" for number in range(1000 - len(HOSTILE))]
 _OPTIONS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -44,28 +40,6 @@ def thousand(tmp_path_factory) -> Path:
     path = made(tmp_path_factory.mktemp("thousand"), [*HOSTILE, *FEEDERS], count=29, fallback=9)
     pipeline = pipeline_file.read(path)
     return Path(report(pipeline, open_store(pipeline.pipeline.store), NOW)["path"])
-
-
-class Reader:
-    """One browser window; it remembers what went wrong and what was asked of the network."""
-
-    def __init__(self, page: Page) -> None:
-        self.page, self.trouble, self.requests = page, [], []
-        page.on("console", lambda message: self.trouble.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.on("dialog", lambda dialog: (self.trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: self.requests.append(request.url))
-
-    def open(self, path: Path, fragment: str = "") -> Page:
-        self.page.goto(path.as_uri() + fragment)
-        self.page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
-        return self.page
-
-    def to_the_end(self) -> None:
-        """Scroll as a reader does, and wait until every chart is drawn."""
-        for chart in self.page.locator(".chart:visible").all():
-            chart.scroll_into_view_if_needed()
-            self.page.wait_for_function("element => element.dataset.drawn", arg=chart.element_handle(), timeout=30_000)
 
 
 @pytest.fixture

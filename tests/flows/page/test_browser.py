@@ -11,9 +11,9 @@ from axe_playwright_python.sync_playwright import Axe
 from flows.settings import file as pipeline_file
 from flows.stages.report import report
 from storage.store import open_store
-from tests.flows.page.conftest import HOSTILE
-from tests.flows.page.made import NOW, made
-from tests.flows.page.made import pipeline_file as write
+from tests.support.browser import HOSTILE
+from tests.support.report_store import NOW, made
+from tests.support.report_store import pipeline_file as write
 
 _MEGABYTE = 1_000_000
 

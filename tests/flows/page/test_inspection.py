@@ -16,10 +16,10 @@ from model.forecaster import Forecaster
 from model.occlusion import occlusion_effects
 from model.training.export import to_onnx
 from model.training.introspection import trace_recurrent_layers
-from tests.flows.page.conftest import HOSTILE
-from tests.flows.page.made import pipeline_file as write
-from tests.model import made
-from tests.model.test_network import train
+from tests.support import made
+from tests.support.browser import HOSTILE
+from tests.support.networks import train
+from tests.support.report_store import pipeline_file as write
 
 MADE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 

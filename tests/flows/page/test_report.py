@@ -25,9 +25,9 @@ from storage import layout
 from storage import run_records as nights
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.conftest import gatecast, said
-from tests.flows.page.made import FEWEST, ISSUE, NOW, ZONE, made
-from tests.flows.page.made import pipeline_file as write
+from tests.support.commands import gatecast, said
+from tests.support.report_store import FEWEST, ISSUE, NOW, ZONE, made
+from tests.support.report_store import pipeline_file as write
 
 NAMES = ["north", "south", "west"]
 

@@ -6,15 +6,10 @@ import pytest
 
 from storage.schemas import DataError
 from storage.sources import ecb
+from tests.support.source_answers import csv
 
 COLUMNS = ["series_id", "valid_time", "y"]
 SERIES = {"dollar": "D.USD.EUR.SP00.A", "yen": "D.JPY.EUR.SP00.A"}
-
-
-def csv(key: str, *prices: tuple[str, str]) -> bytes:
-    head = "KEY,FREQ,CURRENCY,CURRENCY_DENOM,EXR_TYPE,EXR_SUFFIX,TIME_PERIOD,OBS_VALUE"
-    parts = key.split(".")
-    return "\n".join([head, *(",".join([f"EXR.{key}", *parts, *price]) for price in prices)]).encode() + b"\n"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +9,7 @@ import pytest
 
 from storage.schemas import DataError
 from storage.sources import eia
+from tests.support.source_answers import answer, hour
 
 COLUMNS = ["series_id", "valid_time", "y"]
 DEMAND = {
@@ -20,16 +20,6 @@ GAS = {
     "route": "natural-gas/pri/fut", "frequency": "daily", "data": "value", "series": "series",
     "facets": {"series": ("RNGWHHD",)},
 }  # fmt: skip
-
-
-def answer(*rows: dict, total: int | str | None = None) -> bytes:
-    # The API gives its totals and, since 2024, its values as texts.
-    said = {"total": str(len(rows)) if total is None else total, "dateFormat": "YYYY-MM-DD", "data": list(rows)}
-    return json.dumps({"response": said, "request": {"command": "/v2/"}, "apiVersion": "2.1.12"}).encode()
-
-
-def hour(respondent: str, period: str, value: str | None) -> dict:
-    return {"period": period, "respondent": respondent, "type": "D", "value": value, "value-units": "megawatthours"}
 
 
 @pytest.fixture

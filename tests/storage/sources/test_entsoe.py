@@ -12,40 +12,11 @@ import pytest
 from storage.schemas import DataError
 from storage.sources import entsoe
 from storage.sources.entsoe_areas import eic
+from tests.support.source_answers import document, period, price, refusal
 
 COLUMNS = ["series_id", "valid_time", "y"]
 LOAD = {"document": "load", "areas": ("FR",), "resolution": None, "published": None, "sequence": 1}
 PRICE = LOAD | {"document": "price"}
-
-
-def period(start: str, end: str, resolution: str, points: dict[int, object], value: str = "quantity") -> str:
-    rows = "".join(f"<Point><position>{n}</position><{value}>{v}</{value}></Point>" for n, v in points.items())
-    return (
-        f"<Period><timeInterval><start>{start}</start><end>{end}</end></timeInterval>"
-        f"<resolution>{resolution}</resolution>{rows}</Period>"
-    )
-
-
-def document(*series: str, kind: str = "GL_MarketDocument") -> bytes:
-    space = "urn:iec62325.351:tc57wg16:451-6:generationloaddocument:3:0"
-    rows = "".join(f"<TimeSeries><mRID>{n}</mRID>{one}</TimeSeries>" for n, one in enumerate(series, 1))
-    head = "<type>A65</type><createdDateTime>2018-09-03T18:45:41Z</createdDateTime>"
-    return f'<?xml version="1.0" encoding="utf-8"?>\n<{kind} xmlns="{space}">{head}{rows}</{kind}>'.encode()
-
-
-def price(*periods: str, sequence: int | None = None, contract: str = "A01", curve: str = "A03") -> str:
-    place = "classificationSequence_AttributeInstanceComponent.position"
-    said = f"<{place}>{sequence}</{place}>" if sequence else ""
-    kind = f"<contract_MarketAgreement.type>{contract}</contract_MarketAgreement.type>"
-    return f"{kind}{said}<curveType>{curve}</curveType>{''.join(periods)}"
-
-
-def refusal(text: str) -> bytes:
-    space = "urn:iec62325.351:tc57wg16:451-1:acknowledgementdocument:7:0"
-    return (
-        f'<Acknowledgement_MarketDocument xmlns="{space}"><mRID>be39</mRID>'
-        f"<Reason><code>999</code><text>{text}</text></Reason></Acknowledgement_MarketDocument>"
-    ).encode()
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from storage.schemas import DataError
 from storage.sources import objects
-from tests.conftest import gatecast, said
-from tests.s3_server import BUCKET
+from tests.support.commands import gatecast, said
+from tests.support.s3_server import BUCKET
 
 COLUMNS = ["t", "y"]
 

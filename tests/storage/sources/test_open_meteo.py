@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from storage.schemas import DataError
 from storage.sources import open_meteo
+from tests.support.source_answers import Weather
 
 COLUMNS = ["series_id", "valid_time", "available_at", "temperature_2m"]
 PLACES = {
@@ -19,46 +18,6 @@ PLACES = {
     "south": {"latitude": 40.0, "longitude": -5.5, "weight": 3.0},
 }
 ASKED = datetime(2018, 9, 1, 5, 30, tzinfo=UTC)
-
-
-class Weather:
-    """The server: a variable is the latitude, plus a hundredth of the hour since `START`, plus 1000 a day of lead."""
-
-    START = datetime(2018, 8, 1, tzinfo=UTC)
-
-    def __init__(self, web, first: str = "2018-08-01", last: str = "2018-09-16") -> None:
-        self.first, self.last = first, last
-        self.missing: set[tuple[str, str]] = set()
-        web.answers["/v1/weather"] = self
-
-    def __call__(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        asked = {key: value[0] for key, value in parse_qs(urlsplit(path).query).items()}
-        if asked["start_date"] < self.first or asked["end_date"] > self.last:
-            which = "start_date" if asked["start_date"] < self.first else "end_date"
-            reason = f"Parameter '{which}' is out of allowed range from {self.first} to {self.last}"
-            return 400, {}, json.dumps({"error": True, "reason": reason}).encode()
-        places = [self.place(float(latitude), asked) for latitude in asked["latitude"].split(",")]
-        return 200, {}, json.dumps(places if len(places) > 1 else places[0]).encode()
-
-    def place(self, latitude: float, asked: dict[str, str]) -> dict:
-        table = "daily" if "daily" in asked else "hourly"
-        zone = ZoneInfo(asked["timezone"])
-        first, last = (date.fromisoformat(asked[key]) for key in ("start_date", "end_date"))
-        times = []
-        time = datetime(first.year, first.month, first.day, tzinfo=zone)
-        while time.date() <= last:
-            times.append(time)
-            time += timedelta(days=1) if table == "daily" else timedelta(hours=1)
-        form = "%Y-%m-%d" if table == "daily" else "%Y-%m-%dT%H:%M"
-        columns = {"time": [time.strftime(form) for time in times]}
-        for name in asked[table].split(","):
-            lead = int(name.partition("_previous_day")[2] or 0)
-            hours = [(time - self.START) / timedelta(hours=1) for time in times]
-            columns[name] = [
-                None if (name, text) in self.missing else latitude + hour / 100 + 1000 * lead
-                for hour, text in zip(hours, columns["time"], strict=True)
-            ]
-        return {"latitude": latitude, "longitude": 0.0, "utc_offset_seconds": 0, table: columns}
 
 
 @pytest.fixture

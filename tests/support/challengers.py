@@ -15,7 +15,7 @@ from model.training.export import from_onnx
 from model.training.network import SegmentLSTM
 from storage import layout, registry
 from storage.store import open_store
-from tests.conftest import ISSUE
+from tests.support.pipelines import ISSUE
 
 LATER = "2018-09-11"
 # Moments after the first champion was trained. The nights compared are then its own, on which it beat the baseline

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import numpy as np
+import polars as pl
 
 from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
@@ -50,3 +53,17 @@ def to_fit(of: ModelSpec) -> tuple[Sampler, LabeledWindows]:
     rows = np.tile(np.arange(3), 7)
     validation = make_batch(of, given, rows, np.repeat(steps, 3), np.repeat(given.grid.start(steps), 3))
     return sampler(of, given, last, 0, last), validation
+
+
+def hourly(first: datetime, values: np.ndarray, series: str = "a") -> pl.DataFrame:
+    """A target table of one series: series_id, valid_time, available_at at the end of the hour, y."""
+    times = [first + timedelta(hours=i) for i in range(len(values))]
+    return pl.DataFrame({"series_id": series, "valid_time": times, "y": values}).with_columns(
+        pl.col("valid_time").dt.cast_time_unit("us")
+    ).with_columns(available_at=pl.col("valid_time") + pl.duration(hours=1))  # fmt: skip
+
+
+ZONES = [
+    "Europe/Madrid", "Europe/London", "Europe/Helsinki", "America/New_York", "America/Los_Angeles", "America/St_Johns",
+    "America/Santiago", "Australia/Melbourne", "Australia/Lord_Howe", "Asia/Tehran", "Asia/Kolkata", "UTC",
+]  # fmt: skip
