@@ -1,4 +1,4 @@
-"""Check of the language rules in CONTRIBUTING.md: long sentences, vague docstring openings and words of the old style."""
+"""Check of the language rules in CONTRIBUTING.md: long sentences, vague openings and words of the old style."""
 
 from __future__ import annotations
 
