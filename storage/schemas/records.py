@@ -1,0 +1,355 @@
+"""Records that pass between stages, processes, files and pages. Each is JSON: manifests, run records, stage reports.
+
+A key that is not always present is `NotRequired`. Instants are ISO 8601 text with an offset. docs/reference.md
+describes the records that users read.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+Action = Literal["accept", "warn", "quarantine"]
+
+
+class FindingRecord(TypedDict):
+    """Result of one check on one series; `series_id` is null for a covariate shared by all series."""
+
+    check: str
+    action: Action
+    series_id: str | None
+    rows: int
+    first: str
+    last: str
+    detail: str
+
+
+class FeedReport(TypedDict):
+    """Row counts of one feed.
+
+    read = accepted + refused + later; after an ingest, accepted = added + unchanged + aggregated.
+    """
+
+    read: int
+    accepted: int
+    #: Rows merged into coarser periods, beyond one per period. Records before version 0.2.0 call it `folded`.
+    aggregated: int
+    refused: int
+    #: Rows that are not available yet, or whose period is incomplete.
+    later: int
+    series: int
+    first: str | None
+    last: str | None
+    #: Number of refused rows by reason.
+    reasons: dict[str, int]
+    findings: list[FindingRecord]
+    added: NotRequired[int]
+    unchanged: NotRequired[int]
+    #: Lateness of the newest value, null if it is not late.
+    late: NotRequired[str | None]
+
+
+class IngestReport(TypedDict):
+    """Result of an ingest; `failures` maps a feed's name to its error."""
+
+    feeds: dict[str, FeedReport]
+    failures: dict[str, str]
+    #: Paths of damaged history parts that were set aside, by feed.
+    damaged: NotRequired[dict[str, list[str]]]
+
+
+class CheckReport(TypedDict):
+    """Result of `gatecast check`."""
+
+    next_issue: str
+    feeds: dict[str, FeedReport]
+    failures: dict[str, str]
+
+
+class CandidateScores(TypedDict):
+    """Mean scores of one candidate on the held-out issue times, over `n` steps."""
+
+    n: int
+    pinball: float
+    mae: float
+    coverage_80: float
+
+
+class TestRecord(TypedDict):
+    """Diebold-Mariano test; a statistic that is not finite is null."""
+
+    statistic: float | None
+    uncorrected: float | None
+    better: float | None
+    worse: float | None
+    nights: int
+    overlap: int
+
+
+class GroupTestRecord(TypedDict):
+    """One-sided test that the challenger is worse on one group of series, with Holm's adjusted p-value."""
+
+    group: str
+    series: int
+    p_value: float
+    statistic: float | None
+
+
+class PromotionTests(TypedDict):
+    """Tests behind a promotion decision."""
+
+    incumbent: str
+    overall: TestRecord
+    baseline: TestRecord
+    groups: list[GroupTestRecord]
+
+
+class DecisionRecord(TypedDict):
+    """Promotion decision with its figures. The figures are absent where no comparison was possible."""
+
+    promoted: bool
+    reason: str
+    folds: NotRequired[int]
+    p_value: NotRequired[float]
+    coverage_80: NotRequired[dict[str, float | None]]
+    #: `series_id`, the challenger's `pinball`, and the incumbent's under its name.
+    worst_series: NotRequired[dict[str, str | float]]
+    tests: NotRequired[PromotionTests]
+
+
+class FoldsRecord(TypedDict):
+    """Held-out issue times of one comparison: how many were unseen, of how many, and their range."""
+
+    count: int
+    held_out: int
+    first: str | None
+    last: str | None
+
+
+class FitRecord(TypedDict):
+    """Facts about a fit, as opposed to its comparison with other models."""
+
+    windows: int
+    #: End of the newest period used to fit the weights, and to stop early.
+    fitted_to: str
+    seen_to: str
+    #: Largest relative difference between torch and ONNX Runtime.
+    parity: float
+    interval_scale: float
+    device: str
+    #: Version whose weights the fit started from, null for a fit from random weights.
+    warm_start_from: str | None
+    #: Issue time of the last fit from random weights; null if this is one.
+    full_fit: str | None
+
+
+class ModelSettings(TypedDict):
+    """`[model]` of the pipeline file."""
+
+    head: str
+    hidden_size: int
+    layers: int
+    members: int
+    cell: str
+
+
+class Manifest(TypedDict):
+    """Manifest of one model version, `models/<pipeline>/<version>/manifest.json`."""
+
+    version: str
+    as_of: str
+    sha256: str
+    windows: int
+    fitted_to: str
+    seen_to: str
+    parity: float
+    #: Factor on the interval width, `stretch` in manifests before version 0.2.0.
+    interval_scale: float
+    device: str
+    trained_at: str
+    seconds: float
+    data_sha256: str
+    fingerprint: str
+    #: `went_on_from` in manifests before version 0.2.0.
+    warm_start_from: str | None
+    full_fit: str
+    series: int
+    new_series: int
+    folds: FoldsRecord
+    scores: dict[str, CandidateScores]
+    #: Interval scale that the held-out issue times required, `stretch_asked` before version 0.2.0.
+    required_scale: float | None
+    compared_with: str | None
+    decision: DecisionRecord
+    seed: int
+    pipeline: ModelSettings
+    #: When the ONNX file was deleted to save space.
+    pruned: NotRequired[str]
+
+
+class ReasonCount(TypedDict):
+    """Number of series whose rows have this status and reason."""
+
+    status: str
+    reason: str
+    series: int
+
+
+class ForecastReport(TypedDict):
+    """Result of publishing one forecast."""
+
+    path: str
+    issue_time: str
+    series: int
+    rows: int
+    #: Number of rows by status.
+    status: dict[str, int]
+    reasons: list[ReasonCount]
+    degraded: bool
+    model_version: str | None
+    provider: str | None
+    #: Why a wanted execution provider was not used, null if it was.
+    fell_back: str | None
+    #: Series that have ended and are not forecast any more.
+    ended: list[str]
+
+
+class Measures(TypedDict):
+    """Mean scores of published forecasts; null where nothing can be divided."""
+
+    n: int
+    mae: float | None
+    mase: float | None
+    pinball: float | None
+    coverage_80: float | None
+    baseline_mae: float | None
+    baseline_pinball: float | None
+    skill: float | None
+
+
+class Alert(TypedDict):
+    """One score outside its limits; `series_id` is null for all series together."""
+
+    check: str
+    series_id: str | None
+    detail: str
+
+
+class ScoreSummary(TypedDict, total=False):
+    """Scores of the newest issue times; empty without any. The tables are rows of measures with their group."""
+
+    newest_issue: str
+    last_7_nights: Measures
+    last_28_nights: Measures
+    by_series: list[dict[str, str | float | int | None]]
+    by_step: list[dict[str, str | float | int | None]]
+    by_weekday: list[dict[str, str | float | int | None]]
+    pit: list[dict[str, float | int]]
+
+
+class ScoreReport(TypedDict):
+    """Result of scoring: issues = scored + revised + unchanged + waiting + failures."""
+
+    issues: int
+    scored: int
+    revised: int
+    unchanged: int
+    waiting: int
+    rows: int
+    failures: dict[str, str]
+    summary: ScoreSummary
+    alerts: list[Alert]
+    #: Why the scores require a retrain, null if they do not.
+    decay: str | None
+
+
+class PageReport(TypedDict):
+    """Result of writing the report page."""
+
+    path: str
+    colour: str
+    sentence: str
+    bytes: int
+
+
+class TrainingReport(Manifest, total=False):  # type: ignore[misc]
+    """Manifest of a training run, with whether it ran and why it was due."""
+
+    trained: bool
+    due: str
+
+
+class RunRecord(TypedDict):
+    """Record of one nightly run, `nights/<pipeline>/<issue time>.json`."""
+
+    pipeline: str
+    started_at: str
+    deadline: str
+    #: Absent until the issue time is known.
+    issue_time: NotRequired[str]
+    #: Error by stage, or by `ingest:<feed>`.
+    failures: dict[str, str]
+    #: Wall-clock seconds by stage.
+    seconds: dict[str, float]
+    #: Lateness by feed.
+    late: dict[str, str]
+    ingest: IngestReport | None
+    train: TrainingReport | NotTrained | None
+    published_at: str | None
+    forecast: ForecastReport | None
+    score: ScoreReport | None
+    alerts: list[Alert]
+    degraded: bool
+    page: NotRequired[str | None]
+
+
+class NotTrained(TypedDict):
+    """Training part of a run in which no retrain was due."""
+
+    trained: Literal[False]
+
+
+class BackfillReport(TypedDict):
+    """Result of a backfill; `failures` by stage and issue time."""
+
+    pipeline: str
+    issues: int
+    published: list[ForecastReport]
+    degraded: bool
+    failures: dict[str, str]
+
+
+class ModelDecision(TypedDict):
+    """One training of a backtest."""
+
+    version: str
+    as_of: str
+    decision: DecisionRecord
+
+
+class BacktestReport(TypedDict):
+    """Result of a backtest; `forecasts` and `scored` are the paths of its files where they were requested."""
+
+    pipeline: str
+    start: str
+    end: str
+    issues: int
+    status: dict[str, int]
+    models: list[ModelDecision]
+    scores: dict[str, float | int | None]
+    failures: dict[str, str]
+    forecasts: NotRequired[str]
+    scored: NotRequired[str]
+
+
+class ChampionEntry(TypedDict):
+    """Model version that serves issue times from `as_of` on."""
+
+    as_of: str
+    version: str
+
+
+class ChampionState(TypedDict):
+    """Content of `champion.json`: who served from when, oldest first, and which versions were rolled back when."""
+
+    served: list[ChampionEntry]
+    rolled_back: dict[str, str]
