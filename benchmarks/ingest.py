@@ -91,13 +91,13 @@ def pandas_ingest(folder: Path) -> None:
 def gatecast_read(folder: Path) -> None:
     """Ours."""
     from flows.settings import file as pipeline_file
-    from flows.stages.panels import known_series, micros, visible_panel
+    from flows.stages.panels import known_series, to_micros, visible_panel
     from storage.store import open_store
 
     at = _START.replace(tzinfo=UTC) + timedelta(hours=1440)
     pipeline = pipeline_file.read(folder / "p.toml")
     store = open_store(pipeline.pipeline.store)
-    first = pipeline.grid.first_step(micros(at))
+    first = pipeline.grid.first_step(to_micros(at))
     panel = visible_panel(pipeline, store, known_series(pipeline, store, at), at, first - 720, 720)
     assert panel.target.layers[0].values.shape == (20_000, 720)
 

@@ -17,7 +17,7 @@ import polars as pl
 from flows import clock
 from flows.page.inspection import Inspection
 from flows.settings import file as pipeline_file
-from flows.stages.inspect import gather
+from flows.stages.inspect import collect_inspection
 from model.recurrent import LSTMTrace
 from storage.store import open_store
 
@@ -29,7 +29,7 @@ def main(pipeline_path: str, series: str, issue: str, out: str) -> None:
     """Four panels: the forecast, the gates' means, what is left of each day in the cell, what each day moved."""
     pipeline = pipeline_file.read(Path(pipeline_path))
     at = clock.parse(issue, pipeline.pipeline.timezone)
-    found = gather(pipeline, open_store(pipeline.pipeline.store), series, at, clock.now())
+    found = collect_inspection(pipeline, open_store(pipeline.pipeline.store), series, at, clock.now())
     encoder, decoder = (layer.trace for layer in found.layers if layer.member == layer.number == 0)
     assert isinstance(encoder, LSTMTrace) and isinstance(decoder, LSTMTrace)
     zone = ZoneInfo(pipeline.pipeline.timezone)

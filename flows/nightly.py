@@ -23,7 +23,7 @@ from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
 from flows.stage_process import runner
-from flows.stages.lateness import REPLAY
+from flows.stages.lateness import REPLAY_AGE
 from flows.stages.metrics import write_metrics
 from flows.stages.panels import newest_target
 from flows.stages.train import retrain_reason
@@ -116,7 +116,7 @@ def _night(
     report["issue_time"] = when = resolve_issue(pipeline, issue_time, present)
     logs.bind(issue_time=when)
     at = datetime.fromisoformat(when)
-    if taken and until - at < REPLAY:
+    if taken and until - at < REPLAY_AGE:
         report["late"] = {feed: counts["late"] for feed, counts in taken["feeds"].items() if counts["late"]}
     reason = retrain_reason(settings, store, at, _decay(store, settings.name, at))
     in_time = deadline.for_training >= settings.training.budget.total_seconds() + _STARTING

@@ -60,11 +60,11 @@ def plan_task(pipeline_path: str, issue_time: str, limit: float | None, options:
 def shard_task(pipeline_path: str, run: str, shard: int) -> dict[str, Any]:
     """The part of one shard, on whichever worker."""
     from flows.settings import file as pipeline_file
-    from flows.stages.distributed import make_part
+    from flows.stages.distributed import run_shard
     from storage.store import open_store
 
     settings = pipeline_file.read(pipeline_path)
-    return make_part(settings, open_store(settings.pipeline.store), run, shard)
+    return run_shard(settings, open_store(settings.pipeline.store), run, shard)
 
 
 @task(name="assemble", cache_policy=NO_CACHE, persist_result=False)

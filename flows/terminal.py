@@ -14,7 +14,7 @@ import polars as pl
 
 from flows import summary as outcome
 from flows.settings.pipeline import Pipeline
-from flows.stages.progress import Progress, silent
+from flows.stages.progress import Progress, no_progress
 from storage import forecasts
 from storage.store import open_store
 
@@ -26,7 +26,7 @@ _SHOWN = 4  # series
 def progress(as_json: bool, quiet: bool) -> Iterator[Progress]:
     """A bar on a terminal, nothing elsewhere."""
     if as_json or quiet or not sys.stderr.isatty():
-        yield silent
+        yield no_progress
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn

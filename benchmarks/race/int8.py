@@ -24,7 +24,7 @@ from benchmarks.first_light import ISSUE, PIPELINE
 from benchmarks.race.cost import loads
 from flows import clock
 from flows.settings import file as pipeline_file
-from flows.stages.panels import known_series, micros, revision_panel
+from flows.stages.panels import known_series, revision_panel, to_micros
 from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
 from model.windows import Windows, windows
@@ -71,7 +71,7 @@ def _past() -> tuple[Windows, np.ndarray]:
     store, at, zone = open_store(pipeline.pipeline.store), pipeline.pipeline, pipeline.pipeline.timezone
     fitted, until = (clock.parse(day, zone) for day in (FITTED, ISSUE))
     days = [fitted + timedelta(days=day) for day in range((until - fitted).days)]
-    issues = np.array([micros(day) for day in days])
+    issues = np.array([to_micros(day) for day in days])
     steps = np.array([pipeline.grid.first_step(int(issue)) for issue in issues])
     series = known_series(pipeline, store, until)
     first = int(steps[0]) - at.context

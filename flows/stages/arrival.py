@@ -10,10 +10,10 @@ from storage.schemas import STALE_MODEL
 from storage.store import Store
 
 
-def awaits_data(pipeline: Pipeline, store: Store, issue_time: datetime) -> bool:
+def awaits_data(settings: Pipeline, store: Store, issue_time: datetime) -> bool:
     """Whether the forecast of `issue_time` is missing, or was made without what a source or a training did not give."""
-    zone = pipeline.pipeline.timezone
-    if not forecasts.exists(store, pipeline.name, zone, issue_time):
+    zone = settings.pipeline.timezone
+    if not forecasts.exists(store, settings.name, zone, issue_time):
         return True
-    rows, _ = forecasts.fetch(store, pipeline.name, zone, issue_time)
+    rows, _ = forecasts.fetch(store, settings.name, zone, issue_time)
     return bool((rows["status"] == STALE_MODEL).any())

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.baseline_history import SILENT, ended
-from flows.stages.panels import micros
+from flows.stages.baseline_history import NO_VALUE, has_ended
+from flows.stages.panels import to_micros
 from flows.stages.shard import ShardResult
 from model.baseline import pooled_quantiles
 from storage import forecasts
@@ -27,7 +27,9 @@ _SAMPLE = 1000  # series, spread evenly, that the others of a never seen one are
 _AT_ONCE = 240_000  # rows amended together
 
 
-def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Iterable[ShardResult]) -> dict[str, Any]:
+def publish_shards(
+    settings: Pipeline, store: Store, issue_time: datetime, parts: Iterable[ShardResult]
+) -> dict[str, Any]:
     """Write the forecast file of `issue_time`, the same whatever the shards were.
 
     Args:
@@ -39,18 +41,18 @@ def publish(pipeline: Pipeline, store: Store, issue_time: datetime, parts: Itera
     Raises:
         DataError: no value of any series was known.
     """
-    night = _Night(pipeline, issue_time)
-    levels = list(pipeline.pipeline.quantile_levels)
+    night = _Night(settings, issue_time)
+    levels = list(settings.pipeline.quantile_levels)
     place = forecasts.publish(
-        store, pipeline.name, pipeline.pipeline.timezone, issue_time, night.rows(parts), levels, night.made,
-        pipeline.forecast.above,
+        store, settings.name, settings.pipeline.timezone, issue_time, night.rows(parts), levels, night.made,
+        settings.forecast.above,
     )  # fmt: skip
     return {"path": place, "issue_time": issue_time.isoformat(), **night.report()}
 
 
-def table(pipeline: Pipeline, issue_time: datetime, parts: Iterable[ShardResult]) -> pl.DataFrame:
-    """The rows that `publish` would write. Raises DataError as it does."""
-    night = _Night(pipeline, issue_time)
+def forecast_table(settings: Pipeline, issue_time: datetime, parts: Iterable[ShardResult]) -> pl.DataFrame:
+    """The rows that `publish_shards` would write. Raises DataError as it does."""
+    night = _Night(settings, issue_time)
     rows = pl.concat(night.rows(parts))
     amend = night.made().amend
     return rows if amend is None else pl.concat(amend(rows.lazy()))
@@ -59,13 +61,13 @@ def table(pipeline: Pipeline, issue_time: datetime, parts: Iterable[ShardResult]
 class _Night:
     """What is known of each series while the shards come in, but for its numbers; and what follows."""
 
-    def __init__(self, pipeline: Pipeline, issue_time: datetime) -> None:
-        self._pipeline = pipeline
+    def __init__(self, settings: Pipeline, issue_time: datetime) -> None:
+        self._settings = settings
         self._issue_time = issue_time
-        first = pipeline.grid.first_step(micros(issue_time))
-        self._valid = pl.Series(pipeline.grid.start(first + np.arange(pipeline.pipeline.horizon))).cast(INSTANT)
-        self._columns = [quantile_column(level) for level in pipeline.pipeline.quantile_levels]
-        self._columns += [exceedance_column(threshold) for threshold in pipeline.forecast.above]
+        first = settings.grid.first_step(to_micros(issue_time))
+        self._valid = pl.Series(settings.grid.start(first + np.arange(settings.pipeline.horizon))).cast(INSTANT)
+        self._columns = [quantile_column(level) for level in settings.pipeline.quantile_levels]
+        self._columns += [exceedance_column(threshold) for threshold in settings.forecast.above]
         self._seen: list[pl.DataFrame] = []
         self._tried: dict[str, Any] | None = None
 
@@ -104,14 +106,14 @@ class _Night:
     @property
     def _over(self) -> pl.Series:
         """Whether each series has ended."""
-        newest, ever = self._series["newest"].fill_null(SILENT).to_numpy(), self._series["ever"].to_numpy()
-        return pl.Series(ended(self._pipeline, newest, ever))
+        newest, ever = self._series["newest"].fill_null(NO_VALUE).to_numpy(), self._series["ever"].to_numpy()
+        return pl.Series(has_ended(self._settings, newest, ever))
 
     def made(self) -> forecasts.ForecastMetadata:
         """What is known once all parts have come."""
         series, over = self._series, self._over
         if not series["ever"].any():
-            raise DataError(f"pipeline {self._pipeline.name!r}: no series has a value that was known at the issue time")
+            raise DataError(f"pipeline {self._settings.name!r}: no series has a value that was known at the issue time")
         data = hashlib.sha256()
         for digest in series.filter(~over)["digest"]:
             data.update(digest)
@@ -133,7 +135,7 @@ class _Night:
         others = self._series["series_id"].filter(~over & ~self._series["series_id"].is_in(unknown.implode()))
         chosen = others.gather_every(-(-len(others) // _SAMPLE))
         found = written.filter(pl.col("series_id").is_in(chosen.implode())).select(self._columns).collect()
-        levels = np.array(self._pipeline.pipeline.quantile_levels)
+        levels = np.array(self._settings.pipeline.quantile_levels)
         numbers = found.to_numpy().reshape(len(chosen), -1, len(self._columns))
         quantiles, probabilities = np.split(numbers, [len(levels)], axis=2)
         return np.concatenate([pooled_quantiles(quantiles, levels), probabilities.mean(axis=0)], axis=1)
@@ -147,7 +149,7 @@ class _Night:
 
     def report(self) -> dict[str, Any]:
         """What was published: series, rows, rows by status, reasons of what is not `model`, and by which model."""
-        over, horizon = self._over, self._pipeline.pipeline.horizon
+        over, horizon = self._over, self._settings.pipeline.horizon
         kept = self._series.filter(~over).with_columns(pl.col("status", "reason").cast(pl.String))
         count = kept.group_by("status").len().sort("status")
         degraded = kept.filter(pl.col("status") != MODEL)

@@ -7,15 +7,15 @@ from typing import Any
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.ingest import ingest
-from flows.stages.progress import Progress, silent
-from flows.stages.replay import issues_between, replay_nights
+from flows.stages.progress import Progress, no_progress
+from flows.stages.replay import issue_times_between, replay_issue_times
 from storage import forecasts
 from storage.schemas import DataError
 from storage.store import Store
 
 
 def backfill(
-    pipeline: Pipeline, store: Store, start: date, end: date, now: datetime, progress: Progress = silent
+    settings: Pipeline, store: Store, start: date, end: date, now: datetime, progress: Progress = no_progress
 ) -> dict[str, Any]:
     """Publish the forecasts of the issue times between the local days `start` and `end` that are not there.
 
@@ -27,28 +27,28 @@ def backfill(
     Raises:
         DataError: no issue time lies in between, one lies in the future, or there is no history.
     """
-    issues = issues_between(pipeline, start, end)
+    issues = issue_times_between(settings, start, end)
     if not issues:
-        raise DataError(f"pipeline {pipeline.name!r}: no issue time lies between {start} and {end}")
+        raise DataError(f"pipeline {settings.name!r}: no issue time lies between {start} and {end}")
     if issues[-1] > now:
-        raise DataError(f"pipeline {pipeline.name!r}: {issues[-1].isoformat()} is still to come; choose an earlier end")
+        raise DataError(f"pipeline {settings.name!r}: {issues[-1].isoformat()} is still to come; choose an earlier end")
     failures = {}
     try:
-        ingest(pipeline, store, now, now, progress)
+        ingest(settings, store, now, now, progress)
     except DataError as error:
         failures["ingest"] = str(error)
-    done = replay_nights(pipeline, store, issues, now, progress)
+    done = replay_issue_times(settings, store, issues, now, progress)
     missing = [
-        issue for issue in issues if not forecasts.exists(store, pipeline.name, pipeline.pipeline.timezone, issue)
+        issue for issue in issues if not forecasts.exists(store, settings.name, settings.pipeline.timezone, issue)
     ]
     if missing and not done.published:
         raise DataError(
-            f"pipeline {pipeline.name!r}: none of {len(missing)} nights could be published: "
+            f"pipeline {settings.name!r}: none of {len(missing)} nights could be published: "
             f"{next(iter(done.failures.values()), 'nothing failed')}"
         )
     published = [done.published[issue] for issue in sorted(done.published)]
     degraded = bool(missing) or any(night["degraded"] for night in published)
     return {
-        "pipeline": pipeline.name, "issues": len(issues), "published": published,
+        "pipeline": settings.name, "issues": len(issues), "published": published,
         "degraded": degraded, "failures": failures | done.failures,
     }  # fmt: skip

@@ -23,9 +23,9 @@ import polars as pl
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.ingest import ingest
-from flows.stages.panels import actuals
-from flows.stages.progress import Progress, silent
-from flows.stages.replay import issues_between, replay_nights
+from flows.stages.panels import known_actuals
+from flows.stages.progress import Progress, no_progress
+from flows.stages.replay import issue_times_between, replay_issue_times
 from flows.stages.score import score_forecast
 from storage import forecasts, registry
 from storage.schemas import DataError
@@ -55,7 +55,7 @@ class Plan:
 
 
 def backtest(
-    pipeline: Pipeline, store: Store, plan: Plan, output: Path | None, now: datetime, progress: Progress = silent
+    settings: Pipeline, store: Store, plan: Plan, output: Path | None, now: datetime, progress: Progress = no_progress
 ) -> dict[str, Any]:
     """Replay the nights of `plan`.
 
@@ -69,42 +69,44 @@ def backtest(
     Raises:
         DataError: no issue time lies in between, there is no history, or `output` holds another backtest.
     """
-    every = plan.retrain_every or pipeline.training.every
-    training = pipeline.training.model_copy(update={"every": every, "keep": _KEEP})
-    pipeline = pipeline.model_copy(update={"training": training})
-    issues = issues_between(pipeline, plan.start, plan.end)
+    every = plan.retrain_every or settings.training.every
+    training = settings.training.model_copy(update={"every": every, "keep": _KEEP})
+    settings = settings.model_copy(update={"training": training})
+    issues = issue_times_between(settings, plan.start, plan.end)
     if not issues:
-        raise DataError(f"pipeline {pipeline.name!r}: no issue time lies between {plan.start} and {plan.end}")
-    failures = _take_in(pipeline, store, now, progress)
-    with _work(pipeline, plan, output) as folder:
+        raise DataError(f"pipeline {settings.name!r}: no issue time lies between {plan.start} and {plan.end}")
+    failures = _take_in(settings, store, now, progress)
+    with _work(settings, plan, output) as folder:
         replay = Replay(open_store(str(folder)), store)
-        _finish_promotions(replay, pipeline.name)
-        reuse = partial(_trained, store, pipeline.name)
-        failures |= replay_nights(pipeline, replay, issues, now, progress, gate=plan.promotion, reuse=reuse).failures
+        _finish_promotions(replay, settings.name)
+        reuse = partial(_trained, store, settings.name)
+        failures |= replay_issue_times(
+            settings, replay, issues, now, progress, gate=plan.promotion, reuse=reuse
+        ).failures
         progress("score", 0.97)
-        rows, scores = _scored(pipeline, replay, issues)
+        rows, scores = _scored(settings, replay, issues)
         report = {
-            "pipeline": pipeline.name,
+            "pipeline": settings.name,
             "start": str(plan.start),
             "end": str(plan.end),
             "issues": len(issues),
             "status": dict(rows.group_by("status").len().sort("status").iter_rows()),
-            "models": [_brief(manifest) for manifest in registry.manifests(replay, pipeline.name)],
-            "scores": overall(by_step(rows, scores)),
+            "models": [_brief(manifest) for manifest in registry.manifests(replay, settings.name)],
+            "scores": overall_scores(scores_by_step(rows, scores)),
             "failures": failures,
         }
         if output is not None:
             target = open_store(str(output))
             report["forecasts"] = target.put_parquet("forecasts.parquet", rows)
-            report["scored"] = target.put_parquet("scores.parquet", by_step(rows, scores))
+            report["scored"] = target.put_parquet("scores.parquet", scores_by_step(rows, scores))
     progress("backtest", 1.0)
     return report
 
 
-def _take_in(pipeline: Pipeline, store: Store, now: datetime, progress: Progress) -> dict[str, str]:
+def _take_in(settings: Pipeline, store: Store, now: datetime, progress: Progress) -> dict[str, str]:
     """What the feeds say today. A feed that fails is no reason not to replay what the history has."""
     try:
-        ingest(pipeline, store, now, now, progress)
+        ingest(settings, store, now, now, progress)
     except DataError as error:
         logger.warning("the backtest uses the history as it is: %s", error)
         return {"ingest": str(error)}
@@ -112,14 +114,14 @@ def _take_in(pipeline: Pipeline, store: Store, now: datetime, progress: Progress
 
 
 @contextmanager
-def _work(pipeline: Pipeline, plan: Plan, output: Path | None) -> Iterator[Path]:
+def _work(settings: Pipeline, plan: Plan, output: Path | None) -> Iterator[Path]:
     """The folder of the replay: kept beside the results until they are there, or for the time of the run only."""
     if output is None:
         with tempfile.TemporaryDirectory(prefix="gatecast-backtest-") as scratch:
             yield Path(scratch)
         return
     folder = output / _WORK
-    asked = _fingerprint(pipeline, plan)
+    asked = _fingerprint(settings, plan)
     place = open_store(str(folder))
     if place.has(_PLAN):
         found = json.loads(place.get(_PLAN))
@@ -133,11 +135,11 @@ def _work(pipeline: Pipeline, plan: Plan, output: Path | None) -> Iterator[Path]
     yield folder
 
 
-def _fingerprint(pipeline: Pipeline, plan: Plan) -> dict[str, Any]:
-    settings = pipeline.model_dump_json(exclude={"pipeline": {"store"}, "feed": {"__all__": {"uri"}}})
+def _fingerprint(settings: Pipeline, plan: Plan) -> dict[str, Any]:
+    settings_json = settings.model_dump_json(exclude={"pipeline": {"store"}, "feed": {"__all__": {"uri"}}})
     return {
         "start": str(plan.start), "end": str(plan.end), "promotion": plan.promotion,
-        "pipeline": hashlib.sha256(settings.encode()).hexdigest(),
+        "pipeline": hashlib.sha256(settings_json.encode()).hexdigest(),
     }  # fmt: skip
 
 
@@ -161,20 +163,20 @@ def _trained(store: Store, name: str, issue: datetime, fingerprint: str) -> tupl
         return None
 
 
-def _scored(pipeline: Pipeline, replay: Store, issues: list[datetime]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _scored(settings: Pipeline, replay: Store, issues: list[datetime]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All forecast rows, and the scores of those that came true."""
-    zone = pipeline.pipeline.timezone
-    there = [issue for issue in issues if forecasts.exists(replay, pipeline.name, zone, issue)]
+    zone = settings.pipeline.timezone
+    there = [issue for issue in issues if forecasts.exists(replay, settings.name, zone, issue)]
     if not there:
-        raise DataError(f"pipeline {pipeline.name!r}: no issue time of the backtest had anything to forecast from")
-    frames = [forecasts.fetch(replay, pipeline.name, zone, issue)[0] for issue in there]
-    known = actuals(pipeline, replay, issues[0])
+        raise DataError(f"pipeline {settings.name!r}: no issue time of the backtest had anything to forecast from")
+    frames = [forecasts.fetch(replay, settings.name, zone, issue)[0] for issue in there]
+    known = known_actuals(settings, replay, issues[0])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        judged = list(pool.map(lambda rows: score_forecast(pipeline, replay, rows, known), frames))
+        judged = list(pool.map(lambda rows: score_forecast(settings, replay, rows, known), frames))
     return pl.concat(frames), pl.concat(judged)
 
 
-def by_step(rows: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+def scores_by_step(rows: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     """The contract's score table of a backtest: a row for every forecast row; n is 0 where no actual is known."""
     keys = ["series_id", "issue_time", "step"]
     judged = scores.select(
@@ -186,7 +188,7 @@ def by_step(rows: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     return every.with_columns(pl.col("n").fill_null(0))
 
 
-def overall(scores: pl.DataFrame) -> dict[str, float | int | None]:
+def overall_scores(scores: pl.DataFrame) -> dict[str, float | int | None]:
     """Means of a backtest's scores over all that came true, and the skill against the baseline."""
     means = scores.filter(pl.col("n") > 0).select(pl.exclude("series_id", "issue_time", "step", "n").mean())
     skill = pl.select(1 - pl.lit(means["pinball"]) / pl.lit(means["baseline_pinball"])).item()

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.assemble import publish
+from flows.stages.assemble import publish_shards
 from flows.stages.fallback import ModelChain
 from flows.stages.forecast import no_deadline, prepare_forecast
 from flows.stages.shard import ShardResult, forecast_shard, shard_slices
@@ -26,7 +26,7 @@ _MADE, _STAND_IN = "part", "baseline"
 
 
 def plan(
-    pipeline: Pipeline,
+    settings: Pipeline,
     store: Store,
     issue_time: datetime,
     now: datetime,
@@ -41,20 +41,20 @@ def plan(
     Returns:
         run: the name of this try; shards, series: how many.
     """
-    series, models, why_none = prepare_forecast(pipeline, store, issue_time, needs_champion, without_model)
+    series, models, why_none = prepare_forecast(settings, store, issue_time, needs_champion, without_model)
     order = {
         "issue_time": issue_time.isoformat(),
         "versions": models.versions,
         "why_none": why_none,
         "stale": stale,
-        "settings": fingerprint(pipeline),
+        "settings": settings_fingerprint(settings),
     }
-    shards = [series[shard] for shard in shard_slices(pipeline, len(series))]
-    run = staging.begin(store, pipeline.name, issue_time, now, shards, order)
+    shards = [series[shard] for shard in shard_slices(settings, len(series))]
+    run = staging.begin(store, settings.name, issue_time, now, shards, order)
     return {"run": run.name, "shards": len(shards), "series": len(series)}
 
 
-def make_part(pipeline: Pipeline, store: Store, run: str, shard: int) -> dict[str, Any]:
+def run_shard(settings: Pipeline, store: Store, run: str, shard: int) -> dict[str, Any]:
     """Forecast one shard and stage its part: once or several times, at one place or several, it is the same part.
 
     Returns:
@@ -64,25 +64,25 @@ def make_part(pipeline: Pipeline, store: Store, run: str, shard: int) -> dict[st
         DataError: the run is over, this machine reads another pipeline file than the one that planned, or can load none
             of its models.
     """
-    at = staging.Run(store, pipeline.name, run)
+    at = staging.Run(store, settings.name, run)
     series, order = at.order(shard)
-    if order["settings"] != fingerprint(pipeline):
+    if order["settings"] != settings_fingerprint(settings):
         raise DataError(
-            f"pipeline {pipeline.name!r}: this worker has other settings than the night that it works for; give "
+            f"pipeline {settings.name!r}: this worker has other settings than the night that it works for; give "
             "every worker the same pipeline file and the same GATECAST_ variables"
         )
     # One thread: a worker takes as many shards as it has threads.
-    models = ModelChain(pipeline, store, order["versions"], threads=1)
+    models = ModelChain(settings, store, order["versions"], threads=1)
     if order["versions"] and not any(True for _ in models):
         # They could be when the order was given: another worker may still be able to.
-        raise DataError(f"pipeline {pipeline.name!r}: {models.fault}")
+        raise DataError(f"pipeline {settings.name!r}: {models.fault}")
     issue_time = datetime.fromisoformat(order["issue_time"])
-    made = forecast_shard(pipeline, store, issue_time, series, models, order["why_none"], order["stale"], no_deadline)
+    made = forecast_shard(settings, store, issue_time, series, models, order["why_none"], order["stale"], no_deadline)
     at.write(shard, _MADE, made.series, made.numbers, made.tried)
     return {"shard": shard, "series": len(series)}
 
 
-def assemble(pipeline: Pipeline, store: Store, run: str, failures: Mapping[int, str]) -> dict[str, Any]:
+def assemble(settings: Pipeline, store: Store, run: str, failures: Mapping[int, str]) -> dict[str, Any]:
     """Publish the parts of a run as one file, and remove what was staged.
 
     A shard whose part is not there comes from the baseline, here and now.
@@ -93,7 +93,7 @@ def assemble(pipeline: Pipeline, store: Store, run: str, failures: Mapping[int, 
     Returns:
         What `forecast.forecast` returns, and `stood_in`: how many shards the baseline stands in for.
     """
-    at = staging.Run(store, pipeline.name, run)
+    at = staging.Run(store, settings.name, run)
     # Settled once: a part that comes late must not be half of it.
     made = [_MADE if at.has(shard, _MADE) else _STAND_IN for shard in range(at.shards)]
     for shard, what in enumerate(made):
@@ -102,16 +102,16 @@ def assemble(pipeline: Pipeline, store: Store, run: str, failures: Mapping[int, 
             logger.warning("shard %d of %d comes from the baseline: %s", shard + 1, at.shards, reason)
             series, order = at.order(shard)
             issue = datetime.fromisoformat(order["issue_time"])
-            part = forecast_shard(pipeline, store, issue, series, (), reason, None, no_deadline)
+            part = forecast_shard(settings, store, issue, series, (), reason, None, no_deadline)
             at.write(shard, what, part.series, part.numbers, part.tried)
     _, order = at.order(0)
     parts = (ShardResult(*at.part(shard, what)) for shard, what in enumerate(made))
-    report = publish(pipeline, store, datetime.fromisoformat(order["issue_time"]), parts)
+    report = publish_shards(settings, store, datetime.fromisoformat(order["issue_time"]), parts)
     at.remove()
     return report | {"stood_in": made.count(_STAND_IN)}
 
 
-def fingerprint(pipeline: Pipeline) -> str:
+def settings_fingerprint(settings: Pipeline) -> str:
     """Hash of the settings, but of where the feeds are: a forecast does not read them."""
-    said = pipeline.model_dump_json(exclude={"feed": {"__all__": {"uri", "query"}}, "scale": True})
+    said = settings.model_dump_json(exclude={"feed": {"__all__": {"uri", "query"}}, "scale": True})
     return hashlib.sha256(said.encode()).hexdigest()

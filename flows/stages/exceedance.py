@@ -7,18 +7,18 @@ from datetime import datetime
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.assemble import table
+from flows.stages.assemble import forecast_table
 from flows.stages.forecast import no_deadline, prepare_forecast
 from flows.stages.shard import forecast_shard, shard_slices
 from storage.schemas import exceedance_column
 from storage.store import Store
 
 
-def exceedance(pipeline: Pipeline, store: Store, issue_time: datetime, above: tuple[float, ...]) -> pl.DataFrame:
+def exceedance(settings: Pipeline, store: Store, issue_time: datetime, above: tuple[float, ...]) -> pl.DataFrame:
     """The probabilities of the forecast of `issue_time`, by the models that serve it.
 
     Args:
-        pipeline: with a softmax head.
+        settings: with a softmax head.
         above: ascending.
 
     Returns:
@@ -27,11 +27,11 @@ def exceedance(pipeline: Pipeline, store: Store, issue_time: datetime, above: tu
     Raises:
         DataError: as `forecast.forecast` does.
     """
-    asked = pipeline.model_copy(update={"forecast": pipeline.forecast.model_copy(update={"above": above})})
+    asked = settings.model_copy(update={"forecast": settings.forecast.model_copy(update={"above": above})})
     series, models, why_none = prepare_forecast(asked, store, issue_time, True, None)
     parts = (
         forecast_shard(asked, store, issue_time, series[shard], models, why_none, None, no_deadline)
         for shard in shard_slices(asked, len(series))
     )
     columns = [exceedance_column(threshold) for threshold in above]
-    return table(asked, issue_time, parts).select("series_id", "valid_time", "step", "status", *columns)
+    return forecast_table(asked, issue_time, parts).select("series_id", "valid_time", "step", "status", *columns)

@@ -27,12 +27,12 @@ _RUNGS = 2  # models tried for a series: the champion and its predecessor
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that may serve an issue time; `why_stale` says why it is not the champion, None if it is."""
+    """A model that may serve an issue time; `stale_reason` says why it is not the champion, None if it is."""
 
     forecaster: Forecaster
     version: str
     sha256: str
-    why_stale: str | None
+    stale_reason: str | None
 
 
 class ModelChain:
@@ -43,11 +43,11 @@ class ModelChain:
         threads: of each model.
     """
 
-    def __init__(self, pipeline: Pipeline, store: Store, versions: list[str], threads: int | None = None) -> None:
+    def __init__(self, settings: Pipeline, store: Store, versions: list[str], threads: int | None = None) -> None:
         self.versions = versions
         self._loaded: list[LoadedModel] = []
         self._faults: list[str] = []
-        self._loading = self._load(pipeline, store, threads or os.cpu_count() or 1)
+        self._loading = self._load(settings, store, threads or os.cpu_count() or 1)
 
     def __iter__(self) -> Iterator[LoadedModel]:
         at = 0
@@ -66,53 +66,53 @@ class ModelChain:
             self._loaded.append(found)
         return found is not None
 
-    def _load(self, pipeline: Pipeline, store: Store, threads: int) -> Iterator[LoadedModel]:
+    def _load(self, settings: Pipeline, store: Store, threads: int) -> Iterator[LoadedModel]:
         for version in self.versions:
             try:
-                yield _load(pipeline, store, version, self.fault, threads)
+                yield _load(settings, store, version, self.fault, threads)
             except DataError as error:
                 logger.warning("model %s cannot serve: %s", version, error)
                 self._faults.append(str(error))
 
 
-def model_chain(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[ModelChain, str | None]:
+def load_models(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[ModelChain, str | None]:
     """The models that can serve `issue_time`, the champion first.
 
     Returns:
         At least one model and None, or none and why.
     """
-    none = ModelChain(pipeline, store, [])
+    none = ModelChain(settings, store, [])
     try:
-        versions = registry.champions(store, pipeline.name, issue_time)
+        versions = registry.champions(store, settings.name, issue_time)
     except DataError as error:
         return none, str(error)
     if not versions:
-        later = registry.champions(store, pipeline.name)
+        later = registry.champions(store, settings.name)
         if later:
             return none, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return none, registry.no_champion(store, pipeline.name)
-    models = ModelChain(pipeline, store, versions)
+        return none, registry.no_champion(store, settings.name)
+    models = ModelChain(settings, store, versions)
     return (models, None) if any(True for _ in models) else (none, models.fault)
 
 
-def champion(pipeline: Pipeline, store: Store, issue_time: datetime) -> tuple[LoadedModel | None, str | None]:
+def load_champion(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[LoadedModel | None, str | None]:
     """The model that serves `issue_time`: the champion, else the newest predecessor that can; or None and why."""
-    models, why_none = model_chain(pipeline, store, issue_time)
+    models, why_none = load_models(settings, store, issue_time)
     return next(iter(models), None), why_none
 
 
-def _load(pipeline: Pipeline, store: Store, version: str, why_stale: str | None, threads: int) -> LoadedModel:
-    onnx = registry.load(store, pipeline.name, version)
+def _load(settings: Pipeline, store: Store, version: str, stale_reason: str | None, threads: int) -> LoadedModel:
+    onnx = registry.load(store, settings.name, version)
     try:
-        forecaster = Forecaster(onnx, pipeline.forecast.providers, threads, pipeline.forecast.strict)
+        forecaster = Forecaster(onnx, settings.forecast.providers, threads, settings.forecast.strict)
     except ValueError as error:
         raise DataError(f"model {version}: {error}") from None
-    if pipeline.forecast.above and not forecaster.has_probabilities:
+    if settings.forecast.above and not forecaster.has_probabilities:
         raise DataError(f"model {version} was made before files told probabilities (forecast.above): train a new one")
-    difference = forecaster.spec.first_difference(pipeline.spec())
+    difference = forecaster.spec.first_difference(settings.spec())
     if difference:
         raise DataError(f"model {version} does not fit the pipeline file: {difference}")
-    return LoadedModel(forecaster, version, hashlib.sha256(onnx).hexdigest(), why_stale)
+    return LoadedModel(forecaster, version, hashlib.sha256(onnx).hexdigest(), stale_reason)
 
 
 @dataclass
@@ -169,7 +169,7 @@ def forecast_with_fallback(
         predicted, fault = _by(serving, panel, left, step, issue, above, bounds, in_time)
         good = fault == ""
         rows = left[good]
-        why = [out.reason[row] or serving.why_stale or stale for row in rows]
+        why = [out.reason[row] or serving.stale_reason or stale for row in rows]
         if len(rows) == count:
             out.numbers = predicted
         else:

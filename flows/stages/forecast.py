@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.assemble import publish
-from flows.stages.fallback import ModelChain, model_chain
+from flows.stages.assemble import publish_shards
+from flows.stages.fallback import ModelChain, load_models
 from flows.stages.panels import known_series
-from flows.stages.progress import Progress, silent
+from flows.stages.progress import Progress, no_progress
 from flows.stages.shard import ShardResult, forecast_shard, shard_slices
 from storage.schemas import DataError
 from storage.store import Store
@@ -25,14 +25,14 @@ def no_deadline() -> bool:
 
 
 def forecast(
-    pipeline: Pipeline,
+    settings: Pipeline,
     store: Store,
     issue_time: datetime,
     needs_champion: bool = True,
     stale: str | None = None,
     without_model: str | None = None,
     in_time: Callable[[], bool] = no_deadline,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Publish the forecast of `issue_time` from what was known then, one shard after the other.
 
@@ -50,15 +50,15 @@ def forecast(
         DataError: there is no target value to forecast from, or no champion although one is needed.
     """
     progress("forecast", 0.0)
-    series, models, why_none = prepare_forecast(pipeline, store, issue_time, needs_champion, without_model)
-    shards = shard_slices(pipeline, len(series))
+    series, models, why_none = prepare_forecast(settings, store, issue_time, needs_champion, without_model)
+    shards = shard_slices(settings, len(series))
 
     def parts() -> Iterator[ShardResult]:
         for done, shard in enumerate(shards):
-            yield forecast_shard(pipeline, store, issue_time, series[shard], models, why_none, stale, in_time)
+            yield forecast_shard(settings, store, issue_time, series[shard], models, why_none, stale, in_time)
             progress("forecast", 0.1 + 0.8 * (done + 1) / len(shards))
 
-    published = publish(pipeline, store, issue_time, parts())
+    published = publish_shards(settings, store, issue_time, parts())
     progress("forecast", 1.0)
     if published["ended"]:
         logger.info("%d series have ended and are not forecast", len(published["ended"]))
@@ -66,18 +66,18 @@ def forecast(
 
 
 def prepare_forecast(
-    pipeline: Pipeline, store: Store, issue_time: datetime, needs_champion: bool, without_model: str | None
+    settings: Pipeline, store: Store, issue_time: datetime, needs_champion: bool, without_model: str | None
 ) -> tuple[tuple[str, ...], ModelChain, str | None]:
     """The series to forecast, sorted, and the models that can, or why there are none. Arguments as of `forecast`."""
-    series = known_series(pipeline, store, issue_time)
+    series = known_series(settings, store, issue_time)
     if not series:
         raise DataError(
-            f"pipeline {pipeline.name!r}: no target value was known at {issue_time.isoformat()}; "
+            f"pipeline {settings.name!r}: no target value was known at {issue_time.isoformat()}; "
             "run `gatecast ingest` or choose a later issue time"
         )
     if without_model:
-        return series, ModelChain(pipeline, store, []), without_model
-    models, why_none = model_chain(pipeline, store, issue_time)
+        return series, ModelChain(settings, store, []), without_model
+    models, why_none = load_models(settings, store, issue_time)
     if why_none and needs_champion:
-        raise DataError(f"pipeline {pipeline.name!r}: {why_none}; run `gatecast train`")
+        raise DataError(f"pipeline {settings.name!r}: {why_none}; run `gatecast train`")
     return series, models, why_none

@@ -17,8 +17,8 @@ from flows import clock
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.lateness import lateness
-from flows.stages.panels import instant, micros
-from flows.stages.progress import Progress, silent
+from flows.stages.panels import to_instant, to_micros
+from flows.stages.progress import Progress, no_progress
 from flows.stages.sources import read_feed
 from model.checks.feed_rows import CheckedRows, check_rows
 from model.checks.series import Finding
@@ -32,11 +32,11 @@ _SAME_NIGHT = timedelta(hours=1)
 
 
 def ingest(
-    pipeline: Pipeline,
+    settings: Pipeline,
     store: Store,
     as_of: datetime,
     now: datetime,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     within: float | None = None,
 ) -> dict[str, Any]:
     """Take in what every feed says as of `as_of`.
@@ -59,47 +59,47 @@ def ingest(
     damaged: dict[str, list[str]] = {}
 
     def mend(feed: Feed) -> None:
-        places = history.set_aside(store, pipeline.name, feed.name)
+        places = history.set_aside(store, settings.name, feed.name)
         damaged.setdefault(feed.name, []).extend(places)
 
     def since(feed: Feed) -> datetime:
         try:
-            newest = history.newest_valid(store, pipeline.name, feed.name)
+            newest = history.newest_valid(store, settings.name, feed.name)
         except history.DamagedHistory:
             mend(feed)
             newest = None  # what is gone may be of any time
         # A row of the far future, come by mistake, must not keep all nearer ones from being asked for.
         return feed.start if newest is None else max(feed.start, min(newest, as_of) - feed.overlap)
 
-    checked, failures = check_feeds(pipeline, as_of, since, progress, now, within)
+    checked, failures = check_feeds(settings, as_of, since, progress, now, within)
     for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
-    issue = clock.last_issue(pipeline.pipeline.issue_at, pipeline.pipeline.timezone, as_of)
-    for feed in (feed for feed in pipeline.feed if feed.name in checked):
+    issue = clock.last_issue(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)
+    for feed in (feed for feed in settings.feed if feed.name in checked):
         name, result = feed.name, checked[feed.name]
         try:
-            added = history.append(store, pipeline.name, name, result.accepted, now)
+            added = history.append(store, settings.name, name, result.accepted, now)
         except history.DamagedHistory:
             mend(feed)
-            result = check_feed(pipeline, feed, as_of, feed.start, now)
-            added = history.append(store, pipeline.name, name, result.accepted, now)
-        quarantine.append(store, pipeline.name, name, result.refused, now)
-        report[name] = summarise(result) | {
+            result = check_feed(settings, feed, as_of, feed.start, now)
+            added = history.append(store, settings.name, name, result.accepted, now)
+        quarantine.append(store, settings.name, name, result.refused, now)
+        report[name] = feed_report(result) | {
             "added": len(added),
             "unchanged": len(result.accepted) - len(added),
             "damaged": damaged.get(name, []),
-            "late": lateness(pipeline, feed, result, issue, as_of),
+            "late": lateness(settings, feed, result, issue, as_of),
         }
     progress("ingest", 1.0)
     return {"feeds": report, "failures": failures}
 
 
 def check_feeds(
-    pipeline: Pipeline,
+    settings: Pipeline,
     as_of: datetime,
     since: Callable[[Feed], datetime],
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     now: datetime | None = None,
     within: float | None = None,
 ) -> tuple[dict[str, CheckedRows], dict[str, str]]:
@@ -115,15 +115,15 @@ def check_feeds(
 
     def take(feed: Feed) -> None:
         try:
-            checked[feed.name] = check_feed(pipeline, feed, as_of, since(feed), now)
+            checked[feed.name] = check_feed(settings, feed, as_of, since(feed), now)
         except DataError as error:
             failures[feed.name] = str(error)
 
     if within is None:
-        for number, feed in enumerate(pipeline.feed):
-            progress(f"ingest {feed.name}", number / len(pipeline.feed))
+        for number, feed in enumerate(settings.feed):
+            progress(f"ingest {feed.name}", number / len(settings.feed))
             take(feed)
-        return _units(pipeline, checked), failures
+        return _units(settings, checked), failures
 
     def take_apart(feed: Feed) -> None:
         try:
@@ -133,7 +133,7 @@ def check_feeds(
             failures[feed.name] = f"feed {feed.name!r}: {type(error).__name__}: {error}"
 
     # Not a pool, whose end would wait for a source that hangs.
-    threads = {feed.name: Thread(target=take_apart, args=(feed,), daemon=True) for feed in pipeline.feed}
+    threads = {feed.name: Thread(target=take_apart, args=(feed,), daemon=True) for feed in settings.feed}
     for thread in threads.values():
         thread.start()
     end = time.monotonic() + within
@@ -142,17 +142,17 @@ def check_feeds(
         if thread.is_alive():
             failures[name] = f"feed {name!r}: no answer within {within:.0f} s"
     answered = {name: checked[name] for name in threads if name in checked and name not in failures}
-    return _units(pipeline, answered), failures
+    return _units(settings, answered), failures
 
 
-def _units(pipeline: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:
+def _units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:
     """The same, with what a target shows beside its covariates and what the pipeline file expects of it."""
     found = dict(checked)
-    for feed in (feed for feed in pipeline.feeds("target") if feed.name in checked):
+    for feed in (feed for feed in settings.feeds("target") if feed.name in checked):
         of = checked[feed.name]
         action = feed.actions()["other_unit"]
         found[feed.name] = _more(of, check_expected_level(of.accepted, feed.values[0], feed.expected, action))
-        for other in (*pipeline.feeds("known_future"), *pipeline.feeds("observed")):
+        for other in (*settings.feeds("known_future"), *settings.feeds("observed")):
             for name in other.values if other.name in checked else ():
                 more = check_unit_ratio(of.accepted, feed.values[0], checked[other.name].accepted, name, action)
                 found[feed.name] = _more(found[feed.name], more)
@@ -164,7 +164,7 @@ def _more(checked: CheckedRows, findings: list[Finding]) -> CheckedRows:
 
 
 def check_feed(
-    pipeline: Pipeline, feed: Feed, as_of: datetime, since: datetime, now: datetime | None = None
+    settings: Pipeline, feed: Feed, as_of: datetime, since: datetime, now: datetime | None = None
 ) -> CheckedRows:
     """Read one feed and sort out its rows.
 
@@ -173,15 +173,15 @@ def check_feed(
     """
     now = as_of if now is None else now
     asked = as_of if as_of <= now <= as_of + _SAME_NIGHT else now
-    at, grid = pipeline.pipeline, pipeline.grid
+    at, grid = settings.pipeline, settings.grid
     until = as_of
     if feed.role == "known_future":
         # To the end of the last forecast that can be issued before the next ingest.
-        end = grid.end(np.array([grid.first_step(micros(as_of)) + at.horizon]))
-        until = instant(int(end[0])) + timedelta(days=1)
+        end = grid.end(np.array([grid.first_step(to_micros(as_of)) + at.horizon]))
+        until = to_instant(int(end[0])) + timedelta(days=1)
     if feed.resample:
         # Half of a period is none.
-        since = instant(int(grid.start(grid.index(np.array([micros(since)])))[0]))
+        since = to_instant(int(grid.start(grid.index(np.array([to_micros(since)])))[0]))
     return check_rows(
         read_feed(feed, since, until, asked),
         feed.shape(),
@@ -193,7 +193,7 @@ def check_feed(
     )
 
 
-def summarise(result: CheckedRows) -> dict[str, Any]:
+def feed_report(result: CheckedRows) -> dict[str, Any]:
     """Counts of one read, JSON-ready."""
     reasons = result.refused["reason"].value_counts(sort=True)
     first, last = result.accepted.select(

@@ -11,8 +11,8 @@ import polars as pl
 
 from flows.page.inspection import Inspection, render
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import LoadedModel, ModelChain, champion
-from flows.stages.panels import known_series, micros, visible_panel, visible_target
+from flows.stages.fallback import LoadedModel, ModelChain, load_champion
+from flows.stages.panels import known_series, to_micros, visible_panel, visible_target
 from model.occlusion import occlusion_effects
 from model.windows import Windows, windows
 from storage import forecasts, layout, registry
@@ -24,7 +24,7 @@ _ROUNDING = 1e-5  # of a forecast's size: other versions of ONNX Runtime may end
 
 
 def inspect(
-    pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime, output: Path | None = None
+    settings: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime, output: Path | None = None
 ) -> dict[str, Any]:
     """Write the page of `series_id` as forecast at `issue_time`.
 
@@ -39,10 +39,10 @@ def inspect(
         DataError: the series is unknown or was known too little, no model serves that issue time, the file of the one
             that did is gone, or the training extra, with which a model is opened, is not installed.
     """
-    found = gather(pipeline, store, series_id, issue_time, now)
+    found = collect_inspection(settings, store, series_id, issue_time, now)
     content = render(found).encode()
     if output is None:
-        place = store.put(layout.inspection(pipeline.name, issue_time, series_id), content)
+        place = store.put(layout.inspection(settings.name, issue_time, series_id), content)
     else:
         place = open_store(str(output.parent)).put(output.name, content)
     return {
@@ -50,7 +50,7 @@ def inspect(
         "series_id": series_id,
         "issue_time": issue_time.isoformat(),
         "model_version": found.manifest["version"],
-        "unit": pipeline.unit,
+        "unit": settings.unit,
         "moved": {what: float(np.abs(by).mean()) for what, by in found.moved.covariates.items()},
         "moved_by_horizon": {what: float(np.abs(by).mean()) for what, by in found.moved.ahead.items()},
         "moved_by_segments": [float(value) for value in np.abs(found.moved.segments).mean(axis=1)],
@@ -58,45 +58,47 @@ def inspect(
     }
 
 
-def gather(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime) -> Inspection:
+def collect_inspection(
+    settings: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime
+) -> Inspection:
     """Everything that the page tells."""
     try:
         from model.training.introspection import UnsupportedGraphError, trace_recurrent_layers
     except ModuleNotFoundError as error:
         raise DataError(f"inspect opens the model, which needs {error.name}: pip install 'gatecast[train]'") from None
-    _is_known(pipeline, store, series_id, issue_time)
-    published = _published(pipeline, store, series_id, issue_time)
-    serving = _served(pipeline, store, issue_time, published)
-    forecaster, at, grid = serving.forecaster, pipeline.pipeline, pipeline.grid
-    first = grid.first_step(micros(issue_time))
-    window = _window(pipeline, store, series_id, issue_time, serving)
+    _is_known(settings, store, series_id, issue_time)
+    published = _published(settings, store, series_id, issue_time)
+    serving = _served(settings, store, issue_time, published)
+    forecaster, at, grid = serving.forecaster, settings.pipeline, settings.grid
+    first = grid.first_step(to_micros(issue_time))
+    window = _window(settings, store, series_id, issue_time, serving)
     quantiles = forecaster.quantiles(window)[0]
     try:
-        layers = trace_recurrent_layers(registry.load(store, pipeline.name, serving.version), window)
+        layers = trace_recurrent_layers(registry.load(store, settings.name, serving.version), window)
     except UnsupportedGraphError as error:
         raise DataError(f"model {serving.version} cannot be opened: {error}") from None
     return Inspection(
-        pipeline=pipeline,
+        pipeline=settings,
         series_id=series_id,
         issue_time=issue_time,
         made_at=now,
         spec=forecaster.spec,
-        manifest=registry.manifest(store, pipeline.name, serving.version),
+        manifest=registry.manifest(store, settings.name, serving.version),
         first=first,
         window=window,
         quantiles=quantiles,
-        came=visible_target(pipeline, store, (series_id,), now, first, at.horizon)[0],
+        came=visible_target(settings, store, (series_id,), now, first, at.horizon)[0],
         layers=layers,
         moved=occlusion_effects(forecaster, window),
-        notes=tuple(_notes(pipeline, serving, published, quantiles)),
+        notes=tuple(_notes(settings, serving, published, quantiles)),
     )
 
 
-def _is_known(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime) -> None:
-    known = known_series(pipeline, store, issue_time)
+def _is_known(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> None:
+    known = known_series(settings, store, issue_time)
     if not known:
         raise DataError(
-            f"pipeline {pipeline.name!r}: no target value was known at {issue_time.isoformat()}; "
+            f"pipeline {settings.name!r}: no target value was known at {issue_time.isoformat()}; "
             "run `gatecast ingest` or choose a later issue time"
         )
     if series_id not in known:
@@ -107,35 +109,35 @@ def _is_known(pipeline: Pipeline, store: Store, series_id: str, issue_time: date
         )
 
 
-def _published(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime) -> pl.DataFrame | None:
+def _published(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> pl.DataFrame | None:
     """The rows of the series in the forecast file of that issue time, None if there are none."""
-    if not forecasts.exists(store, pipeline.name, pipeline.pipeline.timezone, issue_time):
+    if not forecasts.exists(store, settings.name, settings.pipeline.timezone, issue_time):
         return None
-    rows, _ = forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue_time)
+    rows, _ = forecasts.fetch(store, settings.name, settings.pipeline.timezone, issue_time)
     mine = rows.filter(pl.col("series_id") == series_id)
     return None if mine.is_empty() else mine
 
 
-def _served(pipeline: Pipeline, store: Store, issue_time: datetime, published: pl.DataFrame | None) -> LoadedModel:
+def _served(settings: Pipeline, store: Store, issue_time: datetime, published: pl.DataFrame | None) -> LoadedModel:
     """The model that made the published rows, else the one that serves that issue time."""
     version = None if published is None else published["model_version"][0]
     if version is None:
-        serving, why_none = champion(pipeline, store, issue_time)
+        serving, why_none = load_champion(settings, store, issue_time)
         if serving is None:
-            raise DataError(f"pipeline {pipeline.name!r}: {why_none}; run `gatecast train`")
+            raise DataError(f"pipeline {settings.name!r}: {why_none}; run `gatecast train`")
         return serving
-    that = ModelChain(pipeline, store, [version])
+    that = ModelChain(settings, store, [version])
     serving = next(iter(that), None)
     if serving is None:
         raise DataError(f"the model that made this forecast cannot be opened: {that.fault}")
     return serving
 
 
-def _window(pipeline: Pipeline, store: Store, series_id: str, issue_time: datetime, serving: LoadedModel) -> Windows:
+def _window(settings: Pipeline, store: Store, series_id: str, issue_time: datetime, serving: LoadedModel) -> Windows:
     """What the model saw of the series."""
-    spec, issue = serving.forecaster.spec, micros(issue_time)
-    first = pipeline.grid.first_step(issue)
-    panel = visible_panel(pipeline, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon)
+    spec, issue = serving.forecaster.spec, to_micros(issue_time)
+    first = settings.grid.first_step(issue)
+    panel = visible_panel(settings, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon)
     window = windows(spec, panel, np.array([0]), np.array([first]), np.array([issue]))
     visible = int((~np.isnan(window.target)).sum())
     if visible < spec.min_visible:
@@ -147,7 +149,7 @@ def _window(pipeline: Pipeline, store: Store, series_id: str, issue_time: dateti
 
 
 def _notes(
-    pipeline: Pipeline, serving: LoadedModel, published: pl.DataFrame | None, quantiles: np.ndarray
+    settings: Pipeline, serving: LoadedModel, published: pl.DataFrame | None, quantiles: np.ndarray
 ) -> list[str]:
     """What a reader must know before he believes that this is the forecast that was published."""
     if published is None:
@@ -160,7 +162,7 @@ def _notes(
     told = published.select(columns).to_numpy()
     apart = np.abs(told - quantiles).max(initial=0)
     if told.shape != quantiles.shape or not apart <= _ROUNDING * np.abs(quantiles).max():
-        unit = pipeline.unit or "the target's unit"
+        unit = settings.unit or "the target's unit"
         notes.append(
             f"The forecast published then differs by up to {apart:.4g} {unit}: what had become known by the issue time "
             "was taken in only later."

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from flows import clock
 from flows.settings.pipeline import Pipeline
-from flows.stages.panels import micros
+from flows.stages.panels import to_micros
 from storage import forecasts
 from storage import metrics as kept
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
@@ -28,40 +28,40 @@ _SCORES = {
 _DAYS = 31  # looked ahead for the next night that forecasts anything new
 
 
-def write_metrics(pipeline: Pipeline, store: Store, report: dict[str, Any], now: datetime) -> str:
+def write_metrics(settings: Pipeline, store: Store, report: dict[str, Any], now: datetime) -> str:
     """Write the metrics of a night that ends at `now`; returns their place.
 
     Args:
         report: what the nightly flow returns and keeps, of whatever became of it.
     """
     try:
-        newest = forecasts.issue_times(store, pipeline.name)[-1:]
+        newest = forecasts.issue_times(store, settings.name)[-1:]
     except DataError as error:
         # What else there is to say does not need the store, and it is a night like this that must be heard of.
         logger.warning("the metrics go on without the newest forecast: %s", error)
         newest = []
-    text = metrics(report, now, newest[0] if newest else None, next_due(pipeline, report["started_at"]))
-    place = pipeline.monitoring.metrics
+    text = metrics(report, now, newest[0] if newest else None, next_due(settings, report["started_at"]))
+    place = settings.monitoring.metrics
     return (
-        kept.write(store, pipeline.name, text)
+        kept.write(store, settings.name, text)
         if place is None
-        else kept.write_to_collector(open_store(place), pipeline.name, text)
+        else kept.write_to_collector(open_store(place), settings.name, text)
     )
 
 
-def next_due(pipeline: Pipeline, started_at: str) -> datetime:
+def next_due(settings: Pipeline, started_at: str) -> datetime:
     """By when the forecast has to be there that follows the night begun at `started_at`.
 
     A night whose first period an earlier one has, as of a market's weekend, is none.
     """
-    at, grid = pipeline.pipeline, pipeline.grid
+    at, grid = settings.pipeline, settings.grid
     begun = datetime.fromisoformat(started_at)
     last = clock.last_issue(at.issue_at, at.timezone, begun)
     day = last.astimezone(ZoneInfo(at.timezone)).date()
     following = (clock.issue(day + timedelta(days=ahead), at.issue_at, at.timezone) for ahead in range(1, _DAYS))
-    first = grid.first_step(micros(last))
-    issue = next(issue for issue in following if grid.first_step(micros(issue)) > first)
-    return issue + pipeline.forecast.deadline
+    first = grid.first_step(to_micros(last))
+    issue = next(issue for issue in following if grid.first_step(to_micros(issue)) > first)
+    return issue + settings.forecast.deadline
 
 
 def metrics(report: dict[str, Any], now: datetime, newest_issue: datetime | None, due: datetime) -> str:

@@ -19,116 +19,116 @@ _EVER = datetime(9999, 1, 1, tzinfo=UTC)
 Wanted = dict[str, dict[str, str]]
 
 
-def micros(instant: datetime) -> int:
-    """Microseconds since 1970-01-01 UTC."""
+def to_micros(instant: datetime) -> int:
+    """Return microseconds since 1970-01-01 UTC."""
     return int(instant.timestamp()) * 1_000_000 + instant.microsecond
 
 
-def instant(micros: int) -> datetime:
-    """The instant back, UTC."""
+def to_instant(micros: int) -> datetime:
+    """Return the instant (UTC) of microseconds since 1970-01-01 UTC."""
     return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
 
-def known_series(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[str, ...]:
+def known_series(settings: Pipeline, store: Store, as_of: datetime) -> tuple[str, ...]:
     """Every series of which the target feeds had said anything at `as_of`, sorted."""
-    feeds = pipeline.feeds("target")
-    ids = {name for feed in feeds for name in history.series_ids(store, pipeline.name, feed.name, as_of)}
+    feeds = settings.feeds("target")
+    ids = {name for feed in feeds for name in history.series_ids(store, settings.name, feed.name, as_of)}
     return tuple(sorted(ids))
 
 
-def newest_target(pipeline: Pipeline, store: Store, not_after: datetime) -> datetime | None:
+def newest_target(settings: Pipeline, store: Store, not_after: datetime) -> datetime | None:
     """When the newest target value of the history became known, None if there is none."""
     found = [
-        history.newest_available(store, pipeline.name, feed.name, feed.values[0], not_after)
-        for feed in pipeline.feeds("target")
+        history.newest_available(store, settings.name, feed.name, feed.values[0], not_after)
+        for feed in settings.feeds("target")
     ]
     return max((time for time in found if time is not None), default=None)
 
 
 def visible_panel(
-    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
+    settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
     """The as-of view of `as_of`, alone: what a forecast is made from."""
-    return _panel(pipeline, store, series, as_of, first, columns, revised=False)
+    return _panel(settings, store, series, as_of, first, columns, revised=False)
 
 
 def revision_panel(
-    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
+    settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
     """Every revision up to `as_of`: what training windows, each with an as-of of its own, are made from."""
-    return _panel(pipeline, store, series, as_of, first, columns, revised=True)
+    return _panel(settings, store, series, as_of, first, columns, revised=True)
 
 
 def visible_target(
-    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
+    settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> np.ndarray:
     """(S, N) float32: the target alone of `visible_panel`, NaN where nothing was known."""
-    (target,) = _channels(pipeline, store, _target(pipeline), series, as_of, first, columns, False)
+    (target,) = _channels(settings, store, _target(settings), series, as_of, first, columns, False)
     return target.layers[0].values
 
 
-def actuals(pipeline: Pipeline, store: Store, since: datetime) -> pl.DataFrame:
+def known_actuals(settings: Pipeline, store: Store, since: datetime) -> pl.DataFrame:
     """What the periods from `since` on turned out to be, as far as the history knows by now.
 
     Returns:
         series_id, valid_time, actual: one row a series and period, none where there is no value (any more).
     """
-    rows = _frame(pipeline, store, _target(pipeline), _EVER, since, revised=False)
+    rows = _frame(settings, store, _target(settings), _EVER, since, revised=False)
     known = pl.col(_TARGET).is_not_null() & pl.col(_TARGET).is_not_nan()
     return rows.filter(known).select(*history.KEY, actual=_TARGET)
 
 
-def _target(pipeline: Pipeline) -> Wanted:
-    return {feed.name: {feed.values[0]: _TARGET} for feed in pipeline.feeds("target")}
+def _target(settings: Pipeline) -> Wanted:
+    return {feed.name: {feed.values[0]: _TARGET} for feed in settings.feeds("target")}
 
 
 def _panel(
-    pipeline: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int,
+    settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int,
     revised: bool,
 ) -> Panel:  # fmt: skip
     def read(wanted: Wanted) -> list[Channel]:
-        return _channels(pipeline, store, wanted, series, as_of, first, columns, revised)
+        return _channels(settings, store, wanted, series, as_of, first, columns, revised)
 
     def covariates(role: str) -> tuple[Channel, ...]:
         # What the same feeds give is read together.
         together: dict[tuple[str, ...], dict[str, str]] = {}
-        for name in pipeline.covariates(role):
-            owners = tuple(feed.name for feed in pipeline.feeds(role) if name in feed.values)
+        for name in settings.covariates(role):
+            owners = tuple(feed.name for feed in settings.feeds(role) if name in feed.values)
             together.setdefault(owners, {})[name] = name
         found: dict[str, Channel] = {}
         for owners, names in together.items():
             found |= {channel.name: channel for channel in read(dict.fromkeys(owners, names))}
-        return tuple(found[name] for name in pipeline.covariates(role))
+        return tuple(found[name] for name in settings.covariates(role))
 
-    (target,) = read(_target(pipeline))
-    return Panel(pipeline.grid, series, first, target, covariates("known_future"), covariates("observed"))
+    (target,) = read(_target(settings))
+    return Panel(settings.grid, series, first, target, covariates("known_future"), covariates("observed"))
 
 
 def _channels(
-    pipeline: Pipeline, store: Store, wanted: Wanted, series: tuple[str, ...], as_of: datetime, first: int,
+    settings: Pipeline, store: Store, wanted: Wanted, series: tuple[str, ...], as_of: datetime, first: int,
     columns: int, revised: bool,
 ) -> list[Channel]:  # fmt: skip
-    grid = pipeline.grid
-    since = instant(int(grid.start(np.array([first]))[0]))
+    grid = settings.grid
+    since = to_instant(int(grid.start(np.array([first]))[0]))
     within = (min(series), max(series)) if series else None
-    frame = _frame(pipeline, store, wanted, as_of, since, revised, within)
+    frame = _frame(settings, store, wanted, as_of, since, revised, within)
     # What one feed knew comes series by series; that of several is in no order.
     grouped = len(wanted) == 1 and not revised
     return channels(grid, frame, list(next(iter(wanted.values())).values()), series, first, columns, grouped)
 
 
 def _frame(
-    pipeline: Pipeline, store: Store, wanted: Wanted, as_of: datetime, since: datetime, revised: bool,
+    settings: Pipeline, store: Store, wanted: Wanted, as_of: datetime, since: datetime, revised: bool,
     within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """Columns of several feeds as one table: series_id, valid_time, values; available_at too where `revised`."""
     read = history.revisions if revised or len(wanted) > 1 else history.as_of
     frames = [
-        read(store, pipeline.name, feed, list(names), as_of, since, within).rename(names)
+        read(store, settings.name, feed, list(names), as_of, since, within).rename(names)
         for feed, names in wanted.items()
     ]
     frame = pl.concat(frames)
-    if frame["series_id"].null_count() and any(feed.series_id for feed in pipeline.feed if feed.name in wanted):
+    if frame["series_id"].null_count() and any(feed.series_id for feed in settings.feed if feed.name in wanted):
         # Whether series share it is the feeds' to say, not that of the rows which happen to be read.
         frame = frame.filter(pl.col("series_id").is_not_null())
     if len(frames) > 1:

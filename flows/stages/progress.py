@@ -8,5 +8,5 @@ from collections.abc import Callable
 Progress = Callable[[str, float], None]
 
 
-def silent(what: str, done: float) -> None:
+def no_progress(what: str, done: float) -> None:
     """Nobody listens."""

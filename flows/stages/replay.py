@@ -16,7 +16,7 @@ from flows import clock
 from flows import summary as outcome
 from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
-from flows.stages.progress import Progress, silent
+from flows.stages.progress import Progress, no_progress
 from flows.stages.train import retrain_reason, train
 from storage import forecasts
 from storage.schemas import DataError
@@ -27,30 +27,30 @@ Reuse = Callable[[datetime, str], tuple[bytes, dict[str, Any]] | None]
 
 
 @dataclass
-class Replayed:
+class ReplayResult:
     """What was published now, by issue time; and what failed, trainings and forecasts, by what and when."""
 
     published: dict[datetime, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def issues_between(pipeline: Pipeline, start: date, end: date) -> list[datetime]:
+def issue_times_between(settings: Pipeline, start: date, end: date) -> list[datetime]:
     """Issue times (UTC) of the local days from `start` to `end`, both included; business days where the grid is."""
-    at = pipeline.pipeline
+    at = settings.pipeline
     days = np.arange(np.datetime64(start), np.datetime64(end + timedelta(days=1)))
-    days = days[pipeline.grid.is_day(days)]
+    days = days[settings.grid.is_day(days)]
     return [clock.issue(day, at.issue_at, at.timezone) for day in days.tolist()]
 
 
-def replay_nights(
-    pipeline: Pipeline,
+def replay_issue_times(
+    settings: Pipeline,
     store: Store,
     issues: list[datetime],
     now: datetime,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     gate: bool = True,
     reuse: Reuse | None = None,
-) -> Replayed:
+) -> ReplayResult:
     """Publish the forecasts of `issues` that are not there yet, each from what was known then.
 
     Trainings come one after the other, where a night would have found one due; between two of them the nights are
@@ -60,13 +60,13 @@ def replay_nights(
         gate: False lets every challenger serve.
         reuse: asked before a training.
     """
-    done = Replayed()
+    done = ReplayResult()
     waiting: list[tuple[datetime, str | None]] = []
 
     def one(night: tuple[datetime, str | None]) -> None:
         issue, stale = night
         try:
-            done.published[issue] = forecast(pipeline, store, issue, needs_champion=False, stale=stale)
+            done.published[issue] = forecast(settings, store, issue, needs_champion=False, stale=stale)
         except DataError as error:
             done.failures[f"forecast {issue.isoformat()}"] = str(error)
 
@@ -78,14 +78,14 @@ def replay_nights(
             waiting.clear()
 
         for begun, issue in enumerate(issues):
-            if forecasts.exists(store, pipeline.name, pipeline.pipeline.timezone, issue):
+            if forecasts.exists(store, settings.name, settings.pipeline.timezone, issue):
                 continue
             stale = None
-            if retrain_reason(pipeline, store, issue):
+            if retrain_reason(settings, store, issue):
                 forecast_waiting()
                 progress(f"train {issue:%Y-%m-%d}", begun / len(issues))
                 try:
-                    train(pipeline, store, issue, now, gate=gate, reuse=partial(reuse, issue) if reuse else None)
+                    train(settings, store, issue, now, gate=gate, reuse=partial(reuse, issue) if reuse else None)
                 except DataError as error:
                     done.failures[f"train {issue.isoformat()}"] = str(error)
                     stale = outcome.stale_reason({"train": str(error)})

@@ -14,8 +14,8 @@ from flows import clock
 from flows.page.facts import NIGHTS, SCORES, STATUSES, TOLD, Facts
 from flows.page.render import render
 from flows.settings.pipeline import Pipeline
-from flows.stages.lateness import REPLAY
-from flows.stages.panels import micros, newest_target, visible_panel
+from flows.stages.lateness import REPLAY_AGE
+from flows.stages.panels import newest_target, to_micros, visible_panel
 from storage import forecasts, layout, quarantine, registry
 from storage import run_records as nights
 from storage.schemas import DataError
@@ -28,7 +28,7 @@ _BACK = {"1d": 28, "1b": 20}
 _BACK_DAYS = 2
 
 
-def report(pipeline: Pipeline, store: Store, now: datetime, output: Path | None = None) -> dict[str, Any]:
+def report(settings: Pipeline, store: Store, now: datetime, output: Path | None = None) -> dict[str, Any]:
     """Write the page of a pipeline as of `now`, whatever of it is missing.
 
     Args:
@@ -40,38 +40,38 @@ def report(pipeline: Pipeline, store: Store, now: datetime, output: Path | None 
     Raises:
         DataError: a file that the page is made from is damaged.
     """
-    page, judged = render(gather(pipeline, store, now))
+    page, judged = render(collect_facts(settings, store, now))
     content = page.encode()
     if output is None:
-        place = store.put(layout.report(pipeline.name), content)
+        place = store.put(layout.report(settings.name), content)
     else:
         place = open_store(str(output.parent)).put(output.name, content)
     return {"path": place, "colour": judged.colour, "sentence": judged.sentence, "bytes": len(content)}
 
 
-def gather(pipeline: Pipeline, store: Store, now: datetime) -> Facts:
+def collect_facts(settings: Pipeline, store: Store, now: datetime) -> Facts:
     """Everything that the page tells, as it stands at `now`."""
-    at, name = pipeline.pipeline, pipeline.name
-    newest = newest_target(pipeline, store, now)
-    due = clock.last_issue(at.issue_at, at.timezone, now - pipeline.forecast.deadline)
-    replay = newest is not None and now - newest > REPLAY
+    at, name = settings.pipeline, settings.name
+    newest = newest_target(settings, store, now)
+    due = clock.last_issue(at.issue_at, at.timezone, now - settings.forecast.deadline)
+    replay = newest is not None and now - newest > REPLAY_AGE
     if replay:
         due = clock.default_issue(at.issue_at, at.timezone, newest, now)
-    issues, files = _files(pipeline, store, now)
+    issues, files = _files(settings, store, now)
     latest = files[issues[-1]] if issues else None
     series = tuple(latest["series_id"].unique().sort()) if latest is not None else ()
-    first, actual = _actual(pipeline, store, series, issues[-1], now) if issues else (0, np.empty((0, 0), np.float32))
-    issued = _issued(pipeline, issues, due)
+    first, actual = _actual(settings, store, series, issues[-1], now) if issues else (0, np.empty((0, 0), np.float32))
+    issued = _issued(settings, issues, due)
     since = issued[0] if issued else now - timedelta(days=2 * TOLD)
     champions = registry.champions(store, name)
     return Facts(
-        pipeline=pipeline,
+        pipeline=settings,
         made_at=now,
         due=due,
         replay=replay,
         latest=latest,
         earlier=files[issues[-2]] if len(issues) > 1 else None,
-        data_until=newest_target(pipeline, store, issues[-1]) if issues else None,
+        data_until=newest_target(settings, store, issues[-1]) if issues else None,
         newest_target=newest,
         first=first,
         actual=actual,
@@ -82,48 +82,48 @@ def gather(pipeline: Pipeline, store: Store, now: datetime) -> Facts:
         nights=tuple(nights.read(store, name, min(since, now - timedelta(days=2 * TOLD)))),
         manifests=tuple(registry.manifests(store, name)),
         champion=champions[0] if champions else None,
-        refused={feed.name: quarantine.read(store, name, feed.name) for feed in pipeline.feed},
+        refused={feed.name: quarantine.read(store, name, feed.name) for feed in settings.feed},
     )
 
 
 def _actual(
-    pipeline: Pipeline, store: Store, series: tuple[str, ...], issue: datetime, now: datetime
+    settings: Pipeline, store: Store, series: tuple[str, ...], issue: datetime, now: datetime
 ) -> tuple[int, np.ndarray]:
     """The first step shown, and (S, N) target values as known at `now`, to the end of the horizon."""
-    at, grid = pipeline.pipeline, pipeline.grid
-    begin = grid.first_step(micros(issue))
+    at, grid = settings.pipeline, settings.grid
+    begin = grid.first_step(to_micros(issue))
     first = begin - max(_BACK.get(at.frequency, _BACK_DAYS * grid.steps_per_day), at.horizon)
-    panel = visible_panel(pipeline, store, series, now, first, begin + at.horizon - first)
+    panel = visible_panel(settings, store, series, now, first, begin + at.horizon - first)
     values = panel.target.layers[0].values
     # A panel without any value has one row for all series.
     return first, np.broadcast_to(values, (len(series), values.shape[1]))
 
 
-def _files(pipeline: Pipeline, store: Store, now: datetime) -> tuple[list[datetime], dict[datetime, pl.DataFrame]]:
+def _files(settings: Pipeline, store: Store, now: datetime) -> tuple[list[datetime], dict[datetime, pl.DataFrame]]:
     """The issue times up to `now` whose forecasts are there, and the rows of the last TOLD."""
-    issues = [issue for issue in forecasts.issue_times(store, pipeline.name) if issue <= now]
+    issues = [issue for issue in forecasts.issue_times(store, settings.name) if issue <= now]
     files = {}
     for issue in issues[-TOLD:]:
         try:
-            files[issue] = forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue)[0]
+            files[issue] = forecasts.fetch(store, settings.name, settings.pipeline.timezone, issue)[0]
         except DataError as error:
             # Shown as a night without a forecast, which it is for everybody who reads it.
             logger.warning("the page goes on without %s", error)
     return [issue for issue in issues if issue in files or issue < issues[-TOLD:][0]], files
 
 
-def _issued(pipeline: Pipeline, issues: list[datetime], due: datetime) -> tuple[datetime, ...]:
+def _issued(settings: Pipeline, issues: list[datetime], due: datetime) -> tuple[datetime, ...]:
     """The last TOLD issue times at which a forecast was due or made, since the first one made."""
     if not issues:
         return ()
-    at, grid = pipeline.pipeline, pipeline.grid
+    at, grid = settings.pipeline, settings.grid
     found = set(issues[-TOLD:])
-    covered = {grid.first_step(micros(issue)) for issue in issues[-2 * TOLD :]}
+    covered = {grid.first_step(to_micros(issue)) for issue in issues[-2 * TOLD :]}
     night = max(due, issues[-1])
     for _ in range(2 * TOLD):
         night = clock.last_issue(at.issue_at, at.timezone, night)
         # On a weekend no period of a market begins that Friday's or Monday's issue does not have.
-        if issues[0] <= night <= due and grid.first_step(micros(night)) not in covered:
+        if issues[0] <= night <= due and grid.first_step(to_micros(night)) not in covered:
             found.add(night)
         night -= timedelta(seconds=1)
     return tuple(sorted(found)[-TOLD:])

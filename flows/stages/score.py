@@ -10,9 +10,8 @@ import polars as pl
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.baseline_history import visible_history
-from flows.stages.panels import actuals as known_actuals
-from flows.stages.panels import known_series, micros
-from flows.stages.progress import Progress, silent
+from flows.stages.panels import known_actuals, known_series, to_micros
+from flows.stages.progress import Progress, no_progress
 from model.baseline import seasonal_naive, seasonal_scale
 from model.evaluation import monitoring
 from model.evaluation.alerts import DECAY, alerts
@@ -29,7 +28,7 @@ _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Su
 
 
 def score(
-    pipeline: Pipeline, store: Store, now: datetime, look_back: timedelta = _LOOK_BACK, progress: Progress = silent
+    settings: Pipeline, store: Store, now: datetime, look_back: timedelta = _LOOK_BACK, progress: Progress = no_progress
 ) -> dict[str, Any]:
     """Score the published forecasts that came true, and say how good the last nights were.
 
@@ -45,47 +44,47 @@ def score(
         that were written; `failures` by issue time, which all else leaves out; `summary`; `alerts`; and `decay`: why
         a model should be trained anew, None if nothing says so.
     """
-    issues = [issue for issue in forecasts.issue_times(store, pipeline.name) if issue <= now]
+    issues = [issue for issue in forecasts.issue_times(store, settings.name) if issue <= now]
     issues = [issue for issue in issues if issue >= issues[-1] - look_back]
     counts = {"issues": len(issues), "scored": 0, "revised": 0, "unchanged": 0, "waiting": 0, "rows": 0}
     failures: dict[datetime, str] = {}
-    actuals = known_actuals(pipeline, store, issues[0]) if issues else pl.DataFrame()
+    actuals = known_actuals(settings, store, issues[0]) if issues else pl.DataFrame()
     for number, issue in enumerate(issues):
         progress("score", number / len(issues))
         try:
-            outcome, rows = _score_one(pipeline, store, issue, actuals)
+            outcome, rows = _score_one(settings, store, issue, actuals)
         except DataError as error:
             failures[issue] = str(error)
             continue
         counts[outcome] += 1
         counts["rows"] += rows
     progress("score", 1.0)
-    found = _readable(pipeline, store, issues, failures).filter(pl.col("valid_time") < now)
-    rung = alerts(found, pipeline.monitoring.limits())
+    found = _readable(settings, store, issues, failures).filter(pl.col("valid_time") < now)
+    rung = alerts(found, settings.monitoring.limits())
     decay = next((alert["detail"] for alert in rung if alert["check"] in DECAY), None)
     return counts | {
         "failures": {issue.isoformat(): error for issue, error in failures.items()},
-        "summary": summarise(found, pipeline.pipeline.timezone),
+        "summary": score_summary(found, settings.pipeline.timezone),
         "alerts": rung,
-        "decay": decay if pipeline.monitoring.retrain else None,
+        "decay": decay if settings.monitoring.retrain else None,
     }
 
 
-def _score_one(pipeline: Pipeline, store: Store, issue: datetime, actuals: pl.DataFrame) -> tuple[str, int]:
+def _score_one(settings: Pipeline, store: Store, issue: datetime, actuals: pl.DataFrame) -> tuple[str, int]:
     """What was done with the forecast of one issue time, and how many rows were written."""
-    rows, sha256 = forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue)
-    earlier = scores.find(store, pipeline.name, issue)
+    rows, sha256 = forecasts.fetch(store, settings.name, settings.pipeline.timezone, issue)
+    earlier = scores.find(store, settings.name, issue)
     true = with_actuals(rows, actuals).select(*KEY, "actual")
     if earlier is None and true.is_empty():
         return "waiting", 0
     if earlier is not None and earlier[1] == sha256 and earlier[0].select(true.columns).equals(true):
         return "unchanged", 0
-    judged = score_forecast(pipeline, store, rows, actuals)
-    scores.write(store, pipeline.name, issue, judged, sha256)
+    judged = score_forecast(settings, store, rows, actuals)
+    scores.write(store, settings.name, issue, judged, sha256)
     return "scored" if earlier is None else "revised", len(judged)
 
 
-def summarise(found: pl.LazyFrame, timezone: str) -> dict[str, Any]:
+def score_summary(found: pl.LazyFrame, timezone: str) -> dict[str, Any]:
     """The last nights in numbers, JSON-ready: windows of nights, and the longer one by series, step and weekday.
 
     Of the series, those with the least skill; `monitoring.aggregate` has all.
@@ -108,16 +107,16 @@ def summarise(found: pl.LazyFrame, timezone: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _readable(pipeline: Pipeline, store: Store, issues: list[datetime], failures: dict[datetime, str]) -> pl.LazyFrame:
+def _readable(settings: Pipeline, store: Store, issues: list[datetime], failures: dict[datetime, str]) -> pl.LazyFrame:
     """The scores of `issues` but those of a file that failed."""
     if not issues:
         return pl.LazyFrame(schema=score_schema())
-    found = scores.read(store, pipeline.name, issues[0], without=failures)
+    found = scores.read(store, settings.name, issues[0], without=failures)
     return found.filter(pl.col("issue_time") <= issues[-1])
 
 
 def score_forecast(
-    pipeline: Pipeline, store: Store, rows: pl.DataFrame, actuals: pl.DataFrame | None = None
+    settings: Pipeline, store: Store, rows: pl.DataFrame, actuals: pl.DataFrame | None = None
 ) -> pl.DataFrame:
     """The scores of one issue time's forecast rows, as far as they came true.
 
@@ -125,7 +124,7 @@ def score_forecast(
 
     Args:
         rows: columns of a forecast file, all of one issue time.
-        actuals: `panels.actuals` of at least these periods, to read them once for many issue times; by default
+        actuals: `panels.known_actuals` of at least these periods, to read them once for many issue times; by default
             they are read from the history, the latest known.
 
     Returns:
@@ -137,33 +136,33 @@ def score_forecast(
     if rows.is_empty():
         return pl.DataFrame(schema=score_schema())
     if actuals is None:
-        actuals = known_actuals(pipeline, store, rows["valid_time"].min())  # type: ignore[arg-type]
+        actuals = known_actuals(settings, store, rows["valid_time"].min())  # type: ignore[arg-type]
     true = with_actuals(rows, actuals)
     if true.is_empty():
         return pl.DataFrame(schema=score_schema())
     issue_time = rows["issue_time"][0]
-    grid = pipeline.grid
-    first = grid.first_step(micros(issue_time))
+    grid = settings.grid
+    first = grid.first_step(to_micros(issue_time))
     starts = grid.start(first - 1 + true["step"].to_numpy().astype(np.int64))
     if rows["issue_time"].n_unique() > 1 or (starts != true["valid_time"].dt.epoch("us").to_numpy()).any():
         raise DataError(
             f"the forecast of {issue_time.isoformat()} is not of one issue time on the {grid.frequency} grid of "
-            f"pipeline {pipeline.name!r}; it was made with other settings and cannot be scored"
+            f"pipeline {settings.name!r}; it was made with other settings and cannot be scored"
         )
     levels = quantile_levels(rows.columns)
-    return score_rows(true, levels, *_bar(pipeline, store, true, issue_time, first, levels))
+    return score_rows(true, levels, *_bar(settings, store, true, issue_time, first, levels))
 
 
 def _bar(
-    pipeline: Pipeline, store: Store, true: pl.DataFrame, issue_time: datetime, first: int, levels: list[float]
+    settings: Pipeline, store: Store, true: pl.DataFrame, issue_time: datetime, first: int, levels: list[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N, Q) the baseline's quantiles of the rows `true`, and (N,) their scale; NaN for a series unknown then."""
     baseline, scale = np.full((len(true), len(levels)), np.nan), np.full(len(true), np.nan)
-    series = known_series(pipeline, store, issue_time)
+    series = known_series(settings, store, issue_time)
     if not series:
         return baseline, scale
-    at = pipeline.pipeline
-    past = visible_history(pipeline, store, series, issue_time, first)
+    at = settings.pipeline
+    past = visible_history(settings, store, series, issue_time, first)
     step = true["step"].to_numpy()
     quantiles = np.clip(  # type: ignore[call-overload]
         seasonal_naive(past, at.season, int(step.max()), np.array(levels)), at.bounds.min, at.bounds.max

@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.baseline_history import SILENT, ended, newest_steps, visible_history_with_newest
+from flows.stages.baseline_history import NO_VALUE, has_ended, newest_steps, visible_history_with_newest
 from flows.stages.fallback import FallbackResult, LoadedModel, forecast_with_fallback
-from flows.stages.panels import micros, visible_panel
+from flows.stages.panels import to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import clip_probability
 from model.panel import Panel
@@ -45,16 +45,16 @@ class ShardResult:
     tried: dict[str, str | None] | None
 
 
-def shard_slices(pipeline: Pipeline, count: int) -> list[slice]:
+def shard_slices(settings: Pipeline, count: int) -> list[slice]:
     """The shards of `count` series: slices of the sorted list of series, of one length or nearly, none empty."""
-    at = pipeline.pipeline
+    at = settings.pipeline
     chosen = -(-count * (at.context + at.horizon) // _CELLS)
-    shards = min(pipeline.scale.shards or chosen, count)
+    shards = min(settings.scale.shards or chosen, count)
     return [slice(i * count // shards, (i + 1) * count // shards) for i in range(shards)]
 
 
 def forecast_shard(
-    pipeline: Pipeline,
+    settings: Pipeline,
     store: Store,
     issue_time: datetime,
     series: tuple[str, ...],
@@ -69,31 +69,31 @@ def forecast_shard(
         models, why_none: see `ladder.climb`.
         stale, in_time: see `forecast.forecast`.
     """
-    grid, at = pipeline.grid, pipeline.pipeline
-    issue, first = micros(issue_time), grid.first_step(micros(issue_time))
-    panel = visible_panel(pipeline, store, series, issue_time, first - at.context, at.context + at.horizon)
+    grid, at = settings.grid, settings.pipeline
+    issue, first = to_micros(issue_time), grid.first_step(to_micros(issue_time))
+    panel = visible_panel(settings, store, series, issue_time, first - at.context, at.context + at.horizon)
     newest = newest_steps(panel.target.layers[0].values[:, : at.context], first)
-    ever = newest != SILENT
+    ever = newest != NO_VALUE
     quiet = np.flatnonzero(~ever)
     if len(quiet):
-        past, newest[quiet] = visible_history_with_newest(pipeline, store, _named(series, quiet), issue_time, first)
+        past, newest[quiet] = visible_history_with_newest(settings, store, _named(series, quiet), issue_time, first)
         ever[quiet] = ~np.isnan(past).all(axis=1)
     # Others may turn out to have ended as well, but what has ended beside these has ended.
-    kept = np.flatnonzero(~ended(pipeline, newest, ever))
+    kept = np.flatnonzero(~has_ended(settings, newest, ever))
     some = len(kept) < len(series)
     if some:
         panel = panel.take(kept)
     bounds = (at.bounds.min, at.bounds.max)
     made = forecast_with_fallback(
-        models, why_none, panel, at.horizon, len(at.quantile_levels), pipeline.forecast.above, first, issue, bounds,
+        models, why_none, panel, at.horizon, len(at.quantile_levels), settings.forecast.above, first, issue, bounds,
         stale, in_time,
     )  # fmt: skip
     digests = _digests(panel, newest[kept], at.context)
     left = np.flatnonzero(made.status == BASELINE)
     if len(left):
-        past, _ = visible_history_with_newest(pipeline, store, _named(panel.series, left), issue_time, first)
+        past, _ = visible_history_with_newest(settings, store, _named(panel.series, left), issue_time, first)
         # Like the others is, for what was never seen; and that is not for a shard to say.
-        made.numbers[left] = np.where(ever[kept][left, None, None], _baseline(pipeline, past), np.nan)
+        made.numbers[left] = np.where(ever[kept][left, None, None], _baseline(settings, past), np.nan)
         for row, values in zip(left, past, strict=True):
             digests[row] = hashlib.sha256(digests[row] + values.tobytes()).digest()
     table = _table(series, newest, ever, kept, made, digests)
@@ -111,9 +111,9 @@ def forecast_shard(
     return ShardResult(table, numbers, tried)
 
 
-def _baseline(pipeline: Pipeline, past: np.ndarray) -> np.ndarray:
+def _baseline(settings: Pipeline, past: np.ndarray) -> np.ndarray:
     """(S, H, Q + X) what the baseline says after `past` (S, N)."""
-    at, above = pipeline.pipeline, pipeline.forecast.above
+    at, above = settings.pipeline, settings.forecast.above
     lower, upper = at.bounds.min, at.bounds.max
     quantiles = seasonal_naive(past, at.season, at.horizon, np.array(at.quantile_levels))
     quantiles = np.clip(quantiles, lower, upper)  # type: ignore[call-overload]
@@ -137,7 +137,7 @@ def _table(
 ) -> pl.DataFrame:
     """S rows of `part_schema`."""
     steps = pl.Series(newest)
-    whole = pl.DataFrame({"series_id": series, "newest": steps.set(steps == SILENT, None), "ever": ever})
+    whole = pl.DataFrame({"series_id": series, "newest": steps.set(steps == NO_VALUE, None), "ever": ever})
     rows = pl.DataFrame(
         {"status": made.status.tolist(), "reason": made.reason.tolist(), "model_version": made.version.tolist(),
          "digest": digests},

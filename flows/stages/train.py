@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import LoadedModel, champion
-from flows.stages.panels import instant, micros
-from flows.stages.progress import Progress, silent
+from flows.stages.fallback import LoadedModel, load_champion
+from flows.stages.panels import to_instant, to_micros
+from flows.stages.progress import Progress, no_progress
 from flows.stages.training_data import read_training_panel, split_history
 from flows.stages.warm_start import WarmStart, select_warm_start
 from model.evaluation.comparison import CHALLENGER, CHAMPION, IssueTimes, compare
@@ -44,7 +44,7 @@ _REMEMBERED = timedelta(days=365)  # how long what was right for a model's inter
 _FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch", "device")
 
 
-def retrain_reason(pipeline: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
+def retrain_reason(settings: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
     """Why a retrain is due at `issue_time`, or None.
 
     It is when the models that should serve cannot be loaded, and else when the newest attempt, promoted or refused,
@@ -54,29 +54,29 @@ def retrain_reason(pipeline: Pipeline, store: Store, issue_time: datetime, decay
         decay: what the scores say against the model that serves. A model younger than `monitoring.recent` is given
             the time to show itself: the nights complained about are its predecessor's.
     """
-    serving, why_none = champion(pipeline, store, issue_time)
-    if serving is None and registry.champions(store, pipeline.name, issue_time):
+    serving, why_none = load_champion(settings, store, issue_time)
+    if serving is None and registry.champions(store, settings.name, issue_time):
         return why_none
-    if serving and serving.why_stale:
-        return serving.why_stale
-    tried = [datetime.fromisoformat(m["as_of"]) for m in registry.manifests(store, pipeline.name)]
+    if serving and serving.stale_reason:
+        return serving.stale_reason
+    tried = [datetime.fromisoformat(m["as_of"]) for m in registry.manifests(store, settings.name)]
     newest = max((as_of for as_of in tried if as_of <= issue_time), default=None)
     if newest is None:
         return why_none
     age = issue_time - newest
-    if age >= pipeline.training.every - _SHORT_DAY:
-        return f"the newest model is {age} old; one is trained every {pipeline.training.every}"
-    if decay and age >= pipeline.monitoring.recent:
+    if age >= settings.training.every - _SHORT_DAY:
+        return f"the newest model is {age} old; one is trained every {settings.training.every}"
+    if decay and age >= settings.monitoring.recent:
         return decay
     return None
 
 
 def train(
-    pipeline: Pipeline,
+    settings: Pipeline,
     store: Store,
     as_of: datetime,
     now: datetime,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     reuse: Reuse | None = None,
     gate: bool = True,
 ) -> dict[str, Any]:
@@ -101,32 +101,32 @@ def train(
         from model.training import export  # noqa: F401
     except ModuleNotFoundError as error:
         raise DataError(f"training needs {error.name}: pip install 'gatecast[train]'") from None
-    rolled_back = registry.rolled_back(store, pipeline.name)
+    rolled_back = registry.rolled_back(store, settings.name)
     progress("read history", 0.0)
-    panel, first = read_training_panel(pipeline, store, as_of)
-    folds, recent, last = split_history(pipeline, as_of, first, panel.first)
-    grown = has_enough_history(panel, pipeline.pipeline.context, last)
-    spec = pipeline.spec(tuple(name for name, is_grown in zip(panel.series, grown, strict=True) if is_grown))
+    panel, first = read_training_panel(settings, store, as_of)
+    folds, recent, last = split_history(settings, as_of, first, panel.first)
+    grown = has_enough_history(panel, settings.pipeline.context, last)
+    spec = settings.spec(tuple(name for name, is_grown in zip(panel.series, grown, strict=True) if is_grown))
     data = panel.sha256()
-    serving, _ = champion(pipeline, store, as_of)
-    records = registry.manifests(store, pipeline.name)
-    start = select_warm_start(pipeline, store, serving, records, as_of)
+    serving, _ = load_champion(settings, store, as_of)
+    records = registry.manifests(store, settings.name)
+    start = select_warm_start(settings, store, serving, records, as_of)
     past = _past_widths(records, as_of, int(folds.issues[0]))
-    fingerprint = _fingerprint(pipeline, spec, as_of, data, start, past)
+    fingerprint = _fingerprint(settings, spec, as_of, data, start, past)
     reused = reuse(fingerprint) if reuse else None
-    onnx, facts = reused or _fit(pipeline, spec, panel, folds, recent, last, start, past, started, progress)
+    onnx, facts = reused or _fit(settings, spec, panel, folds, recent, last, start, past, started, progress)
     progress("compare", 0.95)
     version = registry.version_of(as_of, onnx)
     if serving and serving.version == version:
-        return registry.manifest(store, pipeline.name, version)
-    fair, scores, asked, decision = _judge(pipeline, store, spec, panel, folds, onnx, facts, serving)
+        return registry.manifest(store, settings.name, version)
+    fair, scores, asked, decision = _judge(settings, store, spec, panel, folds, onnx, facts, serving)
     if decision.promoted and version in rolled_back:
         why = f"refused: this very model was rolled back from at {rolled_back[version]}; --rollback brings it back"
         decision = replace(decision, promoted=False, reason=why)
     if not gate and not decision.promoted:
         decision = replace(decision, promoted=True, reason=f"serves without promotion, which says: {decision.reason}")
     registry.add(
-        store, pipeline.name, as_of, onnx,
+        store, settings.name, as_of, onnx,
         {
             **{name: facts[name] for name in _FACTS},
             "trained_at": now.isoformat(),
@@ -140,27 +140,27 @@ def train(
             "folds": {
                 "count": len(fair),
                 "held_out": len(folds),
-                "first": _local(pipeline, fair.issues[0]) if len(fair) else None,
-                "last": _local(pipeline, fair.issues[-1]) if len(fair) else None,
+                "first": _local(settings, fair.issues[0]) if len(fair) else None,
+                "last": _local(settings, fair.issues[-1]) if len(fair) else None,
             },
             "scores": scores,
             "stretch_asked": asked,
             "compared_with": serving.version if serving else None,
             "decision": decision.facts(),
-            "seed": pipeline.training.seed,
-            "pipeline": pipeline.model.model_dump(),
+            "seed": settings.training.seed,
+            "pipeline": settings.model.model_dump(),
         },
     )  # fmt: skip
     if decision.promoted:
-        registry.promote(store, pipeline.name, version)
-    for gone in registry.prune(store, pipeline.name, pipeline.training.keep, as_of, now):
+        registry.promote(store, settings.name, version)
+    for gone in registry.prune(store, settings.name, settings.training.keep, as_of, now):
         logger.info("pruned the file of model %s; its manifest stays", gone)
     progress("train", 1.0)
-    return registry.manifest(store, pipeline.name, version)
+    return registry.manifest(store, settings.name, version)
 
 
 def _fit(
-    pipeline: Pipeline, spec: ModelSpec, panel: Panel, folds: IssueTimes, recent: IssueTimes, last: int,
+    settings: Pipeline, spec: ModelSpec, panel: Panel, folds: IssueTimes, recent: IssueTimes, last: int,
     start: WarmStart | None, past: list[float], started: float, progress: Progress,
 ) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
@@ -176,22 +176,22 @@ def _fit(
     try:
         source = sampler(spec, panel, last, lead, int(folds.steps[-1]))
     except TooLittleHistory as error:
-        raise DataError(f"pipeline {pipeline.name!r}: too little history to train on: {error}") from None
+        raise DataError(f"pipeline {settings.name!r}: too little history to train on: {error}") from None
     nights = recent.over(panel)
     if len(nights[0]) > _VALIDATION:
-        drawn = np.random.default_rng(pipeline.training.seed).choice(len(nights[0]), _VALIDATION, replace=False)
+        drawn = np.random.default_rng(settings.training.seed).choice(len(nights[0]), _VALIDATION, replace=False)
         drawn.sort()
         nights = (nights[0][drawn], nights[1][drawn], nights[2][drawn])
     validation = make_batch(spec, panel, *nights)
-    budget = pipeline.training.budget.total_seconds()
-    samples = source.draw(np.random.default_rng(pipeline.training.seed), 1000).windows
+    budget = settings.training.budget.total_seconds()
+    samples = source.draw(np.random.default_rng(settings.training.seed), 1000).windows
     weights = verified_network(start.onnx, spec, samples) if start else None
     if weights is None:
         start = None
-    device = resolve_device(pipeline.training.device)
+    device = resolve_device(settings.training.device)
     renew = start is not None and weights is not None and (start.renew or (start.fill and is_member_copy(weights)))
     network = fit(
-        spec, source, validation, pipeline.training.seed, max(budget - _OVERHEAD, budget / 2),
+        spec, source, validation, settings.training.seed, max(budget - _OVERHEAD, budget / 2),
         lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
         weights, renew, past, device,
     )  # fmt: skip
@@ -199,7 +199,7 @@ def _fit(
     onnx = to_onnx(network, start.onnx if start else None)
 
     def end(step: int) -> str:
-        return instant(int(panel.grid.end(np.array([step + spec.horizon - 1]))[0])).isoformat()
+        return to_instant(int(panel.grid.end(np.array([step + spec.horizon - 1]))[0])).isoformat()
 
     return onnx, {
         "windows": len(source.known),
@@ -214,7 +214,7 @@ def _fit(
 
 
 def _judge(
-    pipeline: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: IssueTimes, onnx: bytes,
+    settings: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: IssueTimes, onnx: bytes,
     facts: dict[str, Any], serving: LoadedModel | None,
 ) -> tuple[IssueTimes, dict[str, Any], float | None, Decision]:  # fmt: skip
     """The nights that no candidate has seen, the scores on them, how much wider the challenger's intervals would have
@@ -222,14 +222,14 @@ def _judge(
     """
     models, seen_to = {CHALLENGER: Forecaster(onnx)}, {CHALLENGER: str(facts["seen_to"])}
     if serving:
-        record = registry.manifest(store, pipeline.name, serving.version)
+        record = registry.manifest(store, settings.name, serving.version)
         models[CHAMPION] = serving.forecaster
         seen_to[CHAMPION] = record.get("seen_to", record["as_of"])
-    fair = folds.since(max(micros(datetime.fromisoformat(until)) for until in seen_to.values()))
+    fair = folds.since(max(to_micros(datetime.fromisoformat(until)) for until in seen_to.values()))
     if len(fair) < FEWEST_NIGHTS:
         return fair, {}, None, refuse_too_few(len(fair), len(folds), seen_to)
     comparison = compare(spec, panel, fair, models)
-    return fair, comparison.scores(), comparison.required_scale, decide(comparison, pipeline.promotion.margin)
+    return fair, comparison.scores(), comparison.required_scale, decide(comparison, settings.promotion.margin)
 
 
 def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:
@@ -242,22 +242,22 @@ def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) ->
     factors = []
     for record in sorted(records, key=lambda m: datetime.fromisoformat(m["as_of"]), reverse=True):
         at, asked = datetime.fromisoformat(record["as_of"]), record.get("stretch_asked")
-        if micros(at) > judged or at < as_of - _REMEMBERED or not asked:
+        if to_micros(at) > judged or at < as_of - _REMEMBERED or not asked:
             continue
         factors.append(round(asked * record["stretch"], 4))
-        judged = micros(datetime.fromisoformat(record["folds"]["first"]))
+        judged = to_micros(datetime.fromisoformat(record["folds"]["first"]))
     return factors
 
 
 def _fingerprint(
-    pipeline: Pipeline, spec: ModelSpec, as_of: datetime, data: str, start: WarmStart | None, past: list[float]
+    settings: Pipeline, spec: ModelSpec, as_of: datetime, data: str, start: WarmStart | None, past: list[float]
 ) -> str:
     """sha256 of everything that a training is made from, besides the clock that ends it."""
     made_from = {
         "gatecast": metadata.version("gatecast"),
         "spec": spec.to_json(),
-        "training": pipeline.training.model_dump(mode="json", exclude={"every", "keep"}),
-        "promotion": pipeline.promotion.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json", exclude={"every", "keep"}),
+        "promotion": settings.promotion.model_dump(mode="json"),
         "as_of": as_of.isoformat(),
         "data": data,
         "start": (start.version, start.renew, start.fill) if start else None,
@@ -266,6 +266,6 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
-def _local(pipeline: Pipeline, issue: int) -> str:
+def _local(settings: Pipeline, issue: int) -> str:
     """An issue time (us) as people know it, with its offset."""
-    return instant(int(issue)).astimezone(ZoneInfo(pipeline.pipeline.timezone)).isoformat()
+    return to_instant(int(issue)).astimezone(ZoneInfo(settings.pipeline.timezone)).isoformat()

@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.panels import instant, known_series, micros, revision_panel
+from flows.stages.panels import known_series, revision_panel, to_instant, to_micros
 from model.evaluation.comparison import IssueTimes
 from model.evaluation.promotion import FEWEST_NIGHTS
 from model.panel import Channel, Panel, RevisionLayer
@@ -17,22 +17,22 @@ from storage.schemas import DataError
 from storage.store import Store
 
 
-def read_training_panel(pipeline: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, int]:
+def read_training_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, int]:
     """All revisions within the training window, and the first step that a forecast at `as_of` would have."""
-    series = known_series(pipeline, store, as_of)
+    series = known_series(settings, store, as_of)
     if not series:
         raise DataError(
-            f"pipeline {pipeline.name!r}: no target value was known at {as_of.isoformat()}; run `gatecast ingest`"
+            f"pipeline {settings.name!r}: no target value was known at {as_of.isoformat()}; run `gatecast ingest`"
         )
-    grid = pipeline.grid
-    first = grid.first_step(micros(as_of))
-    window = pipeline.training.window
-    begin = as_of - window if window else instant(0)
-    start = int(grid.index(np.array([micros(begin)]))[0])
-    panel = revision_panel(pipeline, store, series, as_of, start, first - start)
+    grid = settings.grid
+    first = grid.first_step(to_micros(as_of))
+    window = settings.training.window
+    begin = as_of - window if window else to_instant(0)
+    start = int(grid.index(np.array([to_micros(begin)]))[0])
+    panel = revision_panel(settings, store, series, as_of, start, first - start)
     seen = ~np.isnan(panel.target.layers[0].values).all(axis=0)
     if not seen.any():
-        raise DataError(f"pipeline {pipeline.name!r}: the training window holds no target value")
+        raise DataError(f"pipeline {settings.name!r}: the training window holds no target value")
     # Steps before the first value teach nothing; for a window of "all" there are many.
     skip = int(seen.argmax())
     return _crop(panel, skip), first
@@ -51,32 +51,32 @@ def _crop(panel: Panel, skip: int) -> Panel:
     )  # fmt: skip
 
 
-def split_history(pipeline: Pipeline, as_of: datetime, first: int, earliest: int) -> tuple[IssueTimes, IssueTimes, int]:
+def split_history(settings: Pipeline, as_of: datetime, first: int, earliest: int) -> tuple[IssueTimes, IssueTimes, int]:
     """Folds for promotion, nights before them for the early stop, and the last step of a fitting window.
 
     No horizon of an earlier part reaches into a later one.
     """
-    at = pipeline.pipeline
+    at = settings.pipeline
     room = first - earliest - at.context - at.horizon
-    nights = max(0, room // pipeline.grid.steps_per_day)
+    nights = max(0, room // settings.grid.steps_per_day)
     # A short history gives up to two in five of its nights to being judged.
-    count = min(pipeline.promotion.folds, nights // 5)
+    count = min(settings.promotion.folds, nights // 5)
     if count < FEWEST_NIGHTS:
         raise DataError(
-            f"pipeline {pipeline.name!r}: too little history to train on: {first - earliest} steps, of which a "
+            f"pipeline {settings.name!r}: too little history to train on: {first - earliest} steps, of which a "
             f"context of {at.context} and a horizon of {at.horizon} leave {nights} issue times; "
             f"{5 * FEWEST_NIGHTS} are needed"
         )
-    folds = _nights_before(pipeline.grid, as_of, first - at.horizon, count)
+    folds = _nights_before(settings.grid, as_of, first - at.horizon, count)
     # What the early stop sees ends before the first fold is issued, not only before its first step.
-    over = int(pipeline.grid.index(folds.issues[:1])[0])
-    recent = _nights_before(pipeline.grid, as_of, over - at.horizon, count)
+    over = int(settings.grid.index(folds.issues[:1])[0])
+    recent = _nights_before(settings.grid, as_of, over - at.horizon, count)
     return folds, recent, int(recent.steps[0]) - at.horizon
 
 
 def _nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> IssueTimes:
     """The last `count` nights, at the local time of day of `as_of`, whose forecast starts at step `last` or before."""
-    local = local_naive(np.array([micros(as_of)]), grid.timezone)[0]
+    local = local_naive(np.array([to_micros(as_of)]), grid.timezone)[0]
     day = local.astype("datetime64[D]")
     end = grid.dates(np.array([last]))[0]
     back = np.arange(2 * count + 30 + int((day - end).astype(int)), 0, -1)

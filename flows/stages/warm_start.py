@@ -34,7 +34,7 @@ class WarmStart:
 
 
 def select_warm_start(
-    pipeline: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
+    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
 ) -> WarmStart | None:
     """What training goes on from: the champion, unless it is time for a full fit of its only member.
 
@@ -44,31 +44,31 @@ def select_warm_start(
     same and be refused again.
     """
     try:
-        record = _record(pipeline, store, serving, records, as_of)
+        record = _record(settings, store, serving, records, as_of)
         if record is None or "pruned" in record:
             return None
-        onnx = registry.load(store, pipeline.name, record["version"])
+        onnx = registry.load(store, settings.name, record["version"])
     except DataError as error:
         logger.warning("begun from nothing: %s", error)
         return None
     full_fit = record.get("full_fit", record["as_of"])
     tried = [datetime.fromisoformat(m["as_of"]) for m in records if m.get("full_fit", m["as_of"]) == m["as_of"]]
     newest = max([at for at in tried if at < as_of], default=datetime.fromisoformat(full_fit))
-    renew = as_of - newest >= pipeline.training.full_every
-    if renew and pipeline.model.members == 1:
+    renew = as_of - newest >= settings.training.full_every
+    if renew and settings.model.members == 1:
         return None
     return WarmStart(record["version"], onnx, full_fit, renew, fill=newest <= datetime.fromisoformat(record["as_of"]))
 
 
 def _record(
-    pipeline: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
+    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
 ) -> dict[str, Any] | None:
     """The manifest of the model that is gone on from, or None."""
     if serving is None:
         before = [m for m in records if datetime.fromisoformat(m["as_of"]) < as_of]
-        return before[-1] if before and not registry.champions(store, pipeline.name, as_of) else None
-    record = registry.manifest(store, pipeline.name, serving.version)
+        return before[-1] if before and not registry.champions(store, settings.name, as_of) else None
+    record = registry.manifest(store, settings.name, serving.version)
     if datetime.fromisoformat(record["as_of"]) < as_of:
         return record
     came_from = record.get("went_on_from")
-    return registry.manifest(store, pipeline.name, came_from) if came_from else None
+    return registry.manifest(store, settings.name, came_from) if came_from else None

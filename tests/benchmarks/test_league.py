@@ -14,7 +14,7 @@ import pytest
 from benchmarks.league import fev, forecasts, kept, panel, runs, score, table, tasks
 from benchmarks.league.peers import by_name, trees
 from flows.settings import file as pipeline_file
-from flows.stages.replay import issues_between
+from flows.stages.replay import issue_times_between
 from model.evaluation import metrics
 from model.timegrid import TimeGrid
 from tests.support.pipelines import SHARED
@@ -57,7 +57,9 @@ def test_every_issue_is_one_of_gatecast_and_its_horizon_is_in_the_data(name, tmp
     monkeypatch.setattr(tasks, "STORE", tmp_path)
     task.prepare()
     given = panel.load(task)
-    ours = issues_between(pipeline_file.read(task.file), date.fromisoformat(task.start), date.fromisoformat(task.end))
+    ours = issue_times_between(
+        pipeline_file.read(task.file), date.fromisoformat(task.start), date.fromisoformat(task.end)
+    )
     assert [int(issue.timestamp()) * 1_000_000 for issue in ours] == given.issues.tolist()
     assert given.origins[-1] + given.horizon <= given.target.shape[1]
     # Of a market some days have no value; of the others nothing is unknown.

@@ -12,7 +12,7 @@ import pytest
 from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
-from flows.stages.panels import known_series, micros, revision_panel, visible_panel
+from flows.stages.panels import known_series, revision_panel, to_micros, visible_panel
 from model.windows import windows
 from storage.store import open_store
 from tests.support.pipelines import SAMPLES, SHARED
@@ -115,10 +115,10 @@ def seen(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, str]:
     ingest(pipeline, store, clock.now(), clock.now())
     series = known_series(pipeline, store, at)
     spec, grid = pipeline.spec(series), pipeline.grid
-    first, back, count = grid.first_step(micros(at)), 3 * pipeline.pipeline.context, len(series)
+    first, back, count = grid.first_step(to_micros(at)), 3 * pipeline.pipeline.context, len(series)
     rows = np.arange(count)
     panel = visible_panel(pipeline, store, series, at, first - back, back + pipeline.pipeline.horizon)
-    forecast = windows(spec, panel, rows, np.full(count, first), np.full(count, micros(at)))
+    forecast = windows(spec, panel, rows, np.full(count, first), np.full(count, to_micros(at)))
     past = revision_panel(pipeline, store, series, at, first - back, back)
     nights = first - pipeline.pipeline.horizon * np.arange(1, 6)
     training = windows(

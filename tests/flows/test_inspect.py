@@ -10,7 +10,7 @@ import pytest
 
 from flows import clock
 from flows.settings import file as pipeline_file
-from flows.stages.inspect import gather
+from flows.stages.inspect import collect_inspection
 from flows.stages.train import train
 from model.recurrent import RNNTrace
 from storage.store import open_store
@@ -26,7 +26,9 @@ def facts(path, issue=ISSUE):
     """What the page of LDC2 is made of."""
     pipeline = pipeline_file.read(path)
     zone = pipeline.pipeline.timezone
-    return gather(pipeline, open_store(pipeline.pipeline.store), "LDC2", clock.parse(issue, zone), clock.now())
+    return collect_inspection(
+        pipeline, open_store(pipeline.pipeline.store), "LDC2", clock.parse(issue, zone), clock.now()
+    )
 
 
 def test_it_writes_one_page_that_needs_no_network(pipeline, tmp_path):

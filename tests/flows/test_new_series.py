@@ -14,7 +14,7 @@ from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
-from flows.stages.panels import actuals
+from flows.stages.panels import known_actuals
 from flows.stages.score import score_forecast
 from flows.stages.train import train
 from model.forecaster import Forecaster
@@ -59,7 +59,7 @@ def scored(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of the new series of so many nights, and their scores beside the baseline's."""
     pipeline, store, issue = opened(path)
     ingest(pipeline, store, clock.now(), clock.now())
-    known = actuals(pipeline, store, issue)
+    known = known_actuals(pipeline, store, issue)
     rows = []
     for night in range(NIGHTS):
         at = issue + timedelta(days=night)

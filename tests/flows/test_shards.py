@@ -13,7 +13,7 @@ import pytest
 
 from flows import clock
 from flows.settings import file as pipeline_file
-from flows.stages.distributed import assemble, make_part, plan
+from flows.stages.distributed import assemble, plan, run_shard
 from flows.stages.forecast import forecast
 from storage import forecasts, history, registry
 from storage.schemas import DataError
@@ -61,7 +61,7 @@ def made(settings, store, issue, parts=range(SHARDS)) -> str:
     planned = plan(settings(), store, issue, clock.now())
     assert planned["shards"] == SHARDS and planned["series"] == 26
     for shard in parts:
-        make_part(settings(), store, planned["run"], shard)
+        run_shard(settings(), store, planned["run"], shard)
     return planned["run"]
 
 
@@ -105,7 +105,7 @@ def test_what_changes_after_the_plan_is_for_the_next_night(opened, whole):
     promoted = registry.add(store, "small", issue - timedelta(hours=1), content, facts)
     registry.promote(store, "small", promoted)
     for shard in range(3, SHARDS):
-        make_part(settings(), store, run, shard)
+        run_shard(settings(), store, run, shard)
     assemble(settings(), store, run, {})
     assert published(settings, store, issue) == whole
     assert forecast(settings(), store, issue)["series"] == 26, "the next one has it"
@@ -146,10 +146,10 @@ def test_a_worker_that_comes_too_late_or_has_another_file_is_refused(opened):
     run = made(settings, store, issue, [0])
     other = settings().model_copy(update={"pipeline": settings().pipeline.model_copy(update={"season": 24})})
     with pytest.raises(DataError, match="other settings"):
-        make_part(other, store, run, 1)
+        run_shard(other, store, run, 1)
     assemble(settings(), store, run, {})
     with pytest.raises(DataError, match="does not exist"):
-        make_part(settings(), store, run, 1)
+        run_shard(settings(), store, run, 1)
 
 
 def test_a_worker_that_can_load_no_model_fails_and_does_not_publish_the_baseline_unsaid(opened):
@@ -158,7 +158,7 @@ def test_a_worker_that_can_load_no_model_fails_and_does_not_publish_the_baseline
     (key,) = store.keys("models/small", "model.onnx")
     store.put(key, b"damaged meanwhile")
     with pytest.raises(DataError, match="sha256 differs"):
-        make_part(settings(), store, run, 1)
+        run_shard(settings(), store, run, 1)
     report = assemble(settings(), store, run, dict.fromkeys(range(1, SHARDS), "its shard failed"))
     assert report["stood_in"] == SHARDS - 1
     rows = pl.read_parquet(report["path"], hive_partitioning=False)

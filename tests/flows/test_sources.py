@@ -14,7 +14,7 @@ import pytest
 
 from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
-from flows.stages.panels import micros, revision_panel, visible_panel
+from flows.stages.panels import revision_panel, to_micros, visible_panel
 from flows.stages.sources import read_feed
 from storage.schemas import DataError
 from storage.store import open_store
@@ -195,7 +195,7 @@ def test_the_forecast_that_was_known_at_t(web, tmp_path):
     path.write_text(WEATHER.format(address=web.address))
     (tmp_path / "load.csv").write_text("t,y\n2018-08-31T00:00,1\n")
     pipeline = pipeline_file.read(path, {})
-    first = pipeline.grid.first_step(micros(issue))
+    first = pipeline.grid.first_step(to_micros(issue))
     seen = []
     for days in (0, 5):
         store = open_store(str(tmp_path / f"store-{days}"))
@@ -203,7 +203,7 @@ def test_the_forecast_that_was_known_at_t(web, tmp_path):
         ingest(pipeline, store, at, at + timedelta(minutes=1))
         for panel in (visible_panel, revision_panel):
             known = panel(pipeline, store, ("demand",), issue, first, 24).known_future[0]
-            seen.append(known.as_of(np.array([0]), np.array([0]), 24, np.array([micros(issue)]))[0])
+            seen.append(known.as_of(np.array([0]), np.array([0]), 24, np.array([to_micros(issue)]))[0])
     # Lead 1 is known 24 - 9 hours before its period: of the first 16 hours.
     leads = [round((value - 60) / 1000) for value in seen[0]]
     assert leads == [1] * 16 + [2] * 8

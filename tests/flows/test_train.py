@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from flows.stages.fallback import champion
+from flows.stages.fallback import load_champion
 from flows.stages.train import _past_widths, retrain_reason, train
 from storage import layout, registry
 from tests.support.challengers import AFTER, LATER, NOW, Bench, changed, scaled, spoil_model
@@ -226,9 +226,9 @@ def test_the_ladder_goes_on_to_the_predecessor(bench, spoil):
     later = bench.train(scaled(bench.onnx, 1.2))["version"]
     registry.promote(bench.store, "small", later)
     spoil(bench, later)
-    serving, _ = champion(bench.settings, bench.store, bench.at(LATER))
+    serving, _ = load_champion(bench.settings, bench.store, bench.at(LATER))
     assert serving.version == bench.first["version"]
-    assert serving.why_stale
+    assert serving.stale_reason
     done = gatecast("forecast", bench.path, "--issue-time", LATER, "--json")
     assert done.returncode == 3
     assert said(done)["status"] == {"stale_model": 72}
