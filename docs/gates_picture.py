@@ -28,7 +28,7 @@ _WIDTH = 370
 def main(pipeline_path: str, series: str, issue: str, out: str) -> None:
     """Four panels: the forecast, the gates' means, what is left of each day in the cell, what each day moved."""
     pipeline = pipeline_file.read(Path(pipeline_path))
-    at = clock.parse(issue, pipeline.pipeline.timezone)
+    at = clock.parse_time(issue, pipeline.pipeline.timezone)
     found = collect_inspection(pipeline, open_store(pipeline.pipeline.store), series, at, clock.now())
     encoder, decoder = (layer.trace for layer in found.layers if layer.member == layer.number == 0)
     assert isinstance(encoder, LSTMTrace) and isinstance(decoder, LSTMTrace)

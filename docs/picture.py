@@ -28,7 +28,7 @@ def main(pipeline_path: str, issue: str, out: str) -> None:
     pipeline = pipeline_file.read(Path(pipeline_path))
     store = open_store(pipeline.pipeline.store)
     zone = pipeline.pipeline.timezone
-    at = clock.parse(issue, zone)
+    at = clock.parse_time(issue, zone)
     forecast, _ = forecasts.fetch(store, pipeline.name, zone, at)
     (feed,) = pipeline.feeds("target")
     actual = known(store, pipeline.name, feed.name, feed.values[0], at - timedelta(days=_DAYS_BEFORE), forecast)

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows import summary as outcome
+from flows import summary
 
 logger = logging.getLogger(__name__)
 
@@ -43,20 +43,20 @@ def _show(report: dict[str, Any]) -> None:
         create_link_artifact(key=f"{key}-page", link=link, link_text="the page", description="What people read")
     train = report.get("train")
     if train and train["trained"]:
-        table("scores", outcome.score_rows(train), outcome.held_out(train))
-    table("skill", outcome.skill_rows(report["score"]), "Forecasts that came true, beside the baseline")
+        table("scores", summary.score_rows(train), summary.held_out_sentence(train))
+    table("skill", summary.skill_rows(report["score"]), "Forecasts that came true, beside the baseline")
     if report.get("ingest"):
-        table("ingest", outcome.feed_rows(report["ingest"]), "Rows of each feed")
-        table("quarantine", outcome.refused_rows(report["ingest"]), "Rows refused, by feed and reason")
+        table("ingest", summary.feed_rows(report["ingest"]), "Rows of each feed")
+        table("quarantine", summary.refused_rows(report["ingest"]), "Rows refused, by feed and reason")
     table("alerts", report["alerts"], "What the scores complain about")
 
 
 def forecast_markdown(report: dict[str, Any]) -> str:
     """The night in Markdown; what others wrote, such as names and errors, as code."""
     forecast = report["forecast"]
-    head = outcome.forecast_sentence(forecast) if forecast else "nothing was published"
+    head = summary.forecast_sentence(forecast) if forecast else "nothing was published"
     lines = [f"**{_code(head)}**", "", f"issue time {report.get('issue_time', 'unknown')}", ""]
-    lines += [f"- {_code(line)}" for line in (outcome.reason_lines(forecast) if forecast else [])]
+    lines += [f"- {_code(line)}" for line in (summary.reason_lines(forecast) if forecast else [])]
     lines += [f"- {stage} failed: {_code(error)}" for stage, error in report["failures"].items()]
     lines += [f"- {feed} is late: {_code(how)}" for feed, how in report["late"].items()]
     if report.get("page"):

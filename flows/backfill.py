@@ -8,8 +8,7 @@ from prefect import flow, task
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import clock, logs
-from flows import summary as outcome
+from flows import clock, logs, summary
 from flows.nightly import TASK
 from flows.parameters import Day, PipelineFile
 from flows.settings import file as pipeline_file
@@ -29,4 +28,4 @@ def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State:
     logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     report = backfill_task(pipeline, start, end)
     name = "CompletedPartial" if report["degraded"] else "Completed"
-    return Completed(message=outcome.backfill_sentence(report), data=report, name=name)
+    return Completed(message=summary.backfill_sentence(report), data=report, name=name)

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 
 from flows import clock, logs
 from flows.nightly import TASK
-from flows.parameters import Day, Folder, Lapse, PipelineFile
+from flows.parameters import Day, OutputFolder, PipelineFile, RetrainInterval
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
 from flows.stages.backtest import Plan
@@ -25,7 +25,7 @@ def backtest_task(pipeline_path: str, plan: dict[str, Any], output: str | None) 
     every = plan["retrain_every"]
     asked = Plan(
         clock.parse_day(plan["start"]), clock.parse_day(plan["end"]),
-        None if every is None else setting_types.duration(every), plan["promotion"],
+        None if every is None else setting_types.parse_duration(every), plan["promotion"],
     )  # fmt: skip
     place = None if output is None else Path(output)
     return backtest_stage(settings, open_store(settings.pipeline.store), asked, place, clock.now())
@@ -36,8 +36,8 @@ def backtest(
     pipeline: PipelineFile,
     start: Day,
     end: Day,
-    retrain_every: Lapse | None = None,
-    output: Folder | None = None,
+    retrain_every: RetrainInterval | None = None,
+    output: OutputFolder | None = None,
     promotion: bool = True,
 ) -> dict[str, Any]:
     """Replay the nights from the local day `start` to `end` (ISO 8601), both included; returns the summary."""

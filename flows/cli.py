@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from flows import clock, logs, terminal
-from flows import summary as outcome
+from flows import clock, logs, summary, terminal
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
 from flows.stage_process.environment import PASSIVE_WAIT
@@ -28,11 +27,11 @@ class _Command(click.Group):
         try:
             return super().invoke(ctx)
         except (pipeline_file.PipelineFileError, clock.TimeError) as error:
-            terminal.say(f"error: {error}")
-            ctx.exit(outcome.WRONG)
+            terminal.print_error(f"error: {error}")
+            ctx.exit(summary.WRONG)
         except (DataError, OSError) as error:
-            terminal.say(f"error: {error}")
-            ctx.exit(outcome.FAILED)
+            terminal.print_error(f"error: {error}")
+            ctx.exit(summary.FAILED)
 
 
 @click.group(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +60,7 @@ def init(directory: Path, as_json: bool, quiet: bool) -> None:
     from flows.stages.init import init as stage
 
     result = stage(directory)
-    terminal.finish(result, as_json, quiet, [f"wrote {path}" for path in result["written"]])
+    terminal.print_result(result, as_json, quiet, [f"wrote {path}" for path in result["written"]])
 
 
 @main.command()
@@ -71,7 +70,7 @@ def check(file: Path, as_json: bool, quiet: bool) -> None:
     from flows.stages.check import check as stage
 
     pipeline = pipeline_file.read(file)
-    with terminal.progress(as_json, quiet) as progress:
+    with terminal.progress_bar(as_json, quiet) as progress:
         found = stage(pipeline, clock.now(), progress)
     lines = [f"{file}: pipeline {pipeline.name!r}, {len(pipeline.feed)} feeds; next issue {found['next_issue']}"]
     for name, counts in found["feeds"].items():
@@ -79,12 +78,12 @@ def check(file: Path, as_json: bool, quiet: bool) -> None:
             f"{name}: {counts['read']} rows, {counts['accepted']} accepted, {counts['series'] or 'no'} series, "
             f"{counts['first']} to {counts['last']}"
         )
-        lines += [f"  {line}" for line in outcome.finding_lines({"feeds": {name: counts}})]
+        lines += [f"  {line}" for line in summary.finding_lines({"feeds": {name: counts}})]
         lines += [f"  {name}: late: {counts['late']}"] if counts["late"] else []
-    terminal.finish(found, as_json, quiet, lines)
+    terminal.print_result(found, as_json, quiet, lines)
     for failure in found["failures"].values():
-        terminal.say(f"error: {failure}")
-    sys.exit(outcome.FAILED if found["failures"] else outcome.PUBLISHED)
+        terminal.print_error(f"error: {failure}")
+    sys.exit(summary.FAILED if found["failures"] else summary.PUBLISHED)
 
 
 @main.command()
@@ -96,11 +95,11 @@ def ingest(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
 
     pipeline, store = _open(file)
     present = clock.now()
-    until = clock.parse(as_of, pipeline.pipeline.timezone) if as_of else present
-    with terminal.progress(as_json, quiet) as progress:
+    until = clock.parse_time(as_of, pipeline.pipeline.timezone) if as_of else present
+    with terminal.progress_bar(as_json, quiet) as progress:
         report = stage(pipeline, store, until, present, progress)
-    terminal.finish(
-        report, as_json, quiet, [*terminal.table(outcome.feed_rows(report)), *outcome.finding_lines(report)]
+    terminal.print_result(
+        report, as_json, quiet, [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report)]
     )
 
 
@@ -113,9 +112,9 @@ def train(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
 
     pipeline, store = _open(file)
     at = _issue(pipeline, store, as_of)
-    with terminal.progress(as_json, quiet) as progress:
+    with terminal.progress_bar(as_json, quiet) as progress:
         manifest = stage(pipeline, store, at, clock.now(), progress)
-    terminal.finish(manifest, as_json, quiet, terminal.training(manifest))
+    terminal.print_result(manifest, as_json, quiet, terminal.training_lines(manifest))
 
 
 @main.command()
@@ -130,17 +129,17 @@ def forecast(file: Path, issue_time: str | None, above: tuple[float, ...], as_js
     pipeline, store = _open(file)
     asked = _thresholds(pipeline, above)
     at = _issue(pipeline, store, issue_time)
-    with terminal.progress(as_json, quiet) as progress:
+    with terminal.progress_bar(as_json, quiet) as progress:
         published = stage(pipeline, store, at, progress=progress)
-    lines = [outcome.forecast_sentence(published), *outcome.reason_lines(published)]
+    lines = [summary.forecast_sentence(published), *summary.reason_lines(published)]
     if asked:
         chances = exceedance(pipeline, store, at, asked)
-        published["above"] = terminal.chances(chances)
-        lines += terminal.exceedance(pipeline, chances)
+        published["above"] = terminal.probability_rows(chances)
+        lines += terminal.probability_lines(pipeline, chances)
     else:
-        lines += terminal.preview(pipeline, published)
-    terminal.finish(published, as_json, quiet, lines)
-    sys.exit(outcome.DEGRADED if published["degraded"] else outcome.PUBLISHED)
+        lines += terminal.preview_lines(pipeline, published)
+    terminal.print_result(published, as_json, quiet, lines)
+    sys.exit(summary.DEGRADED if published["degraded"] else summary.PUBLISHED)
 
 
 @main.command()
@@ -151,24 +150,28 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
     # Wrong input is said at once, not after Prefect has started.
     pipeline = pipeline_file.read(file)
     if issue_time:
-        clock.parse(issue_time, pipeline.pipeline.timezone)
+        clock.parse_time(issue_time, pipeline.pipeline.timezone)
     report = _flow("nightly", as_json, quiet, file, issue_time)
     lines = []
     if report["ingest"]:
-        lines += [*terminal.table(outcome.feed_rows(report["ingest"])), *outcome.finding_lines(report["ingest"]), ""]
+        lines += [
+            *terminal.table_lines(summary.feed_rows(report["ingest"])),
+            *summary.finding_lines(report["ingest"]),
+            "",
+        ]
     if report["train"] and report["train"]["trained"]:
-        lines += [*terminal.training(report["train"]), ""]
-    lines += [outcome.forecast_sentence(report["forecast"]), *outcome.reason_lines(report["forecast"])]
-    lines += terminal.preview(pipeline, report["forecast"])
-    lines += [outcome.score_sentence(report["score"]), f"page: {report['page']}"] if report["score"] else []
-    terminal.finish(report, as_json, quiet, lines)
+        lines += [*terminal.training_lines(report["train"]), ""]
+    lines += [summary.forecast_sentence(report["forecast"]), *summary.reason_lines(report["forecast"])]
+    lines += terminal.preview_lines(pipeline, report["forecast"])
+    lines += [summary.score_sentence(report["score"]), f"page: {report['page']}"] if report["score"] else []
+    terminal.print_result(report, as_json, quiet, lines)
     for stage, error in report["failures"].items():
-        terminal.say(f"warning: {stage} failed, the night went on without it: {error}")
+        terminal.print_error(f"warning: {stage} failed, the night went on without it: {error}")
     for feed, how in report["late"].items():
-        terminal.say(f"warning: {feed} is late: {how}")
+        terminal.print_error(f"warning: {feed} is late: {how}")
     for alert in report["alerts"]:
-        terminal.say(f"warning: {alert['detail']}")
-    sys.exit(outcome.DEGRADED if report["degraded"] else outcome.PUBLISHED)
+        terminal.print_error(f"warning: {alert['detail']}")
+    sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)
 
 
 @main.command()
@@ -188,12 +191,12 @@ def backtest(
 
     pipeline, store = _open(file)
     plan = Plan(clock.parse_day(start), clock.parse_day(end), _duration(retrain_every), not no_promotion)
-    with terminal.progress(as_json, quiet) as progress:
+    with terminal.progress_bar(as_json, quiet) as progress:
         report = stage(pipeline, store, plan, output, clock.now(), progress)
-    terminal.finish(report, as_json, quiet, terminal.backtest(report))
+    terminal.print_result(report, as_json, quiet, terminal.backtest_lines(report))
     for failure in report["failures"].values():
-        terminal.say(f"warning: {failure}")
-    sys.exit(outcome.DEGRADED if set(report["status"]) != {"model"} else outcome.PUBLISHED)
+        terminal.print_error(f"warning: {failure}")
+    sys.exit(summary.DEGRADED if set(report["status"]) != {"model"} else summary.PUBLISHED)
 
 
 @main.command()
@@ -205,11 +208,11 @@ def backfill(file: Path, start: str, end: str, as_json: bool, quiet: bool) -> No
     pipeline_file.read(file)
     clock.parse_day(start), clock.parse_day(end)
     report = _flow("backfill", as_json, quiet, file, start, end)
-    lines = [outcome.backfill_sentence(report), *(outcome.forecast_sentence(night) for night in report["published"])]
-    terminal.finish(report, as_json, quiet, lines)
+    lines = [summary.backfill_sentence(report), *(summary.forecast_sentence(night) for night in report["published"])]
+    terminal.print_result(report, as_json, quiet, lines)
     for what, error in report["failures"].items():
-        terminal.say(f"warning: {what} failed, the nights went on without it: {error}")
-    sys.exit(outcome.DEGRADED if report["degraded"] else outcome.PUBLISHED)
+        terminal.print_error(f"warning: {what} failed, the nights went on without it: {error}")
+    sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)
 
 
 @main.command()
@@ -222,7 +225,7 @@ def report(file: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
     pipeline, store = _open(file)
     written = stage(pipeline, store, clock.now(), output)
     lines = [f"{written['colour']}: {written['sentence']}", f"wrote {written['path']}"]
-    terminal.finish(written, as_json, quiet, lines)
+    terminal.print_result(written, as_json, quiet, lines)
 
 
 @main.command()
@@ -238,7 +241,7 @@ def inspect(
 
     pipeline, store = _open(file)
     written = stage(pipeline, store, series_id, _issue(pipeline, store, issue_time), clock.now(), output)
-    terminal.finish(written, as_json, quiet, terminal.inspection(written))
+    terminal.print_result(written, as_json, quiet, terminal.inspection_lines(written))
 
 
 @main.command()
@@ -253,12 +256,12 @@ def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None
         registry.roll_back(store, pipeline.name, rollback, clock.now())
     serving = registry.champions(store, pipeline.name)
     found, unusable = registry.survey(store, pipeline.name)
-    rows = outcome.model_rows(found, serving, registry.rolled_back(store, pipeline.name))
-    lines = terminal.table(rows) or [f"pipeline {pipeline.name!r} has no models; run `gatecast train`"]
-    terminal.finish({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
+    rows = summary.model_rows(found, serving, registry.rolled_back(store, pipeline.name))
+    lines = terminal.table_lines(rows) or [f"pipeline {pipeline.name!r} has no models; run `gatecast train`"]
+    terminal.print_result({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
     for error in unusable:
-        terminal.say(f"error: {error}")
-    sys.exit(outcome.FAILED if unusable else outcome.PUBLISHED)
+        terminal.print_error(f"error: {error}")
+    sys.exit(summary.FAILED if unusable else summary.PUBLISHED)
 
 
 def _open(file: Path) -> tuple[pipeline_file.Pipeline, Store]:
@@ -271,8 +274,8 @@ def _issue(pipeline: pipeline_file.Pipeline, store: Store, asked: str | None) ->
 
     at, present = pipeline.pipeline, clock.now()
     if asked:
-        return clock.parse(asked, at.timezone)
-    return clock.default_issue(at.issue_at, at.timezone, newest_target(pipeline, store, present), present)
+        return clock.parse_time(asked, at.timezone)
+    return clock.default_issue_time(at.issue_at, at.timezone, newest_target(pipeline, store, present), present)
 
 
 def _flow(name: str, as_json: bool, quiet: bool, file: Path, *arguments: Any) -> dict[str, Any]:
@@ -284,16 +287,16 @@ def _flow(name: str, as_json: bool, quiet: bool, file: Path, *arguments: Any) ->
     state: Any = flow(str(file), *arguments, return_state=True)
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
-        terminal.say(f"error: {error if isinstance(error, Exception) else state.message}")
-        sys.exit(outcome.FAILED)
+        terminal.print_error(f"error: {error if isinstance(error, Exception) else state.message}")
+        sys.exit(summary.FAILED)
     return state.result()
 
 
 def _thresholds(pipeline: pipeline_file.Pipeline, above: tuple[float, ...]) -> tuple[float, ...]:
     """What --above asks for, ascending."""
     try:
-        asked = setting_types.thresholds(tuple(sorted(set(above))))
-        pipeline.can_tell(asked)
+        asked = setting_types.check_thresholds(tuple(sorted(set(above))))
+        pipeline.check_thresholds_supported(asked)
     except ValueError as error:
         raise clock.TimeError(f"--above {' '.join(f'{x:g}' for x in above)}: {error}") from None
     return asked
@@ -301,7 +304,7 @@ def _thresholds(pipeline: pipeline_file.Pipeline, above: tuple[float, ...]) -> t
 
 def _duration(text: str | None) -> timedelta | None:
     try:
-        return text if text is None else setting_types.duration(text)
+        return text if text is None else setting_types.parse_duration(text)
     except ValueError as error:
         raise clock.TimeError(f"--retrain-every {text!r}: {error}") from None
 

@@ -15,7 +15,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def parse(text: str, timezone: str) -> datetime:
+def parse_time(text: str, timezone: str) -> datetime:
     """ISO 8601 to UTC; without an offset it is in `timezone`. A day alone is its midnight.
 
     A local time that a clock change repeats is its first instant; one that it skips is moved on by as much.
@@ -32,8 +32,8 @@ def parse(text: str, timezone: str) -> datetime:
     return time_.astimezone(UTC)
 
 
-def issue(day: date, issue_at: time, timezone: str) -> datetime:
-    """The instant at local `issue_at` of `day`; UTC. At a clock change as `parse` has it."""
+def issue_time_on(day: date, issue_at: time, timezone: str) -> datetime:
+    """The instant at local `issue_at` of `day`; UTC. At a clock change as `parse_time` has it."""
     return datetime.combine(day, issue_at, ZoneInfo(timezone)).astimezone(UTC)
 
 
@@ -45,16 +45,16 @@ def parse_day(text: str) -> date:
         raise TimeError(f"{text!r} is not a day in ISO 8601, such as 2018-09-01") from None
 
 
-def last_issue(issue_at: time, timezone: str, not_after: datetime) -> datetime:
+def last_issue_time(issue_at: time, timezone: str, not_after: datetime) -> datetime:
     """The last instant at local `issue_at` that is not after `not_after`; UTC."""
     day = not_after.astimezone(ZoneInfo(timezone)).date()
     for back in (0, 1, 2):
-        found = issue(day - timedelta(days=back), issue_at, timezone)
+        found = issue_time_on(day - timedelta(days=back), issue_at, timezone)
         if found <= not_after:
             return found
     raise AssertionError("some day in three has an issue time")
 
 
-def default_issue(issue_at: time, timezone: str, newest_target: datetime | None, present: datetime) -> datetime:
+def default_issue_time(issue_at: time, timezone: str, newest_target: datetime | None, present: datetime) -> datetime:
     """The last issue time not after `present` and not after the newest target available."""
-    return last_issue(issue_at, timezone, min(present, newest_target) if newest_target else present)
+    return last_issue_time(issue_at, timezone, min(present, newest_target) if newest_target else present)

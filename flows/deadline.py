@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-_INGEST = 0.4  # of the whole: a source that has not answered by then is gone without
+_INGEST = 0.4  # of the total: a source that has not answered by then is gone without
 _FORECAST = 0.25  # kept back for the forecast, whatever training takes
 _BASELINE = 0.1  # kept back for the baseline, whatever the model takes
 _MOST_FOR_FORECAST, _MOST_FOR_BASELINE = 150.0, 60.0  # seconds
@@ -17,38 +17,38 @@ class Deadline:
     """Counts down from now.
 
     Args:
-        whole: what the night has until the forecast file must be there.
+        total: what the night has until the forecast file must be there.
         clock: seconds that only go up.
     """
 
-    def __init__(self, whole: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, total: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.whole = whole.total_seconds()
-        self._end = clock() + self.whole
+        self.total = total.total_seconds()
+        self._end = clock() + self.total
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds left, negative once it is over."""
         return self._end - self._clock()
 
     @property
     def for_ingest(self) -> float:
         """Seconds that ingest may take."""
-        return min(_INGEST * self.whole, self.left - self._kept_for_forecast)
+        return min(_INGEST * self.total, self.remaining - self._kept_for_forecast)
 
     @property
     def for_training(self) -> float:
         """Seconds that a training may take which is to serve this night."""
-        return self.left - self._kept_for_forecast
+        return self.remaining - self._kept_for_forecast
 
     @property
     def for_forecast(self) -> float:
         """Seconds that the model's forecast may take."""
-        return self.left - min(_BASELINE * self.whole, _MOST_FOR_BASELINE)
+        return self.remaining - min(_BASELINE * self.total, _MOST_FOR_BASELINE)
 
     @property
     def _kept_for_forecast(self) -> float:
-        return min(_FORECAST * self.whole, _MOST_FOR_FORECAST)
+        return min(_FORECAST * self.total, _MOST_FOR_FORECAST)
 
 
 def response_limit(limit: float) -> float:

@@ -29,7 +29,7 @@ def ingest(pipeline: PipelineFile, as_of: IssueTime | None = None) -> dict[str, 
     present = flow_run.scheduled_start_time or clock.now()
     settings = pipeline_file.read(pipeline)
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
-    until = clock.parse(as_of, settings.pipeline.timezone) if as_of else present
+    until = clock.parse_time(as_of, settings.pipeline.timezone) if as_of else present
     report = ingest_task(pipeline, until.isoformat())
     added = {name: counts["added"] for name, counts in report["feeds"].items()}
     if any(added.values()):

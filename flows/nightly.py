@@ -16,8 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import artifacts, clock, logs, sharded
-from flows import summary as outcome
+from flows import artifacts, clock, logs, sharded, summary
 from flows.deadline import Deadline, response_limit
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
@@ -90,7 +89,7 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
     settings, _ = _open(pipeline)
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
     # Not when the night is nearly over: that an engine is not installed is said at once.
-    forecast_on = sharded.forecaster(settings.scale.engine) or forecast_task
+    forecast_on = sharded.forecast_flow(settings.scale.engine) or forecast_task
     report: dict[str, Any] = {
         "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {}, "late": {},
         "deadline": (started + settings.forecast.deadline).isoformat(), "ingest": None, "train": None,
@@ -109,7 +108,7 @@ def _night(
     """The stages one after the other; what came of each is in the report as soon as it is over."""
     settings, store = _open(pipeline)
     deadline = Deadline(settings.forecast.deadline)
-    until = clock.parse(issue_time, settings.pipeline.timezone) if issue_time else present
+    until = clock.parse_time(issue_time, settings.pipeline.timezone) if issue_time else present
     report["ingest"] = taken = _attempt(report, "ingest", ingest_task, pipeline, until.isoformat(), deadline.for_ingest)
     if taken:
         report["failures"] |= {f"ingest:{feed}": error for feed, error in taken["failures"].items()}
@@ -124,7 +123,7 @@ def _night(
     report["forecast"] = _forecast(report, forecast_on, pipeline, when, deadline)
     report["published_at"] = clock.now().isoformat()
     report["degraded"] = report["forecast"]["degraded"]
-    logger.info("%s", outcome.forecast_sentence(report["forecast"]))
+    logger.info("%s", summary.forecast_sentence(report["forecast"]))
     if not in_time:
         # It could not have served this night; its model is there for the next.
         limit = settings.training.budget.total_seconds() + _AFTERWARDS
@@ -169,19 +168,19 @@ def resolve_issue(pipeline_path: str, issue_time: str | None, present: datetime)
     pipeline, store = _open(pipeline_path)
     at = pipeline.pipeline
     if issue_time is not None:
-        return clock.parse(issue_time, at.timezone).isoformat()
+        return clock.parse_time(issue_time, at.timezone).isoformat()
     try:
         newest = newest_target(pipeline, store, present)
     except DataError as error:
         logger.warning("the issue time is that of the clock: %s", error)
         newest = None
-    return clock.default_issue(at.issue_at, at.timezone, newest, present).isoformat()
+    return clock.default_issue_time(at.issue_at, at.timezone, newest, present).isoformat()
 
 
 def final_state(report: dict[str, Any], published: dict[str, Any], degraded: bool) -> State:
     """Completed, by a name that tells a whole night from a degraded one."""
     name = "CompletedPartial" if degraded else "Completed"
-    return Completed(message=outcome.forecast_sentence(published), data=report, name=name)
+    return Completed(message=summary.forecast_sentence(published), data=report, name=name)
 
 
 def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None, limit: float) -> dict[str, Any] | None:
@@ -194,13 +193,13 @@ def _train(report: dict[str, Any], pipeline: str, when: str, reason: str | None,
 
 def _forecast(report: dict[str, Any], run, pipeline: str, when: str, deadline: Deadline) -> dict[str, Any]:
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
-    stale = outcome.stale_reason(report["failures"])
+    stale = summary.stale_reason(report["failures"])
     limit = deadline.for_forecast
     published = _attempt(report, "forecast", run, pipeline, when, limit, needs_champion=False, stale=stale)
     if published is not None:
         return published
     without = f"the model gave no forecast: {report['failures']['forecast']}"
-    limit = max(deadline.left, _LAST_RESORT)
+    limit = max(deadline.remaining, _LAST_RESORT)
     return forecast_task(pipeline, when, limit, needs_champion=False, without_model=without)
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flows.settings.types import DURATION
 
-# Loose on purpose: `clock.parse` judges a time, here only what cannot be one is refused.
+# Loose on purpose: `clock.parse_time` judges a time, here only what cannot be one is refused.
 _TIME = r"^\d{4}[-0-9W]{3,6}([T ][0-9:.,]+(Z|[+-][0-9:]+)?)?$"
 
 PipelineFile = Annotated[
@@ -33,14 +33,14 @@ Day = Annotated[
         examples=["2018-09-01"],
     ),
 ]
-Lapse = Annotated[
+RetrainInterval = Annotated[
     str,
     Field(
         title="Retrain every", description="A number and a unit of s, m, h or d. Empty: the file's training.every.",
         pattern=f"^{DURATION}$", examples=["7d"],
     ),
 ]  # fmt: skip
-Folder = Annotated[
+OutputFolder = Annotated[
     str,
     Field(title="Output", description="Folder for forecasts.parquet and scores.parquet. Empty: none.", min_length=1),
 ]

@@ -26,7 +26,7 @@ _TRIES_MORE = 2
 _CONNECTING = 30  # seconds
 
 
-def forecaster(engine: str) -> Callable[..., Any] | None:
+def forecast_flow(engine: str) -> Callable[..., Any] | None:
     """The flow that forecasts on `engine`; None for the local one, which needs none.
 
     Raises:

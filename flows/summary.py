@@ -70,7 +70,7 @@ def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def held_out(manifest: dict[str, Any]) -> str:
+def held_out_sentence(manifest: dict[str, Any]) -> str:
     """Which issue times the comparison is about."""
     folds = manifest["folds"]
     if not folds["count"]:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import polars as pl
 
-from flows import summary as outcome
+from flows import summary
 from flows.settings.pipeline import Pipeline
 from flows.stages.progress import Progress, no_progress
 from storage import forecasts
@@ -23,7 +23,7 @@ _SHOWN = 4  # series
 
 
 @contextmanager
-def progress(as_json: bool, quiet: bool) -> Iterator[Progress]:
+def progress_bar(as_json: bool, quiet: bool) -> Iterator[Progress]:
     """A bar on a terminal, nothing elsewhere."""
     if as_json or quiet or not sys.stderr.isatty():
         yield no_progress
@@ -38,16 +38,16 @@ def progress(as_json: bool, quiet: bool) -> Iterator[Progress]:
         yield lambda what, done: bar.update(line, description=what, completed=done)
 
 
-def training(manifest: dict[str, Any]) -> list[str]:
+def training_lines(manifest: dict[str, Any]) -> list[str]:
     """What was trained, and how it compares."""
     return [
         f"trained {manifest['version']} in {manifest['seconds']:.0f} s; {manifest['decision']['reason']}",
-        f"{outcome.held_out(manifest)}:",
-        *table(outcome.score_rows(manifest)),
+        f"{summary.held_out_sentence(manifest)}:",
+        *table_lines(summary.score_rows(manifest)),
     ]
 
 
-def backtest(report: dict[str, Any]) -> list[str]:
+def backtest_lines(report: dict[str, Any]) -> list[str]:
     """What a backtest found, beside the baseline."""
     counts = ", ".join(f"{n} rows {status}" for status, n in report["status"].items())
     promoted = sum(model["decision"]["promoted"] for model in report["models"])
@@ -60,12 +60,12 @@ def backtest(report: dict[str, Any]) -> list[str]:
         shown = {name: "-" if value is None else f"{value:.4g}" for name, value in scores.items()}
         ours = {name: shown[name] for name in ("pinball", "mae", "mase", "coverage_80")}
         bar = {"pinball": shown["baseline_pinball"], "mae": shown["baseline_mae"], "mase": "", "coverage_80": ""}
-        lines += table([{"": "gatecast", **ours}, {"": "baseline", **bar}])
+        lines += table_lines([{"": "gatecast", **ours}, {"": "baseline", **bar}])
         lines += [f"skill against the baseline: {scores['skill']:+.1%}"] if scores["skill"] is not None else []
     return [*lines, *(report[name] for name in ("forecasts", "scored") if name in report)]
 
 
-def inspection(written: dict[str, Any]) -> list[str]:
+def inspection_lines(written: dict[str, Any]) -> list[str]:
     """Which model made a forecast, and which covariates moved it."""
     unit = written["unit"] or "in the target's unit"
     rows = [
@@ -73,27 +73,27 @@ def inspection(written: dict[str, Any]) -> list[str]:
     ]
     return [
         f"{written['series_id']} at {written['issue_time']} by model {written['model_version']}",
-        *table(rows),
+        *table_lines(rows),
         f"wrote {written['path']}",
     ]
 
 
-def chances(found: pl.DataFrame) -> list[dict[str, Any]]:
+def probability_rows(found: pl.DataFrame) -> list[dict[str, Any]]:
     """The probabilities, JSON-ready: one object a row."""
     return found.with_columns(pl.col("valid_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
 
 
-def exceedance(pipeline: Pipeline, found: pl.DataFrame) -> list[str]:
+def probability_lines(pipeline: Pipeline, found: pl.DataFrame) -> list[str]:
     """The probabilities in local time, as many rows as a screen or two hold."""
     columns = [name for name in found.columns if name.startswith("p_above_")]
     rows = found.head(_ROWS).select(
         "series_id", _local(pipeline), "step", *(pl.col(name).round(4) for name in columns), "status"
     )
     more = len(found) - len(rows)
-    return [*table(rows.to_dicts()), *([f"  and {more} rows more, which --json has"] if more else [])]
+    return [*table_lines(rows.to_dicts()), *([f"  and {more} rows more, which --json has"] if more else [])]
 
 
-def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
+def preview_lines(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
     at = pipeline.pipeline
     issue_time = datetime.fromisoformat(published["issue_time"])
@@ -101,7 +101,7 @@ def preview(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     levels = [c for c in rows.columns if c.startswith("q")]
     shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
     head = rows.group_by("series_id", maintain_order=True).head(3)
-    return table(
+    return table_lines(
         head.select(
             "series_id", _local(pipeline), "step",
             *(pl.col(c).round(2) for c in shown), "status",
@@ -115,7 +115,7 @@ def _local(pipeline: Pipeline) -> pl.Expr:
     return pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape)
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     """Rows as aligned text, numbers to the right."""
     if not rows:
         return []
@@ -132,7 +132,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return [f"  {line(names)}", *(f"  {line(values)}" for values in cells)]
 
 
-def finish(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
+def print_result(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
     """Say the result of a command: JSON, nothing, or lines for people."""
     if as_json:
         click.echo(json.dumps(result, default=str))
@@ -140,7 +140,7 @@ def finish(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str])
         click.echo(printable("\n".join(lines)))
 
 
-def say(message: str) -> None:
+def print_error(message: str) -> None:
     """An error or a warning."""
     click.echo(printable(message), err=True)
 

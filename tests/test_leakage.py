@@ -70,7 +70,7 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
 
     def drawn(path: Path):
         pipeline = pipeline_file.read(path, {})
-        at = clock.parse(ISSUE, pipeline.pipeline.timezone)
+        at = clock.parse_time(ISSUE, pipeline.pipeline.timezone)
         panel, first = training_data.read_training_panel(pipeline, open_store(pipeline.pipeline.store), at)
         folds, recent, last = training_data.split_history(pipeline, at, first, panel.first)
         source = sampler(pipeline.spec(panel.series), panel, last, 0, int(folds.steps[-1]))
@@ -91,7 +91,7 @@ def test_parts_of_the_data_do_not_overlap(trained):
     from storage.store import open_store
 
     pipeline = pipeline_file.read(trained, {})
-    at = clock.parse(ISSUE, pipeline.pipeline.timezone)
+    at = clock.parse_time(ISSUE, pipeline.pipeline.timezone)
     panel, first = training_data.read_training_panel(pipeline, open_store(pipeline.pipeline.store), at)
     folds, recent, last = training_data.split_history(pipeline, at, first, panel.first)
     horizon = pipeline.pipeline.horizon

@@ -69,7 +69,7 @@ def _past() -> tuple[Windows, np.ndarray]:
     """The windows of every midnight since the model was fitted, and (B, H) what came."""
     pipeline = pipeline_file.read(PIPELINE)
     store, at, zone = open_store(pipeline.pipeline.store), pipeline.pipeline, pipeline.pipeline.timezone
-    fitted, until = (clock.parse(day, zone) for day in (FITTED, ISSUE))
+    fitted, until = (clock.parse_time(day, zone) for day in (FITTED, ISSUE))
     days = [fitted + timedelta(days=day) for day in range((until - fitted).days)]
     issues = np.array([to_micros(day) for day in days])
     steps = np.array([pipeline.grid.first_step(int(issue)) for issue in issues])

@@ -57,7 +57,7 @@ def _stages() -> None:
     from flows.settings import file as pipeline_file
     from flows.stage_process import runner
 
-    at = clock.parse(ISSUE, pipeline_file.read(PIPELINE).pipeline.timezone)
+    at = clock.parse_time(ISSUE, pipeline_file.read(PIPELINE).pipeline.timezone)
     for stage, options in _STAGES.items():
         runner.run_stage(stage, str(PIPELINE), at.isoformat(), _LIMIT, **options)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from flows.settings.feed_options import FileOptions, Kind, NamedOptions, Options
+from flows.settings.feed_options import FileOptions, Kind, KnownSourceOptions, Options
 from flows.settings.types import Day, Duration, Section, Text, Zone
 from model.checks.feed_rows import FeedShape
 from model.checks.series import Action
@@ -54,7 +54,7 @@ class Feed(Section):
     options: Options = FileOptions()
     checks: Checks = Checks()
     expected: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    _hidden: tuple[str, ...] = PrivateAttr(default=())
+    _secrets: tuple[str, ...] = PrivateAttr(default=())
 
     @model_validator(mode="before")
     @classmethod
@@ -86,7 +86,7 @@ class Feed(Section):
 
     @model_validator(mode="after")
     def _columns_of_the_source(self) -> Feed:
-        if not isinstance(self.options, NamedOptions):
+        if not isinstance(self.options, KnownSourceOptions):
             if self.uri is None:
                 raise ValueError("uri is required: where the feed's table is")
             if "valid_time" not in self.model_fields_set:
@@ -97,23 +97,23 @@ class Feed(Section):
                 raise ValueError(f"{key} of kind {self.kind!r} is {own!r}, the kind names its columns")
         if self.available_at is not None:
             raise ValueError(f"available_at is not for kind {self.kind!r}: where its rows say it, it is used")
-        if self.options.issued and "available_after" in self.model_fields_set:
+        if self.options.has_availability_times and "available_after" in self.model_fields_set:
             raise ValueError("available_after is not for rows that say when they became known, as these do")
         if self.source != "open-meteo" and len(self.values) != 1:
             raise ValueError(f"values of kind {self.kind!r} must be one name, for the one value it gives")
-        if self.series_id is None and self.options.several:
+        if self.series_id is None and self.options.has_several_series:
             raise ValueError('several series need series_id = "series_id"')
         return self
 
     @property
-    def hidden(self) -> tuple[str, ...]:
+    def secrets(self) -> tuple[str, ...]:
         """What stands for `${NAME}` in the uri, which nothing may say."""
-        return self._hidden
+        return self._secrets
 
-    def at(self, uri: str, hidden: tuple[str, ...]) -> Feed:
-        """The feed with another `uri`, of which the parts `hidden` are secret."""
+    def with_uri(self, uri: str, secrets: tuple[str, ...]) -> Feed:
+        """The feed with another `uri`, of which the parts `secrets` are secret."""
         feed = self.model_copy(update={"uri": uri})
-        feed._hidden = hidden
+        feed._secrets = secrets
         return feed
 
     @property
@@ -131,7 +131,7 @@ class Feed(Section):
 
     def shape(self) -> FeedShape:
         """How the feed's table is read."""
-        issued = isinstance(self.options, NamedOptions) and self.options.issued
+        issued = isinstance(self.options, KnownSourceOptions) and self.options.has_availability_times
         return FeedShape(
             self.name, self.role, self.series_id, self.valid_time, self.values, self.time_zone,
             self.available_after, AVAILABLE_AT if issued else self.available_at, self.resample,

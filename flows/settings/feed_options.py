@@ -29,7 +29,7 @@ class FileOptions(Section):
     kind: Literal["file", "sql"] = "file"
 
 
-class Asking(Section):
+class RequestOptions(Section):
     """How a server is asked, whatever it is asked for."""
 
     timeout: PositiveDuration = timedelta(seconds=30)
@@ -37,13 +37,13 @@ class Asking(Section):
     backoff: PositiveDuration = timedelta(seconds=1)
 
 
-class S3Options(Asking):
+class S3Options(RequestOptions):
     """Of objects on S3."""
 
     kind: Literal["s3"]
 
 
-class WebOptions(Asking):
+class WebOptions(RequestOptions):
     """Of any other server on the web."""
 
     kind: Literal["http"]
@@ -52,16 +52,16 @@ class WebOptions(Asking):
     next: Text | None = None
 
 
-class NamedOptions(Asking):
+class KnownSourceOptions(RequestOptions):
     """Of a source that Gatecast knows: its tables have columns of their own."""
 
     @property
-    def issued(self) -> bool:
+    def has_availability_times(self) -> bool:
         """Whether its rows say when they became known."""
         return False
 
     @property
-    def several(self) -> bool:
+    def has_several_series(self) -> bool:
         """Whether it is asked for more than one series, and says so here."""
         return False
 
@@ -74,7 +74,7 @@ class Location(Section):
     weight: Annotated[float, Field(gt=0)] = 1.0
 
 
-class OpenMeteoOptions(NamedOptions):
+class OpenMeteoOptions(KnownSourceOptions):
     """Of Open-Meteo."""
 
     kind: Literal["open-meteo"]
@@ -95,12 +95,12 @@ class OpenMeteoOptions(NamedOptions):
         return self
 
     @property
-    def issued(self) -> bool:
+    def has_availability_times(self) -> bool:
         """Forecasts say when they became known; what was measured does not."""
         return self.api in ("forecast", "previous-runs")
 
 
-class EntsoeOptions(NamedOptions):
+class EntsoeOptions(KnownSourceOptions):
     """Of the ENTSO-E Transparency Platform."""
 
     kind: Literal["entsoe"]
@@ -118,17 +118,17 @@ class EntsoeOptions(NamedOptions):
         return self
 
     @property
-    def issued(self) -> bool:
+    def has_availability_times(self) -> bool:
         """What is published on the day before says so."""
         return self.document != "load"
 
     @property
-    def several(self) -> bool:
+    def has_several_series(self) -> bool:
         """An area is a series."""
         return len(self.areas) > 1
 
 
-class EiaOptions(NamedOptions):
+class EiaOptions(KnownSourceOptions):
     """Of the EIA's API, version 2."""
 
     kind: Literal["eia"]
@@ -140,7 +140,7 @@ class EiaOptions(NamedOptions):
     api_key: SecretStr
 
 
-class EcbOptions(NamedOptions):
+class EcbOptions(KnownSourceOptions):
     """Of the ECB's data portal."""
 
     kind: Literal["ecb"]
@@ -150,7 +150,7 @@ class EcbOptions(NamedOptions):
     ]
 
     @property
-    def several(self) -> bool:
+    def has_several_series(self) -> bool:
         """Each key is a series."""
         return len(self.series) > 1
 

@@ -70,7 +70,7 @@ def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path
     if key is not None:
         secret = _secrets(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
         feed = feed.model_copy(update={"options": feed.options.model_copy(update={_SECRET: SecretStr(secret)})})
-    return feed if feed.uri is None else feed.at(_place(feed.uri, folder), hidden)
+    return feed if feed.uri is None else feed.with_uri(_place(feed.uri, folder), hidden)
 
 
 def _fill_uris(content: dict[str, Any], path: Path, environment: Mapping[str, str]) -> list[tuple[str, ...]]:

@@ -16,7 +16,7 @@ from flows.settings.types import (
     PositiveDuration,
     Section,
     Steps,
-    StorePlace,
+    StoreUri,
     Text,
     Thresholds,
     TrainingWindow,
@@ -45,7 +45,7 @@ class PipelineSection(Section):
     """`[pipeline]`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-    store: StorePlace
+    store: StoreUri
     frequency: Literal["15m", "30m", "1h", "1d", "1b"]
     timezone: Zone = "UTC"
     holidays: Holidays | None = None
@@ -215,12 +215,12 @@ class Pipeline(Section):
     @model_validator(mode="after")
     def _probabilities_can_be_told(self) -> Pipeline:
         try:
-            self.can_tell(self.forecast.above)
+            self.check_thresholds_supported(self.forecast.above)
         except ValueError as error:
             raise ValueError(f"forecast.above: {error}") from None
         return self
 
-    def can_tell(self, above: tuple[float, ...]) -> None:
+    def check_thresholds_supported(self, above: tuple[float, ...]) -> None:
         """Raises ValueError where the model has no probabilities and some are asked for."""
         if above and self.model.head != "softmax":
             raise ValueError(f'P(value > x) needs model.head = "softmax", not {self.model.head!r}')

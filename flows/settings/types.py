@@ -19,7 +19,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 DURATION = r"(\d+(?:\.\d+)?)([smhd])"
 
 
-def duration(value: object) -> timedelta:
+def parse_duration(value: object) -> timedelta:
     """`"90s"`, `"1d"`: a number and a unit. Raises ValueError for anything else."""
     match = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if match is None:
@@ -34,7 +34,7 @@ def _positive(value: timedelta) -> timedelta:
 
 
 def _window(value: object) -> object:
-    return None if value == "all" else duration(value)
+    return None if value == "all" else parse_duration(value)
 
 
 def _zone(value: str) -> str:
@@ -78,7 +78,7 @@ def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def thresholds(value: tuple[float, ...]) -> tuple[float, ...]:
+def check_thresholds(value: tuple[float, ...]) -> tuple[float, ...]:
     """Values to be exceeded: each names a column. Raises ValueError for what cannot."""
     if not all(math.isfinite(x) and round(x, 6) == x for x in value):
         raise ValueError("must hold finite numbers of at most six decimals, which name the columns")
@@ -108,18 +108,18 @@ def _store(value: str) -> str:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Text = Annotated[str, Field(min_length=1)]
-StorePlace = Annotated[Text, AfterValidator(_store)]
+StoreUri = Annotated[Text, AfterValidator(_store)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Holidays = Annotated[str, AfterValidator(_holidays)]
 Engine = Annotated[str, AfterValidator(_engine)]
 LocalTime = Annotated[time, BeforeValidator(_local_time)]
 Day = Annotated[datetime, BeforeValidator(_day)]
 TrainingWindow = Annotated[timedelta | None, BeforeValidator(_window)]
-Thresholds = Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(thresholds)]
+Thresholds = Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(check_thresholds)]
 Levels = Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(_levels)]
 
 

@@ -22,7 +22,7 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
         for a feed that says all that the next issue can hope for by now.
     """
     at = settings.pipeline
-    issue = clock.last_issue(at.issue_at, at.timezone, now + timedelta(days=1))
+    issue = clock.last_issue_time(at.issue_at, at.timezone, now + timedelta(days=1))
     checked, failures = check_feeds(settings, now, lambda feed: max(feed.start, now - _LITTLE), progress)
     feeds = {
         feed.name: feed_report(checked[feed.name]) | {"late": lateness(settings, feed, checked[feed.name], issue, now)}

@@ -75,7 +75,7 @@ def ingest(
     for error in failures.values() if within is None else ():
         raise DataError(error)
     report = {}
-    issue = clock.last_issue(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)
+    issue = clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)
     for feed in (feed for feed in settings.feed if feed.name in checked):
         name, result = feed.name, checked[feed.name]
         try:

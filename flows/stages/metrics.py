@@ -56,9 +56,11 @@ def next_due(settings: Pipeline, started_at: str) -> datetime:
     """
     at, grid = settings.pipeline, settings.grid
     begun = datetime.fromisoformat(started_at)
-    last = clock.last_issue(at.issue_at, at.timezone, begun)
+    last = clock.last_issue_time(at.issue_at, at.timezone, begun)
     day = last.astimezone(ZoneInfo(at.timezone)).date()
-    following = (clock.issue(day + timedelta(days=ahead), at.issue_at, at.timezone) for ahead in range(1, _DAYS))
+    following = (
+        clock.issue_time_on(day + timedelta(days=ahead), at.issue_at, at.timezone) for ahead in range(1, _DAYS)
+    )
     first = grid.first_step(to_micros(last))
     issue = next(issue for issue in following if grid.first_step(to_micros(issue)) > first)
     return issue + settings.forecast.deadline

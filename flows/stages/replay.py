@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flows import clock
-from flows import summary as outcome
+from flows import clock, summary
 from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.progress import Progress, no_progress
@@ -39,7 +38,7 @@ def issue_times_between(settings: Pipeline, start: date, end: date) -> list[date
     at = settings.pipeline
     days = np.arange(np.datetime64(start), np.datetime64(end + timedelta(days=1)))
     days = days[settings.grid.is_day(days)]
-    return [clock.issue(day, at.issue_at, at.timezone) for day in days.tolist()]
+    return [clock.issue_time_on(day, at.issue_at, at.timezone) for day in days.tolist()]
 
 
 def replay_issue_times(
@@ -88,7 +87,7 @@ def replay_issue_times(
                     train(settings, store, issue, now, gate=gate, reuse=partial(reuse, issue) if reuse else None)
                 except DataError as error:
                     done.failures[f"train {issue.isoformat()}"] = str(error)
-                    stale = outcome.stale_reason({"train": str(error)})
+                    stale = summary.stale_reason({"train": str(error)})
             waiting.append((issue, stale))
         begun = len(issues)
         forecast_waiting()

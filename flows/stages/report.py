@@ -53,10 +53,10 @@ def collect_facts(settings: Pipeline, store: Store, now: datetime) -> Facts:
     """Everything that the page tells, as it stands at `now`."""
     at, name = settings.pipeline, settings.name
     newest = newest_target(settings, store, now)
-    due = clock.last_issue(at.issue_at, at.timezone, now - settings.forecast.deadline)
+    due = clock.last_issue_time(at.issue_at, at.timezone, now - settings.forecast.deadline)
     replay = newest is not None and now - newest > REPLAY_AGE
     if replay:
-        due = clock.default_issue(at.issue_at, at.timezone, newest, now)
+        due = clock.default_issue_time(at.issue_at, at.timezone, newest, now)
     issues, files = _files(settings, store, now)
     latest = files[issues[-1]] if issues else None
     series = tuple(latest["series_id"].unique().sort()) if latest is not None else ()
@@ -121,7 +121,7 @@ def _issued(settings: Pipeline, issues: list[datetime], due: datetime) -> tuple[
     covered = {grid.first_step(to_micros(issue)) for issue in issues[-2 * TOLD :]}
     night = max(due, issues[-1])
     for _ in range(2 * TOLD):
-        night = clock.last_issue(at.issue_at, at.timezone, night)
+        night = clock.last_issue_time(at.issue_at, at.timezone, night)
         # On a weekend no period of a market begins that Friday's or Monday's issue does not have.
         if issues[0] <= night <= due and grid.first_step(to_micros(night)) not in covered:
             found.add(night)

@@ -36,7 +36,7 @@ def read_feed(feed: Feed, since: datetime, until: datetime, asked: datetime) -> 
     address = feed.uri if feed.uri is not None else reader.address(options, key is not None)
     request = Request(
         address, tuple(feed.shape().columns), feed.query, since, until, feed.time_zone, options, asked,
-        key.get_secret_value() if key is not None else None, feed.hidden,
+        key.get_secret_value() if key is not None else None, feed.secrets,
     )  # fmt: skip
     try:
         return reader.read(request)

@@ -40,7 +40,7 @@ def contents(folder: Path, *parts: str) -> dict[str, str]:
 
 def test_a_backtest_of_a_night_gives_the_bytes_of_that_night(pipeline, tmp_path):
     settings, store = opened(pipeline)
-    real = Path(forecast(settings, store, clock.parse(ISSUE, "America/New_York"))["path"]).read_bytes()
+    real = Path(forecast(settings, store, clock.parse_time(ISSUE, "America/New_York"))["path"]).read_bytes()
     before = contents(store.root, "models", "forecasts", "scores", "latest")
     report = backtest(settings, store, Plan(DAY, DAY), tmp_path / "out", clock.now())
     assert (tmp_path / "out/replay" / NIGHT).read_bytes() == real
@@ -142,7 +142,7 @@ def test_a_backtest_needs_no_earlier_ingest_or_training(tmp_path):
 
 def test_missed_nights_are_published_from_what_was_known_then(pipeline):
     settings, store = opened(pipeline)
-    at = clock.parse(ISSUE, "America/New_York")
+    at = clock.parse_time(ISSUE, "America/New_York")
     there = Path(forecast(settings, store, at)["path"])
     stamp = there.stat().st_mtime_ns
     settings = settings.model_copy(
@@ -154,7 +154,7 @@ def test_missed_nights_are_published_from_what_was_known_then(pipeline):
     before = contents(store.root, "forecasts")
     # Each as its night would have: the forecast stage at that issue time writes the same bytes.
     for night in report["published"]:
-        forecast(settings, store, clock.parse(night["issue_time"], "UTC"))
+        forecast(settings, store, clock.parse_time(night["issue_time"], "UTC"))
     assert contents(store.root, "forecasts") == before
     assert backfill(settings, store, DAY, DAY + timedelta(days=2), clock.now())["published"] == []
     with pytest.raises(DataError, match="still to come"):

@@ -27,12 +27,12 @@ RUN = """
 import json, sys
 from flows import clock
 from flows.settings import file as pipeline_file
-from flows.sharded import forecaster
+from flows.sharded import forecast_flow
 if __name__ == "__main__":
     settings = pipeline_file.read(sys.argv[1])
-    at = clock.parse(sys.argv[2], settings.pipeline.timezone).isoformat()
+    at = clock.parse_time(sys.argv[2], settings.pipeline.timezone).isoformat()
     limit = float(sys.argv[3]) if sys.argv[3:] else None
-    print(json.dumps(forecaster(settings.scale.engine)(sys.argv[1], at, limit)))
+    print(json.dumps(forecast_flow(settings.scale.engine)(sys.argv[1], at, limit)))
 """
 
 
@@ -72,7 +72,7 @@ def opened(pipeline) -> tuple[Path, Store, bytes, dict]:
     many(pipeline)
     settings = pipeline_file.read(pipeline, {})
     store = open_store(settings.pipeline.store)
-    report = forecast(settings, store, clock.parse(ISSUE, settings.pipeline.timezone))
+    report = forecast(settings, store, clock.parse_time(ISSUE, settings.pipeline.timezone))
     path = Path(report["path"])
     content = path.read_bytes()
     path.unlink()

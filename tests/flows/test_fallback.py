@@ -9,8 +9,7 @@ import onnx
 import polars as pl
 import pytest
 
-from flows import clock
-from flows import summary as outcome
+from flows import clock, summary
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
@@ -36,7 +35,7 @@ def serve(settings, store, predecessor: bytes, champion: bytes) -> tuple[str, st
     facts = {k: v for k, v in facts.items() if k not in ("version", "as_of", "sha256")}
     versions = []
     for day, content in (("2018-08-30", predecessor), ("2018-08-31", champion)):
-        as_of = clock.parse(day, settings.pipeline.timezone)
+        as_of = clock.parse_time(day, settings.pipeline.timezone)
         versions.append(registry.add(store, settings.name, as_of, content, facts))
         registry.promote(store, settings.name, versions[-1])
     registry.roll_back(store, settings.name, versions[-1], clock.now())
@@ -64,7 +63,7 @@ def poisoned(content: bytes, entry: int) -> bytes:
 
 
 def rows_of(settings, store, **options) -> pl.DataFrame:
-    at = clock.parse(ISSUE, settings.pipeline.timezone)
+    at = clock.parse_time(ISSUE, settings.pipeline.timezone)
     report = forecast(settings, store, at, **options)
     return pl.read_parquet(report["path"], hive_partitioning=False)
 
@@ -133,7 +132,7 @@ def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, si
     environment = {"GATECAST_FORECAST__ENDED_AFTER": "10d", "GATECAST_PIPELINE__STORE": str(folder / "other")}
     settings = pipeline_file.read(pipeline, environment)
     store = open_store(settings.pipeline.store)
-    at = clock.parse(ISSUE, settings.pipeline.timezone)
+    at = clock.parse_time(ISSUE, settings.pipeline.timezone)
     ingest(settings, store, at, at)
     report = forecast(settings, store, at, needs_champion=False)
     assert report["ended"] == (["LDC3"] if len(silent) == 1 else [])
@@ -147,7 +146,7 @@ def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this machine has CUDA, so nothing falls back")
     settings, store, _ = opened
-    at = clock.parse(ISSUE, settings.pipeline.timezone)
+    at = clock.parse_time(ISSUE, settings.pipeline.timezone)
 
     def asked(strict: bool):
         wish = settings.forecast.model_copy(update={"providers": ("cuda", "cpu"), "strict": strict})
@@ -155,7 +154,7 @@ def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened
 
     report = forecast(asked(False), store, at)
     assert report["provider"] == "CPUExecutionProvider" and set(report["status"]) == {"model"}
-    assert any("asked for CUDAExecutionProvider" in line for line in outcome.reason_lines(report))
+    assert any("asked for CUDAExecutionProvider" in line for line in summary.reason_lines(report))
     with pytest.raises(DataError, match="asked for CUDAExecutionProvider"):
         forecast(asked(True), store, at)
     report = forecast(asked(True), store, at, needs_champion=False)

@@ -27,7 +27,7 @@ def facts(path, issue=ISSUE):
     pipeline = pipeline_file.read(path)
     zone = pipeline.pipeline.timezone
     return collect_inspection(
-        pipeline, open_store(pipeline.pipeline.store), "LDC2", clock.parse(issue, zone), clock.now()
+        pipeline, open_store(pipeline.pipeline.store), "LDC2", clock.parse_time(issue, zone), clock.now()
     )
 
 
@@ -127,7 +127,7 @@ def test_a_plain_network_shows_its_hidden_state_only(pipeline):
     path = pipeline
     path.write_text(path.read_text().replace("hidden_size = 16", 'hidden_size = 16\ncell = "rnn"'))
     settings = pipeline_file.read(path, {"GATECAST_TRAINING__BUDGET": "20s"})
-    as_of = clock.parse(ISSUE, settings.pipeline.timezone)
+    as_of = clock.parse_time(ISSUE, settings.pipeline.timezone)
     train(settings, open_store(settings.pipeline.store), as_of, clock.now(), gate=False)
     done = inspect(path, "-o", path.parent / "page.html")
     assert done.returncode == 0, done.stderr

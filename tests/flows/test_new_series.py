@@ -39,7 +39,7 @@ def load(folder: Path, days: int | None) -> pl.DataFrame:
 
 def opened(path: Path):
     pipeline = pipeline_file.read(path)
-    return pipeline, open_store(pipeline.pipeline.store), clock.parse(ISSUE, pipeline.pipeline.timezone)
+    return pipeline, open_store(pipeline.pipeline.store), clock.parse_time(ISSUE, pipeline.pipeline.timezone)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def opened(pipeline):
     def settings(shards: int = SHARDS):
         return pipeline_file.read(pipeline, {"GATECAST_SCALE__SHARDS": str(shards)})
 
-    return settings, open_store(settings().pipeline.store), clock.parse(ISSUE, settings().pipeline.timezone)
+    return settings, open_store(settings().pipeline.store), clock.parse_time(ISSUE, settings().pipeline.timezone)
 
 
 @pytest.fixture

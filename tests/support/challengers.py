@@ -45,7 +45,7 @@ class Bench:
         self.settings = self.settings.model_copy(update={"training": changed})
 
     def at(self, text: str) -> datetime:
-        return clock.parse(text, self.settings.pipeline.timezone)
+        return clock.parse_time(text, self.settings.pipeline.timezone)
 
     def serving(self) -> str:
         return registry.champions(self.store, "small")[0]

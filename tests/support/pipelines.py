@@ -82,7 +82,7 @@ def many(pipeline: Path) -> None:
     """To the three series of a trained store add 20 like them, one that has ended and two of which nothing is known."""
     settings = pipeline_file.read(pipeline, {})
     store = open_store(settings.pipeline.store)
-    at = clock.parse(ISSUE, settings.pipeline.timezone)
+    at = clock.parse_time(ISSUE, settings.pipeline.timezone)
     known = history.as_of(store, settings.name, "demand", ["y"], at, at - timedelta(days=70))
     rng = np.random.default_rng(3)
     rows = []

@@ -171,7 +171,7 @@ def test_a_real_market_without_a_champion(tmp_path):
         Path(__file__).parents[3] / "deployments/market.toml", {"GATECAST_PIPELINE__STORE": str(tmp_path)}
     )
     store, zone = open_store(pipeline.pipeline.store), pipeline.pipeline.timezone
-    issues = [clock.parse(f"2018-12-{day}", zone) for day in (20, 21, 22, 24)]
+    issues = [clock.parse_time(f"2018-12-{day}", zone) for day in (20, 21, 22, 24)]
     ingest(pipeline, store, issues[-1], NOW)
     for issue in issues:
         forecast(pipeline, store, issue, needs_champion=False)

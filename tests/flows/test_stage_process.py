@@ -50,5 +50,5 @@ def test_what_each_stage_may_take_leaves_time_for_those_after_it():
     assert deadline.for_ingest < 0 and deadline.for_training < 0
     assert deadline.for_forecast == 40.0
     now = 601.0
-    assert deadline.left == -1.0
+    assert deadline.remaining == -1.0
     assert response_limit(100) < 100
