@@ -195,12 +195,12 @@ def _forecast(report: dict[str, Any], run, pipeline: str, when: str, deadline: D
     """The published forecast: the model's, or the baseline's if the model's cannot be had in time."""
     stale = summary.stale_reason(report["failures"])
     limit = deadline.for_forecast
-    published = _attempt(report, "forecast", run, pipeline, when, limit, needs_champion=False, stale=stale)
+    published = _attempt(report, "forecast", run, pipeline, when, limit, needs_champion=False, stale_reason=stale)
     if published is not None:
         return published
     without = f"the model gave no forecast: {report['failures']['forecast']}"
     limit = max(deadline.remaining, _LAST_RESORT)
-    return forecast_task(pipeline, when, limit, needs_champion=False, without_model=without)
+    return forecast_task(pipeline, when, limit, needs_champion=False, no_model_reason=without)
 
 
 def _attempt(report: dict[str, Any], stage: str, run, *arguments: Any, **options: Any) -> dict[str, Any] | None:

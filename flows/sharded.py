@@ -81,21 +81,21 @@ def forecast_shards(
     issue_time: str,
     limit: float | None = None,
     needs_champion: bool = True,
-    stale: str | None = None,
-    without_model: str | None = None,
+    stale_reason: str | None = None,
+    no_model_reason: str | None = None,
 ) -> dict[str, Any]:
     """The forecast file of `issue_time`, made shard by shard on the cluster of the task runner.
 
     Args:
         limit: seconds after which it must be there.
-        needs_champion, stale, without_model: see `flows.stages.forecast.forecast`.
+        needs_champion, stale_reason, no_model_reason: see `flows.stages.forecast.forecast`.
     """
     begun = time.monotonic()
 
     def left(of: float | None) -> float | None:
         return None if of is None else of - (time.monotonic() - begun)
 
-    options = {"needs_champion": needs_champion, "stale": stale, "without_model": without_model}
+    options = {"needs_champion": needs_champion, "stale_reason": stale_reason, "no_model_reason": no_model_reason}
     planned = plan_task(pipeline_path, issue_time, limit, options)
     run, shards = planned["run"], range(planned["shards"])
     futures = {shard: shard_task.submit(pipeline_path, run, shard) for shard in shards}

@@ -35,11 +35,11 @@ def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str,
     within = options.pop("within")
     end = math.inf if within is None else time.monotonic() + within
 
-    stale = options.pop("stale", None)
+    stale = options.pop("stale_reason", None)
 
     def attempt(damage: str | None) -> dict[str, Any]:
         why = "; ".join(filter(None, (stale, damage))) or None
-        return forecast(settings, store, at, stale=why, in_time=lambda: time.monotonic() < end, **options)
+        return forecast(settings, store, at, stale_reason=why, has_time=lambda: time.monotonic() < end, **options)
 
     return _without_damage(settings, store, attempt)
 

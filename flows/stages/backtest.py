@@ -79,9 +79,9 @@ def backtest(
     with _work(settings, plan, output) as folder:
         replay = Replay(open_store(str(folder)), store)
         _finish_promotions(replay, settings.name)
-        reuse = partial(_trained, store, settings.name)
+        find_fit = partial(_trained, store, settings.name)
         failures |= replay_issue_times(
-            settings, replay, issues, now, progress, gate=plan.promotion, reuse=reuse
+            settings, replay, issues, now, progress, requires_promotion=plan.promotion, find_fit=find_fit
         ).failures
         progress("score", 0.97)
         rows, scores = _scored(settings, replay, issues)

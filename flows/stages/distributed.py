@@ -31,8 +31,8 @@ def plan(
     issue_time: datetime,
     now: datetime,
     needs_champion: bool = True,
-    stale: str | None = None,
-    without_model: str | None = None,
+    stale_reason: str | None = None,
+    no_model_reason: str | None = None,
 ) -> dict[str, Any]:
     """Give every shard its order. Arguments and errors as of `forecast.forecast`.
 
@@ -41,12 +41,12 @@ def plan(
     Returns:
         run: the name of this try; shards, series: how many.
     """
-    series, models, why_none = prepare_forecast(settings, store, issue_time, needs_champion, without_model)
+    series, models, why_none = prepare_forecast(settings, store, issue_time, needs_champion, no_model_reason)
     order = {
         "issue_time": issue_time.isoformat(),
         "versions": models.versions,
         "why_none": why_none,
-        "stale": stale,
+        "stale": stale_reason,
         "settings": settings_fingerprint(settings),
     }
     shards = [series[shard] for shard in shard_slices(settings, len(series))]

@@ -143,8 +143,8 @@ def forecast_with_fallback(
     step: int,
     issue: int,
     bounds: tuple[float | None, float | None],
-    stale: str | None,
-    in_time: Callable[[], bool],
+    stale_reason: str | None,
+    has_time: Callable[[], bool],
 ) -> FallbackResult:
     """Forecast every series by the first model that can.
 
@@ -153,8 +153,8 @@ def forecast_with_fallback(
         panel: the S series; horizon, levels: H and Q.
         above: the X values of which P(value > x) is asked.
         step, issue: first step forecast, and the issue time (us).
-        stale: why a model's rows are stale in any case, None if they are not.
-        in_time: False once the rows still missing must come from the baseline.
+        stale_reason: why a model's rows are stale in any case, None if they are not.
+        has_time: False once the rows still missing must come from the baseline.
     """
     count = len(panel.series)
     nothing = np.full((levels + len(above), count, horizon), np.nan).transpose(1, 2, 0)
@@ -166,10 +166,10 @@ def forecast_with_fallback(
         if tried == _RUNGS or not len(left):
             break
         out.first = out.first or serving
-        predicted, fault = _by(serving, panel, left, step, issue, above, bounds, in_time)
+        predicted, fault = _by(serving, panel, left, step, issue, above, bounds, has_time)
         good = fault == ""
         rows = left[good]
-        why = [out.reason[row] or serving.stale_reason or stale for row in rows]
+        why = [out.reason[row] or serving.stale_reason or stale_reason for row in rows]
         if len(rows) == count:
             out.numbers = predicted
         else:
@@ -186,14 +186,14 @@ def forecast_with_fallback(
 
 def _by(
     serving: LoadedModel, panel: Panel, rows: np.ndarray, step: int, issue: int, above: tuple[float, ...],
-    bounds: tuple[float | None, float | None], in_time: Callable[[], bool],
+    bounds: tuple[float | None, float | None], has_time: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Quantiles and probabilities of the series `rows` by one model, and why each cannot be used ('' if it can)."""
     spec = serving.forecaster.spec
     seen = windows(spec, panel, rows, np.full(len(rows), step), np.full(len(rows), issue))
     visible = (~np.isnan(seen.target)).sum(axis=1)
     try:
-        predicted = serving.forecaster.forecast(seen, above, in_time)
+        predicted = serving.forecaster.forecast(seen, above, has_time)
     except Exception as error:  # ONNX Runtime raises a class of its own for every fault
         logger.warning("model %s cannot run: %s", serving.version, error)
         empty = np.full((len(rows), spec.horizon, len(spec.levels) + len(above)), np.nan)
@@ -201,7 +201,7 @@ def _by(
         return empty, np.full(len(rows), reason, object)
     fault = find_faults(predicted[..., : len(spec.levels)], *bounds)
     missing = np.isnan(predicted).all(axis=(1, 2))
-    if missing.any() and not in_time():
+    if missing.any() and not has_time():
         fault[missing] = "the deadline came before the model had forecast this series"
     too_few = visible < spec.min_visible
     fault[too_few] = [

@@ -47,8 +47,8 @@ def replay_issue_times(
     issues: list[datetime],
     now: datetime,
     progress: Progress = no_progress,
-    gate: bool = True,
-    reuse: Reuse | None = None,
+    requires_promotion: bool = True,
+    find_fit: Reuse | None = None,
 ) -> ReplayResult:
     """Publish the forecasts of `issues` that are not there yet, each from what was known then.
 
@@ -56,16 +56,16 @@ def replay_issue_times(
     forecast side by side, one a core.
 
     Args:
-        gate: False lets every challenger serve.
-        reuse: asked before a training.
+        requires_promotion: False lets every challenger serve.
+        find_fit: asked before a training.
     """
     done = ReplayResult()
     waiting: list[tuple[datetime, str | None]] = []
 
     def one(night: tuple[datetime, str | None]) -> None:
-        issue, stale = night
+        issue, stale_reason = night
         try:
-            done.published[issue] = forecast(settings, store, issue, needs_champion=False, stale=stale)
+            done.published[issue] = forecast(settings, store, issue, needs_champion=False, stale_reason=stale_reason)
         except DataError as error:
             done.failures[f"forecast {issue.isoformat()}"] = str(error)
 
@@ -79,16 +79,23 @@ def replay_issue_times(
         for begun, issue in enumerate(issues):
             if forecasts.exists(store, settings.name, settings.pipeline.timezone, issue):
                 continue
-            stale = None
+            stale_reason = None
             if retrain_reason(settings, store, issue):
                 forecast_waiting()
                 progress(f"train {issue:%Y-%m-%d}", begun / len(issues))
                 try:
-                    train(settings, store, issue, now, gate=gate, reuse=partial(reuse, issue) if reuse else None)
+                    train(
+                        settings,
+                        store,
+                        issue,
+                        now,
+                        requires_promotion=requires_promotion,
+                        find_fit=partial(find_fit, issue) if find_fit else None,
+                    )
                 except DataError as error:
                     done.failures[f"train {issue.isoformat()}"] = str(error)
-                    stale = summary.stale_reason({"train": str(error)})
-            waiting.append((issue, stale))
+                    stale_reason = summary.stale_reason({"train": str(error)})
+            waiting.append((issue, stale_reason))
         begun = len(issues)
         forecast_waiting()
     return done

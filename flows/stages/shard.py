@@ -60,14 +60,14 @@ def forecast_shard(
     series: tuple[str, ...],
     models: Iterable[LoadedModel],
     why_none: str | None,
-    stale: str | None,
-    in_time: Callable[[], bool],
+    stale_reason: str | None,
+    has_time: Callable[[], bool],
 ) -> ShardResult:
     """Forecast `series` (sorted) as of `issue_time`.
 
     Args:
         models, why_none: see `ladder.climb`.
-        stale, in_time: see `forecast.forecast`.
+        stale_reason, has_time: see `forecast.forecast`.
     """
     grid, at = settings.grid, settings.pipeline
     issue, first = to_micros(issue_time), grid.first_step(to_micros(issue_time))
@@ -86,7 +86,7 @@ def forecast_shard(
     bounds = (at.bounds.min, at.bounds.max)
     made = forecast_with_fallback(
         models, why_none, panel, at.horizon, len(at.quantile_levels), settings.forecast.above, first, issue, bounds,
-        stale, in_time,
+        stale_reason, has_time,
     )  # fmt: skip
     digests = _digests(panel, newest[kept], at.context)
     left = np.flatnonzero(made.status == BASELINE)

@@ -77,15 +77,15 @@ def train(
     as_of: datetime,
     now: datetime,
     progress: Progress = no_progress,
-    reuse: Reuse | None = None,
-    gate: bool = True,
+    find_fit: Reuse | None = None,
+    requires_promotion: bool = True,
 ) -> dict[str, Any]:
     """Train a challenger on what was known at `as_of`.
 
     Args:
         now: when this happens; kept in the manifest.
-        gate: False lets it serve whatever the comparison says, which is kept in the reason.
-        reuse: asked for a model of the same fingerprint before one is fitted.
+        requires_promotion: False lets it serve whatever the comparison says, which is kept in the reason.
+        find_fit: asked for a model of the same fingerprint before one is fitted.
 
     Returns:
         The manifest: version, scores of challenger, champion and baseline on the folds, decision. Where the very
@@ -113,7 +113,7 @@ def train(
     start = select_warm_start(settings, store, serving, records, as_of)
     past = _past_widths(records, as_of, int(folds.issues[0]))
     fingerprint = _fingerprint(settings, spec, as_of, data, start, past)
-    reused = reuse(fingerprint) if reuse else None
+    reused = find_fit(fingerprint) if find_fit else None
     onnx, facts = reused or _fit(settings, spec, panel, folds, recent, last, start, past, started, progress)
     progress("compare", 0.95)
     version = registry.version_of(as_of, onnx)
@@ -123,7 +123,7 @@ def train(
     if decision.promoted and version in rolled_back:
         why = f"refused: this very model was rolled back from at {rolled_back[version]}; --rollback brings it back"
         decision = replace(decision, promoted=False, reason=why)
-    if not gate and not decision.promoted:
+    if not requires_promotion and not decision.promoted:
         decision = replace(decision, promoted=True, reason=f"serves without promotion, which says: {decision.reason}")
     registry.add(
         store, settings.name, as_of, onnx,

@@ -107,7 +107,7 @@ def test_a_champion_that_is_corrupt_or_gone_hands_over_to_its_predecessor(opened
 
 def test_what_the_deadline_leaves_out_comes_from_the_baseline(opened):
     settings, store, _ = opened
-    found = by_series(rows_of(settings, store, in_time=lambda: False))
+    found = by_series(rows_of(settings, store, has_time=lambda: False))
     assert {(status, reason) for status, reason, _ in found.values()} == {
         ("baseline", "the deadline came before the model had forecast this series")
     }
@@ -115,10 +115,10 @@ def test_what_the_deadline_leaves_out_comes_from_the_baseline(opened):
 
 def test_a_stale_night_and_a_night_without_model_say_why(opened):
     settings, store, version = opened
-    assert set(by_series(rows_of(settings, store, stale="feed x failed")).values()) == {
+    assert set(by_series(rows_of(settings, store, stale_reason="feed x failed")).values()) == {
         ("stale_model", "feed x failed", version)
     }
-    found = by_series(rows_of(settings, store, without_model="no time"))
+    found = by_series(rows_of(settings, store, no_model_reason="no time"))
     assert set(found.values()) == {("baseline", "no time", None)}
 
 

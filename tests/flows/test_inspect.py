@@ -128,7 +128,7 @@ def test_a_plain_network_shows_its_hidden_state_only(pipeline):
     path.write_text(path.read_text().replace("hidden_size = 16", 'hidden_size = 16\ncell = "rnn"'))
     settings = pipeline_file.read(path, {"GATECAST_TRAINING__BUDGET": "20s"})
     as_of = clock.parse_time(ISSUE, settings.pipeline.timezone)
-    train(settings, open_store(settings.pipeline.store), as_of, clock.now(), gate=False)
+    train(settings, open_store(settings.pipeline.store), as_of, clock.now(), requires_promotion=False)
     done = inspect(path, "-o", path.parent / "page.html")
     assert done.returncode == 0, done.stderr
     assert all(isinstance(layer.trace, RNNTrace) for layer in facts(path).layers)

@@ -160,7 +160,7 @@ def test_a_training_is_reused_by_its_fingerprint(bench):
         asked.append(fingerprint)
         return scaled(bench.onnx, 1.3), bench.first
 
-    manifest = train(bench.settings, bench.store, bench.at(LATER), NOW, reuse=reuse)
+    manifest = train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=reuse)
     assert manifest["fingerprint"] == asked[0]
     for name in ("windows", "fitted_to", "seen_to", "parity"):
         assert manifest[name] == bench.first[name]
@@ -168,12 +168,12 @@ def test_a_training_is_reused_by_its_fingerprint(bench):
     assert found["version"] == manifest["version"]
     # The seed counts, and so does one more day of history; how often one is trained does not.
     bench.set(every=timedelta(days=7), keep=5)
-    train(bench.settings, bench.store, bench.at(LATER), NOW, reuse=reuse)
+    train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=reuse)
     bench.set(seed=8)
-    train(bench.settings, bench.store, bench.at(LATER), NOW, reuse=reuse)
+    train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=reuse)
     bench.set(seed=7)
     assert gatecast("ingest", bench.path, "--as-of", "2018-09-12").returncode == 0
-    train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, reuse=reuse)
+    train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, find_fit=reuse)
     assert asked[1] == asked[0]
     assert len(set(asked)) == 3
 

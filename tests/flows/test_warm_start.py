@@ -22,7 +22,7 @@ def short(monkeypatch) -> None:
 def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, short):
     assert bench.first["went_on_from"] is None
     assert bench.first["full_fit"] == bench.first["as_of"]
-    later = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
+    later = train(bench.settings, bench.store, bench.at(LATER), NOW, requires_promotion=False)
     assert (later["went_on_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
     # The very training again starts where it started, not where it ended.
     again = []
@@ -31,7 +31,7 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, sho
         bench.store,
         bench.at(LATER),
         NOW,
-        reuse=lambda print_: again.append(print_) or (bench.onnx, later),
+        find_fit=lambda print_: again.append(print_) or (bench.onnx, later),
     )
     assert again == [later["fingerprint"]]
     bench.set(full_every=timedelta(days=1))
@@ -43,12 +43,12 @@ def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, sho
     bench.set(budget=timedelta(seconds=600))
     model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
-    first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
+    first = train(bench.settings, bench.store, bench.at(LATER), NOW, requires_promotion=False)
     assert first["went_on_from"] is None
-    later = train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, gate=False)
+    later = train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, requires_promotion=False)
     assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
     bench.set(full_every=timedelta(days=2))
-    full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
+    full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, requires_promotion=False)
     assert (full["went_on_from"], full["full_fit"]) == (later["version"], full["as_of"])
     (a, b), second, third = (bench.members(manifest["version"]) for manifest in (first, later, full))
     assert not has_equal_weights(a, b)
@@ -61,12 +61,12 @@ def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(
     bench.set(budget=timedelta(seconds=1))
     model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
-    first = train(bench.settings, bench.store, bench.at(LATER), NOW, gate=False)
+    first = train(bench.settings, bench.store, bench.at(LATER), NOW, requires_promotion=False)
     assert has_equal_weights(*bench.members(first["version"]))
     bench.train(scaled(bench.onnx, 1.3), as_of="2018-09-12", full_fit=None)
-    later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, gate=False)
+    later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, requires_promotion=False)
     assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
-    filled = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW, gate=False)
+    filled = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW, requires_promotion=False)
     assert (filled["went_on_from"], filled["full_fit"]) == (later["version"], filled["as_of"])
 
 

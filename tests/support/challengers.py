@@ -37,7 +37,7 @@ class Bench:
     def train(self, onnx: bytes, as_of: str = LATER, **facts) -> dict:
         """Train with `onnx` in the place of what a fit would give."""
         given = (onnx, {**self.first, **facts})
-        return train(self.settings, self.store, self.at(as_of), NOW, reuse=lambda fingerprint: given)
+        return train(self.settings, self.store, self.at(as_of), NOW, find_fit=lambda fingerprint: given)
 
     def set(self, **training) -> None:
         """Change keys of `[training]`."""
