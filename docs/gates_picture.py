@@ -44,7 +44,7 @@ def main(pipeline_path: str, series: str, issue: str, out: str) -> None:
     written = np.abs(encoder.written()[1:, 0]).sum(axis=1)
     past = pl.DataFrame(
         {"day": days[:count], "written": written / written.sum(),
-         "moved": np.abs(found.moved.segments).mean(axis=1)}
+         "moved": np.abs(found.effects.segments).mean(axis=1)}
     )  # fmt: skip
     apart = {"color": "independent"}  # each panel has its own legend beside it
     chart = alt.vconcat(
@@ -66,8 +66,8 @@ def forecast(found: Inspection, zone: ZoneInfo) -> alt.LayerChart:
     """Three days of the context, the quantiles, and what came."""
     spec, horizon = found.spec, found.spec.horizon
     before = min(3 * spec.segment, spec.context)
-    times = [t.astimezone(zone).replace(tzinfo=None) for t in found.starts(np.arange(-before, horizon))]
-    values = np.concatenate([found.window.target[0, -before:], found.came]).astype(float)
+    times = [t.astimezone(zone).replace(tzinfo=None) for t in found.period_starts(np.arange(-before, horizon))]
+    values = np.concatenate([found.window.target[0, -before:], found.actuals]).astype(float)
     known = pl.DataFrame({"time": times, "y": values})
     quantiles = pl.DataFrame(found.quantiles, schema=[f"q{i}" for i in range(len(spec.levels))], orient="row")
     rows = alt.Chart(quantiles.with_columns(time=pl.Series(times[before:]))).encode(

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from flows.page.numbers import figure, percent, ratio
+from flows.page.number_format import figure, percent, ratio
 from flows.page.payload import pack
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import altair as alt
 import numpy as np
 
 from flows.page.charts import column, fan, lines, plain, rows, spec
+from flows.page.inspection import Inspection
 from model.recurrent import LSTMTrace
 from storage.schemas import quantile_column
-
-if TYPE_CHECKING:
-    from flows.page.inspection import Inspection
 
 _TALL = 300
 _GATES = {"input_gate": "gate-input", "forget_gate": "gate-forget", "output_gate": "gate-output"}
@@ -22,7 +20,7 @@ def specs(found: Inspection) -> dict[str, dict[str, Any]]:
     """Every chart of the page by name."""
     unit = found.unit
     names = [quantile_column(level) for level in found.spec.levels]
-    step = np.abs(found.moved.segments).max()
+    step = np.abs(found.effects.segments).max()
     made: dict[str, dict[str, Any]] = {
         "fan": fan(names, unit, earlier=False),
         "segments": _bars("size", f"mean change of the median, {unit}"),

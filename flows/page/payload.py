@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.page.facts import Facts
 from flows.page.local_time import LocalTimes, at_micros
+from flows.page.page_data import PageData
 from storage.schemas import quantile_column
 
 #: Numbers that the curves of all series may have together: about 13 MB of page.
@@ -31,7 +31,7 @@ def pack(content: dict[str, Any]) -> str:
 
 
 def series(
-    facts: Facts, table: pl.DataFrame, first_rows: list[int], issues: list[datetime], arrays: dict[str, np.ndarray],
+    data: PageData, table: pl.DataFrame, first_rows: list[int], issues: list[datetime], arrays: dict[str, np.ndarray],
     times: LocalTimes,
 ) -> dict[str, Any]:  # fmt: skip
     """Figures of every series, curves of those that fit: `first_rows` of the table first, then in its order.
@@ -39,26 +39,26 @@ def series(
     Args:
         issues, arrays: scored nights and (S, K) figures by series and night, from `skill.night_arrays`.
     """
-    if facts.latest is None:
+    if data.latest is None:
         return {"count": 0}
-    names = [quantile_column(level) for level in facts.pipeline.pipeline.quantile_levels]
-    count, columns = facts.actual.shape
-    fan, fan_at = _on_grid(facts, facts.latest, names)
-    earlier, earlier_at = (None, 0) if facts.earlier is None else _on_grid(facts, facts.earlier, names)
+    names = [quantile_column(level) for level in data.settings.pipeline.quantile_levels]
+    count, columns = data.actuals.shape
+    fan, fan_at = _on_grid(data, data.latest, names)
+    earlier, earlier_at = (None, 0) if data.earlier is None else _on_grid(data, data.earlier, names)
     decimals = [_decimals(largest) for largest in np.nan_to_num(np.abs(fan)).max(axis=(1, 2))]
     each = columns + 2 * fan[0].size + 3 * len(issues)
     curves = {}
     for row in list(dict.fromkeys([*first_rows, *range(count)]))[: ROOM // each]:
         places = decimals[row]
         curves[row] = {
-            "a": _rounded(facts.actual[row], places),
+            "a": _rounded(data.actuals[row], places),
             "q": _rounded(fan[row].ravel(), places),
             "e": None if earlier is None else _rounded(earlier[row].ravel(), places),
             "p": _rounded(arrays["pinball"][row], places + 1),
             "b": _rounded(arrays["baseline_pinball"][row], places + 1),
             "c": _rounded(arrays["coverage"][row], 3),
         }
-    starts = [at_micros(int(start)) for start in facts.pipeline.grid.start(facts.first + np.arange(columns))]
+    starts = [at_micros(int(start)) for start in data.settings.grid.start(data.first_step + np.arange(columns))]
     reasons = {reason: number for number, reason in enumerate(table["reason"].drop_nulls().unique().sort())}
     return {
         "count": count,
@@ -74,7 +74,7 @@ def series(
         "issue": fan_at - 0.5,
         "fan_at": fan_at,
         "earlier_at": earlier_at,
-        "horizon": facts.pipeline.pipeline.horizon,
+        "horizon": data.settings.pipeline.horizon,
         "names": names,
         "nights": [times.day(issue) for issue in issues],
         "night_ticks": times.nights(issues),
@@ -82,16 +82,16 @@ def series(
     }
 
 
-def _on_grid(facts: Facts, forecast: pl.DataFrame, names: list[str]) -> tuple[np.ndarray, int]:
+def _on_grid(data: PageData, forecast: pl.DataFrame, names: list[str]) -> tuple[np.ndarray, int]:
     """(S, horizon, Q) quantiles of the page's series, NaN where one is not in the file; and the column of step 1."""
-    horizon = facts.pipeline.pipeline.horizon
+    horizon = data.settings.pipeline.horizon
     issued = forecast["issue_time"][0]
-    at = facts.pipeline.grid.first_step(int(issued.timestamp()) * 1_000_000) - facts.first
-    place = {name: row for row, name in enumerate(facts.series)}
-    known = forecast.filter(pl.col("series_id").is_in(facts.series), pl.col("step") <= horizon)
+    at = data.settings.grid.first_step(int(issued.timestamp()) * 1_000_000) - data.first_step
+    place = {name: row for row, name in enumerate(data.series_ids)}
+    known = forecast.filter(pl.col("series_id").is_in(data.series_ids), pl.col("step") <= horizon)
     row = known["series_id"].replace_strict(place, return_dtype=pl.Int64).to_numpy()
     step = known["step"].to_numpy() - 1
-    out = np.full((len(facts.series), horizon, len(names)), np.nan)
+    out = np.full((len(data.series_ids), horizon, len(names)), np.nan)
     for level, name in enumerate(names):
         # A level that the pipeline file named only later is missing in an older night's file.
         if name in known.columns:

@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from flows.page import skill
-from flows.page.facts import TOLD, Facts
 from flows.page.local_time import LocalTimes
-from flows.page.numbers import figure, percent, ratio
+from flows.page.number_format import figure, percent, ratio
+from flows.page.page_data import SHOWN_ISSUE_TIMES, PageData
 from flows.page.series_table import NAMES
 from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL
 
@@ -20,13 +20,13 @@ _FINDINGS = 8
 _FALLBACKS = 20
 
 
-def came(facts: Facts, rows: pl.DataFrame, times: LocalTimes) -> dict[str, Any] | None:
+def came(data: PageData, rows: pl.DataFrame, times: LocalTimes) -> dict[str, Any] | None:
     """The newest scored night: its figures, its series from the worst skill on; and the error by step of all nights."""
     if rows.is_empty():
         return None
     night = skill.newest(rows, 1)
     series = skill.by_series(night).sort("skill", "series_id", nulls_last=True)
-    place = {name: row for row, name in enumerate(facts.series)}
+    place = {name: row for row, name in enumerate(data.series_ids)}
     steps = skill.by_step(rows)
     return {
         "issue": times.moment(night["issue_time"][0], year=True),
@@ -65,9 +65,9 @@ def over_time(nights: pl.DataFrame, times: LocalTimes) -> dict[str, Any] | None:
     return {"chart": chart, "ticks": times.nights(issues), "table": table}
 
 
-def calibration(facts: Facts, rows: pl.DataFrame) -> dict[str, Any] | None:
+def calibration(data: PageData, rows: pl.DataFrame) -> dict[str, Any] | None:
     """Reliability and PIT histogram of the scored nights, and what they say in a sentence."""
-    levels = facts.pipeline.pipeline.quantile_levels
+    levels = data.settings.pipeline.quantile_levels
     found = skill.reliability(rows, levels)
     if not found:
         return None
@@ -100,10 +100,10 @@ def _says(found: list[tuple[float, float]], levels: tuple[float, ...]) -> str:
     return f"The intervals are {width} ({percent(held)} for {percent(promised)}).{bias}"
 
 
-def models(facts: Facts, times: LocalTimes) -> list[dict[str, Any]]:
+def models(data: PageData, times: LocalTimes) -> list[dict[str, Any]]:
     """Every version, the newest first: when, its figures, whether and why it serves."""
     found = []
-    for manifest in reversed(facts.manifests):
+    for manifest in reversed(data.manifests):
         scores = manifest.get("scores") or {}
         pinball = {who: (scores.get(who) or {}).get("pinball") for who in ("challenger", "champion", "baseline")}
         decision = manifest.get("decision") or {}
@@ -113,22 +113,22 @@ def models(facts: Facts, times: LocalTimes) -> list[dict[str, Any]]:
                 "as_of": times.moment(datetime.fromisoformat(manifest["as_of"]), year=True),
                 **{who: figure(value) for who, value in pinball.items()},
                 "promoted": bool(decision.get("promoted")),
-                "serving": manifest["version"] == facts.champion,
+                "serving": manifest["version"] == data.champion,
                 "reason": decision.get("reason") or "no reason on record",
             }
         )
     return found
 
 
-def feeds(facts: Facts, times: LocalTimes) -> list[dict[str, Any]]:
+def feeds(data: PageData, times: LocalTimes) -> list[dict[str, Any]]:
     """Each feed: what the last night read of it, what came late, what is odd, what is in quarantine."""
-    record = facts.nights[-1] if facts.nights else {}
+    record = data.run_records[-1] if data.run_records else {}
     told = (record.get("ingest") or {}).get("feeds") or {}
     late, failures = record.get("late") or {}, record.get("failures") or {}
     found = []
-    for feed in facts.pipeline.feed:
+    for feed in data.settings.feed:
         counts = told.get(feed.name)
-        refused = facts.refused.get(feed.name, pl.DataFrame({"reason": []}, schema={"reason": pl.String}))
+        refused = data.quarantined.get(feed.name, pl.DataFrame({"reason": []}, schema={"reason": pl.String}))
         reasons = refused["reason"].value_counts(sort=True).iter_rows() if len(refused) else []
         last = refused.tail(_REFUSED).reverse()
         findings = (counts or {}).get("findings") or []
@@ -155,11 +155,11 @@ def feeds(facts: Facts, times: LocalTimes) -> list[dict[str, Any]]:
     return found
 
 
-def fallbacks(facts: Facts, times: LocalTimes) -> dict[str, Any]:
+def fallbacks(data: PageData, times: LocalTimes) -> dict[str, Any]:
     """By night, what share of rows the model made; and the newest night's rows that it did not make, with the why."""
-    rows = facts.statuses
+    rows = data.status_counts
     chart = []
-    for x, issue in enumerate(facts.issued):
+    for x, issue in enumerate(data.issue_times):
         count = dict(rows.filter(issue_time=issue).group_by("status").agg(pl.col("rows").sum()).iter_rows())
         total = sum(count.values())
         model, stale, base = (count.get(status, 0) / max(total, 1) for status in (MODEL, STALE_MODEL, BASELINE))
@@ -170,10 +170,10 @@ def fallbacks(facts: Facts, times: LocalTimes) -> dict[str, Any]:
              "told": told or "nothing published"}
         )  # fmt: skip
     fallen = rows.filter(pl.col("status") != MODEL).sort("issue_time", "series", descending=True)
-    newest = pl.col("issue_time").eq_missing(pl.lit(facts.published, dtype=INSTANT))
+    newest = pl.col("issue_time").eq_missing(pl.lit(data.latest_issue_time, dtype=INSTANT))
     return {
         "chart": chart,
-        "ticks": times.nights(list(facts.issued)),
+        "ticks": times.nights(list(data.issue_times)),
         "table": list(reversed(chart)),
         "tonight": [
             {**row, "status": NAMES[row["status"]]}
@@ -186,19 +186,19 @@ def fallbacks(facts: Facts, times: LocalTimes) -> dict[str, Any]:
         ],
         "failures": [
             {"night": times.day(datetime.fromisoformat(record["issue_time"])), "stage": stage, "text": text}
-            for record in reversed(facts.nights[-TOLD:])
+            for record in reversed(data.run_records[-SHOWN_ISSUE_TIMES:])
             for stage, text in (record.get("failures") or {}).items()
         ],
         "alerts": [
             {**alert, "series_id": alert.get("series_id") or "all series"}
-            for alert in facts.record(facts.published).get("alerts") or []
+            for alert in data.run_record(data.latest_issue_time).get("alerts") or []
         ],
     }  # fmt: skip
 
 
-def stages(facts: Facts) -> list[tuple[str, str]]:
+def stages(data: PageData) -> list[tuple[str, str]]:
     """How long each stage of the newest night took."""
-    seconds = facts.record(facts.published).get("seconds") or {}
+    seconds = data.run_record(data.latest_issue_time).get("seconds") or {}
     return [(stage, f"{taken:,.1f} s") for stage, taken in seconds.items() if isinstance(taken, int | float)]
 
 

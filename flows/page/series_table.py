@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from flows.page import skill
-from flows.page.facts import Facts
-from flows.page.numbers import percent
+from flows.page.number_format import percent
+from flows.page.page_data import PageData
 from storage.schemas import BASELINE, MODEL, STALE_MODEL
 
 #: How the page names what made a row.
@@ -33,17 +33,17 @@ class Matter(NamedTuple):
     reasons: list[str]
 
 
-def series_table(facts: Facts, rows: pl.DataFrame) -> pl.DataFrame:
+def series_table(data: PageData, rows: pl.DataFrame) -> pl.DataFrame:
     """series_id, status, reason, level (mean median), skill, coverage, n of the scored nights, recent_skill, alert.
 
     Args:
         rows: scored rows, from `skill.came_true`.
     """
-    if facts.latest is None:
+    if data.latest is None:
         return pl.DataFrame()
     worst = pl.Enum([MODEL, STALE_MODEL, BASELINE])
     table = (
-        facts.latest.group_by("series_id")
+        data.latest.group_by("series_id")
         .agg(
             pl.col("status").cast(worst).max().cast(pl.String),
             pl.col("reason").drop_nulls().first(),
@@ -54,7 +54,7 @@ def series_table(facts: Facts, rows: pl.DataFrame) -> pl.DataFrame:
     recent = skill.by_series(skill.newest(rows, skill.RECENT)).select("series_id", recent_skill="skill")
     table = table.join(skill.by_series(rows), on="series_id", how="left").join(recent, on="series_id", how="left")
     alerts: dict[str, str] = {}
-    for alert in facts.record(facts.published).get("alerts") or []:
+    for alert in data.run_record(data.latest_issue_time).get("alerts") or []:
         alerts.setdefault(alert.get("series_id") or "", f"{alert.get('check')}: {alert.get('detail')}")
     known = pl.DataFrame(
         {"series_id": list(alerts), "alert": list(alerts.values())}, schema={"series_id": pl.String, "alert": pl.String}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from flows.page.facts import Facts
 from flows.page.local_time import LocalTimes
-from flows.page.numbers import percent
+from flows.page.number_format import percent
+from flows.page.page_data import PageData
 from flows.page.series_table import NAMES
 from storage.schemas import BASELINE, MODEL, STALE_MODEL
 
@@ -28,47 +28,47 @@ class Verdict(NamedTuple):
     notes: list[str]
 
 
-def verdict(facts: Facts, times: LocalTimes, skill: dict[str, Any], nights: int) -> Verdict:
+def verdict(data: PageData, times: LocalTimes, skill: dict[str, Any], nights: int) -> Verdict:
     """Judge the newest night.
 
     Args:
         skill: `skill.overall` of the last `nights` scored nights.
     """
-    notes = _notes(facts, times)
-    if facts.latest is None or _missing(facts):
-        return Verdict("red", "Nothing was published", _nothing(facts, times), notes)
-    record = facts.record(facts.published)
+    notes = _notes(data, times)
+    if data.latest is None or _missing(data):
+        return Verdict("red", "Nothing was published", _nothing(data, times), notes)
+    record = data.run_record(data.latest_issue_time)
     late = _beyond_deadline(record)
-    whole = bool((facts.latest["status"] == MODEL).all()) and not record.get("degraded")
+    whole = bool((data.latest["status"] == MODEL).all()) and not record.get("degraded")
     colour, word = ("green", "Published whole") if whole else ("amber", "Published degraded")
     if late is not None and late > timedelta(0):
         colour, word = "red", "Published too late"
-    sentence = f"{word}{_when(record, times, late)}: {_what(facts, times)}"
+    sentence = f"{word}{_when(record, times, late)}: {_what(data, times)}"
     if not whole:
-        sentence += f"; {_why(facts, record)}"
+        sentence += f"; {_why(data, record)}"
     return Verdict(colour, word, f"{sentence}; {_how_good(skill, nights)}.", notes)
 
 
-def _missing(facts: Facts) -> bool:
+def _missing(data: PageData) -> bool:
     """Whether the newest forecast begins before that of the issue that is due: weekends of markets are no gap."""
-    published = facts.published
+    published = data.latest_issue_time
     assert published is not None
-    grid = facts.pipeline.grid
-    return grid.first_step(_micros(published)) < grid.first_step(_micros(facts.due))
+    grid = data.settings.grid
+    return grid.first_step(_micros(published)) < grid.first_step(_micros(data.due))
 
 
-def _nothing(facts: Facts, times: LocalTimes) -> str:
-    deadline = facts.due + facts.pipeline.forecast.deadline
-    failures = [f"{stage}: {text}" for stage, text in (facts.record(facts.due).get("failures") or {}).items()]
+def _nothing(data: PageData, times: LocalTimes) -> str:
+    deadline = data.due + data.settings.forecast.deadline
+    failures = [f"{stage}: {text}" for stage, text in (data.run_record(data.due).get("failures") or {}).items()]
     why = f" ({'; '.join(failures)})" if failures else ""
     newest = (
-        f"the newest forecast is that of {times.moment(facts.published)}"
-        if facts.published
+        f"the newest forecast is that of {times.moment(data.latest_issue_time)}"
+        if data.latest_issue_time
         else "nothing has ever been published"
     )
     return (
-        f"Nothing was published for {times.moment(facts.due)}, due by {times.clock(deadline)}{why}; {newest}, "
-        f"and the store has {_data(facts.newest_target, times)}."
+        f"Nothing was published for {times.moment(data.due)}, due by {times.clock(deadline)}{why}; {newest}, "
+        f"and the store has {_data(data.newest_target, times)}."
     )
 
 
@@ -81,22 +81,22 @@ def _when(record: dict[str, Any], times: LocalTimes, late: timedelta | None) -> 
     return f"{at}, {duration(abs(late))} {'after' if late > timedelta(0) else 'before'} the deadline"
 
 
-def _what(facts: Facts, times: LocalTimes) -> str:
-    assert facts.latest is not None
-    rows = facts.latest.select("valid_time").unique().sort("valid_time")["valid_time"]
-    count = len(facts.series)
+def _what(data: PageData, times: LocalTimes) -> str:
+    assert data.latest is not None
+    rows = data.latest.select("valid_time").unique().sort("valid_time")["valid_time"]
+    count = len(data.series_ids)
     series = f"{count:,} series" if count != 1 else "1 series"
-    steps = f"{len(rows)} {_STEPS[facts.pipeline.pipeline.frequency]}"
-    source = f"by {_model(facts, times)}, from {_data(facts.data_until, times)}"
+    steps = f"{len(rows)} {_STEPS[data.settings.pipeline.frequency]}"
+    source = f"by {_model(data, times)}, from {_data(data.data_until, times)}"
     return f"{series}, {steps} from {times.period(rows[0])}, {source}"
 
 
-def _model(facts: Facts, times: LocalTimes) -> str:
-    assert facts.latest is not None
-    versions = facts.latest["model_version"].drop_nulls().unique().to_list()
+def _model(data: PageData, times: LocalTimes) -> str:
+    assert data.latest is not None
+    versions = data.latest["model_version"].drop_nulls().unique().to_list()
     if not versions:
         return "the baseline alone"
-    as_of = {m["version"]: m["as_of"] for m in facts.manifests}
+    as_of = {m["version"]: m["as_of"] for m in data.manifests}
     if len(versions) > 1 or versions[0] not in as_of:
         return f"model {', '.join(sorted(versions))}"
     return f"the model of {times.day(datetime.fromisoformat(as_of[versions[0]]), year=True)}"
@@ -106,12 +106,12 @@ def _data(until: datetime | None, times: LocalTimes) -> str:
     return f"data known up to {times.moment(until)}" if until else "no data"
 
 
-def _why(facts: Facts, record: dict[str, Any]) -> str:
-    assert facts.latest is not None
-    total = len(facts.series)
+def _why(data: PageData, record: dict[str, Any]) -> str:
+    assert data.latest is not None
+    total = len(data.series_ids)
     parts = []
     for status in (BASELINE, STALE_MODEL):
-        those = facts.latest.filter(status=status)
+        those = data.latest.filter(status=status)
         if those.is_empty():
             continue
         said = those.group_by("reason").len().sort("len", "reason", descending=[True, False])["reason"].to_list()
@@ -134,14 +134,14 @@ def _how_good(skill: dict[str, Any], nights: int) -> str:
     return f"over the last {span} the pinball was {percent(abs(skill['skill']))} {side} the baseline's{held}"
 
 
-def _notes(facts: Facts, times: LocalTimes) -> list[str]:
+def _notes(data: PageData, times: LocalTimes) -> list[str]:
     notes = []
-    if facts.replay:
+    if data.is_replay:
         notes.append(
             "A replay of the past: the data end long before this page was made, "
-            f"and the night is judged as of their end, {times.day(facts.due, year=True)}."
+            f"and the night is judged as of their end, {times.day(data.due, year=True)}."
         )
-    failed = facts.record(facts.published).get("failures") or {}
+    failed = data.run_record(data.latest_issue_time).get("failures") or {}
     notes += [f"{stage} failed and the night went on without it: {text}" for stage, text in failed.items()]
     return notes
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.page.inspection import Inspection, render
+from flows.page.inspection import Inspection
+from flows.page.inspection_page import render
 from flows.settings.pipeline import Pipeline
 from flows.stages.fallback import LoadedModel, ModelChain, load_champion
 from flows.stages.panels import known_series, to_micros, visible_panel, visible_target
@@ -51,9 +52,9 @@ def inspect(
         "issue_time": issue_time.isoformat(),
         "model_version": found.manifest["version"],
         "unit": settings.unit,
-        "moved": {what: float(np.abs(by).mean()) for what, by in found.moved.covariates.items()},
-        "moved_by_horizon": {what: float(np.abs(by).mean()) for what, by in found.moved.ahead.items()},
-        "moved_by_segments": [float(value) for value in np.abs(found.moved.segments).mean(axis=1)],
+        "moved": {what: float(np.abs(by).mean()) for what, by in found.effects.covariates.items()},
+        "moved_by_horizon": {what: float(np.abs(by).mean()) for what, by in found.effects.ahead.items()},
+        "moved_by_segments": [float(value) for value in np.abs(found.effects.segments).mean(axis=1)],
         "bytes": len(content),
     }
 
@@ -78,18 +79,18 @@ def collect_inspection(
     except UnsupportedGraphError as error:
         raise DataError(f"model {serving.version} cannot be opened: {error}") from None
     return Inspection(
-        pipeline=settings,
+        settings=settings,
         series_id=series_id,
         issue_time=issue_time,
         made_at=now,
         spec=forecaster.spec,
         manifest=registry.manifest(store, settings.name, serving.version),
-        first=first,
+        first_step=first,
         window=window,
         quantiles=quantiles,
-        came=visible_target(settings, store, (series_id,), now, first, at.horizon)[0],
+        actuals=visible_target(settings, store, (series_id,), now, first, at.horizon)[0],
         layers=layers,
-        moved=occlusion_effects(forecaster, window),
+        effects=occlusion_effects(forecaster, window),
         notes=tuple(_notes(settings, serving, published, quantiles)),
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from flows import clock
-from flows.page.facts import NIGHTS, SCORES, STATUSES, TOLD, Facts
+from flows.page.page_data import SCORE_SCHEMA, SCORED_ISSUE_TIMES, SHOWN_ISSUE_TIMES, STATUS_SCHEMA, PageData
 from flows.page.render import render
 from flows.settings.pipeline import Pipeline
 from flows.stages.lateness import REPLAY_AGE
@@ -40,7 +40,7 @@ def report(settings: Pipeline, store: Store, now: datetime, output: Path | None 
     Raises:
         DataError: a file that the page is made from is damaged.
     """
-    page, judged = render(collect_facts(settings, store, now))
+    page, judged = render(collect_page_data(settings, store, now))
     content = page.encode()
     if output is None:
         place = store.put(layout.report(settings.name), content)
@@ -49,7 +49,7 @@ def report(settings: Pipeline, store: Store, now: datetime, output: Path | None 
     return {"path": place, "colour": judged.colour, "sentence": judged.sentence, "bytes": len(content)}
 
 
-def collect_facts(settings: Pipeline, store: Store, now: datetime) -> Facts:
+def collect_page_data(settings: Pipeline, store: Store, now: datetime) -> PageData:
     """Everything that the page tells, as it stands at `now`."""
     at, name = settings.pipeline, settings.name
     newest = newest_target(settings, store, now)
@@ -62,27 +62,27 @@ def collect_facts(settings: Pipeline, store: Store, now: datetime) -> Facts:
     series = tuple(latest["series_id"].unique().sort()) if latest is not None else ()
     first, actual = _actual(settings, store, series, issues[-1], now) if issues else (0, np.empty((0, 0), np.float32))
     issued = _issued(settings, issues, due)
-    since = issued[0] if issued else now - timedelta(days=2 * TOLD)
+    since = issued[0] if issued else now - timedelta(days=2 * SHOWN_ISSUE_TIMES)
     champions = registry.champions(store, name)
-    return Facts(
-        pipeline=settings,
+    return PageData(
+        settings=settings,
         made_at=now,
         due=due,
-        replay=replay,
+        is_replay=replay,
         latest=latest,
         earlier=files[issues[-2]] if len(issues) > 1 else None,
         data_until=newest_target(settings, store, issues[-1]) if issues else None,
         newest_target=newest,
-        first=first,
-        actual=actual,
-        series=series,
-        issued=issued,
-        statuses=_statuses([files[issue] for issue in issues if issue >= since]),
+        first_step=first,
+        actuals=actual,
+        series_ids=series,
+        issue_times=issued,
+        status_counts=_statuses([files[issue] for issue in issues if issue >= since]),
         scores=_scores(store, name),
-        nights=tuple(nights.read(store, name, min(since, now - timedelta(days=2 * TOLD)))),
+        run_records=tuple(nights.read(store, name, min(since, now - timedelta(days=2 * SHOWN_ISSUE_TIMES)))),
         manifests=tuple(registry.manifests(store, name)),
         champion=champions[0] if champions else None,
-        refused={feed.name: quarantine.read(store, name, feed.name) for feed in settings.feed},
+        quarantined={feed.name: quarantine.read(store, name, feed.name) for feed in settings.feed},
     )
 
 
@@ -100,33 +100,33 @@ def _actual(
 
 
 def _files(settings: Pipeline, store: Store, now: datetime) -> tuple[list[datetime], dict[datetime, pl.DataFrame]]:
-    """The issue times up to `now` whose forecasts are there, and the rows of the last TOLD."""
+    """The issue times up to `now` whose forecasts are there, and the rows of the last SHOWN_ISSUE_TIMES."""
     issues = [issue for issue in forecasts.issue_times(store, settings.name) if issue <= now]
     files = {}
-    for issue in issues[-TOLD:]:
+    for issue in issues[-SHOWN_ISSUE_TIMES:]:
         try:
             files[issue] = forecasts.fetch(store, settings.name, settings.pipeline.timezone, issue)[0]
         except DataError as error:
             # Shown as a night without a forecast, which it is for everybody who reads it.
             logger.warning("the page goes on without %s", error)
-    return [issue for issue in issues if issue in files or issue < issues[-TOLD:][0]], files
+    return [issue for issue in issues if issue in files or issue < issues[-SHOWN_ISSUE_TIMES:][0]], files
 
 
 def _issued(settings: Pipeline, issues: list[datetime], due: datetime) -> tuple[datetime, ...]:
-    """The last TOLD issue times at which a forecast was due or made, since the first one made."""
+    """The last SHOWN_ISSUE_TIMES issue times at which a forecast was due or made, since the first one made."""
     if not issues:
         return ()
     at, grid = settings.pipeline, settings.grid
-    found = set(issues[-TOLD:])
-    covered = {grid.first_step(to_micros(issue)) for issue in issues[-2 * TOLD :]}
+    found = set(issues[-SHOWN_ISSUE_TIMES:])
+    covered = {grid.first_step(to_micros(issue)) for issue in issues[-2 * SHOWN_ISSUE_TIMES :]}
     night = max(due, issues[-1])
-    for _ in range(2 * TOLD):
+    for _ in range(2 * SHOWN_ISSUE_TIMES):
         night = clock.last_issue_time(at.issue_at, at.timezone, night)
         # On a weekend no period of a market begins that Friday's or Monday's issue does not have.
         if issues[0] <= night <= due and grid.first_step(to_micros(night)) not in covered:
             found.add(night)
         night -= timedelta(seconds=1)
-    return tuple(sorted(found)[-TOLD:])
+    return tuple(sorted(found)[-SHOWN_ISSUE_TIMES:])
 
 
 def _statuses(files: list[pl.DataFrame]) -> pl.DataFrame:
@@ -136,15 +136,15 @@ def _statuses(files: list[pl.DataFrame]) -> pl.DataFrame:
         )
         for rows in files
     ]
-    return pl.concat([pl.DataFrame(schema=STATUSES), *(frame.select(STATUSES.keys()) for frame in found)])
+    return pl.concat([pl.DataFrame(schema=STATUS_SCHEMA), *(frame.select(STATUS_SCHEMA.keys()) for frame in found)])
 
 
 def _scores(store: Store, name: str) -> pl.DataFrame:
-    """The rows of the last NIGHTS scored issue times."""
-    files = store.keys(layout.scores(name), "*.parquet")[-NIGHTS:]
+    """The rows of the last SCORED_ISSUE_TIMES scored issue times."""
+    files = store.keys(layout.scores(name), "*.parquet")[-SCORED_ISSUE_TIMES:]
     if not files:
-        return pl.DataFrame(schema=SCORES)
+        return pl.DataFrame(schema=SCORE_SCHEMA)
     try:
-        return store.scan(files).select(pl.col(c).cast(dtype) for c, dtype in SCORES.items()).collect()
+        return store.scan(files).select(pl.col(c).cast(dtype) for c, dtype in SCORE_SCHEMA.items()).collect()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the scores in {store.uri(layout.scores(name))} cannot be read: {error}") from None

@@ -60,11 +60,11 @@ def test_it_shows_the_forecast_that_was_published(pipeline):
     rows = pl.read_parquet(published["path"]).filter(pl.col("series_id") == "LDC2")
     np.testing.assert_array_equal(rows.select("^q.*$").to_numpy(), found.quantiles)
     # The feed was read to the issue time only: what came after is in it, but not known here.
-    assert np.isnan(found.came).all()
+    assert np.isnan(found.actuals).all()
     assert gatecast("ingest", pipeline, "--as-of", "2018-09-03").returncode == 0
     load = pl.read_parquet(pipeline.parent / "load.parquet").filter(pl.col("series_id") == "LDC2")
     day = load.filter(pl.col("ds").dt.date() == pl.date(2018, 9, 1)).sort("ds")["y"].to_numpy()
-    np.testing.assert_allclose(facts(pipeline).came, day, rtol=1e-6)
+    np.testing.assert_allclose(facts(pipeline).actuals, day, rtol=1e-6)
 
 
 def test_what_is_taken_in_later_is_said(pipeline):

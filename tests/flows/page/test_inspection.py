@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from flows.page.inspection import Inspection, render
+from flows.page.inspection import Inspection
+from flows.page.inspection_page import render
 from flows.settings import file as pipeline_file
 from model.forecaster import Forecaster
 from model.occlusion import occlusion_effects
@@ -31,14 +32,14 @@ def inspection(folder: Path, **changes) -> Inspection:
     model = to_onnx(network)
     forecaster, window = Forecaster(model), samples[3:4]
     window.target[0, 30:40] = np.nan
-    came = np.full(spec.horizon, np.nan, np.float32)
-    came[:5] = window.target[0, -24:-19]
+    actuals = np.full(spec.horizon, np.nan, np.float32)
+    actuals[:5] = window.target[0, -24:-19]
     return Inspection(
-        pipeline=pipeline_file.read(write(folder)), series_id=HOSTILE[1], issue_time=datetime(2018, 10, 28, tzinfo=UTC),
-        made_at=MADE_AT, spec=spec, manifest={"version": "v", "as_of": MADE_AT.isoformat()}, first=427_944,
-        window=window, quantiles=forecaster.quantiles(window)[0], came=came,
+        settings=pipeline_file.read(write(folder)), series_id=HOSTILE[1], issue_time=datetime(2018, 10, 28, tzinfo=UTC),
+        made_at=MADE_AT, spec=spec, manifest={"version": "v", "as_of": MADE_AT.isoformat()}, first_step=427_944,
+        window=window, quantiles=forecaster.quantiles(window)[0], actuals=actuals,
         layers=trace_recurrent_layers(model, window),
-        moved=occlusion_effects(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
+        effects=occlusion_effects(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
     )  # fmt: skip
 
 

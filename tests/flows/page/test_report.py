@@ -20,7 +20,7 @@ from flows.page.render import render
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
-from flows.stages.report import collect_facts, report
+from flows.stages.report import collect_page_data, report
 from storage import layout
 from storage import run_records as nights
 from storage.schemas import DataError
@@ -146,13 +146,13 @@ def test_data_that_end_long_ago_are_a_replay(path):
 
 
 def test_a_market_has_no_forecast_to_miss_on_a_weekend(path):
-    facts = collect_facts(*opened(path), NOW)
-    at = facts.pipeline.pipeline.model_copy(update={"frequency": "1b"})
-    markets = facts.pipeline.model_copy(update={"pipeline": at})
+    facts = collect_page_data(*opened(path), NOW)
+    at = facts.settings.pipeline.model_copy(update={"frequency": "1b"})
+    markets = facts.settings.model_copy(update={"pipeline": at})
     saturday = datetime(2026, 10, 24, tzinfo=ZONE)
     friday = facts.latest.with_columns(issue_time=pl.lit(saturday).cast(facts.latest.schema["issue_time"]))
     for due, colour in ((saturday + timedelta(days=2), "green"), (saturday + timedelta(days=3), "red")):
-        _, judged = render(replace(facts, pipeline=markets, latest=friday, due=due, earlier=None))
+        _, judged = render(replace(facts, settings=markets, latest=friday, due=due, earlier=None))
         assert judged.colour == colour
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from flows.page import skill
-from flows.page.facts import SCORES
+from flows.page.page_data import SCORE_SCHEMA
 
 
 def rows(**columns: list) -> pl.DataFrame:
@@ -18,7 +18,7 @@ def rows(**columns: list) -> pl.DataFrame:
     told = {"series_id": "a", "issue_time": first, "step": 1, "actual": 1.0, "absolute_error": 1.0, "pinball": 1.0,
             "covered_80": 1.0, "pit": 0.5, "baseline_pinball": 2.0, "baseline_absolute_error": 2.0,
             "scale": 1.0}  # fmt: skip
-    return pl.DataFrame({name: [value] * size for name, value in told.items()} | columns, schema=SCORES)
+    return pl.DataFrame({name: [value] * size for name, value in told.items()} | columns, schema=SCORE_SCHEMA)
 
 
 def test_every_series_counts_alike_whatever_its_size():
