@@ -63,12 +63,12 @@ def fill(path: str, series: int, hours: int) -> None:
     from storage import layout, registry
     from storage.schemas import history_schema
     from storage.store import open_store
-    from storage.store.parquet import parquet_file
+    from storage.store.parquet import parquet_writer
 
     pipeline = pipeline_file.read(path, {})
     store = open_store(pipeline.pipeline.store)
     key = f"{layout.history(pipeline.name, 'load')}/{layout.stamp(ISSUE)}-00000000.parquet"
-    with store.writing(key) as file, parquet_file(file, history_schema(["y"]), dict) as add:
+    with store.atomic_file(key) as file, parquet_writer(file, history_schema(["y"]), dict) as add:
         for block in _history(series, hours):
             add(block)
     facts = {"decision": {"promoted": True, "reason": "random weights"}, "seen_to": ISSUE.isoformat()}

@@ -29,7 +29,7 @@ def main(pipeline_path: str, issue: str, out: str) -> None:
     store = open_store(pipeline.pipeline.store)
     zone = pipeline.pipeline.timezone
     at = clock.parse_time(issue, zone)
-    forecast, _ = forecasts.fetch(store, pipeline.name, zone, at)
+    forecast, _ = forecasts.read(store, pipeline.name, zone, at)
     (feed,) = pipeline.feeds("target")
     actual = known(store, pipeline.name, feed.name, feed.values[0], at - timedelta(days=_DAYS_BEFORE), forecast)
     local = pl.col("valid_time").dt.convert_time_zone(zone).dt.replace_time_zone(None)
@@ -52,7 +52,7 @@ def main(pipeline_path: str, issue: str, out: str) -> None:
 
 def known(store: Store, pipeline: str, feed: str, value: str, since: datetime, forecast: pl.DataFrame) -> pl.DataFrame:
     """Actual values from `since` to the end of the forecast: series_id, valid_time, y."""
-    rows = history.as_of(store, pipeline, feed, [value], clock.now()).rename({value: "y"})
+    rows = history.read_as_of(store, pipeline, feed, [value], clock.now()).rename({value: "y"})
     return rows.filter(pl.col("valid_time").is_between(since, forecast["valid_time"].max()))
 
 

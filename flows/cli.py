@@ -255,8 +255,8 @@ def models(file: Path, rollback: str | None, as_json: bool, quiet: bool) -> None
     if rollback:
         registry.roll_back(store, pipeline.name, rollback, clock.now())
     serving = registry.champions(store, pipeline.name)
-    found, unusable = registry.survey(store, pipeline.name)
-    rows = summary.model_rows(found, serving, registry.rolled_back(store, pipeline.name))
+    found, unusable = registry.read_manifests(store, pipeline.name)
+    rows = summary.model_rows(found, serving, registry.rolled_back_versions(store, pipeline.name))
     lines = terminal.table_lines(rows) or [f"pipeline {pipeline.name!r} has no models; run `gatecast train`"]
     terminal.print_result({"champion": serving[0] if serving else None, "models": found}, as_json, quiet, lines)
     for error in unusable:

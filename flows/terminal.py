@@ -97,7 +97,7 @@ def preview_lines(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
     at = pipeline.pipeline
     issue_time = datetime.fromisoformat(published["issue_time"])
-    rows = forecasts.head(open_store(at.store), pipeline.name, at.timezone, issue_time, _SHOWN * at.horizon)
+    rows = forecasts.read_head(open_store(at.store), pipeline.name, at.timezone, issue_time, _SHOWN * at.horizon)
     levels = [c for c in rows.columns if c.startswith("q")]
     shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
     head = rows.group_by("series_id", maintain_order=True).head(3)

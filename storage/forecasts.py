@@ -15,7 +15,7 @@ import polars as pl
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
 from storage.store.interface import Store
-from storage.store.parquet import parquet_file
+from storage.store.parquet import parquet_writer
 
 logger = logging.getLogger(__name__)
 
@@ -67,15 +67,15 @@ def publish(
             "gatecast.data_sha256": told[0].data_sha256,
         }
 
-    with store.writing(key) as file:
-        with parquet_file(file, schema, metadata) as add:
+    with store.atomic_file(key) as file:
+        with parquet_writer(file, schema, metadata) as add:
             for block in blocks:
                 add(block)
             told.append(made())
         if told[0].amend is not None:
             written = file.rename(f"{file}.first")
             try:
-                with parquet_file(file, schema, metadata) as add:
+                with parquet_writer(file, schema, metadata) as add:
                     for block in told[0].amend(pl.scan_parquet(written, glob=False, hive_partitioning=False)):
                         add(block)
             finally:
@@ -90,12 +90,12 @@ def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> 
     return store.has(layout.forecast(pipeline, issue_time, timezone))
 
 
-def issue_times(store: Store, pipeline: str) -> list[datetime]:
+def list_issue_times(store: Store, pipeline: str) -> list[datetime]:
     """Every issue time that has a forecast file, ascending."""
     return sorted(layout.issue_time(key) for key in store.keys(layout.forecasts(pipeline), "*.parquet"))
 
 
-def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tuple[pl.DataFrame, str]:
+def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tuple[pl.DataFrame, str]:
     """The forecast of one issue time, and the sha256 of its file.
 
     Raises:
@@ -117,7 +117,7 @@ def fetch(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> t
     return rows, hashlib.sha256(content).hexdigest()
 
 
-def head(store: Store, pipeline: str, timezone: str, issue_time: datetime, rows: int) -> pl.DataFrame:
+def read_head(store: Store, pipeline: str, timezone: str, issue_time: datetime, rows: int) -> pl.DataFrame:
     """So many of the first rows of a forecast that is there."""
     return store.scan([layout.forecast(pipeline, issue_time, timezone)]).head(rows).collect()
 
@@ -127,7 +127,7 @@ def _latest_issue_time(store: Store, pipeline: str) -> str:
     if not store.has(layout.latest(pipeline)):
         return ""
     try:
-        return store.metadata(layout.latest(pipeline)).get("gatecast.issue_time", "")
+        return store.read_metadata(layout.latest(pipeline)).get("gatecast.issue_time", "")
     except pl.exceptions.PolarsError as error:
         # It is a copy, and about to be a whole one again.
         logger.warning("%s is not a forecast file: %s", store.uri(layout.latest(pipeline)), error)

@@ -91,7 +91,7 @@ def _unknown(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values:
     return joined.filter(pl.col("known").is_null() | changed).select(rows.columns)
 
 
-def revisions(
+def read_revisions(
     store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None,
     within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
@@ -104,7 +104,7 @@ def revisions(
     return _newest(visible).drop("ingested_at")
 
 
-def as_of(
+def read_as_of(
     store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None,
     within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
@@ -124,7 +124,7 @@ def as_of(
     return _last(_ordered(rows), KEY).select(columns)
 
 
-def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
+def read_series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
     """Every series of which a row was available at or before `as_of`, sorted."""
 
     def runs(rows: pl.LazyFrame) -> pl.DataFrame:
@@ -137,7 +137,7 @@ def series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[
     return found["series_id"].drop_nulls().unique().sort().to_list()
 
 
-def newest_available(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
+def newest_available_at(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
     """When the newest non-missing value of a feed became known, looking no further than `not_after`."""
     newest = pl.col("available_at").filter(pl.col(value).is_not_null()).max()
 
@@ -148,7 +148,7 @@ def newest_available(store: Store, pipeline: str, feed: str, value: str, not_aft
     return _read(store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(newest), streamed).item()
 
 
-def newest_valid(store: Store, pipeline: str, feed: str) -> datetime | None:
+def newest_valid_time(store: Store, pipeline: str, feed: str) -> datetime | None:
     """Start of the newest period of which a feed has said anything, None if it never has."""
     return _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").max())).item()
 

@@ -16,14 +16,14 @@ def stamp(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime(_STAMP)
 
 
-def instant(stamp: str) -> datetime:
+def parse_stamp(stamp: str) -> datetime:
     """The instant of a stamp, UTC."""
     return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
 
 def issue_time(key: str) -> datetime:
     """The issue time that the last part of a key names, UTC."""
-    return instant(key.rpartition("/")[2].partition(".")[0])
+    return parse_stamp(key.rpartition("/")[2].partition(".")[0])
 
 
 def history(pipeline: str, feed: str) -> str:
@@ -77,7 +77,7 @@ def metrics(pipeline: str) -> str:
     return f"metrics/{pipeline}.prom"
 
 
-def collected(pipeline: str) -> str:
+def collector_metrics(pipeline: str) -> str:
     """The same in a folder that other programs write to, too."""
     return f"gatecast-{pipeline}.prom"
 
@@ -119,21 +119,21 @@ def staging(pipeline: str) -> str:
     return f"staging/{pipeline}"
 
 
-def run(issue_time: datetime, begun: datetime, token: str, shards: int) -> str:
+def run_name(issue_time: datetime, begun: datetime, token: str, shards: int) -> str:
     """The name of one try of a forecast in so many shards."""
     return f"{stamp(issue_time)}-{stamp(begun)}-{token}-{shards}"
 
 
-def run_shards(run: str) -> int:
+def shard_count(run: str) -> int:
     """How many shards a run has."""
     return int(run.rsplit("-", 1)[1])
 
 
-def run_begun(key: str) -> datetime:
+def run_start(key: str) -> datetime:
     """When the run began whose `staged` this is."""
-    return instant(key.rsplit("/", 1)[1].split("-")[1])
+    return parse_stamp(key.rsplit("/", 1)[1].split("-")[1])
 
 
-def staged(pipeline: str, run: str, shard: int, what: str) -> str:
+def shard_file(pipeline: str, run: str, shard: int, what: str) -> str:
     """The order or the part of one shard. No folder of its own a run: none is left behind."""
-    return f"{staging(pipeline)}/{run}.{shard:05d}-of-{run_shards(run):05d}.{what}.parquet"
+    return f"{staging(pipeline)}/{run}.{shard:05d}-of-{shard_count(run):05d}.{what}.parquet"

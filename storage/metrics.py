@@ -13,4 +13,4 @@ def write(store: Store, pipeline: str, text: str) -> str:
 
 def write_to_collector(folder: Store, pipeline: str, text: str) -> str:
     """The same in a folder of a collector's, which has the files of many pipelines and of others."""
-    return folder.put(layout.collected(pipeline), text.encode())
+    return folder.put(layout.collector_metrics(pipeline), text.encode())

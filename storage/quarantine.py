@@ -37,4 +37,4 @@ def read(store: Store, pipeline: str, feed: str) -> pl.DataFrame:
 
 def _kept(store: Store, folder: str) -> list[pl.DataFrame]:
     """The files of a feed, each with the columns that the feed had then."""
-    return [pl.read_parquet(source, glob=False) for source in store.sources(store.keys(folder, "*.parquet"))]
+    return [pl.read_parquet(source, glob=False) for source in store.polars_sources(store.keys(folder, "*.parquet"))]

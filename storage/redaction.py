@@ -31,7 +31,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return _PARAMETER.sub(rf"\1{_HIDDEN}", text)
 
 
-def secrets_of(uri: str) -> set[str]:
+def find_secrets(uri: str) -> set[str]:
     """What is secret in a uri by its place: the password, a user without one, the values of secret parameters."""
     found = {value for _, value in _PARAMETER.findall(uri)}
     for user, password in _PASSWORD.findall(uri):

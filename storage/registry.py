@@ -24,19 +24,19 @@ def add(store: Store, pipeline: str, as_of: datetime, onnx: bytes, facts: dict[s
     The ONNX file goes first: a version without a manifest is one that a crash left, and does not exist.
     """
     sha256 = hashlib.sha256(onnx).hexdigest()
-    version = version_of(as_of, onnx)
+    version = model_version(as_of, onnx)
     store.put(layout.model(pipeline, version), onnx)
     manifest = {"version": version, "as_of": as_of.isoformat(), "sha256": sha256, **facts}
     store.put(layout.manifest(pipeline, version), _json(manifest))
     return version
 
 
-def version_of(as_of: datetime, onnx: bytes) -> str:
+def model_version(as_of: datetime, onnx: bytes) -> str:
     """The version that `add` gives a model."""
     return f"{layout.stamp(as_of)}-{hashlib.sha256(onnx).hexdigest()[:8]}"
 
 
-def survey(store: Store, pipeline: str) -> tuple[list[dict[str, Any]], list[str]]:
+def read_manifests(store: Store, pipeline: str) -> tuple[list[dict[str, Any]], list[str]]:
     """The manifest of every version that has a sound one, oldest as-of first; what is wrong with the others."""
     found, broken = [], []
     keys = store.keys(layout.models(pipeline), "manifest.json")
@@ -48,15 +48,15 @@ def survey(store: Store, pipeline: str) -> tuple[list[dict[str, Any]], list[str]
     return sorted(found, key=lambda m: (m["as_of"], m["version"])), broken
 
 
-def manifests(store: Store, pipeline: str) -> list[dict[str, Any]]:
-    """The sound manifests of `survey`; of the others a warning is logged."""
-    found, broken = survey(store, pipeline)
+def valid_manifests(store: Store, pipeline: str) -> list[dict[str, Any]]:
+    """The sound manifests of `read_manifests`; of the others a warning is logged."""
+    found, broken = read_manifests(store, pipeline)
     for error in broken:
         logger.warning("passed over: %s", error)
     return found
 
 
-def manifest(store: Store, pipeline: str, version: str) -> dict[str, Any]:
+def read_manifest(store: Store, pipeline: str, version: str) -> dict[str, Any]:
     """The manifest of one version.
 
     Raises:
@@ -88,9 +88,9 @@ def _manifest(store: Store, key: str, content: bytes) -> dict[str, Any]:
     return record
 
 
-def find(store: Store, pipeline: str, as_of: datetime, fingerprint: str) -> dict[str, Any] | None:
+def find_by_fingerprint(store: Store, pipeline: str, as_of: datetime, fingerprint: str) -> dict[str, Any] | None:
     """The manifest of a model trained as of `as_of` with this `fingerprint`, its file still there; None if none is."""
-    for record in reversed(manifests(store, pipeline)):
+    for record in reversed(valid_manifests(store, pipeline)):
         same = record.get("fingerprint") == fingerprint and datetime.fromisoformat(record["as_of"]) == as_of
         if same and "pruned" not in record:
             return record
@@ -99,7 +99,7 @@ def find(store: Store, pipeline: str, as_of: datetime, fingerprint: str) -> dict
 
 def promote(store: Store, pipeline: str, version: str) -> None:
     """Let `version` serve every issue time from its as-of on, until a later champion's."""
-    entry = _entry(manifest(store, pipeline, version))
+    entry = _entry(read_manifest(store, pipeline, version))
     state = _state(store, pipeline)
     kept = [e for e in state["served"] if e["as_of"] != entry["as_of"]]
     _write_state(store, pipeline, [*kept, entry], state["rolled_back"])
@@ -114,7 +114,7 @@ def roll_back(store: Store, pipeline: str, version: str, when: datetime) -> None
     Raises:
         DataError: it never was promoted, was pruned, or its files are not those that were stored. Nothing is changed.
     """
-    record = manifest(store, pipeline, version)
+    record = read_manifest(store, pipeline, version)
     try:
         state = _state(store, pipeline)
     except DataError as error:
@@ -134,7 +134,7 @@ def roll_back(store: Store, pipeline: str, version: str, when: datetime) -> None
     _write_state(store, pipeline, [*(e for e in state["served"] if e["as_of"] < entry["as_of"]), entry], rolled_back)
 
 
-def rolled_back(store: Store, pipeline: str) -> dict[str, str]:
+def rolled_back_versions(store: Store, pipeline: str) -> dict[str, str]:
     """Versions that were rolled back from, and when."""
     return _state(store, pipeline)["rolled_back"]
 
@@ -153,9 +153,9 @@ def champions(store: Store, pipeline: str, as_of: datetime | None = None) -> lis
     return [e["version"] for e in reversed(entries)]
 
 
-def no_champion(store: Store, pipeline: str) -> str:
+def explain_missing_champion(store: Store, pipeline: str) -> str:
     """Why no model serves where `champions` is empty."""
-    promoted = [m["version"] for m in manifests(store, pipeline) if m["decision"]["promoted"]]
+    promoted = [m["version"] for m in valid_manifests(store, pipeline) if m["decision"]["promoted"]]
     if not promoted:
         return "there is no champion"
     return (
@@ -166,7 +166,7 @@ def no_champion(store: Store, pipeline: str) -> str:
 
 def load(store: Store, pipeline: str, version: str) -> bytes:
     """The ONNX bytes of `version`. Raises DataError if they were pruned or are not those that were stored."""
-    record = manifest(store, pipeline, version)
+    record = read_manifest(store, pipeline, version)
     if "pruned" in record:
         raise DataError(f"the file of model {version} was pruned at {record['pruned']}; it can serve no more")
     key = layout.model(pipeline, version)
@@ -186,7 +186,7 @@ def prune(store: Store, pipeline: str, keep: int, as_of: datetime, when: datetim
     kept = {*champions(store, pipeline)[:2], *champions(store, pipeline, as_of)[:2]}
     there = set(store.keys(layout.models(pipeline), "model.onnx"))
     gone = []
-    for record in manifests(store, pipeline)[:-keep]:
+    for record in valid_manifests(store, pipeline)[:-keep]:
         version = record["version"]
         if version in kept or layout.model(pipeline, version) not in there:
             continue

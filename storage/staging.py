@@ -16,24 +16,24 @@ import numpy as np
 import polars as pl
 
 from storage import layout
-from storage.schemas import DataError, part_schema
+from storage.schemas import DataError, shard_result_schema
 from storage.store import Store
 
 _SAID = "gatecast.said"
 _FORGOTTEN = timedelta(days=1)  # what a run that crashed has left is removed after that
 
 
-def begin(
+def start_run(
     store: Store,
     pipeline: str,
     issue_time: datetime,
     begun: datetime,
     shards: Sequence[Sequence[str]],
     order: dict[str, Any],
-) -> Run:
+) -> ShardedRun:
     """Write the orders of a new run: to each shard its series (sorted), and to all of them `order` (JSON-ready)."""
     _sweep(store, pipeline, begun - _FORGOTTEN)
-    run = Run(store, pipeline, layout.run(issue_time, begun, secrets.token_hex(4), len(shards)))
+    run = ShardedRun(store, pipeline, layout.run_name(issue_time, begun, secrets.token_hex(4), len(shards)))
     for shard, series in enumerate(shards):
         named = pl.DataFrame({"series_id": list(series)}, schema={"series_id": pl.String})
         store.put_parquet(run.key(shard, "order"), named, {_SAID: json.dumps(order)})
@@ -42,11 +42,11 @@ def begin(
 
 def _sweep(store: Store, pipeline: str, before: datetime) -> None:
     for key in store.keys(layout.staging(pipeline), "*.parquet"):
-        if layout.run_begun(key) < before:
+        if layout.run_start(key) < before:
             store.remove(key)
 
 
-class Run:
+class ShardedRun:
     """One try of one forecast. `name` says all: it is what a worker is given."""
 
     def __init__(self, store: Store, pipeline: str, name: str) -> None:
@@ -57,13 +57,13 @@ class Run:
     @property
     def shards(self) -> int:
         """How many there are."""
-        return layout.run_shards(self.name)
+        return layout.shard_count(self.name)
 
     def key(self, shard: int, what: str) -> str:
         """Where the `what` of a shard is: its order, the part that it made, or the one that stands in for it."""
-        return layout.staged(self._pipeline, self.name, shard, what)
+        return layout.shard_file(self._pipeline, self.name, shard, what)
 
-    def order(self, shard: int) -> tuple[tuple[str, ...], dict[str, Any]]:
+    def read_assignment(self, shard: int) -> tuple[tuple[str, ...], dict[str, Any]]:
         """The series of a shard, and what all shards were told.
 
         Raises:
@@ -73,7 +73,7 @@ class Run:
         return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), _said(content)
 
     def write(self, shard: int, what: str, series: pl.DataFrame, numbers: np.ndarray, said: Any) -> None:
-        """Write what a shard made: S rows of `part_schema`, (S, H, C), and what it has to say of it (JSON-ready)."""
+        """Write what a shard made: S rows of `shard_result_schema`, (S, H, C), and a JSON-ready note."""
         steps = pl.Array(pl.Float64, numbers.shape[1])
         columns = {str(column): pl.Series(numbers[:, :, column], dtype=steps) for column in range(numbers.shape[2])}
         self._store.put_parquet(self.key(shard, what), series.with_columns(**columns), {_SAID: json.dumps(said)})
@@ -82,11 +82,11 @@ class Run:
         """Whether it is there."""
         return self._store.has(self.key(shard, what))
 
-    def part(self, shard: int, what: str) -> tuple[pl.DataFrame, np.ndarray, Any]:
+    def read_result(self, shard: int, what: str) -> tuple[pl.DataFrame, np.ndarray, Any]:
         """What `keep` was given. Raises DataError where it is not there, or not of this version of Gatecast."""
         content = self._content(shard, what)
         rows = pl.read_parquet(io.BytesIO(content))
-        said = list(part_schema())
+        said = list(shard_result_schema())
         columns = len(rows.columns) - len(said)
         if rows.columns != [*said, *map(str, range(columns))]:
             raise DataError(f"{self.key(shard, what)} was made by another version of Gatecast; run the night again")

@@ -15,5 +15,5 @@ def awaits_data(settings: Pipeline, store: Store, issue_time: datetime) -> bool:
     zone = settings.pipeline.timezone
     if not forecasts.exists(store, settings.name, zone, issue_time):
         return True
-    rows, _ = forecasts.fetch(store, settings.name, zone, issue_time)
+    rows, _ = forecasts.read(store, settings.name, zone, issue_time)
     return bool((rows["status"] == STALE_MODEL).any())

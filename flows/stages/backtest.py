@@ -29,7 +29,7 @@ from flows.stages.replay import issue_times_between, replay_issue_times
 from flows.stages.score import score_forecast
 from storage import forecasts, registry
 from storage.schemas import DataError
-from storage.store import Replay, Store, open_store
+from storage.store import ReplayStore, Store, open_store
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def backtest(
         raise DataError(f"pipeline {settings.name!r}: no issue time lies between {plan.start} and {plan.end}")
     failures = _take_in(settings, store, now, progress)
     with _work(settings, plan, output) as folder:
-        replay = Replay(open_store(str(folder)), store)
+        replay = ReplayStore(open_store(str(folder)), store)
         _finish_promotions(replay, settings.name)
         find_fit = partial(_trained, store, settings.name)
         failures |= replay_issue_times(
@@ -91,7 +91,7 @@ def backtest(
             "end": str(plan.end),
             "issues": len(issues),
             "status": dict(rows.group_by("status").len().sort("status").iter_rows()),
-            "models": [_brief(manifest) for manifest in registry.manifests(replay, settings.name)],
+            "models": [_brief(manifest) for manifest in registry.valid_manifests(replay, settings.name)],
             "scores": overall_scores(scores_by_step(rows, scores)),
             "failures": failures,
         }
@@ -146,14 +146,14 @@ def _fingerprint(settings: Pipeline, plan: Plan) -> dict[str, Any]:
 def _finish_promotions(store: Store, name: str) -> None:
     """What a crash left between a decision and its effect: a promoted model that does not serve."""
     serving = registry.champions(store, name)
-    for manifest in registry.manifests(store, name):
+    for manifest in registry.valid_manifests(store, name):
         if manifest["decision"]["promoted"] and manifest["version"] not in serving:
             registry.promote(store, name, manifest["version"])
 
 
 def _trained(store: Store, name: str, issue: datetime, fingerprint: str) -> tuple[bytes, dict[str, Any]] | None:
     """A real night's training on the same data and settings is the one that this night would repeat."""
-    manifest = registry.find(store, name, issue, fingerprint)
+    manifest = registry.find_by_fingerprint(store, name, issue, fingerprint)
     if manifest is None:
         return None
     try:
@@ -169,7 +169,7 @@ def _scored(settings: Pipeline, replay: Store, issues: list[datetime]) -> tuple[
     there = [issue for issue in issues if forecasts.exists(replay, settings.name, zone, issue)]
     if not there:
         raise DataError(f"pipeline {settings.name!r}: no issue time of the backtest had anything to forecast from")
-    frames = [forecasts.fetch(replay, settings.name, zone, issue)[0] for issue in there]
+    frames = [forecasts.read(replay, settings.name, zone, issue)[0] for issue in there]
     known = known_actuals(settings, replay, issues[0])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         judged = list(pool.map(lambda rows: score_forecast(settings, replay, rows, known), frames))

@@ -50,7 +50,7 @@ def plan(
         "settings": settings_fingerprint(settings),
     }
     shards = [series[shard] for shard in shard_slices(settings, len(series))]
-    run = staging.begin(store, settings.name, issue_time, now, shards, order)
+    run = staging.start_run(store, settings.name, issue_time, now, shards, order)
     return {"run": run.name, "shards": len(shards), "series": len(series)}
 
 
@@ -64,8 +64,8 @@ def run_shard(settings: Pipeline, store: Store, run: str, shard: int) -> dict[st
         DataError: the run is over, this machine reads another pipeline file than the one that planned, or can load none
             of its models.
     """
-    at = staging.Run(store, settings.name, run)
-    series, order = at.order(shard)
+    at = staging.ShardedRun(store, settings.name, run)
+    series, order = at.read_assignment(shard)
     if order["settings"] != settings_fingerprint(settings):
         raise DataError(
             f"pipeline {settings.name!r}: this worker has other settings than the night that it works for; give "
@@ -93,19 +93,19 @@ def assemble(settings: Pipeline, store: Store, run: str, failures: Mapping[int, 
     Returns:
         What `forecast.forecast` returns, and `stood_in`: how many shards the baseline stands in for.
     """
-    at = staging.Run(store, settings.name, run)
+    at = staging.ShardedRun(store, settings.name, run)
     # Settled once: a part that comes late must not be half of it.
     made = [_MADE if at.has(shard, _MADE) else _STAND_IN for shard in range(at.shards)]
     for shard, what in enumerate(made):
         if what == _STAND_IN:
             reason = failures.get(shard, "its shard gave no forecast")
             logger.warning("shard %d of %d comes from the baseline: %s", shard + 1, at.shards, reason)
-            series, order = at.order(shard)
+            series, order = at.read_assignment(shard)
             issue = datetime.fromisoformat(order["issue_time"])
             part = forecast_shard(settings, store, issue, series, (), reason, None, no_deadline)
             at.write(shard, what, part.series, part.numbers, part.tried)
-    _, order = at.order(0)
-    parts = (ShardResult(*at.part(shard, what)) for shard, what in enumerate(made))
+    _, order = at.read_assignment(0)
+    parts = (ShardResult(*at.read_result(shard, what)) for shard, what in enumerate(made))
     report = publish_shards(settings, store, datetime.fromisoformat(order["issue_time"]), parts)
     at.remove()
     return report | {"stood_in": made.count(_STAND_IN)}

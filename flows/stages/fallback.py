@@ -90,7 +90,7 @@ def load_models(settings: Pipeline, store: Store, issue_time: datetime) -> tuple
         later = registry.champions(store, settings.name)
         if later:
             return none, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return none, registry.no_champion(store, settings.name)
+        return none, registry.explain_missing_champion(store, settings.name)
     models = ModelChain(settings, store, versions)
     return (models, None) if any(True for _ in models) else (none, models.fault)
 

@@ -64,7 +64,7 @@ def ingest(
 
     def since(feed: Feed) -> datetime:
         try:
-            newest = history.newest_valid(store, settings.name, feed.name)
+            newest = history.newest_valid_time(store, settings.name, feed.name)
         except history.DamagedHistory:
             mend(feed)
             newest = None  # what is gone may be of any time

@@ -19,7 +19,7 @@ def init(directory: Path) -> dict[str, Any]:
         DataError: a file of that name is there already; nothing is written.
     """
     template = resources.files("flows.stages").joinpath("template.toml").read_text(encoding="utf-8")
-    frames = extract.tiny()
+    frames = extract.read_tiny_sample()
     places = [directory / _FILE, *(directory / f"{name}.parquet" for name in frames)]
     for place in places:
         if place.exists():

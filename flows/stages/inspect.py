@@ -84,7 +84,7 @@ def collect_inspection(
         issue_time=issue_time,
         made_at=now,
         spec=forecaster.spec,
-        manifest=registry.manifest(store, settings.name, serving.version),
+        manifest=registry.read_manifest(store, settings.name, serving.version),
         first_step=first,
         window=window,
         quantiles=quantiles,
@@ -114,7 +114,7 @@ def _published(settings: Pipeline, store: Store, series_id: str, issue_time: dat
     """The rows of the series in the forecast file of that issue time, None if there are none."""
     if not forecasts.exists(store, settings.name, settings.pipeline.timezone, issue_time):
         return None
-    rows, _ = forecasts.fetch(store, settings.name, settings.pipeline.timezone, issue_time)
+    rows, _ = forecasts.read(store, settings.name, settings.pipeline.timezone, issue_time)
     mine = rows.filter(pl.col("series_id") == series_id)
     return None if mine.is_empty() else mine
 

@@ -35,7 +35,7 @@ def write_metrics(settings: Pipeline, store: Store, report: dict[str, Any], now:
         report: what the nightly flow returns and keeps, of whatever became of it.
     """
     try:
-        newest = forecasts.issue_times(store, settings.name)[-1:]
+        newest = forecasts.list_issue_times(store, settings.name)[-1:]
     except DataError as error:
         # What else there is to say does not need the store, and it is a night like this that must be heard of.
         logger.warning("the metrics go on without the newest forecast: %s", error)

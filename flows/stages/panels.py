@@ -32,14 +32,14 @@ def to_instant(micros: int) -> datetime:
 def known_series(settings: Pipeline, store: Store, as_of: datetime) -> tuple[str, ...]:
     """Every series of which the target feeds had said anything at `as_of`, sorted."""
     feeds = settings.feeds("target")
-    ids = {name for feed in feeds for name in history.series_ids(store, settings.name, feed.name, as_of)}
+    ids = {name for feed in feeds for name in history.read_series_ids(store, settings.name, feed.name, as_of)}
     return tuple(sorted(ids))
 
 
 def newest_target(settings: Pipeline, store: Store, not_after: datetime) -> datetime | None:
     """When the newest target value of the history became known, None if there is none."""
     found = [
-        history.newest_available(store, settings.name, feed.name, feed.values[0], not_after)
+        history.newest_available_at(store, settings.name, feed.name, feed.values[0], not_after)
         for feed in settings.feeds("target")
     ]
     return max((time for time in found if time is not None), default=None)
@@ -122,7 +122,7 @@ def _frame(
     within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """Columns of several feeds as one table: series_id, valid_time, values; available_at too where `revised`."""
-    read = history.revisions if revised or len(wanted) > 1 else history.as_of
+    read = history.read_revisions if revised or len(wanted) > 1 else history.read_as_of
     frames = [
         read(store, settings.name, feed, list(names), as_of, since, within).rename(names)
         for feed, names in wanted.items()

@@ -80,7 +80,7 @@ def collect_page_data(settings: Pipeline, store: Store, now: datetime) -> PageDa
         status_counts=_statuses([files[issue] for issue in issues if issue >= since]),
         scores=_scores(store, name),
         run_records=tuple(nights.read(store, name, min(since, now - timedelta(days=2 * SHOWN_ISSUE_TIMES)))),
-        manifests=tuple(registry.manifests(store, name)),
+        manifests=tuple(registry.valid_manifests(store, name)),
         champion=champions[0] if champions else None,
         quarantined={feed.name: quarantine.read(store, name, feed.name) for feed in settings.feed},
     )
@@ -101,11 +101,11 @@ def _actual(
 
 def _files(settings: Pipeline, store: Store, now: datetime) -> tuple[list[datetime], dict[datetime, pl.DataFrame]]:
     """The issue times up to `now` whose forecasts are there, and the rows of the last SHOWN_ISSUE_TIMES."""
-    issues = [issue for issue in forecasts.issue_times(store, settings.name) if issue <= now]
+    issues = [issue for issue in forecasts.list_issue_times(store, settings.name) if issue <= now]
     files = {}
     for issue in issues[-SHOWN_ISSUE_TIMES:]:
         try:
-            files[issue] = forecasts.fetch(store, settings.name, settings.pipeline.timezone, issue)[0]
+            files[issue] = forecasts.read(store, settings.name, settings.pipeline.timezone, issue)[0]
         except DataError as error:
             # Shown as a night without a forecast, which it is for everybody who reads it.
             logger.warning("the page goes on without %s", error)

@@ -44,7 +44,7 @@ def score(
         that were written; `failures` by issue time, which all else leaves out; `summary`; `alerts`; and `decay`: why
         a model should be trained anew, None if nothing says so.
     """
-    issues = [issue for issue in forecasts.issue_times(store, settings.name) if issue <= now]
+    issues = [issue for issue in forecasts.list_issue_times(store, settings.name) if issue <= now]
     issues = [issue for issue in issues if issue >= issues[-1] - look_back]
     counts = {"issues": len(issues), "scored": 0, "revised": 0, "unchanged": 0, "waiting": 0, "rows": 0}
     failures: dict[datetime, str] = {}
@@ -72,7 +72,7 @@ def score(
 
 def _score_one(settings: Pipeline, store: Store, issue: datetime, actuals: pl.DataFrame) -> tuple[str, int]:
     """What was done with the forecast of one issue time, and how many rows were written."""
-    rows, sha256 = forecasts.fetch(store, settings.name, settings.pipeline.timezone, issue)
+    rows, sha256 = forecasts.read(store, settings.name, settings.pipeline.timezone, issue)
     earlier = scores.find(store, settings.name, issue)
     true = with_actuals(rows, actuals).select(*KEY, "actual")
     if earlier is None and true.is_empty():

@@ -23,7 +23,7 @@ from flows.stages.panels import to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import clip_probability
 from model.panel import Panel
-from storage.schemas import BASELINE, part_schema
+from storage.schemas import BASELINE, shard_result_schema
 from storage.store import Store
 
 _CELLS = 1_500_000  # values of the target read at once: 75 MB as the history has them
@@ -34,7 +34,7 @@ class ShardResult:
     """What a shard of S series made.
 
     Attributes:
-        series: S rows of `part_schema`; what has ended has no status.
+        series: S rows of `shard_result_schema`; what has ended has no status.
         numbers: (S, H, Q + X) quantiles, then the probabilities asked for; NaN for what has ended and for what was
             never seen.
         tried: the model tried first (version, sha256, provider, fell_back), None if none was.
@@ -135,20 +135,20 @@ def _table(
     made: FallbackResult,
     digests: list[bytes],
 ) -> pl.DataFrame:
-    """S rows of `part_schema`."""
+    """S rows of `shard_result_schema`."""
     steps = pl.Series(newest)
     whole = pl.DataFrame({"series_id": series, "newest": steps.set(steps == NO_VALUE, None), "ever": ever})
     rows = pl.DataFrame(
         {"status": made.status.tolist(), "reason": made.reason.tolist(), "model_version": made.version.tolist(),
          "digest": digests},
-        schema={name: part_schema()[name] for name in ("status", "reason", "model_version", "digest")},
+        schema={name: shard_result_schema()[name] for name in ("status", "reason", "model_version", "digest")},
     )  # fmt: skip
     if len(kept) < len(series):
         # A row of nulls stands for what has ended.
         place = np.full(len(series), len(kept))
         place[kept] = np.arange(len(kept))
         rows = pl.concat([rows, rows.clear(1)])[place]
-    return pl.concat([whole, rows], how="horizontal").select(part_schema().keys())
+    return pl.concat([whole, rows], how="horizontal").select(shard_result_schema().keys())
 
 
 def _digests(panel: Panel, newest: np.ndarray, context: int) -> list[bytes]:

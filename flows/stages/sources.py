@@ -33,7 +33,7 @@ def read_feed(feed: Feed, since: datetime, until: datetime, asked: datetime) -> 
     options |= {name: value.total_seconds() for name, value in options.items() if isinstance(value, timedelta)}
     key = getattr(feed.options, "api_key", None)
     reader = importlib.import_module(f"storage.sources.{_READERS[feed.source]}")
-    address = feed.uri if feed.uri is not None else reader.address(options, key is not None)
+    address = feed.uri if feed.uri is not None else reader.default_address(options, key is not None)
     request = Request(
         address, tuple(feed.shape().columns), feed.query, since, until, feed.time_zone, options, asked,
         key.get_secret_value() if key is not None else None, feed.secrets,

@@ -59,7 +59,7 @@ def retrain_reason(settings: Pipeline, store: Store, issue_time: datetime, decay
         return why_none
     if serving and serving.stale_reason:
         return serving.stale_reason
-    tried = [datetime.fromisoformat(m["as_of"]) for m in registry.manifests(store, settings.name)]
+    tried = [datetime.fromisoformat(m["as_of"]) for m in registry.valid_manifests(store, settings.name)]
     newest = max((as_of for as_of in tried if as_of <= issue_time), default=None)
     if newest is None:
         return why_none
@@ -101,7 +101,7 @@ def train(
         from model.training import export  # noqa: F401
     except ModuleNotFoundError as error:
         raise DataError(f"training needs {error.name}: pip install 'gatecast[train]'") from None
-    rolled_back = registry.rolled_back(store, settings.name)
+    rolled_back = registry.rolled_back_versions(store, settings.name)
     progress("read history", 0.0)
     panel, first = read_training_panel(settings, store, as_of)
     folds, recent, last = split_history(settings, as_of, first, panel.first)
@@ -109,16 +109,16 @@ def train(
     spec = settings.spec(tuple(name for name, is_grown in zip(panel.series, grown, strict=True) if is_grown))
     data = panel.sha256()
     serving, _ = load_champion(settings, store, as_of)
-    records = registry.manifests(store, settings.name)
+    records = registry.valid_manifests(store, settings.name)
     start = select_warm_start(settings, store, serving, records, as_of)
     past = _past_widths(records, as_of, int(folds.issues[0]))
     fingerprint = _fingerprint(settings, spec, as_of, data, start, past)
     reused = find_fit(fingerprint) if find_fit else None
     onnx, facts = reused or _fit(settings, spec, panel, folds, recent, last, start, past, started, progress)
     progress("compare", 0.95)
-    version = registry.version_of(as_of, onnx)
+    version = registry.model_version(as_of, onnx)
     if serving and serving.version == version:
-        return registry.manifest(store, settings.name, version)
+        return registry.read_manifest(store, settings.name, version)
     fair, scores, asked, decision = _judge(settings, store, spec, panel, folds, onnx, facts, serving)
     if decision.promoted and version in rolled_back:
         why = f"refused: this very model was rolled back from at {rolled_back[version]}; --rollback brings it back"
@@ -156,7 +156,7 @@ def train(
     for gone in registry.prune(store, settings.name, settings.training.keep, as_of, now):
         logger.info("pruned the file of model %s; its manifest stays", gone)
     progress("train", 1.0)
-    return registry.manifest(store, settings.name, version)
+    return registry.read_manifest(store, settings.name, version)
 
 
 def _fit(
@@ -222,7 +222,7 @@ def _judge(
     """
     models, seen_to = {CHALLENGER: Forecaster(onnx)}, {CHALLENGER: str(facts["seen_to"])}
     if serving:
-        record = registry.manifest(store, settings.name, serving.version)
+        record = registry.read_manifest(store, settings.name, serving.version)
         models[CHAMPION] = serving.forecaster
         seen_to[CHAMPION] = record.get("seen_to", record["as_of"])
     fair = folds.since(max(to_micros(datetime.fromisoformat(until)) for until in seen_to.values()))

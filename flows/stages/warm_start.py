@@ -67,8 +67,8 @@ def _record(
     if serving is None:
         before = [m for m in records if datetime.fromisoformat(m["as_of"]) < as_of]
         return before[-1] if before and not registry.champions(store, settings.name, as_of) else None
-    record = registry.manifest(store, settings.name, serving.version)
+    record = registry.read_manifest(store, settings.name, serving.version)
     if datetime.fromisoformat(record["as_of"]) < as_of:
         return record
     came_from = record.get("went_on_from")
-    return registry.manifest(store, settings.name, came_from) if came_from else None
+    return registry.read_manifest(store, settings.name, came_from) if came_from else None

@@ -9,7 +9,7 @@ import polars as pl
 _FIRST = pl.datetime(2018, 3, 1)
 
 
-def tiny() -> dict[str, pl.DataFrame]:
+def read_tiny_sample() -> dict[str, pl.DataFrame]:
     """Eight months of hourly load of one company, and of temperature: `load` and `temperature`."""
     frames = {}
     for name in ("load", "temperature"):

@@ -11,10 +11,10 @@ from storage.schemas.tables import (
     exceedance_column,
     forecast_schema,
     history_schema,
-    part_schema,
     quantile_column,
     quantile_levels,
     score_schema,
+    shard_result_schema,
 )
 
 __all__ = [
@@ -25,14 +25,13 @@ __all__ = [
     "STALE_MODEL",
     "DataError",
     "Missing",
-    "above_column",
     "exceedance_column",
     "forecast_schema",
     "history_schema",
     "is_sorted",
-    "part_schema",
     "quantile_column",
     "quantile_levels",
     "score_schema",
     "series_bounds",
+    "shard_result_schema",
 ]  # fmt: skip

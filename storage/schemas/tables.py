@@ -64,7 +64,7 @@ def forecast_schema(levels: list[float], above: tuple[float, ...] = ()) -> dict[
     }
 
 
-def part_schema() -> dict[str, Any]:
+def shard_result_schema() -> dict[str, Any]:
     """Columns of what one shard of a forecast made: one row a series.
 
     Beside it, each quantile level and each probability asked for has H numbers.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from storage.redaction import redact, secrets_of
+from storage.redaction import find_secrets, redact
 
 #: Columns that a source with tables of its own, such as ENTSO-E, gives beside the values.
 SERIES_ID, VALID_TIME, AVAILABLE_AT = OWN = ("series_id", "valid_time", "available_at")
@@ -52,4 +52,4 @@ class Request:
 
     def redact(self, text: str) -> str:
         """`text`, such as a driver's error, without the secrets of the uri and without the key."""
-        return redact(text, {*secrets_of(self.uri), *self.hidden, self.api_key or ""})
+        return redact(text, {*find_secrets(self.uri), *self.hidden, self.api_key or ""})

@@ -1,8 +1,8 @@
 """Stores: keys to bytes and tables, in a folder or in an S3 bucket. Every write is atomic."""
 
-from storage.store.folder import Folder
+from storage.store.folder import FolderStore
 from storage.store.interface import Store
 from storage.store.opening import open_store
-from storage.store.replay import Replay
+from storage.store.replay import ReplayStore
 
-__all__ = ["Folder", "Replay", "Store", "open_store"]
+__all__ = ["FolderStore", "ReplayStore", "Store", "open_store"]

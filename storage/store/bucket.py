@@ -29,7 +29,7 @@ _AT_ONCE = 16  # objects fetched side by side
 _KEPT = 1 << 29  # bytes of the history that a process keeps
 
 
-class Bucket(Store):
+class BucketStore(Store):
     """The objects of `bucket` whose keys begin with `prefix`.
 
     Parts of the history are written once and never changed, so that a process fetches each only once.
@@ -52,7 +52,7 @@ class Bucket(Store):
         return self._put(key, content)
 
     @contextmanager
-    def writing(self, key: str) -> Iterator[Path]:
+    def atomic_file(self, key: str) -> Iterator[Path]:
         self.uri(key)
         with tempfile.TemporaryDirectory(prefix="gatecast-") as folder:
             file = Path(folder) / "content"
@@ -113,7 +113,7 @@ class Bucket(Store):
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(self._part, keys))
 
-    def sources(self, keys: Sequence[str]) -> Sequence[io.BytesIO]:
+    def polars_sources(self, keys: Sequence[str]) -> Sequence[io.BytesIO]:
         return [io.BytesIO(content) for content in self.get_all(keys)]
 
     def _part(self, key: str) -> bytes:

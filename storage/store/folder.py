@@ -13,7 +13,7 @@ from storage.schemas import Missing
 from storage.store.interface import Store, checked_key
 
 
-class Folder(Store):
+class FolderStore(Store):
     """A store on a disk."""
 
     def __init__(self, root: str) -> None:
@@ -27,12 +27,12 @@ class Folder(Store):
         return str(self.path(key))
 
     def put(self, key: str, content: bytes) -> str:
-        with self.writing(key) as file:
+        with self.atomic_file(key) as file:
             file.write_bytes(content)
         return self.uri(key)
 
     @contextmanager
-    def writing(self, key: str) -> Iterator[Path]:
+    def atomic_file(self, key: str) -> Iterator[Path]:
         """Beside its place, flushed to the disk, then renamed over it."""
         place = self.path(key)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ class Folder(Store):
         self.path(key).rename(self.path(to))
 
     def copy(self, key: str, to: str) -> None:
-        with self.writing(to) as file:
+        with self.atomic_file(to) as file:
             shutil.copyfile(self.path(key), file)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
@@ -76,5 +76,5 @@ class Folder(Store):
         found = (place for place in folder.rglob(pattern) if not place.name.startswith("."))
         return sorted(place.relative_to(self.root).as_posix() for place in found)
 
-    def sources(self, keys: Sequence[str]) -> Sequence[Path]:
+    def polars_sources(self, keys: Sequence[str]) -> Sequence[Path]:
         return [self.path(key) for key in keys]

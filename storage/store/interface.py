@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from storage.schemas import DataError
-from storage.store.parquet import parquet
+from storage.store.parquet import encode_parquet
 
 
 class Store(ABC):
@@ -27,7 +27,7 @@ class Store(ABC):
         """Write `content` whole or not at all, whatever becomes of the writer; returns its place."""
 
     @abstractmethod
-    def writing(self, key: str) -> AbstractContextManager[Path]:
+    def atomic_file(self, key: str) -> AbstractContextManager[Path]:
         """A file to write what becomes the content of `key`, whole, once the block has ended without an error."""
 
     @abstractmethod
@@ -59,24 +59,24 @@ class Store(ABC):
         """Keys under the folder `prefix` whose last part matches the glob `pattern`, sorted; never a temporary."""
 
     @abstractmethod
-    def sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
+    def polars_sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
         """What Polars reads `keys` from. May raise Missing."""
 
     def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> str:
-        """Write `frame` as `parquet` encodes it; returns its place."""
-        return self.put(key, parquet(frame, metadata))
+        """Write `frame` as `encode_parquet` encodes it; returns its place."""
+        return self.put(key, encode_parquet(frame, metadata))
 
     def scan(self, keys: Sequence[str], **options: Any) -> pl.LazyFrame:
         """The Parquet files at `keys`, one after the other; `options` are of Polars' `scan_parquet`.
 
         Where one is not there this raises Missing, or reading the frame raises FileNotFoundError.
         """
-        sources: Any = self.sources(keys)
+        sources: Any = self.polars_sources(keys)
         return pl.scan_parquet(sources, glob=False, hive_partitioning=False, **options)
 
-    def metadata(self, key: str) -> dict[str, str]:
+    def read_metadata(self, key: str) -> dict[str, str]:
         """The key-value metadata of the Parquet file at `key`."""
-        (source,) = self.sources([key])
+        (source,) = self.polars_sources([key])
         return pl.read_parquet_metadata(source)
 
 

@@ -6,7 +6,7 @@ import re
 
 from storage.redaction import redact
 from storage.schemas import DataError
-from storage.store.folder import Folder
+from storage.store.folder import FolderStore
 from storage.store.interface import Store
 
 _S3 = "s3://"
@@ -22,11 +22,11 @@ def open_store(uri: str) -> Store:
         DataError: the uri is of neither kind.
     """
     if "://" not in uri:
-        return Folder(uri)
+        return FolderStore(uri)
     bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
     if not uri.startswith(_S3) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(folders):
         raise DataError(f"{redact(uri)!r}: a store is a folder, or s3://bucket/prefix")
     # Late: a store that is a folder needs nothing of S3.
-    from storage.store.bucket import Bucket
+    from storage.store.bucket import BucketStore
 
-    return Bucket(bucket, "/".join(folders))
+    return BucketStore(bucket, "/".join(folders))

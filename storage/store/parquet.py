@@ -17,7 +17,7 @@ from polars.io.plugins import register_io_source
 _PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
 
 
-def parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
+def encode_parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
     """A Parquet file of `frame`."""
     buffer = io.BytesIO()
     frame.write_parquet(buffer, **_PARQUET, metadata=metadata)
@@ -25,7 +25,7 @@ def parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> byte
 
 
 @contextmanager
-def parquet_file(
+def parquet_writer(
     file: Path, schema: dict[str, pl.DataType], metadata: Callable[[], dict[str, str]]
 ) -> Iterator[Callable[[pl.DataFrame], None]]:
     """A Parquet file of the blocks that what it gives is called with: the same file however they are cut.

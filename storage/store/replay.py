@@ -11,7 +11,7 @@ from storage.layout import HISTORY
 from storage.store.interface import Store
 
 
-class Replay(Store):
+class ReplayStore(Store):
     """A store of its own for models and forecasts of the past, over the history of `source`."""
 
     def __init__(self, own: Store, source: Store) -> None:
@@ -26,8 +26,8 @@ class Replay(Store):
     def put(self, key: str, content: bytes) -> str:
         return self._of(key).put(key, content)
 
-    def writing(self, key: str) -> AbstractContextManager[Path]:
-        return self._of(key).writing(key)
+    def atomic_file(self, key: str) -> AbstractContextManager[Path]:
+        return self._of(key).atomic_file(key)
 
     def get(self, key: str) -> bytes:
         return self._of(key).get(key)
@@ -47,5 +47,5 @@ class Replay(Store):
     def keys(self, prefix: str, pattern: str) -> list[str]:
         return self._of(prefix).keys(prefix, pattern)
 
-    def sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
-        return [source for key in keys for source in self._of(key).sources([key])]
+    def polars_sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
+        return [source for key in keys for source in self._of(key).polars_sources([key])]

@@ -103,7 +103,7 @@ def taken_in(folder: Path, name: str, more: str, read: int | None, frequency: st
     refused = quarantine.read(store, pipeline.name, "demand")
     assert len(refused) == found["refused"] == sum(found["reasons"].values())
     assert refused["reason"].null_count() == 0
-    kept = history.revisions(store, pipeline.name, "demand", ["y"], LATE)
+    kept = history.read_revisions(store, pipeline.name, "demand", ["y"], LATE)
     assert len(kept) == found["added"]
     assert kept.select(pl.col("y").is_finite().all()).item() in (True, None)
     return True

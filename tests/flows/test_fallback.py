@@ -31,7 +31,7 @@ def opened(pipeline):
 
 def serve(settings, store, predecessor: bytes, champion: bytes) -> tuple[str, str]:
     """Let these two serve ISSUE, and nothing else; their versions."""
-    (facts,) = registry.manifests(store, settings.name)
+    (facts,) = registry.valid_manifests(store, settings.name)
     facts = {k: v for k, v in facts.items() if k not in ("version", "as_of", "sha256")}
     versions = []
     for day, content in (("2018-08-30", predecessor), ("2018-08-31", champion)):

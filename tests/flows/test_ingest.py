@@ -37,7 +37,7 @@ def test_a_database_is_asked_only_for_what_is_new(tmp_path):
     assert second["unchanged"] == 3 * 49
     assert second["added"] == 3 * 24 * 21
     assert ingest(pipeline, store, LATE, LATE)["feeds"]["demand"]["added"] == 0
-    assert len(history.as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
+    assert len(history.read_as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
 
 
 def test_a_row_of_the_far_future_does_not_keep_others_from_being_asked_for(tmp_path):
@@ -133,7 +133,7 @@ def test_a_damaged_part_of_the_history_is_set_aside_and_taken_in_again(tmp_path)
     store = open_store(pipeline.pipeline.store)
     for day in (8, 15):
         ingest(pipeline, store, datetime(2018, 6, day, tzinfo=UTC), LATE)
-    before = history.as_of(store, "p", "demand", ["y"], LATE)
+    before = history.read_as_of(store, "p", "demand", ["y"], LATE)
     part = store.path(store.keys("history/p/demand", "*.parquet")[0])
     content = part.read_bytes()
     # The footer is whole, so that only reading the values finds it; then the footer is gone too.
@@ -145,4 +145,4 @@ def test_a_damaged_part_of_the_history_is_set_aside_and_taken_in_again(tmp_path)
         part.write_bytes(spoilt)
         report = ingest(pipeline, store, datetime(2018, 6, 15, tzinfo=UTC), LATE)["feeds"]["demand"]
         assert report["damaged"] == [f"{part}.damaged"]
-        assert history.as_of(store, "p", "demand", ["y"], LATE).equals(before)
+        assert history.read_as_of(store, "p", "demand", ["y"], LATE).equals(before)

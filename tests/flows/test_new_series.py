@@ -64,7 +64,7 @@ def scored(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     for night in range(NIGHTS):
         at = issue + timedelta(days=night)
         forecast(pipeline, store, at)
-        rows.append(forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, at)[0])
+        rows.append(forecasts.read(store, pipeline.name, pipeline.pipeline.timezone, at)[0])
     scores = pl.concat(score_forecast(pipeline, store, night, known) for night in rows)
     return pl.concat(rows).filter(series_id=NEW), scores.filter(series_id=NEW)
 

@@ -61,7 +61,7 @@ def test_faults_are_named_and_no_row_is_lost(tmp_path, name):
     named = {(found["check"], found["series_id"]) for found in report["findings"]}
     assert named >= FEEDS[name][3]
     assert {series for check, series in named if check == "other_unit"} <= {"load_DE", "load_NL"}
-    kept, refused = history.as_of(store, "p", "demand", ["y"], LATE), quarantine.read(store, "p", "demand")
+    kept, refused = history.read_as_of(store, "p", "demand", ["y"], LATE), quarantine.read(store, "p", "demand")
     assert report["read"] == len(rows) == len(kept) + len(refused)
     assert refused["reason"].null_count() == 0
     taken = refused["y"].sum() if len(refused) else 0.0
@@ -72,7 +72,7 @@ def test_faults_are_named_and_no_row_is_lost(tmp_path, name):
 def test_energy_of_half_hours_is_conserved(tmp_path, frequency):
     """Three years of Victoria, with six clock changes: to hours, and to local days of 46, 48 and 50 half hours."""
     store, report, rows = ingested(tmp_path, "vic_elec", frequency, 'resample = "sum"')
-    kept = history.as_of(store, "p", "demand", ["y"], LATE)
+    kept = history.read_as_of(store, "p", "demand", ["y"], LATE)
     assert report["read"] == report["accepted"] == len(rows) == len(kept) + report["aggregated"]
     assert kept["y"].sum() == pytest.approx(rows["y"].sum(), rel=1e-12)
     if frequency == "1d":

@@ -68,7 +68,7 @@ def test_prices_over_the_change_to_quarters(tmp_path):
     assert counts["later"] == 96
     assert (counts["added"], counts["aggregated"]) == (24 * 9 - 1, 3 * (24 * 4 - 1))
     assert len(quarantine.read(store, "p", "price")) == 3
-    seen = history.as_of(store, "p", "price", ["y"], at).filter(pl.col("valid_time") >= CHANGE)
+    seen = history.read_as_of(store, "p", "price", ["y"], at).filter(pl.col("valid_time") >= CHANGE)
     means = rows.tail(96 * 5).group_by_dynamic("t", every="1h").agg(pl.col("y").mean())
     both = seen.join(means, left_on="valid_time", right_on="t", suffix="_mean")
     assert len(both) == len(seen) == 24 * 4 - 1
@@ -95,7 +95,7 @@ def test_a_database_is_asked_for_whole_periods(tmp_path):
     store = open_store(pipeline.pipeline.store)
     for night in range(1, 22):
         assert counted(pipeline, store, first + timedelta(days=night, hours=1))["refused"] == 0
-    found = history.as_of(store, "p", "price", ["y"], times[-1] + timedelta(hours=1))
+    found = history.read_as_of(store, "p", "price", ["y"], times[-1] + timedelta(hours=1))
     assert found["y"].to_list() == [24.0] * 15 + [25.0] + [24.0] * 5
 
 
@@ -115,7 +115,7 @@ def test_what_becomes_known_after_t_changes_nothing(tmp_path):
         pipeline = pipeline_of(tmp_path, "price.parquet", more='available_at = "known"')
         store = open_store(str(tmp_path / f"store-{len(list(tmp_path.glob('store-*')))}"))
         counted(pipeline, store, at + timedelta(days=30))
-        return history.as_of(store, "p", "price", ["y"], at)
+        return history.read_as_of(store, "p", "price", ["y"], at)
 
     before = seen(rows)
     assert before["valid_time"].max() > CHANGE + timedelta(days=2)

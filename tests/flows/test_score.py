@@ -59,7 +59,7 @@ def opened(folder: Path):
 
 
 def rows_of(pipeline, store, issue_time: datetime) -> pl.DataFrame:
-    return forecasts.fetch(store, pipeline.name, pipeline.pipeline.timezone, issue_time)[0]
+    return forecasts.read(store, pipeline.name, pipeline.pipeline.timezone, issue_time)[0]
 
 
 def files(store) -> dict[str, tuple[bytes, int]]:
@@ -479,7 +479,7 @@ def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
 def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
     settings = pipeline_file.read(pipeline, {"GATECAST_TRAINING__EVERY": "30d"})
     store = open_store(settings.pipeline.store)
-    (manifest,) = registry.manifests(store, "small")
+    (manifest,) = registry.valid_manifests(store, "small")
     registry.promote(store, "small", manifest["version"])  # as of 1 September
     assert retrain_reason(settings, store, night(8)) is None
     assert retrain_reason(settings, store, night(8) - timedelta(hours=1), "it grew worse") is None

@@ -94,12 +94,12 @@ def test_what_changes_after_the_plan_is_for_the_next_night(opened, whole):
     """Another series is taken in and another model is promoted while the shards are at work."""
     settings, store, issue = opened
     run = made(settings, store, issue, range(3))
-    early = history.as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=3))
+    early = history.read_as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=3))
     late = early.filter(series_id="LDC1").with_columns(
         pl.lit("L05b").alias("series_id"), available_at=pl.col("valid_time") + timedelta(hours=1)
     )
     history.append(store, "small", "demand", late, clock.now())
-    (facts,) = registry.manifests(store, "small")
+    (facts,) = registry.valid_manifests(store, "small")
     content = registry.load(store, "small", facts["version"])
     facts = {key: value for key, value in facts.items() if key not in ("version", "as_of", "sha256")}
     promoted = registry.add(store, "small", issue - timedelta(hours=1), content, facts)
@@ -167,7 +167,7 @@ def test_a_worker_that_can_load_no_model_fails_and_does_not_publish_the_baseline
 
 def test_the_hash_of_the_data_is_of_every_series(opened, whole):
     settings, store, issue = opened
-    rows = history.as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=1))
+    rows = history.read_as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=1))
     revised = rows.filter(series_id="L11").tail(1).with_columns(pl.col("y") + 1, available_at=issue)
     history.append(store, "small", "demand", revised, clock.now())
     path = forecast(settings(), store, issue)["path"]

@@ -164,7 +164,7 @@ def test_a_training_is_reused_by_its_fingerprint(bench):
     assert manifest["fingerprint"] == asked[0]
     for name in ("windows", "fitted_to", "seen_to", "parity"):
         assert manifest[name] == bench.first[name]
-    found = registry.find(bench.store, "small", bench.at(LATER), asked[0])
+    found = registry.find_by_fingerprint(bench.store, "small", bench.at(LATER), asked[0])
     assert found["version"] == manifest["version"]
     # The seed counts, and so does one more day of history; how often one is trained does not.
     bench.set(every=timedelta(days=7), keep=5)

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from storage.store import Folder, Store, open_store
+from storage.store import FolderStore, Store, open_store
 from tests.support.s3_server import BUCKET
 
 
@@ -28,6 +28,6 @@ def store(new_store: Callable[[], Store]) -> Store:
 
 
 @pytest.fixture
-def folder(tmp_path) -> Folder:
+def folder(tmp_path) -> FolderStore:
     """An empty store on the disk."""
     return open_store(str(tmp_path / "store"))

@@ -39,20 +39,20 @@ def test_the_value_known_at_t_counts(store, utc):
     known = utc(2018, 1, 1, 1)
 
     def seen(at):
-        return history.as_of(store, "p", "f", ["y"], at)["y"].to_list()
+        return history.read_as_of(store, "p", "f", ["y"], at)["y"].to_list()
 
     assert seen(known - timedelta(microseconds=1)) == []
     assert seen(known) == [1.0]
     assert seen(known + day - timedelta(microseconds=1)) == [1.0]
     assert seen(known + day) == [9.0]
-    assert len(history.revisions(store, "p", "f", ["y"], known + day)) == 2
+    assert len(history.read_revisions(store, "p", "f", ["y"], known + day)) == 2
 
 
 def test_of_equal_availability_the_last_ingested_counts(store, utc):
     rows = hourly(utc(2018, 1, 1), np.array([1.0]))
     for day, value in ((2, 1.0), (3, 5.0), (4, 1.0)):
         add(store, rows.with_columns(y=pl.lit(value)), utc(2018, 1, day))
-    assert history.as_of(store, "p", "f", ["y"], utc(2019, 1, 1))["y"].to_list() == [1.0]
+    assert history.read_as_of(store, "p", "f", ["y"], utc(2019, 1, 1))["y"].to_list() == [1.0]
 
 
 def test_shared_covariates_and_values_always_known(store, utc):
@@ -61,13 +61,13 @@ def test_shared_covariates_and_values_always_known(store, utc):
     )
     assert add(store, rows, utc(2018, 2, 1)) == 3
     assert add(store, rows, utc(2018, 2, 2)) == 0
-    assert len(history.as_of(store, "p", "f", ["y"], utc(1990, 1, 1))) == 3
+    assert len(history.read_as_of(store, "p", "f", ["y"], utc(1990, 1, 1))) == 3
 
 
 def test_a_covariate_that_joins_later_is_missing_before(store, utc):
     rows = hourly(utc(2018, 1, 1), np.arange(3.0))
     add(store, rows, utc(2018, 2, 1))
-    both = history.as_of(store, "p", "f", ["y", "z"], utc(2019, 1, 1))
+    both = history.read_as_of(store, "p", "f", ["y", "z"], utc(2019, 1, 1))
     assert both["z"].null_count() == 3
 
 
@@ -85,7 +85,7 @@ def test_a_crash_leaves_nothing_that_is_read(folder, utc, monkeypatch):
     assert list(store.root.rglob("*.*")) == []
     (store.path(layout.history("p", "f")) / ".half.parquet.123.tmp").write_bytes(b"PAR1 killed here")
     assert add(store, rows, utc(2018, 2, 2)) == 3
-    assert len(history.as_of(store, "p", "f", ["y"], utc(2019, 1, 1))) == 3
+    assert len(history.read_as_of(store, "p", "f", ["y"], utc(2019, 1, 1))) == 3
 
 
 def test_quarantine_keeps_rows_once(store, utc):
@@ -113,8 +113,8 @@ def many_parts(store, utc, parts=10):
 
 def everything(store, utc):
     times = [utc(2018, 1, day, 7) for day in range(1, 13)]
-    views = [history.as_of(store, "p", "f", ["y"], at) for at in times]
-    return [*views, history.revisions(store, "p", "f", ["y"], times[-1])]
+    views = [history.read_as_of(store, "p", "f", ["y"], at) for at in times]
+    return [*views, history.read_revisions(store, "p", "f", ["y"], times[-1])]
 
 
 def same(first, second):
@@ -171,7 +171,7 @@ def test_columns_that_the_feed_no_longer_names_survive(store, utc):
     history.append(store, "p", "f", rows.with_columns(old=pl.lit(1.5)), utc(2018, 2, 1))
     add(store, rows.with_columns(pl.col("valid_time") + timedelta(days=1)), utc(2018, 2, 2))
     history.compact(store, "p", "f")
-    found = history.as_of(store, "p", "f", ["y", "old"], utc(2018, 3, 1))
+    found = history.read_as_of(store, "p", "f", ["y", "old"], utc(2018, 3, 1))
     assert found["old"].to_list() == [1.5] * 3 + [None] * 3
 
 
@@ -179,7 +179,7 @@ def test_many_nights_are_compacted_by_themselves(store, utc):
     for night in range(70):
         add(store, hourly(utc(2018, 1, 1) + timedelta(hours=night), np.array([1.0])), utc(2018, 2, 1, 0, night % 60))
     assert len(store.keys(layout.history("p", "f"), "*.parquet")) < 10
-    assert len(history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 70
+    assert len(history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 70
 
 
 def test_ingests_readers_and_compactions_at_once(store, utc):
@@ -198,7 +198,7 @@ def test_ingests_readers_and_compactions_at_once(store, utc):
     def reading():
         seen = 0
         while not done.is_set():
-            rows = history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+            rows = history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
             assert len(rows) >= seen
             seen = len(rows)
 
@@ -209,7 +209,7 @@ def test_ingests_readers_and_compactions_at_once(store, utc):
         done.set()
         for other in others:
             other.result()
-    rows = history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+    rows = history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
     assert len(rows) == 7 * 24
     assert rows["valid_time"].is_unique().all()
 
@@ -243,9 +243,9 @@ def test_of_any_parts_the_newest_known_counts(new_store, parts, at):
         )
         return frame.select("series_id", *times, "y").sort(pl.all()).rows()
 
-    assert keys(history.revisions(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in known.items()]
+    assert keys(history.read_revisions(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in known.items()]
     newest = {key[:2]: value for key, value in known.items()}
-    assert keys(history.as_of(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in newest.items()]
+    assert keys(history.read_as_of(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in newest.items()]
 
 
 def test_a_damaged_part_is_named_and_can_be_set_aside(store, utc):
@@ -255,9 +255,9 @@ def test_a_damaged_part_is_named_and_can_be_set_aside(store, utc):
     half = store.get(part)[: len(store.get(part)) // 2]
     store.put(part, half)
     with pytest.raises(history.DamagedHistory, match=re.escape(store.uri(part))):
-        history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+        history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
     (place,) = history.set_aside(store, "p", "f")
     assert place == store.uri(f"{part}.damaged")
     assert store.get(f"{part}.damaged") == half and not store.has(part), "nothing is deleted"
-    assert len(history.as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
+    assert len(history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
     assert history.set_aside(store, "p", "f") == []

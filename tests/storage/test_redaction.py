@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.redaction import redact, secrets_of
+from storage.redaction import find_secrets, redact
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_what_is_secret_by_its_place(text, shown):
 
 
 def test_a_user_of_a_database_is_no_secret_and_a_token_of_a_server_is():
-    assert secrets_of("postgresql://reader@host/db") == set()
-    assert secrets_of("https://token@host/?sig=abcd") == {"token", "abcd"}
+    assert find_secrets("postgresql://reader@host/db") == set()
+    assert find_secrets("https://token@host/?sig=abcd") == {"token", "abcd"}
 
 
 @example("<%00")  # which a reader of escapes takes for something else

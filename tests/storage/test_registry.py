@@ -33,7 +33,7 @@ def files(store: Store) -> set[str]:
 
 
 def pruned(store: Store) -> set[str]:
-    return {m["version"] for m in registry.manifests(store, NAME) if "pruned" in m}
+    return {m["version"] for m in registry.valid_manifests(store, NAME) if "pruned" in m}
 
 
 def test_the_newest_stay_and_every_decision_is_still_told(store):
@@ -42,8 +42,8 @@ def test_the_newest_stay_and_every_decision_is_still_told(store):
     assert gone == versions[:4]  # 5, 6, 7 are the newest; 6 is the champion, 4 its predecessor
     assert files(store) == set(versions[4:])
     assert pruned(store) == set(versions[:4])
-    assert len(registry.manifests(store, NAME)) == 8
-    assert registry.manifest(store, NAME, versions[0])["pruned"] == NOW.isoformat()
+    assert len(registry.valid_manifests(store, NAME)) == 8
+    assert registry.read_manifest(store, NAME, versions[0])["pruned"] == NOW.isoformat()
     assert registry.prune(store, NAME, 3, FIRST + 7 * DAY, NOW) == []
 
 
@@ -80,7 +80,7 @@ def test_a_crash_while_pruning_leaves_a_file_too_many_and_never_a_promise(store,
         registry.load(store, NAME, versions[0])
     assert registry.prune(store, NAME, 2, FIRST + 5 * DAY, NOW + DAY) == versions[:4]
     assert files(store) == set(versions[4:])
-    assert registry.manifest(store, NAME, versions[0])["pruned"] == NOW.isoformat()
+    assert registry.read_manifest(store, NAME, versions[0])["pruned"] == NOW.isoformat()
 
 
 def test_rolling_back_to_a_pruned_version_is_an_error_and_changes_nothing(store):
@@ -96,10 +96,10 @@ def test_rolling_back_and_forward_again(store):
     registry.roll_back(store, NAME, a, NOW)
     assert registry.champions(store, NAME) == [a]
     assert registry.champions(store, NAME, FIRST + 9 * DAY) == [a]
-    assert registry.rolled_back(store, NAME) == {b: NOW.isoformat(), c: NOW.isoformat()}
+    assert registry.rolled_back_versions(store, NAME) == {b: NOW.isoformat(), c: NOW.isoformat()}
     registry.roll_back(store, NAME, c, NOW)
     assert registry.champions(store, NAME) == [c, a]
-    assert set(registry.rolled_back(store, NAME)) == {b}
+    assert set(registry.rolled_back_versions(store, NAME)) == {b}
 
 
 def test_rolling_back_to_what_never_served_is_refused(store):
@@ -130,7 +130,7 @@ def test_a_broken_manifest_is_one_clear_error_and_hides_no_other(store, content)
     store.put(layout.manifest(NAME, broken), content)
     with pytest.raises(DataError, match=r"manifest\.json is not .*restore it from a copy"):
         registry.load(store, NAME, broken)
-    found, errors = registry.survey(store, NAME)
+    found, errors = registry.read_manifests(store, NAME)
     assert [m["version"] for m in found] == [sound]
     assert len(errors) == 1
 
@@ -163,22 +163,22 @@ def test_a_broken_champion_file_is_an_error_that_a_rollback_mends(store, content
 
 
 def test_a_missing_champion_file_says_what_brings_it_back(store):
-    assert registry.no_champion(store, NAME) == "there is no champion"
+    assert registry.explain_missing_champion(store, NAME) == "there is no champion"
     version = added(store, 0)
     store.remove(layout.champion(NAME))
     assert registry.champions(store, NAME) == []
-    assert f"--rollback {version}" in registry.no_champion(store, NAME)
+    assert f"--rollback {version}" in registry.explain_missing_champion(store, NAME)
 
 
 def test_find_by_fingerprint(store):
     version = added(store, 0, fingerprint="f")
     added(store, 1, fingerprint="f")
-    assert registry.find(store, NAME, FIRST, "f")["version"] == version
-    assert registry.find(store, NAME, FIRST, "g") is None
-    assert registry.find(store, NAME, FIRST + 2 * DAY, "f") is None
+    assert registry.find_by_fingerprint(store, NAME, FIRST, "f")["version"] == version
+    assert registry.find_by_fingerprint(store, NAME, FIRST, "g") is None
+    assert registry.find_by_fingerprint(store, NAME, FIRST + 2 * DAY, "f") is None
     registry.prune(store, NAME, 1, FIRST + DAY, NOW)
-    assert registry.find(store, NAME, FIRST, "f")["version"] == version  # the predecessor: still there
+    assert registry.find_by_fingerprint(store, NAME, FIRST, "f")["version"] == version  # the predecessor: still there
     for day in range(2, 5):
         added(store, day)
     registry.prune(store, NAME, 1, FIRST + 4 * DAY, NOW)
-    assert registry.find(store, NAME, FIRST, "f") is None
+    assert registry.find_by_fingerprint(store, NAME, FIRST, "f") is None

@@ -14,8 +14,8 @@ import pytest
 
 from storage import forecasts, layout
 from storage.schemas import DataError, Missing, forecast_schema
-from storage.store import Folder, Replay, Store, open_store
-from storage.store.parquet import parquet_file
+from storage.store import FolderStore, ReplayStore, Store, open_store
+from storage.store.parquet import parquet_writer
 from tests.support.s3_server import BUCKET, line_that_stops
 
 # The kernel kills a process that writes more into a file than it may: in the middle of the write, as a full disk or an
@@ -100,7 +100,7 @@ def test_tables_are_read_as_they_were_written(store):
     schema = {"x": pl.Int64(), "y": pl.Float64()}
     both = store.scan(keys, missing_columns="insert", schema=schema).collect()
     assert both.rows() == [(1, None), (2, None), (3, 0.5)]
-    assert store.metadata(keys[0])["of"] == "first"
+    assert store.read_metadata(keys[0])["of"] == "first"
     store.put_parquet(keys[0], second)
     assert store.scan(keys[:1]).collect().equals(second), "what was read before is not what is there"
     store.remove(keys[0])
@@ -110,7 +110,7 @@ def test_tables_are_read_as_they_were_written(store):
 
 def test_no_key_leaves_the_store(store):
     for key in ("../x", "/etc/x", "a/../../x"):
-        for use in (store.place, store.get, store.has, store.remove, lambda key: store.put(key, b"")):
+        for use in (store.uri, store.get, store.has, store.remove, lambda key: store.put(key, b"")):
             with pytest.raises(DataError, match="outside the store"):
                 use(key)
 
@@ -194,7 +194,7 @@ def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(new_stor
     source, own = new_store(), new_store()
     source.put("history/p/f/a.parquet", b"1")
     source.put("models/p/champion.json", b"{}")
-    replay = Replay(own, source)
+    replay = ReplayStore(own, source)
     assert replay.get("history/p/f/a.parquet") == b"1"
     assert replay.keys("history/p/f", "*.parquet") == ["history/p/f/a.parquet"]
     assert not replay.has("models/p/champion.json")
@@ -210,7 +210,10 @@ def test_a_table_is_written_block_by_block_and_its_metadata_last(store):
     written = []
     for blocks in ([BLOCK], [BLOCK.head(1), BLOCK.slice(1, 25_000), BLOCK.slice(25_001)]):
         said = {}
-        with store.writing("a/x.parquet") as file, parquet_file(file, BLOCK.schema, lambda said=said: said) as add:
+        with (
+            store.atomic_file("a/x.parquet") as file,
+            parquet_writer(file, BLOCK.schema, lambda said=said: said) as add,
+        ):
             for block in blocks:
                 add(block)
             assert not store.has("a/x.parquet")
@@ -225,11 +228,11 @@ def test_a_table_is_written_block_by_block_and_its_metadata_last(store):
 
 def test_a_table_whose_blocks_fail_or_do_not_fit_is_not_there(store):
     with pytest.raises(KeyError, match="mine"):
-        with store.writing("a/x.parquet") as file, parquet_file(file, BLOCK.schema, dict) as add:
+        with store.atomic_file("a/x.parquet") as file, parquet_writer(file, BLOCK.schema, dict) as add:
             add(BLOCK)
             raise KeyError("mine")
-    with pytest.raises(pl.exceptions.PolarsError), store.writing("a/x.parquet") as file:
-        with parquet_file(file, BLOCK.schema, dict) as add:
+    with pytest.raises(pl.exceptions.PolarsError), store.atomic_file("a/x.parquet") as file:
+        with parquet_writer(file, BLOCK.schema, dict) as add:
             for _ in range(100):
                 add(pl.DataFrame({"y": ["other"]}))
     assert store.keys("a", "*") == []
@@ -242,10 +245,10 @@ def test_a_copy_is_whole_and_of_its_own(store):
     assert store.get("b/y") == b"one"
 
 
-def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: Folder):
+def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: FolderStore):
     source = open_store(f"s3://{BUCKET}/p")
     source.put_parquet("history/p/f/a.parquet", pl.DataFrame({"x": [1]}))
-    replay = Replay(folder, source)
+    replay = ReplayStore(folder, source)
     assert replay.scan(["history/p/f/a.parquet"]).collect()["x"].to_list() == [1]
     replay.put("models/p/champion.json", b"[]")
     assert (folder.root / "models/p/champion.json").read_bytes() == b"[]"

@@ -31,7 +31,7 @@ class Bench:
         self.path = path
         self.settings = pipeline_file.read(path, {})
         self.store = open_store(self.settings.pipeline.store)
-        (self.first,) = registry.manifests(self.store, "small")
+        (self.first,) = registry.valid_manifests(self.store, "small")
         self.onnx = registry.load(self.store, "small", self.first["version"])
 
     def train(self, onnx: bytes, as_of: str = LATER, **facts) -> dict:

@@ -83,7 +83,7 @@ def many(pipeline: Path) -> None:
     settings = pipeline_file.read(pipeline, {})
     store = open_store(settings.pipeline.store)
     at = clock.parse_time(ISSUE, settings.pipeline.timezone)
-    known = history.as_of(store, settings.name, "demand", ["y"], at, at - timedelta(days=70))
+    known = history.read_as_of(store, settings.name, "demand", ["y"], at, at - timedelta(days=70))
     rng = np.random.default_rng(3)
     rows = []
     for number in range(20):

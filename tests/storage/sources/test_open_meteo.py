@@ -154,8 +154,8 @@ def test_answers_that_cannot_be_used(web, request_for, body, said):
 
 
 def test_addresses():
-    assert open_meteo.address({"api": "archive"}, False) == "https://archive-api.open-meteo.com/v1/archive"
+    assert open_meteo.default_address({"api": "archive"}, False) == "https://archive-api.open-meteo.com/v1/archive"
     assert (
-        open_meteo.address({"api": "previous-runs"}, True)
+        open_meteo.default_address({"api": "previous-runs"}, True)
         == "https://customer-previous-runs-api.open-meteo.com/v1/forecast"
     )
