@@ -1,1 +1,1 @@
-"""The league: Gatecast beside other forecasters on the same tasks, inputs and issue times. See docs/league.md."""
+"""The league: Gatecast beside other forecasters on the same tasks, inputs and issue times (docs/league.md)."""

@@ -1,8 +1,8 @@
 """The league: `python -m benchmarks.league --peers PYTHON [--only TASK,...] [--entries NAME,...]`; see `--help`.
 
-Runs what is missing, cheapest first, one process at a time, and prints the table. A run that broke off is taken up
-where it was; a forecast whose settings and data are as they were is not made again. What took long is kept in the
-repository (`kept/`) and taken from there, unless everything is asked for anew.
+Runs the missing forecasts, cheapest first, one process at a time, and prints the table. An interrupted run continues
+where it stopped. Forecasts with unchanged settings and data are not made again. Losses of forecasts that took long are
+kept in the repository (`kept/`) and used from there, unless `--anew` is given.
 """
 
 from __future__ import annotations
@@ -14,92 +14,93 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.first_light import machine
-from benchmarks.league import entry, panel, runs, table
+from benchmarks.league import entry, results, runs, table
+from benchmarks.league.panel import data_hash
 from benchmarks.league.peers import PEERS
-from benchmarks.league.runs import GATECAST
+from benchmarks.league.results import GATECAST
 from benchmarks.league.tasks import ROOT, STORE, TASKS, Task
 
 RESULTS = ROOT / "benchmarks" / "results" / "league.md"
-#: None is Gatecast.
+#: Forecasters by name. None is Gatecast.
 ENTRIES = {GATECAST: None, **{peer.name: peer for peer in PEERS}}
 _QUICK_TASKS = ("load", "daily", "market-gas")
 
 
 def main() -> int:
-    """Prepare, run, print; the number of runs that failed."""
-    at = _arguments()
+    """Run what is missing, write the table, and return the number of failed runs."""
+    arguments = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    tasks = [task for task in TASKS if not at.quick or task.name in _QUICK_TASKS]
+    tasks = [task for task in TASKS if not arguments.quick or task.name in _QUICK_TASKS]
     for task in tasks:
-        if not task.here:
-            print(f"skipped: {task.name}, since {task.path.name} is not in {task.path.parent}", flush=True)
-    tasks = [task for task in tasks if task.here]
+        if not task.has_data:
+            print(f"{task.name} is skipped: {task.source_path} does not exist.", flush=True)
+    tasks = [task for task in tasks if task.has_data]
     if not tasks:
-        print("the league is skipped: the shared development data are not beside this checkout")
+        print("The league is skipped: the shared development data are not beside this checkout.")
         return 0
     data = {}
     for task in tasks:
         task.prepare()
-        data[task.name] = panel.data_hash(task)
-    if not (at.quick or at.anew):
-        for task in tasks:
-            for peer in ENTRIES.values():
-                runs.restore(task, peer, data[task.name])
-    failed = [] if at.table else _run(at, [task for task in tasks if task.name in at.only], data)
-    found = {
+        data[task.name] = data_hash(task)
+    use_kept = not (arguments.quick or arguments.anew)
+    selected = [task for task in tasks if task.name in arguments.only]
+    failed = [] if arguments.table else _run(arguments, selected, data, use_kept)
+    found: table.Results = {
         task.name: {
-            who: there
-            for who, peer in ENTRIES.items()
-            if (there := runs.made(task, peer, data[task.name], at.quick)) is not None
+            name: result
+            for name, peer in ENTRIES.items()
+            if (result := results.read_result(task, peer, data[task.name], arguments.quick, use_kept)) is not None
         }
         for task in tasks
     }
-    if at.keep and not at.quick:
+    if arguments.keep and not arguments.quick:
         for task in tasks:
             for peer in ENTRIES.values():
-                runs.keep(task, peer, data[task.name])
-    text = table.render(tasks, found, entry.QUICK_ISSUES if at.quick else None, machine())
-    target = STORE / "quick" / "league.md" if at.quick else RESULTS
+                results.keep(task, peer, data[task.name])
+    text = table.render(tasks, found, entry.QUICK_ISSUES if arguments.quick else None, machine())
+    target = STORE / "quick" / "league.md" if arguments.quick else RESULTS
     target.write_text(text)
-    print(f"{text}\nwrote {target.relative_to(ROOT)}")
+    print(f"{text}\nWrote {target.relative_to(ROOT)}.")
     for error in failed:
-        print(f"failed: {error}", file=sys.stderr)
+        print(f"Failed: {error}", file=sys.stderr)
     return len(failed)
 
 
-def _run(at: argparse.Namespace, tasks: list[Task], data: dict[str, str]) -> list[str]:
-    """Everything that is asked for; what failed."""
+def _run(arguments: argparse.Namespace, tasks: list[Task], data: dict[str, str], use_kept: bool) -> list[str]:
+    """Run the selected forecasters on these tasks and return the messages of failed runs."""
     failed = []
-    for peer in [ENTRIES[who] for who in at.entries]:
+    for peer in [ENTRIES[name] for name in arguments.entries]:
         for task in tasks:
+            if use_kept and results.has_kept(task, peer, data[task.name]):
+                continue
             try:
                 if peer is None:
-                    runs.gatecast(task, data[task.name], at.quick)
-                elif task.group in peer.groups and (peer.quick or not at.quick):
-                    runs.peer(task, peer, data[task.name], at.peers, at.quick)
+                    runs.run_gatecast(task, data[task.name], arguments.quick)
+                elif task.group in peer.groups and (peer.quick or not arguments.quick):
+                    runs.run_peer(task, peer, data[task.name], arguments.peers, arguments.quick)
             except runs.RunFailed as error:
                 failed.append(str(error))
     return failed
 
 
 def _arguments() -> argparse.Namespace:
-    everything, everyone = [task.name for task in TASKS], list(ENTRIES)
-    asked = argparse.ArgumentParser(prog="python -m benchmarks.league")
-    asked.add_argument("--peers", type=Path, required=True, help="python of the peers' environment")
-    asked.add_argument("--quick", action="store_true", help="few days, cheap peers, small budgets")
-    asked.add_argument("--only", type=_names(everything), default=everything, help="tasks, by comma")
-    asked.add_argument("--entries", type=_names(everyone), default=everyone, help="forecasters, by comma")
-    asked.add_argument("--table", action="store_true", help="run nothing, print the table of what is there")
-    asked.add_argument("--anew", action="store_true", help="take nothing from the forecasts kept in the repository")
-    asked.add_argument("--keep", action="store_true", help="keep what was made in the repository")
-    return asked.parse_args()
+    tasks, entries = [task.name for task in TASKS], list(ENTRIES)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.league")
+    parser.add_argument("--peers", type=Path, required=True, help="python of the peers' environment")
+    parser.add_argument("--quick", action="store_true", help="few issue times, cheap peers, small budgets")
+    parser.add_argument("--only", type=_names(tasks), default=tasks, help="tasks, separated by commas")
+    parser.add_argument("--entries", type=_names(entries), default=entries, help="forecasters, separated by commas")
+    parser.add_argument("--table", action="store_true", help="run nothing, print the table of existing results")
+    parser.add_argument("--anew", action="store_true", help="ignore the losses kept in the repository")
+    parser.add_argument("--keep", action="store_true", help="write the losses of new forecasts into the repository")
+    return parser.parse_args()
 
 
 def _names(known: list[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = text.split(",")
         if unknown := [name for name in names if name not in known]:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}. Allowed: {', '.join(known)}")
         return names
 
     return parse

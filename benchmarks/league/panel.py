@@ -1,4 +1,4 @@
-"""A task as dense arrays: what every forecaster but Gatecast is given, and what all are judged by."""
+"""A task as dense arrays: the input of every forecaster except Gatecast, and the actuals of all."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ LEVELS = np.round(np.arange(0.1, 0.95, 0.1), 1)
 
 @dataclass(frozen=True)
 class Panel:
-    """S series over N steps; I issue times.
+    """S series over N steps, with I issue times.
 
     Attributes:
-        first: number of the first step (column 0) on the pipeline's grid.
-        target: (S, N), NaN where no value is.
-        known: (N, F) covariates known in advance, the calendar's (as Gatecast has them) last.
-        names: (F,) names of the columns of `known`.
-        issues: (I,) instants, us.
-        origins: (I,) column of the first step forecast; all columns before it are known at the issue time.
+        task: The task.
+        grid: Time grid of the pipeline.
+        series: Ids of the S series.
+        first: Step of column 0 on the pipeline's grid.
+        target: Values of shape (S, N), NaN where there is none.
+        known: Covariates known in advance, shape (N, F). The calendar covariates that Gatecast uses come last.
+        names: Names of the F covariates.
+        issues: Issue times in microseconds, shape (I,).
+        origins: Column of the first forecast step, shape (I,). All columns before it are known at the issue time.
     """
 
     task: Task
@@ -41,92 +44,95 @@ class Panel:
 
     @property
     def horizon(self) -> int:
-        """Steps forecast."""
-        return int(self.task.pipeline["horizon"])
+        """Steps of one forecast."""
+        return int(self.task.pipeline_table["horizon"])
 
     @property
     def context(self) -> int:
-        """Steps that a network sees."""
-        return int(self.task.pipeline["context"])
+        """Steps of a network's context."""
+        return int(self.task.pipeline_table["context"])
 
     @property
     def season(self) -> int:
         """Steps per season."""
-        return int(self.task.pipeline["season"])
+        return int(self.task.pipeline_table["season"])
 
     @property
-    def daily(self) -> np.ndarray:
-        """Columns at which a forecast could have been issued before the test period, one a day, ascending."""
+    def daily_origins(self) -> np.ndarray:
+        """Columns of possible origins before the test period, one per day, ascending."""
         start = self.origins[0] % self.grid.steps_per_day
         return np.arange(start, self.origins[0], self.grid.steps_per_day)
 
     def actual(self) -> np.ndarray:
-        """(S, I, H) what came true, NaN where it is not known."""
-        return self.target[:, self.origins[:, None] + np.arange(self.horizon)]
+        """Return the actuals, shape (S, I, H), NaN where unknown."""
+        values: np.ndarray = self.target[:, self.origins[:, None] + np.arange(self.horizon)]
+        return values
 
     def scale(self) -> np.ndarray:
-        """(S,) MAE of the seasonal naive before the test period: what losses of a series are divided by."""
+        """Return the MAE of the seasonal naive before the test period, shape (S,). Losses are divided by it."""
         past = self.target[:, : self.origins[0]]
-        return np.nanmean(np.abs(past[:, self.season :] - past[:, : -self.season]), axis=1)
+        mean: np.ndarray = np.nanmean(np.abs(past[:, self.season :] - past[:, : -self.season]), axis=1)
+        return mean
 
     def filled(self) -> np.ndarray:
-        """(S, N) the target with its holes filled by the last value before: never by a later one."""
-        seen = np.where(np.isnan(self.target), -1, np.arange(self.target.shape[1]))
-        last = np.maximum.accumulate(seen, axis=1)
+        """Return the target, shape (S, N), with each gap filled by the last value before it."""
+        columns = np.where(np.isnan(self.target), -1, np.arange(self.target.shape[1]))
+        last = np.maximum.accumulate(columns, axis=1)
         return np.where(last < 0, np.nan, np.take_along_axis(self.target, np.maximum(last, 0), axis=1))
 
 
-def load(task: Task, last: int | None = None) -> Panel:
-    """The arrays of a prepared task.
+def load_panel(task: Task, last: int | None = None) -> Panel:
+    """Return the arrays of a prepared task.
 
     Args:
-        last: only so many of the last issue times.
+        task: The task.
+        last: Number of issue times at the end of the test period, or None for all.
     """
-    at = task.pipeline
-    grid = TimeGrid(at["frequency"], at["timezone"], at["holidays"])
-    tables = [pl.read_parquet(path) for path in task.tables()]
+    settings = task.pipeline_table
+    grid = TimeGrid(settings["frequency"], settings["timezone"], settings["holidays"])
+    tables = [pl.read_parquet(path) for path in task.table_paths()]
     steps = [_steps(grid, table) for table in tables]
     target, on_grid = tables[0], steps[0] >= 0
-    target, at_step = target.filter(pl.Series(on_grid)), steps[0][on_grid]
-    first, count = int(at_step.min()), int(at_step.max() - at_step.min()) + 1
+    target, target_steps = target.filter(pl.Series(on_grid)), steps[0][on_grid]
+    first, count = int(target_steps.min()), int(target_steps.max() - target_steps.min()) + 1
     series = tuple(target["series_id"].unique().sort())
     row = target["series_id"].replace_strict(series, range(len(series))).to_numpy()
     values = np.full((len(series), count), np.nan)
-    values[row, at_step - first] = target["y"].to_numpy()
+    values[row, target_steps - first] = target["y"].to_numpy()
     known = np.full((count, len(task.covariates)), np.nan)
     for table, step in zip(tables[1:], steps[1:], strict=True):
         inside = (step >= first) & (step < first + count)
         known[step[inside] - first] = table.select(task.covariates).to_numpy()[inside]
     known = np.concatenate([known, calendar_covariates(grid, first + np.arange(count))], axis=1)
     days = np.array(issue_days(task, last), "datetime64[D]")
-    issues = midnights(days, at["timezone"])
+    issues = midnights(days, settings["timezone"])
     origins = np.array([grid.first_step(int(issue)) for issue in issues]) - first
     names = (*task.covariates, *CALENDAR)
     return Panel(task, grid, series, first, values, known, names, issues, origins)
 
 
 def issue_days(task: Task, last: int | None = None) -> list[date]:
-    """Local days of the issue times; the last of them, or all."""
-    at = task.pipeline
-    grid = TimeGrid(at["frequency"], at["timezone"], at["holidays"])
+    """Return the local days of all issue times, or of the `last` ones."""
+    settings = task.pipeline_table
+    grid = TimeGrid(settings["frequency"], settings["timezone"], settings["holidays"])
     start, end = date.fromisoformat(task.start), date.fromisoformat(task.end)
     days = np.arange(np.datetime64(start), np.datetime64(end + timedelta(days=1)))
-    days = days[grid.is_day(days)].tolist()
-    return days[-last:] if last else days
+    selected: list[date] = days[grid.is_day(days)].tolist()
+    return selected[-last:] if last else selected
 
 
 def data_hash(task: Task) -> str:
-    """Of the prepared tables and of what the pipeline file says of time."""
-    digest = hashlib.sha256(repr(sorted(task.pipeline.items())).encode())
-    for path in task.tables():
+    """Return a hash of the prepared tables and of the pipeline file's `[pipeline]` table."""
+    digest = hashlib.sha256(repr(sorted(task.pipeline_table.items())).encode())
+    for path in task.table_paths():
         digest.update(pl.read_parquet(path).write_csv().encode())
     return digest.hexdigest()[:16]
 
 
 def _steps(grid: TimeGrid, table: pl.DataFrame) -> np.ndarray:
-    """Step of each row, -1 where it is on no step of the grid (a close on a holiday)."""
+    """Return the step of each row, -1 where the row is off the grid (a close on a holiday)."""
     if grid.step:
-        return table["ds"].dt.epoch("us").to_numpy() // grid.step
+        steps: np.ndarray = table["ds"].dt.epoch("us").to_numpy() // grid.step
+        return steps
     days = table["ds"].dt.date().to_numpy().astype("datetime64[D]")
-    steps = grid.index(midnights(days, grid.timezone))
-    return np.where(grid.is_day(days), steps, -1)
+    return np.where(grid.is_day(days), grid.index(midnights(days, grid.timezone)), -1)

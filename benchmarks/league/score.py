@@ -1,4 +1,4 @@
-"""Who is better: losses of forecasts on a panel, always computed afresh from the quantiles."""
+"""Scores of forecasts from their losses, and the test of which one is better."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.league.panel import LEVELS, Panel
-from model.evaluation import metrics
+from benchmarks.league.losses import Losses
+from benchmarks.league.panel import Panel
 from model.evaluation.significance import DieboldMariano, diebold_mariano
 
 
 @dataclass(frozen=True)
 class Score:
-    """Of one forecaster on one task. Every series weighs the same.
+    """Scores of one forecaster on one task. Every series has the same weight.
 
     Attributes:
-        rows, missing: forecast rows whose actual is known, and those among them that it has no forecast of.
-        pinball: mean over the nine levels, each series divided by its seasonal naive MAE before the test period.
-        mase: mean absolute error of the median, divided by the same.
-        mae: the same undivided, in the target's unit: of use where all series have the same one.
-        coverage_80: share of actuals within the 80% interval.
-        by_step: (H,) pinball by lead time.
-        nights: (I,) pinball by issue time, NaN where nothing is known.
+        rows: Number of forecast rows with a known actual.
+        missing: Number of those rows without a forecast. The means leave them out.
+        pinball: Mean over the nine levels, each series divided by its seasonal naive MAE before the test period.
+        mase: Mean absolute error of the median, divided by the same.
+        mae: Mean absolute error in the target's unit. Comparable only where all series have the same unit.
+        coverage_80: Share of actuals inside the 80% interval.
+        by_block: Pinball by step block, shape (B,).
+        by_issue_time: Pinball by issue time, shape (I,), NaN where nothing is known.
     """
 
     rows: int
@@ -31,46 +32,42 @@ class Score:
     mase: float
     mae: float
     coverage_80: float
-    by_step: np.ndarray
-    nights: np.ndarray
+    by_block: np.ndarray
+    by_issue_time: np.ndarray
 
 
-def score(panel: Panel, quantiles: np.ndarray) -> Score:
-    """Judge (S, I, H, Q) quantiles; a row without a forecast is counted, and left out of the means."""
-    actual = panel.actual()
-    known = ~np.isnan(actual)
-    there = np.isfinite(quantiles).all(axis=-1)
-    actual = np.where(there, actual, np.nan)
-    scale = panel.scale()[:, None, None]
-    pinball = metrics.pinball(quantiles, LEVELS, actual) / scale
-    error = metrics.absolute_error(quantiles, LEVELS, actual)
+def score(panel: Panel, losses: Losses) -> Score:
+    """Return the scores of losses. Rows without a forecast are counted and left out of the means."""
+    scored = losses.scored
+    errors = losses.absolute_error * panel.scale()[:, None, None]
     return Score(
-        int(known.sum()), int((known & ~there).sum()), _mean(pinball), _mean(error / scale), _mean(error),
-        _mean(metrics.covered(quantiles, LEVELS, actual)), _over(pinball, 1), _over(pinball, 2),
-    )  # fmt: skip
+        rows=int(scored.sum() + losses.missing.sum()),
+        missing=int(losses.missing.sum()),
+        pinball=float(_means(losses.pinball, scored, (1, 2))),
+        mase=float(_means(losses.absolute_error, scored, (1, 2))),
+        mae=float(_means(errors, scored, (1, 2))),
+        coverage_80=float(_means(losses.covered, scored, (1, 2))),
+        by_block=_means(losses.pinball, scored, (1,)),
+        by_issue_time=_means(losses.pinball, scored, (2,)),
+    )
 
 
 def compare(panel: Panel, ours: Score, theirs: Score) -> DieboldMariano:
-    """Test of equal pinball by night. Losses of neighbouring nights correlate: horizons overlap, and so does weather.
+    """Test whether two forecasters have equal pinball over the issue times.
 
-    Lags counted: the nights that a horizon reaches over, or Newey and West's (1994) rule of thumb if more.
+    Losses of neighbouring issue times correlate, because horizons overlap and because of the weather. The lags are the
+    issue times that a horizon overlaps, or the rule of thumb of Newey and West (1994) if that is more.
     """
-    apart = ours.nights - theirs.nights
-    apart = apart[~np.isnan(apart)]
+    difference = ours.by_issue_time - theirs.by_issue_time
+    difference = difference[~np.isnan(difference)]
     overlap = -(-panel.horizon // panel.grid.steps_per_day)
-    return diebold_mariano(apart, max(overlap, 1 + int(4 * (len(apart) / 100) ** (2 / 9))))
+    return diebold_mariano(difference, max(overlap, 1 + int(4 * (len(difference) / 100) ** (2 / 9))))
 
 
-def _mean(cells: np.ndarray) -> float:
-    """Of (S, I, H): the mean of the series' means."""
-    return float(np.mean(np.nanmean(cells, axis=(1, 2))))
-
-
-def _over(cells: np.ndarray, keep: int) -> np.ndarray:
-    """The mean of the series' means along axis 1 (by step) or 2 (by night); NaN where nothing is known."""
-    seen = ~np.isnan(cells)
+def _means(sums: np.ndarray, counts: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Return the mean over series of each series' mean over `axes` of (S, I, B), NaN where nothing is known."""
     with np.errstate(invalid="ignore"):
-        means = np.where(seen, cells, 0).sum(axis=keep) / seen.sum(axis=keep)
-    known = ~np.isnan(means)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, means, 0).sum(axis=0) / known.sum(axis=0)
+        means = sums.sum(axis=axes) / counts.sum(axis=axes)
+        known = ~np.isnan(means)
+        mean: np.ndarray = np.where(known, means, 0).sum(axis=0) / known.sum(axis=0)
+    return mean

@@ -1,4 +1,4 @@
-"""What is forecast: the tasks, the data they are made of, and the pipeline file of each.
+"""Tasks of the league: the data, the test period and the pipeline file of each.
 
 `python -m benchmarks.league.tasks` writes the tables that the pipeline files under `tasks/` read.
 """
@@ -31,12 +31,14 @@ class Task:
     """One pipeline of the league.
 
     Attributes:
-        name: of the pipeline and of its file under `tasks/`.
-        group: the row of the table that it is part of.
-        source: stem of the file of development data.
-        start, end: local days (ISO 8601) of the first and the last issue; the horizons of all lie within the data.
-        target: of the source: series_id, ds, y.
-        known: of the source: ds and the covariates known in advance, shared by all series; None without any.
+        name: Name of the pipeline and of its file under `tasks/`.
+        group: Kind of data. A peer takes part in groups, not in single tasks.
+        source: Stem of the file of development data.
+        start: Local day (ISO 8601) of the first issue time.
+        end: Local day of the last issue time. Every horizon ends within the data.
+        target: Function from the source to the target table: series_id, ds, y.
+        known: Function from the source to ds and the covariates known in advance, shared by all series. None without
+            covariates.
     """
 
     name: str
@@ -48,83 +50,88 @@ class Task:
     known: Callable[[pl.DataFrame], pl.DataFrame] | None = None
 
     @property
-    def file(self) -> Path:
-        """The pipeline file."""
+    def pipeline_path(self) -> Path:
+        """Path of the pipeline file."""
         return Path(__file__).parent / "tasks" / f"{self.name}.toml"
 
     @property
-    def here(self) -> bool:
-        """Whether the development data are beside this checkout."""
-        return self.path.exists()
-
-    @property
-    def path(self) -> Path:
-        """The development data."""
+    def source_path(self) -> Path:
+        """Path of the development data."""
         return SHARED / f"{self.source}.parquet"
 
+    @property
+    def has_data(self) -> bool:
+        """True if the development data are beside this checkout."""
+        return self.source_path.exists()
+
     @cached_property
-    def pipeline(self) -> dict[str, Any]:
-        """`[pipeline]` of the file."""
-        return tomllib.loads(self.file.read_text())["pipeline"]
+    def pipeline_table(self) -> dict[str, Any]:
+        """Table `[pipeline]` of the pipeline file."""
+        return dict(tomllib.loads(self.pipeline_path.read_text())["pipeline"])
 
     @cached_property
     def covariates(self) -> list[str]:
         """Names of the covariates known in advance."""
-        feeds = tomllib.loads(self.file.read_text())["feed"]
+        feeds = tomllib.loads(self.pipeline_path.read_text())["feed"]
         return [name for feed in feeds if feed["role"] == "known_future" for name in feed["values"]]
 
-    def tables(self) -> list[Path]:
-        """The prepared target, and the covariates if there are any."""
+    def table_paths(self) -> list[Path]:
+        """Return the paths of the prepared target and, if there are any, of the covariates."""
         names = [self.name] if self.known is None else [self.name, f"{self.name}-known"]
         return [STORE / "data" / f"{name}.parquet" for name in names]
 
     def prepare(self) -> None:
         """Write the tables that the pipeline file reads."""
-        source = pl.read_parquet(self.path)
+        source = pl.read_parquet(self.source_path)
         (STORE / "data").mkdir(parents=True, exist_ok=True)
-        parts = [self.target, *([] if self.known is None else [self.known])]
-        for path, part in zip(self.tables(), parts, strict=True):
-            whole = path.with_suffix(f".{os.getpid()}")  # another run may be preparing it
-            part(source).write_parquet(whole)
-            whole.replace(path)  # another run may be reading it
+        selections = [self.target, *([] if self.known is None else [self.known])]
+        for path, select in zip(self.table_paths(), selections, strict=True):
+            # Another process may prepare or read the same file, so write aside and rename.
+            temporary = path.with_suffix(f".{os.getpid()}")
+            select(source).write_parquet(temporary)
+            temporary.replace(path)
 
 
 def _series(*names: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """Rows of these series (all, if none is named) that have a value."""
+    """Select the rows with a value of the named series, or of all series."""
     chosen = pl.col("series_id").is_in(list(names)) if names else pl.lit(True)
     return lambda source: source.filter(chosen).select("series_id", "ds", "y").drop_nulls("y").sort("series_id", "ds")
 
 
-def _but(*names: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+def _series_except(*names: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
     return lambda source: _series()(source.filter(~pl.col("series_id").is_in(list(names))))
 
 
-def _of(series: str, **columns: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """Covariates that all series share, as they stand beside one of them."""
+def _covariates(series: str, **columns: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Select covariates that all series share from the rows of one series."""
     return lambda source: source.filter(pl.col("series_id") == series).select("ds", **columns).sort("ds")
 
 
-# Before 2018 there is no issued forecast; the actual temperature stands in for it in training.
+# There is no issued forecast before 2018, so training uses the actual temperature in its place.
 _ISSUED = pl.coalesce("temperature_forecast_c", "temperature_c")
 _ACTUAL = pl.col("temperature_c")
 
 TASKS = (
     Task(
         "load", "load", "bigdeal2022", "2018-01-01", "2018-10-30", _series("LDC1", "LDC2", "LDC3"),
-        _of("LDC1", temperature=_ISSUED),
+        _covariates("LDC1", temperature=_ISSUED),
     ),
     Task(
-        "zones", "zones", "gefcom2012", "2007-07-01", "2008-06-29", _but("zone_07"), _of("zone_01", temperature=_ACTUAL)
+        "zones", "zones", "gefcom2012", "2007-07-01", "2008-06-29", _series_except("zone_07"),
+        _covariates("zone_01", temperature=_ACTUAL),
     ),
-    Task("halfhour", "halfhour", "vic_elec", "2014-01-01", "2014-12-31", _series(), _of("VIC", temperature=_ACTUAL)),
+    Task(
+        "halfhour", "halfhour", "vic_elec", "2014-01-01", "2014-12-31", _series(),
+        _covariates("VIC", temperature=_ACTUAL),
+    ),
     Task(
         "daily", "daily", "spain_daily", "2025-01-01", "2025-12-25", _series(),
-        _of("ES_electricity_demand", **{name: pl.col(column) for column, name in _WEATHER.items()}),
+        _covariates("ES_electricity_demand", **{name: pl.col(column) for column, name in _WEATHER.items()}),
     ),
     *(
         Task(
             f"price-{market.lower()}", "price", "epf", start, end, _series(market),
-            _of(market, exog_1=pl.col("exog_1"), exog_2=pl.col("exog_2")),
+            _covariates(market, exog_1=pl.col("exog_1"), exog_2=pl.col("exog_2")),
         )
         for market, start, end in (
             ("NP", "2016-12-27", "2018-12-24"), ("BE", "2015-01-04", "2016-12-31"), ("FR", "2015-01-04", "2016-12-31"),
@@ -137,14 +144,14 @@ TASKS = (
 
 
 def by_name(name: str) -> Task:
-    """The task of that name."""
+    """Return the task of that name."""
     return next(task for task in TASKS if task.name == name)
 
 
 if __name__ == "__main__":
     for each in TASKS:
-        if each.here:
+        if each.has_data:
             each.prepare()
-            print(f"{each.name}: {', '.join(str(path.relative_to(ROOT)) for path in each.tables())}")
+            print(f"{each.name}: {', '.join(str(path.relative_to(ROOT)) for path in each.table_paths())}")
         else:
-            print(f"{each.name} is left out: {each.path} is not there")
+            print(f"{each.name} is left out: {each.source_path} does not exist.")

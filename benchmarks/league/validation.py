@@ -1,8 +1,8 @@
-"""What a change of the network gives before the league's tests: `python -m benchmarks.league.validation TASK ...`.
+"""Scores of the network before the league's test periods: `python -m benchmarks.league.validation TASK ...`.
 
-Four fits spread over the year (of a market: the 500 business days) before a task's test period, each by the public
-command `backtest` and used for the 42 nights after it. Settings are changed as always, by `GATECAST_...`. Nothing of a
-test period is looked at.
+Shows what a change of the network gives without looking at a test period. Four fits are spread over the year (for a
+market: the 500 business days) before it. Each is made by the public command `backtest` and used for 42 issue times.
+Settings are changed by environment variables (`GATECAST_...`).
 """
 
 from __future__ import annotations
@@ -17,46 +17,50 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.league import forecasts, panel, runs
+from benchmarks.league import forecasts, runs
+from benchmarks.league.losses import compute_losses
+from benchmarks.league.panel import issue_days, load_panel
 from benchmarks.league.score import Score, score
 from benchmarks.league.tasks import Task, by_name
 
-FITS, NIGHTS = 4, 42
-_SETTINGS = {"GATECAST_TRAINING__BUDGET": "900s"}  # what ends a fit is the data, not the clock
+FITS, ISSUES = 4, 42
+# The budget exceeds what a fit needs, so that the data end it and not the clock.
+_SETTINGS = {"GATECAST_TRAINING__BUDGET": "900s"}
 
 
-def periods(task: Task) -> list[Task]:
-    """The task with other test periods: 42 issue days each, evenly spread over what lies before its own."""
+def validation_tasks(task: Task) -> list[Task]:
+    """Return the task with other test periods: 42 issue days each, evenly spread over the time before its own."""
     days = 724 if task.group == "market" else 365  # 500 business days are 724 days
     begin = date.fromisoformat(task.start) - timedelta(days=days)
-    parts = []
+    tasks = []
     for number in range(FITS):
         start = begin + timedelta(days=number * days // FITS)
-        year = replace(task, start=str(start), end=str(start + timedelta(days=2 * NIGHTS)))
-        parts.append(replace(year, end=str(panel.issue_days(year)[NIGHTS - 1])))
-    return parts
+        period = replace(task, start=str(start), end=str(start + timedelta(days=2 * ISSUES)))
+        tasks.append(replace(period, end=str(issue_days(period)[ISSUES - 1])))
+    return tasks
 
 
-def run(task: Task, folder: Path) -> tuple[Score, float]:
-    """Score of one fit, and the CPU-seconds that it and its forecasts took."""
-    cost = runs.backtest(task, panel.issue_days(task), "3650d", folder, _SETTINGS | os.environ)
-    given = panel.load(task)
-    return score(given, forecasts.cube(given, pl.read_parquet(folder / "forecasts.parquet"))), cost["cpu_s"]
+def score_one_fit(task: Task, folder: Path) -> tuple[Score, float]:
+    """Return the score of one fit, and the CPU-seconds of the fit and its forecasts."""
+    cost = runs.backtest(task, issue_days(task), "3650d", folder, _SETTINGS | os.environ)
+    panel = load_panel(task)
+    quantiles = forecasts.to_array(panel, pl.read_parquet(folder / "forecasts.parquet"))
+    return score(panel, compute_losses(panel, quantiles)), cost["cpu_s"]
 
 
 def main() -> None:
-    """A line a task: the geometric mean of the fits' pinball, and each; MAE, coverage and CPU-seconds a fit."""
-    asked = argparse.ArgumentParser(prog="python -m benchmarks.league.validation")
-    asked.add_argument("tasks", nargs="+", type=by_name)
-    for task in asked.parse_args().tasks:
+    """Print one line per task: the geometric mean of the fits' pinball, each fit, MAE, coverage and CPU-seconds."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.league.validation")
+    parser.add_argument("tasks", nargs="+", type=by_name)
+    for task in parser.parse_args().tasks:
         task.prepare()
         with tempfile.TemporaryDirectory(prefix="gatecast-validation-") as scratch:
-            made = [run(part, Path(scratch) / part.start) for part in periods(task)]
-        losses = np.array([one.pinball for one, _ in made])
+            fits = [score_one_fit(part, Path(scratch) / part.start) for part in validation_tasks(task)]
+        pinball = np.array([one.pinball for one, _ in fits])
         print(
-            f"{task.name}: pinball {np.exp(np.log(losses).mean()):.4f} ({', '.join(f'{x:.4f}' for x in losses)}), MAE "
-            f"{np.mean([one.mae for one, _ in made]):.4g}, 80% covers "
-            f"{np.mean([one.coverage_80 for one, _ in made]):.0%}, {np.mean([cpu for _, cpu in made]):.0f} CPU-s a fit",
+            f"{task.name}: pinball {np.exp(np.log(pinball).mean()):.4f} ({', '.join(f'{x:.4f}' for x in pinball)}), "
+            f"MAE {np.mean([one.mae for one, _ in fits]):.4g}, 80% covers "
+            f"{np.mean([one.coverage_80 for one, _ in fits]):.0%}, {np.mean([cpu for _, cpu in fits]):.0f} CPU-s a fit",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""The league judges by known figures, lets nobody see the future, and every pipeline of it is a valid one."""
+"""Tests of the league: known scores, no future values in features, valid pipeline files, kept losses."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks.league import fev, forecasts, kept, panel, runs, score, table, tasks
+from benchmarks.league import fev, forecasts, losses, panel, results, runs, score, table, tasks
 from benchmarks.league.peers import by_name, trees
 from flows.settings import file as pipeline_file
 from flows.stages.replay import issue_times_between
@@ -42,23 +42,23 @@ def made(series=2, days=60, nights=10, **changes):
 @pytest.mark.parametrize("name", EVERY)
 def test_pipeline_files_are_valid_and_say_what_the_task_says(name):
     task = tasks.by_name(name)
-    pipeline = pipeline_file.read(task.file)
+    pipeline = pipeline_file.read(task.pipeline_path)
     assert pipeline.name == name
     assert list(pipeline.covariates("known_future")) == task.covariates
     assert pipeline.pipeline.quantile_levels == tuple(panel.LEVELS.tolist())
-    assert [feed.uri for feed in pipeline.feed] == [str(path) for path in task.tables()]
+    assert [feed.uri for feed in pipeline.feed] == [str(path) for path in task.table_paths()]
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_issue_is_one_of_gatecast_and_its_horizon_is_in_the_data(name, tmp_path, monkeypatch):
     task = tasks.by_name(name)
-    if not task.here:
+    if not task.has_data:
         pytest.skip("the shared development data are not beside this checkout")
     monkeypatch.setattr(tasks, "STORE", tmp_path)
     task.prepare()
-    given = panel.load(task)
+    given = panel.load_panel(task)
     ours = issue_times_between(
-        pipeline_file.read(task.file), date.fromisoformat(task.start), date.fromisoformat(task.end)
+        pipeline_file.read(task.pipeline_path), date.fromisoformat(task.start), date.fromisoformat(task.end)
     )
     assert [int(issue.timestamp()) * 1_000_000 for issue in ours] == given.issues.tolist()
     assert given.origins[-1] + given.horizon <= given.target.shape[1]
@@ -69,58 +69,94 @@ def test_every_issue_is_one_of_gatecast_and_its_horizon_is_in_the_data(name, tmp
 def test_a_forecast_survives_the_table():
     given = made()
     quantiles = np.sort(np.random.default_rng(0).standard_normal((2, 10, 24, 9)), axis=-1)
-    rows = forecasts.table(given, quantiles)
+    rows = forecasts.to_table(given, quantiles)
     assert rows.filter(pl.col("valid_time") - pl.col("issue_time") != pl.duration(hours=pl.col("step") - 1)).is_empty()
-    assert np.array_equal(forecasts.cube(given, rows.sample(fraction=1, shuffle=True, seed=3)), quantiles)
-    assert np.isnan(forecasts.cube(given, rows.filter(pl.col("step") != 5))).sum() == 2 * 10 * 9
+    assert np.array_equal(forecasts.to_array(given, rows.sample(fraction=1, shuffle=True, seed=3)), quantiles)
+    assert np.isnan(forecasts.to_array(given, rows.filter(pl.col("step") != 5))).sum() == 2 * 10 * 9
 
 
-def test_a_forecast_that_is_kept_says_the_same_a_tenth_as_long(tmp_path):
+def scores_from_quantiles(given, quantiles):
+    """Scores computed from quantiles alone, without `losses` or `score`."""
+    actual = given.actual()
+    scale = given.scale()[:, None, None]
+    pinball = metrics.pinball(quantiles, panel.LEVELS, actual) / scale
+    error = metrics.absolute_error(quantiles, panel.LEVELS, actual)
+    by_step = np.nanmean(pinball, axis=1).mean(axis=0)
+    return {
+        "pinball": np.nanmean(pinball, axis=(1, 2)).mean(),
+        "mase": np.nanmean(error / scale, axis=(1, 2)).mean(),
+        "mae": np.nanmean(error, axis=(1, 2)).mean(),
+        "coverage_80": np.nanmean(metrics.covered(quantiles, panel.LEVELS, actual), axis=(1, 2)).mean(),
+        "by_block": [by_step[block].mean() for block in np.array_split(np.arange(given.horizon), 4)],
+        "by_issue_time": np.nanmean(pinball, axis=2).mean(axis=0),
+    }
+
+
+def test_kept_losses_give_the_scores_of_the_forecasts(tmp_path):
     given = made(nights=40)
-    spread = np.linspace(-10, 10, 9) + np.random.default_rng(0).standard_normal((2, 40, 24, 1))
-    rows = forecasts.table(given, given.actual()[..., None] + spread).with_columns(status=pl.lit("model"))
-    packed = kept.pack(given, rows)
-    again = kept.unpack(given, packed)
-    apart = np.abs(forecasts.cube(given, again) - forecasts.cube(given, rows)) / given.scale()[:, None, None, None]
-    assert 0 < apart.max() <= 1 / 4000 + 1e-12
-    assert again["status"].unique().to_list() == ["model"]
+    noise = np.random.default_rng(0).standard_normal((2, 40, 24, 1))
+    quantiles = given.actual()[..., None] + 5 * noise + np.linspace(-10, 10, 9)
+    expected = scores_from_quantiles(given, quantiles)
+    computed = losses.compute_losses(given, quantiles)
+    kept = losses.from_table(given, losses.to_table(given, computed).sample(fraction=1, shuffle=True, seed=3))
+    exact, compact = score.score(given, computed), score.score(given, kept)
+    for name, value in expected.items():
+        assert getattr(exact, name) == pytest.approx(value, rel=1e-12)
+        # Single issue times are rounded; means are not, because the rounding errors cancel.
+        precision = 2**-10 if name == "by_issue_time" else 2e-5
+        assert getattr(compact, name) == pytest.approx(value, rel=precision)
+    shown = [f"{value:.4f}" for value in (compact.pinball, compact.mase, compact.mae, *compact.by_block)]
+    wanted = [expected["pinball"], expected["mase"], expected["mae"], *expected["by_block"]]
+    assert shown == [f"{value:.4f}" for value in wanted]
+    other = score.score(given, losses.compute_losses(given, quantiles + 3))
+    assert score.compare(given, compact, other).statistic == pytest.approx(
+        score.compare(given, exact, other).statistic, rel=1e-3
+    )
     sizes = []
-    for name, frame in (("whole", rows), ("kept", packed)):
+    for name, frame in (
+        ("forecasts", forecasts.to_table(given, quantiles)),
+        ("losses", losses.to_table(given, computed)),
+    ):
         frame.write_parquet(tmp_path / name, compression="zstd", compression_level=19)
         sizes.append((tmp_path / name).stat().st_size)
-    assert sizes[1] < sizes[0] / 4
+    assert sizes[1] < sizes[0] / 10
 
 
-@pytest.mark.parametrize("who", ["garch", runs.GATECAST])
-def test_what_is_kept_is_taken_if_it_is_of_these_settings_and_data(who, tmp_path, monkeypatch):
+def test_the_kept_losses_are_small():
+    assert sum(path.stat().st_size for path in results.KEPT.rglob("*.*")) < 1.5e6
+
+
+@pytest.mark.parametrize("name", ["garch", results.GATECAST])
+def test_kept_losses_are_used_if_settings_and_data_are_the_same(name, tmp_path, monkeypatch):
     task = tasks.by_name("market-gas")
-    peer = None if who == runs.GATECAST else by_name(who)
-    monkeypatch.setattr(runs, "STORE", tmp_path / "store")
-    monkeypatch.setattr(runs, "KEPT", tmp_path / "kept")
+    peer = None if name == results.GATECAST else by_name(name)
+    monkeypatch.setattr(results, "STORE", tmp_path / "store")
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
     given = made()
-    monkeypatch.setattr(panel, "load", lambda task: given)
-    out = runs.uri(task, who, quick=False)
+    monkeypatch.setattr(results, "load_panel", lambda task, last=None: given)
+    out = results.forecast_path(task, name, quick=False)
     out.parent.mkdir(parents=True)
     quantiles = np.sort(np.random.default_rng(0).standard_normal((2, 10, 24, 9)), axis=-1)
-    forecasts.table(given, quantiles).write_parquet(out)
-    facts = {"key": runs._key(task, peer, "data", quick=False), "cpu_s": 12.5, "code": ["abc"], "done": True}
-    forecasts.write_facts(runs._owner(out, peer), facts)
-    runs.keep(task, peer, "data")
+    rows = forecasts.to_table(given, quantiles)
+    rows.with_columns(status=pl.lit("model")).write_parquet(out)
+    facts = {"key": results.result_key(task, peer, "data", quick=False), "cpu_s": 12.5, "code": ["abc"], "done": True}
+    forecasts.write_facts(results.facts_path(task, peer, quick=False), facts)
+    local = results.read_result(task, peer, "data", quick=False, use_kept=False)
+    results.keep(task, peer, "data")
     shutil.rmtree(tmp_path / "store")
-    runs.restore(task, peer, "other data")
-    assert not out.exists()
-    runs.restore(task, peer, "data")
-    assert runs.made(task, peer, "data", quick=False) == (out, 12.5)
-    assert np.abs(forecasts.cube(given, pl.read_parquet(out)) - quantiles).max() < given.scale().max() / 2000
-    before = out.stat().st_mtime_ns
-    runs.restore(task, peer, "data")
-    assert out.stat().st_mtime_ns == before
+    assert results.read_result(task, peer, "other data", quick=False, use_kept=True) is None
+    assert results.read_result(task, peer, "data", quick=False, use_kept=False) is None
+    kept = results.read_result(task, peer, "data", quick=False, use_kept=True)
+    assert (kept.cpu, kept.code, kept.statuses) == (local.cpu, local.code, local.statuses)
+    assert kept.statuses == ({"model": len(rows)} if peer is None else {})
+    for exact, compact in zip(local.losses, kept.losses, strict=True):
+        assert compact == pytest.approx(exact, rel=2**-10)
 
 
-def test_what_takes_seconds_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "KEPT", tmp_path / "kept")
-    monkeypatch.setattr(runs, "made", lambda *_, **__: (tmp_path / "nothing.parquet", 1.0))
-    runs.keep(tasks.by_name("market-gas"), by_name("random-walk"), "data")
+def test_forecasts_that_take_seconds_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(results, "has_forecasts", lambda *_, **__: True)
+    results.keep(tasks.by_name("market-gas"), by_name("random-walk"), "data")
     assert not (tmp_path / "kept").exists()
 
 
@@ -128,16 +164,16 @@ def test_series_of_any_unit_count_alike_and_a_missing_row_is_said():
     given = made()
     quantiles = np.repeat(given.actual()[..., None] + 3.0, 9, axis=-1)
     scale = given.scale()
-    one = score.score(given, quantiles)
+    one = score.score(given, losses.compute_losses(given, quantiles))
     assert one.mase == pytest.approx(np.mean(3.0 / scale))
     assert one.pinball == pytest.approx(0.5 * one.mase)
     assert one.mae == pytest.approx(3.0)
     assert one.coverage_80 == 0.0
     larger = made(target=given.target * np.array([[1.0], [1000.0]]))
-    again = score.score(larger, quantiles * np.array([1.0, 1000.0])[:, None, None, None])
+    again = score.score(larger, losses.compute_losses(larger, quantiles * np.array([1.0, 1000.0])[:, None, None, None]))
     assert again.pinball == pytest.approx(one.pinball)
     quantiles[0, 3, 7, 2] = np.nan
-    holed = score.score(given, quantiles)
+    holed = score.score(given, losses.compute_losses(given, quantiles))
     assert (holed.missing, holed.rows) == (1, 480)
     assert holed.pinball == pytest.approx(one.pinball)
 
@@ -145,8 +181,8 @@ def test_series_of_any_unit_count_alike_and_a_missing_row_is_said():
 def test_the_better_one_is_found_by_night():
     given = made(days=120, nights=60)
     noise = np.random.default_rng(2).standard_normal((2, 60, 24, 1))
-    good = score.score(given, given.actual()[..., None] + noise * np.ones(9))
-    bad = score.score(given, given.actual()[..., None] + 2 * noise * np.ones(9))
+    good = score.score(given, losses.compute_losses(given, given.actual()[..., None] + noise * np.ones(9)))
+    bad = score.score(given, losses.compute_losses(given, given.actual()[..., None] + 2 * noise * np.ones(9)))
     assert score.compare(given, good, bad).better < 0.001
     assert score.compare(given, bad, good).worse < 0.001
     assert score.compare(given, good, good).statistic == 0.0
@@ -175,10 +211,8 @@ def test_features_of_the_trees_lie_before_the_origin(features):
 
 
 def test_settings_and_data_make_the_key():
-    keys = [
-        forecasts.key({"a": 1}, "x"), forecasts.key({"a": 2}, "x"), forecasts.key({"a": 1}, "y"),
-        forecasts.key({"a": 1}, "x"),
-    ]  # fmt: skip
+    pairs = [({"a": 1}, "x"), ({"a": 2}, "x"), ({"a": 1}, "y"), ({"a": 1}, "x")]
+    keys = [forecasts.settings_key(settings, data) for settings, data in pairs]
     assert len(set(keys)) == 3
     assert keys[0] == keys[3]
 
@@ -206,22 +240,20 @@ def test_the_windows_of_fev_bench_are_these(name, tmp_path, monkeypatch):
         pytest.skip("the shared development data are not beside this checkout")
     monkeypatch.setattr(tasks, "STORE", tmp_path)
     task.prepare()
-    given = panel.load(task, fev.WINDOWS)
-    assert fev.scores(given, fev.seasonal_naive(given))[1] == pytest.approx(fev.SEASONAL_NAIVE[name], abs=5e-4)
+    given = panel.load_panel(task, fev.WINDOWS)
+    assert fev.scores(given, losses.compute_losses(given, fev.seasonal_naive(given)))[1] == pytest.approx(
+        fev.SEASONAL_NAIVE[name], abs=5e-4
+    )
 
 
-def test_the_page_names_the_best_and_the_test_against_it(tmp_path, monkeypatch):
+def test_the_page_names_the_best_and_the_test_against_it(monkeypatch):
     given = made()
-    monkeypatch.setattr(panel, "load", lambda task, last=None: given)
+    monkeypatch.setattr(table, "load_panel", lambda task, last=None: given)
     found = {}
     noise = np.random.default_rng(2).standard_normal((2, 10, 24, 1)) * np.ones(9)
     for who, size in (("gatecast", 1), ("seasonal-naive", 4), ("nf-lstm", 2)):
-        path = tmp_path / f"{who}.parquet"
-        rows = forecasts.table(given, given.actual()[..., None] + size * noise)
-        rows.with_columns(
-            status=pl.when(pl.col("step") < 7).then(pl.lit("baseline")).otherwise(pl.lit("model"))
-        ).write_parquet(path)
-        found[who] = (path, 100.0 * size)
+        computed = losses.compute_losses(given, given.actual()[..., None] + size * noise)
+        found[who] = results.Result(computed, 100.0 * size, {"baseline": 120, "model": 360})
     page = table.render([given.task], {"load": found}, None, "a machine")
     ours = np.mean(
         metrics.pinball(given.actual()[..., None] + noise, panel.LEVELS, given.actual()).mean((1, 2)) / given.scale()

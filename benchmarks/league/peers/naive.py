@@ -13,7 +13,7 @@ from model.baseline import history_steps, seasonal_naive
 
 def settings(peer: str, task: Task) -> dict[str, Any]:
     """The rule, and how much of the past its errors are taken from."""
-    at = task.pipeline
+    at = task.pipeline_table
     if peer == "random-walk":
         return {"rule": peer, "returns": 1000}
     return {"rule": peer, "season": at["season"], "history": history_steps(at["season"], at["context"])}

@@ -19,7 +19,7 @@ _ROWS = 400_000  # rows handed over at a time
 
 def settings(peer: str, task: Task) -> dict[str, Any]:
     """The library's defaults (learning rate 1e-3, LSTM of 2 layers of 128, Adam) but for what is stated here."""
-    at = task.pipeline
+    at = task.pipeline_table
     market = task.group == "market"
     # The library draws 1024 windows a step for NHITS and TFT. A window costs TFT ten times the LSTM's CPU.
     own = {

@@ -13,7 +13,7 @@ from benchmarks.league.tasks import Task
 
 def settings(peer: str, task: Task) -> dict[str, Any]:
     """Seasons, and the history that each fit sees: two years of days, ten weeks of finer steps."""
-    season = task.pipeline["season"]
+    season = task.pipeline_table["season"]
     if peer == "auto-ets":
         market = season == 1
         return {"model": peer, "season": season, "history": 500 if market else 728, "log": market}

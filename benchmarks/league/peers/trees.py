@@ -29,7 +29,7 @@ def settings(peer: str, task: Task) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def quick(settings: dict[str, Any]) -> dict[str, Any]:
+def quick_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The same with a few dozen trees on fewer rows."""
     return {**settings, "most_trees": 40, "rows_per_tree": 10_000}
 
@@ -68,7 +68,7 @@ def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
 def _train_origins(panel: Panel) -> np.ndarray:
     """Columns at which a forecast could have been issued, one a day, of which enough of a past is known."""
     back = panel.context if panel.season == 1 else 2 * panel.season
-    origins = np.concatenate([panel.daily, panel.origins])
+    origins = np.concatenate([panel.daily_origins, panel.origins])
     return origins[(origins >= back) & (origins + panel.horizon <= panel.target.shape[1])]
 
 
