@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from prefect import flow, task
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
@@ -13,10 +11,11 @@ from flows.nightly import TASK
 from flows.parameters import Day, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.stage_process import runner
+from storage.schemas.records import BackfillReport
 
 
 @task(name="backfill", **TASK)
-def backfill_task(pipeline_path: str, start: str, end: str) -> dict[str, Any]:
+def backfill_task(pipeline_path: str, start: str, end: str) -> BackfillReport:
     """All missed nights between two local days."""
     return runner.run_stage("backfill", pipeline_path, clock.now().isoformat(), None, start=start, end=end)
 

@@ -15,11 +15,12 @@ from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
 from flows.stages.backtest import Plan
 from flows.stages.backtest import backtest as backtest_stage
+from storage.schemas.records import BacktestReport
 from storage.store import open_store
 
 
 @task(name="backtest", **TASK)
-def backtest_task(pipeline_path: str, plan: dict[str, Any], output: str | None) -> dict[str, Any]:
+def backtest_task(pipeline_path: str, plan: dict[str, Any], output: str | None) -> BacktestReport:
     """All nights."""
     settings = pipeline_file.read(pipeline_path)
     every = plan["retrain_every"]
@@ -39,7 +40,7 @@ def backtest(
     retrain_every: RetrainInterval | None = None,
     output: OutputFolder | None = None,
     promotion: bool = True,
-) -> dict[str, Any]:
+) -> BacktestReport:
     """Replay the nights from the local day `start` to `end` (ISO 8601), both included; returns the summary."""
     logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     plan = {"start": start, "end": end, "retrain_every": retrain_every, "promotion": promotion}

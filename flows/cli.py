@@ -17,6 +17,7 @@ from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
 from flows.stage_process.environment import PASSIVE_WAIT
 from storage.schemas import DataError
+from storage.schemas.records import BackfillReport
 from storage.store import Store, open_store
 
 
@@ -78,7 +79,7 @@ def check(file: Path, as_json: bool, quiet: bool) -> None:
             f"{name}: {counts['read']} rows, {counts['accepted']} accepted, {counts['series'] or 'no'} series, "
             f"{counts['first']} to {counts['last']}"
         )
-        lines += [f"  {line}" for line in summary.finding_lines({"feeds": {name: counts}})]
+        lines += [f"  {line}" for line in summary.finding_lines({name: counts})]
         lines += [f"  {name}: late: {counts['late']}"] if counts["late"] else []
     terminal.print_result(found, as_json, quiet, lines)
     for failure in found["failures"].values():
@@ -99,7 +100,10 @@ def ingest(file: Path, as_of: str | None, as_json: bool, quiet: bool) -> None:
     with terminal.progress_bar(as_json, quiet) as progress:
         report = stage(pipeline, store, until, present, progress)
     terminal.print_result(
-        report, as_json, quiet, [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report)]
+        report,
+        as_json,
+        quiet,
+        [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])],
     )
 
 
@@ -156,7 +160,7 @@ def nightly(file: Path, issue_time: str | None, as_json: bool, quiet: bool) -> N
     if report["ingest"]:
         lines += [
             *terminal.table_lines(summary.feed_rows(report["ingest"])),
-            *summary.finding_lines(report["ingest"]),
+            *summary.finding_lines(report["ingest"]["feeds"]),
             "",
         ]
     if report["train"] and report["train"]["trained"]:
@@ -207,7 +211,7 @@ def backfill(file: Path, start: str, end: str, as_json: bool, quiet: bool) -> No
     """The missed nights, each from what was known then: one Prefect flow run."""
     pipeline_file.read(file)
     clock.parse_day(start), clock.parse_day(end)
-    report = _flow("backfill", as_json, quiet, file, start, end)
+    report: BackfillReport = _flow("backfill", as_json, quiet, file, start, end)
     lines = [summary.backfill_sentence(report), *(summary.forecast_sentence(night) for night in report["published"])]
     terminal.print_result(report, as_json, quiet, lines)
     for what, error in report["failures"].items():
@@ -278,7 +282,7 @@ def _issue(pipeline: pipeline_file.Pipeline, store: Store, asked: str | None) ->
     return clock.default_issue_time(at.issue_at, at.timezone, newest_target(pipeline, store, present), present)
 
 
-def _flow(name: str, as_json: bool, quiet: bool, file: Path, *arguments: Any) -> dict[str, Any]:
+def _flow(name: str, as_json: bool, quiet: bool, file: Path, *arguments: Any) -> Any:
     """The report of a flow run; ends the command where the run failed."""
     _prefect_settings(quiet or as_json)
     if not quiet and not as_json:

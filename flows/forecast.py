@@ -22,5 +22,5 @@ def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Sta
     when = resolve_issue(pipeline, issue_time, present)
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=when)
     forecast_on = sharded.forecast_flow(settings.scale.engine) or forecast_task
-    published: dict[str, Any] = forecast_on(pipeline, when)
+    published: Any = forecast_on(pipeline, when)
     return final_state(published, published, published["degraded"])

@@ -28,6 +28,7 @@ from flows.stages.panels import newest_target
 from flows.stages.train import retrain_reason
 from storage import run_records as nights
 from storage.schemas import DataError
+from storage.schemas.records import ForecastReport
 from storage.store import Store, open_store
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ def resolve_issue(pipeline_path: str, issue_time: str | None, present: datetime)
     return clock.default_issue_time(at.issue_at, at.timezone, newest, present).isoformat()
 
 
-def final_state(report: dict[str, Any], published: dict[str, Any], degraded: bool) -> State:
+def final_state(report: dict[str, Any], published: ForecastReport, degraded: bool) -> State:
     """Completed, by a name that tells a whole night from a degraded one."""
     name = "CompletedPartial" if degraded else "Completed"
     return Completed(message=summary.forecast_sentence(published), data=report, name=name)

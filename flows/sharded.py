@@ -18,6 +18,7 @@ from prefect.futures import PrefectFuture
 from flows.deadline import response_limit
 from flows.stage_process import runner
 from storage.schemas import DataError
+from storage.schemas.records import ShardReport
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def plan_task(pipeline_path: str, issue_time: str, limit: float | None, options:
     name="shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False,
     retries=_TRIES_MORE, retry_delay_seconds=1,
 )  # fmt: skip
-def shard_task(pipeline_path: str, run: str, shard: int) -> dict[str, Any]:
+def shard_task(pipeline_path: str, run: str, shard: int) -> ShardReport:
     """The part of one shard, on whichever worker."""
     from flows.settings import file as pipeline_file
     from flows.stages.distributed import run_shard

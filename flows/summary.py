@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from storage.schemas.records import (
+    BackfillReport,
+    FeedReport,
+    FindingRecord,
+    ForecastReport,
+    IngestReport,
+    Manifest,
+    ScoreReport,
+)
 
 _SHOWN = 3  # series a line
 
 PUBLISHED, FAILED, WRONG, DEGRADED = 0, 1, 2, 3
 
 
-def forecast_sentence(published: dict[str, Any]) -> str:
+def forecast_sentence(published: ForecastReport) -> str:
     """Last night in one sentence."""
     counts = ", ".join(f"{n} rows {status}" for status, n in published["status"].items())
     state = "degraded" if published["degraded"] else "whole"
     return f"published {published['series']} series, {counts} ({state}): {published['path']}"
 
 
-def backfill_sentence(report: dict[str, Any]) -> str:
+def backfill_sentence(report: BackfillReport) -> str:
     """A backfill in one sentence."""
     new = len(report["published"])
     degraded = sum(night["degraded"] for night in report["published"])
@@ -32,7 +43,7 @@ def stale_reason(failures: dict[str, str]) -> str | None:
     return "; ".join(what.get(stage, "") + error for stage, error in failures.items()) or None
 
 
-def reason_lines(published: dict[str, Any]) -> list[str]:
+def reason_lines(published: ForecastReport) -> list[str]:
     """A line for every reason why rows are not the champion's, for a provider not had, and for what has ended."""
     lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]
     if published["fell_back"]:
@@ -44,7 +55,7 @@ def reason_lines(published: dict[str, Any]) -> list[str]:
     return lines
 
 
-def score_sentence(score: dict[str, Any]) -> str:
+def score_sentence(score: ScoreReport) -> str:
     """What came true, and how good the last four weeks were, in one sentence."""
     new = score["scored"] + score["revised"]
     window = score["summary"].get("last_28_nights")
@@ -56,7 +67,7 @@ def score_sentence(score: dict[str, Any]) -> str:
     )
 
 
-def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+def score_rows(manifest: Manifest) -> list[dict[str, Any]]:
     """The comparison on held-out issue times, one row a candidate."""
     return [
         {
@@ -70,24 +81,22 @@ def score_rows(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def held_out_sentence(manifest: dict[str, Any]) -> str:
+def held_out_sentence(manifest: Manifest) -> str:
     """Which issue times the comparison is about."""
     folds = manifest["folds"]
-    if not folds["count"]:
+    if folds["first"] is None or folds["last"] is None:
         return "no held-out issue times that every candidate has yet to see"
     return f"{folds['count']} held-out issue times, {folds['first'][:10]} to {folds['last'][:10]}"
 
 
-def model_rows(
-    manifests: list[dict[str, Any]], champions: list[str], rolled_back: dict[str, str]
-) -> list[dict[str, Any]]:
+def model_rows(manifests: list[Manifest], champions: list[str], rolled_back: dict[str, str]) -> list[dict[str, Any]]:
     """Every model, one row each, the champion marked with a star.
 
     Args:
         champions: versions that serve, the champion first; rolled_back: version -> when.
     """
 
-    def state(record: dict[str, Any]) -> str:
+    def state(record: Manifest) -> str:
         version = record["version"]
         words = {
             "champion": version in champions[:1],
@@ -97,8 +106,9 @@ def model_rows(
         }
         return ", ".join(word for word, holds in words.items() if holds)
 
-    def figure(record: dict[str, Any], who: str, name: str, shape: str) -> str:
-        value = record.get("scores", {}).get(who, {}).get(name)
+    def figure(record: Manifest, who: str, name: str, shape: str) -> str:
+        scores: Mapping[str, Any] = record.get("scores") or {}
+        value = scores.get(who, {}).get(name)
         return "" if value is None else format(value, shape)
 
     return [
@@ -119,15 +129,15 @@ def model_rows(
     ]
 
 
-def finding_lines(report: dict[str, Any]) -> list[str]:
+def finding_lines(feeds: Mapping[str, FeedReport]) -> list[str]:
     """What was refused and why, and what whole series show, the worst first: a line a feed and reason or check."""
     lines = []
-    for name, counts in report["feeds"].items():
+    for name, counts in feeds.items():
         lines += [f"{name}: {n} rows to quarantine: {reason}" for reason, n in counts["reasons"].items()]
         lines += [
             f"{name}: a damaged part of the history was set aside: {place}" for place in counts.get("damaged", ())
         ]
-        checks: dict[str, list[dict[str, Any]]] = {}
+        checks: dict[str, list[FindingRecord]] = {}
         for finding in counts["findings"]:
             checks.setdefault(finding["check"], []).append(finding)
         for check, found in checks.items():
@@ -138,13 +148,13 @@ def finding_lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _oddity(finding: dict[str, Any]) -> str:
-    since, until = (str(finding[end])[:10] for end in ("first", "last"))
+def _oddity(finding: FindingRecord) -> str:
+    since, until = (text[:10] for text in (finding["first"], finding["last"]))
     when = since if since == until else f"{since} to {until}"
     return f"{finding['series_id'] or 'all series'} ({when}): {finding['detail']}"
 
 
-def refused_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+def refused_rows(report: IngestReport) -> list[dict[str, Any]]:
     """What went to quarantine in one ingest, one row a feed and reason, the most first."""
     rows = [
         {"feed": name, "rows": n, "reason": reason}
@@ -154,9 +164,11 @@ def refused_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["rows"])
 
 
-def skill_rows(score: dict[str, Any] | None) -> list[dict[str, Any]]:
+def skill_rows(score: ScoreReport | None) -> list[dict[str, Any]]:
     """How good the last nights were that came true, one row a window of nights."""
-    windows = {name: found for name, found in (score or {}).get("summary", {}).items() if name.startswith("last_")}
+    windows: dict[str, Any] = {
+        name: found for name, found in (score["summary"] if score else {}).items() if name.startswith("last_")
+    }
     names = ("pinball", "baseline_pinball", "skill", "mae", "coverage_80")
     return [
         {"nights": name.removeprefix("last_").removesuffix("_nights"), **{n: found.get(n) for n in names}}
@@ -164,7 +176,8 @@ def skill_rows(score: dict[str, Any] | None) -> list[dict[str, Any]]:
     ]
 
 
-def feed_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+def feed_rows(report: IngestReport) -> list[dict[str, Any]]:
     """What was ingested, one row a feed."""
     keys = ("read", "added", "unchanged", "aggregated", "refused", "later")
-    return [{"feed": name, **{k: counts[k] for k in keys}} for name, counts in report["feeds"].items()]
+    feeds: Mapping[str, Mapping[str, Any]] = report["feeds"]
+    return [{"feed": name, **{k: counts[k] for k in keys}} for name, counts in feeds.items()]

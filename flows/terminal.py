@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from flows import summary
 from flows.settings.pipeline import Pipeline
 from flows.stages.progress import Progress, no_progress
 from storage import forecasts
+from storage.schemas.records import BacktestReport, ForecastReport, Manifest
 from storage.store import open_store
 
 _ROWS = 96  # of probabilities printed
@@ -38,7 +39,7 @@ def progress_bar(as_json: bool, quiet: bool) -> Iterator[Progress]:
         yield lambda what, done: bar.update(line, description=what, completed=done)
 
 
-def training_lines(manifest: dict[str, Any]) -> list[str]:
+def training_lines(manifest: Manifest) -> list[str]:
     """What was trained, and how it compares."""
     return [
         f"trained {manifest['version']} in {manifest['seconds']:.0f} s; {manifest['decision']['reason']}",
@@ -47,7 +48,7 @@ def training_lines(manifest: dict[str, Any]) -> list[str]:
     ]
 
 
-def backtest_lines(report: dict[str, Any]) -> list[str]:
+def backtest_lines(report: BacktestReport) -> list[str]:
     """What a backtest found, beside the baseline."""
     counts = ", ".join(f"{n} rows {status}" for status, n in report["status"].items())
     promoted = sum(model["decision"]["promoted"] for model in report["models"])
@@ -93,7 +94,7 @@ def probability_lines(pipeline: Pipeline, found: pl.DataFrame) -> list[str]:
     return [*table_lines(rows.to_dicts()), *([f"  and {more} rows more, which --json has"] if more else [])]
 
 
-def preview_lines(pipeline: Pipeline, published: dict[str, Any]) -> list[str]:
+def preview_lines(pipeline: Pipeline, published: ForecastReport) -> list[str]:
     """The first rows of each of a few series in local time, three quantiles wide."""
     at = pipeline.pipeline
     issue_time = datetime.fromisoformat(published["issue_time"])
@@ -132,7 +133,7 @@ def table_lines(rows: list[dict[str, Any]]) -> list[str]:
     return [f"  {line(names)}", *(f"  {line(values)}" for values in cells)]
 
 
-def print_result(result: dict[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
+def print_result(result: Mapping[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
     """Say the result of a command: JSON, nothing, or lines for people."""
     if as_json:
         click.echo(json.dumps(result, default=str))

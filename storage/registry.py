@@ -8,14 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from storage import layout
 from storage.schemas import DataError, Missing
+from storage.schemas.records import ChampionEntry, ChampionState, Manifest
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
+
+# Keys of manifests written before version 0.2.0, and their present names.
+_RENAMED_KEYS = {
+    "stretch": "interval_scale",
+    "stretch_asked": "required_scale",
+    "went_on_from": "warm_start_from",
+}
 
 
 def add(store: Store, pipeline: str, as_of: datetime, onnx: bytes, facts: dict[str, Any]) -> str:
@@ -36,7 +45,7 @@ def model_version(as_of: datetime, onnx: bytes) -> str:
     return f"{layout.stamp(as_of)}-{hashlib.sha256(onnx).hexdigest()[:8]}"
 
 
-def read_manifests(store: Store, pipeline: str) -> tuple[list[dict[str, Any]], list[str]]:
+def read_manifests(store: Store, pipeline: str) -> tuple[list[Manifest], list[str]]:
     """The manifest of every version that has a sound one, oldest as-of first; what is wrong with the others."""
     found, broken = [], []
     keys = store.keys(layout.models(pipeline), "manifest.json")
@@ -48,7 +57,7 @@ def read_manifests(store: Store, pipeline: str) -> tuple[list[dict[str, Any]], l
     return sorted(found, key=lambda m: (m["as_of"], m["version"])), broken
 
 
-def valid_manifests(store: Store, pipeline: str) -> list[dict[str, Any]]:
+def valid_manifests(store: Store, pipeline: str) -> list[Manifest]:
     """The sound manifests of `read_manifests`; of the others a warning is logged."""
     found, broken = read_manifests(store, pipeline)
     for error in broken:
@@ -56,7 +65,7 @@ def valid_manifests(store: Store, pipeline: str) -> list[dict[str, Any]]:
     return found
 
 
-def read_manifest(store: Store, pipeline: str, version: str) -> dict[str, Any]:
+def read_manifest(store: Store, pipeline: str, version: str) -> Manifest:
     """The manifest of one version.
 
     Raises:
@@ -72,9 +81,9 @@ def read_manifest(store: Store, pipeline: str, version: str) -> dict[str, Any]:
     return _manifest(store, key, content)
 
 
-def _manifest(store: Store, key: str, content: bytes) -> dict[str, Any]:
+def _manifest(store: Store, key: str, content: bytes) -> Manifest:
     version = key.split("/")[-2]
-    record = _parse(store, key, content)
+    record = _with_present_keys(_parse(store, key, content))
     try:
         sound = (
             record["version"] == version == f"{_stamp(record)}-{record['sha256'][:8]}"
@@ -88,7 +97,14 @@ def _manifest(store: Store, key: str, content: bytes) -> dict[str, Any]:
     return record
 
 
-def find_by_fingerprint(store: Store, pipeline: str, as_of: datetime, fingerprint: str) -> dict[str, Any] | None:
+def _with_present_keys(record: Any) -> Any:
+    """Return a manifest with the present names of its keys. Anything but a JSON object is returned unchanged."""
+    if not isinstance(record, dict):
+        return record
+    return {_RENAMED_KEYS.get(key, key): value for key, value in record.items()}
+
+
+def find_by_fingerprint(store: Store, pipeline: str, as_of: datetime, fingerprint: str) -> Manifest | None:
     """The manifest of a model trained as of `as_of` with this `fingerprint`, its file still there; None if none is."""
     for record in reversed(valid_manifests(store, pipeline)):
         same = record.get("fingerprint") == fingerprint and datetime.fromisoformat(record["as_of"]) == as_of
@@ -197,15 +213,15 @@ def prune(store: Store, pipeline: str, keep: int, as_of: datetime, when: datetim
     return gone
 
 
-def _stamp(record: dict[str, Any]) -> str:
+def _stamp(record: Manifest) -> str:
     return layout.stamp(datetime.fromisoformat(record["as_of"]))
 
 
-def _entry(record: dict[str, Any]) -> dict[str, str]:
+def _entry(record: Manifest) -> ChampionEntry:
     return {"version": record["version"], "as_of": record["as_of"]}
 
 
-def _state(store: Store, pipeline: str) -> dict[str, Any]:
+def _state(store: Store, pipeline: str) -> ChampionState:
     """`served`: who serves from when, oldest first; `rolled_back`: version -> when."""
     key = layout.champion(pipeline)
     try:
@@ -213,7 +229,9 @@ def _state(store: Store, pipeline: str) -> dict[str, Any]:
     except Missing:
         return {"served": [], "rolled_back": {}}
     try:
-        served = [{"version": str(e["version"]), "as_of": str(e["as_of"])} for e in content["served"]]
+        served: list[ChampionEntry] = [
+            {"version": str(e["version"]), "as_of": str(e["as_of"])} for e in content["served"]
+        ]
         rolled_back = dict(content.get("rolled_back", {}))
         sound = bool(served) and all(datetime.fromisoformat(e["as_of"]).tzinfo for e in served)
     except (KeyError, TypeError, ValueError):
@@ -226,18 +244,18 @@ def _state(store: Store, pipeline: str) -> dict[str, Any]:
     return {"served": served, "rolled_back": rolled_back}
 
 
-def _write_state(store: Store, pipeline: str, served: list[dict[str, str]], rolled_back: dict[str, str]) -> None:
+def _write_state(store: Store, pipeline: str, served: list[ChampionEntry], rolled_back: dict[str, str]) -> None:
     served = sorted(served, key=lambda e: e["as_of"])
     content = {"version": served[-1]["version"], "served": served, "rolled_back": rolled_back}
     store.put(layout.champion(pipeline), _json(content))
 
 
-def _parse(store: Store, key: str, content: bytes) -> dict[str, Any]:
+def _parse(store: Store, key: str, content: bytes) -> Any:
     try:
         return json.loads(content)
     except ValueError as error:  # broken JSON, or bytes that are no text
         raise DataError(f"{store.uri(key)} is not valid JSON ({error}); restore it from a copy") from None
 
 
-def _json(content: dict[str, Any]) -> bytes:
+def _json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=2, sort_keys=True).encode() + b"\n"

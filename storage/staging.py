@@ -17,6 +17,7 @@ import polars as pl
 
 from storage import layout
 from storage.schemas import DataError, shard_result_schema
+from storage.schemas.records import ShardModel, ShardPlan
 from storage.store import Store
 
 _SAID = "gatecast.said"
@@ -29,7 +30,7 @@ def start_run(
     issue_time: datetime,
     begun: datetime,
     shards: Sequence[Sequence[str]],
-    order: dict[str, Any],
+    order: ShardPlan,
 ) -> ShardedRun:
     """Write the orders of a new run: to each shard its series (sorted), and to all of them `order` (JSON-ready)."""
     _sweep(store, pipeline, begun - _FORGOTTEN)
@@ -63,7 +64,7 @@ class ShardedRun:
         """Where the `what` of a shard is: its order, the part that it made, or the one that stands in for it."""
         return layout.shard_file(self._pipeline, self.name, shard, what)
 
-    def read_assignment(self, shard: int) -> tuple[tuple[str, ...], dict[str, Any]]:
+    def read_assignment(self, shard: int) -> tuple[tuple[str, ...], ShardPlan]:
         """The series of a shard, and what all shards were told.
 
         Raises:
@@ -72,7 +73,7 @@ class ShardedRun:
         content = self._content(shard, "order")
         return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), _said(content)
 
-    def write(self, shard: int, what: str, series: pl.DataFrame, numbers: np.ndarray, said: Any) -> None:
+    def write(self, shard: int, what: str, series: pl.DataFrame, numbers: np.ndarray, said: ShardModel | None) -> None:
         """Write what a shard made: S rows of `shard_result_schema`, (S, H, C), and a JSON-ready note."""
         steps = pl.Array(pl.Float64, numbers.shape[1])
         columns = {str(column): pl.Series(numbers[:, :, column], dtype=steps) for column in range(numbers.shape[2])}
@@ -82,7 +83,7 @@ class ShardedRun:
         """Whether it is there."""
         return self._store.has(self.key(shard, what))
 
-    def read_result(self, shard: int, what: str) -> tuple[pl.DataFrame, np.ndarray, Any]:
+    def read_result(self, shard: int, what: str) -> tuple[pl.DataFrame, np.ndarray, ShardModel | None]:
         """What `keep` was given. Raises DataError where it is not there, or not of this version of Gatecast."""
         content = self._content(shard, what)
         rows = pl.read_parquet(io.BytesIO(content))

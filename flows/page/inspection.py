@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from model.occlusion import OcclusionEffects
 from model.recurrent import RecurrentLayer
 from model.spec import ModelSpec
 from model.windows import Windows
+from storage.schemas.records import Manifest
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Inspection:
     issue_time: datetime
     made_at: datetime
     spec: ModelSpec
-    manifest: dict[str, Any]
+    manifest: Manifest
     first_step: int
     window: Windows
     quantiles: np.ndarray

@@ -11,6 +11,7 @@ import polars as pl
 
 from flows.settings.pipeline import Pipeline
 from storage.schemas import INSTANT
+from storage.schemas.records import Manifest
 
 #: Number of scored issue times in the figures of the page.
 SCORED_ISSUE_TIMES = 28
@@ -69,7 +70,7 @@ class PageData:
     status_counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STATUS_SCHEMA))
     scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORE_SCHEMA))
     run_records: tuple[dict[str, Any], ...] = ()
-    manifests: tuple[dict[str, Any], ...] = ()
+    manifests: tuple[Manifest, ...] = ()
     champion: str | None = None
     quarantined: dict[str, pl.DataFrame] = field(default_factory=dict)
 

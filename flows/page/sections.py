@@ -104,7 +104,7 @@ def models(data: PageData, times: LocalTimes) -> list[dict[str, Any]]:
     """Every version, the newest first: when, its figures, whether and why it serves."""
     found = []
     for manifest in reversed(data.manifests):
-        scores = manifest.get("scores") or {}
+        scores: dict[str, Any] = {**manifest.get("scores", {})}
         pinball = {who: (scores.get(who) or {}).get("pinball") for who in ("challenger", "champion", "baseline")}
         decision = manifest.get("decision") or {}
         found.append(

@@ -25,7 +25,7 @@ class StageFailed(Exception):
     """A stage gave no result: it failed, crashed, or took longer than it was given. The message says which."""
 
 
-def run_stage(stage: str, pipeline: str, at: str, limit: float | None, **options: Any) -> dict[str, Any]:
+def run_stage(stage: str, pipeline: str, at: str, limit: float | None, **options: Any) -> Any:
     """The result of a stage of `STAGES`, run with the pipeline file at `pipeline` as of `at` (ISO 8601, UTC).
 
     Args:
@@ -74,7 +74,7 @@ def run_stage(stage: str, pipeline: str, at: str, limit: float | None, **options
     return _result(process.returncode, "".join(answer), written)
 
 
-def _result(status: int, answer: str, written: list[str]) -> dict[str, Any]:
+def _result(status: int, answer: str, written: list[str]) -> Any:
     if status < 0:
         raise StageFailed(f"its process was killed ({signal.Signals(-status).name})")
     try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 logger = logging.getLogger("flows.stage_process")
 
 
-def _ingest(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _ingest(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows import clock
     from flows.stages.ingest import ingest
 
@@ -20,7 +20,7 @@ def _ingest(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, A
     return ingest(settings, store, at, clock.now(), _log, within=options["within"])
 
 
-def _train(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _train(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows import clock
     from flows.stages.train import train
 
@@ -28,7 +28,7 @@ def _train(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, An
     return train(settings, store, at, clock.now(), _log)
 
 
-def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.forecast import forecast
 
     settings, store = _open(pipeline)
@@ -37,14 +37,14 @@ def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str,
 
     stale = options.pop("stale_reason", None)
 
-    def attempt(damage: str | None) -> dict[str, Any]:
+    def attempt(damage: str | None) -> Mapping[str, Any]:
         why = "; ".join(filter(None, (stale, damage))) or None
         return forecast(settings, store, at, stale_reason=why, has_time=lambda: time.monotonic() < end, **options)
 
     return _without_damage(settings, store, attempt)
 
 
-def _plan(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _plan(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows import clock
     from flows.stages.distributed import plan
 
@@ -52,7 +52,7 @@ def _plan(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any
     return plan(settings, store, at, clock.now(), **options)
 
 
-def _assemble(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _assemble(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.distributed import assemble
 
     settings, store = _open(pipeline)
@@ -61,7 +61,7 @@ def _assemble(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str,
     return _without_damage(settings, store, lambda _: assemble(settings, store, options["run"], failures))
 
 
-def _without_damage(settings, store, attempt: Callable[[str | None], dict[str, Any]]) -> dict[str, Any]:
+def _without_damage(settings, store, attempt: Callable[[str | None], Mapping[str, Any]]) -> Mapping[str, Any]:
     """The night must have a forecast: where the history is damaged, of what can be read, and told what is damaged."""
     from storage import history
 
@@ -73,21 +73,21 @@ def _without_damage(settings, store, attempt: Callable[[str | None], dict[str, A
         return attempt(str(error))
 
 
-def _score(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _score(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.score import score
 
     settings, store = _open(pipeline)
     return score(settings, store, at, progress=_log)
 
 
-def _report(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _report(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.report import report
 
     settings, store = _open(pipeline)
     return report(settings, store, at)
 
 
-def _backfill(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str, Any]:
+def _backfill(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows import clock
     from flows.stages.backfill import backfill
 
@@ -97,7 +97,7 @@ def _backfill(pipeline: str, at: datetime, options: dict[str, Any]) -> dict[str,
 
 
 #: What can be run apart.
-STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], dict[str, Any]]] = {
+STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], Mapping[str, Any]]] = {
     "ingest": _ingest,
     "train": _train,
     "forecast": _forecast,

@@ -1,4 +1,4 @@
-"""Whether a forecast waits for data."""
+"""Check whether new data would improve a forecast that is already published."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from storage.store import Store
 
 
 def awaits_data(settings: Pipeline, store: Store, issue_time: datetime) -> bool:
-    """Whether the forecast of `issue_time` is missing, or was made without what a source or a training did not give."""
+    """Return True if the forecast of `issue_time` is missing or has stale rows.
+
+    Rows are stale where a feed or a training failed before the forecast was made.
+    """
     zone = settings.pipeline.timezone
     if not forecasts.exists(store, settings.name, zone, issue_time):
         return True

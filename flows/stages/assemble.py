@@ -1,7 +1,7 @@
-"""The whole of a night's shards: what only all series together can tell, and the one file.
+"""Assembly of the shard results of one issue time into one forecast file.
 
-Rows are written as the shards give them. Where the last shard shows that a series written before has ended, or what one
-without any value is like, the file is gone through once more before it is published.
+Rows are written in the order of the shards. Only after the last shard it is known which series have ended, and from
+which forecasts a series without history is imputed. If that changes written rows, the file is written a second time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,148 +20,159 @@ from flows.stages.shard import ShardResult
 from model.baseline import pooled_quantiles
 from storage import forecasts
 from storage.schemas import BASELINE, INSTANT, MODEL, DataError, exceedance_column, quantile_column
+from storage.schemas.records import ForecastReport, ShardModel
 from storage.store import Store
 
-_SAMPLE = 1000  # series, spread evenly, that the others of a never seen one are
-_AT_ONCE = 240_000  # rows amended together
+_MAX_POOLED_SERIES = 1000  # maximum number of series pooled to impute a series without history
+_BATCH_ROWS = 240_000  # rows rewritten at once
 
 
 def publish_shards(
-    settings: Pipeline, store: Store, issue_time: datetime, parts: Iterable[ShardResult]
-) -> dict[str, Any]:
-    """Write the forecast file of `issue_time`, the same whatever the shards were.
+    settings: Pipeline, store: Store, issue_time: datetime, results: Iterable[ShardResult]
+) -> ForecastReport:
+    """Write the forecast file of `issue_time`. Its bytes do not depend on the number of shards.
 
     Args:
-        parts: of all shards, in the order of the series. One at a time is held.
-
-    Returns:
-        What `forecast.forecast` returns.
+        settings: Settings of the pipeline.
+        store: Store to publish in.
+        issue_time: Issue time of the forecast.
+        results: Results of all shards in the order of the series. One at a time is held in memory.
 
     Raises:
-        DataError: no value of any series was known.
+        DataError: No series has a known value.
     """
-    night = _Night(settings, issue_time)
+    assembly = _Assembly(settings, issue_time)
     levels = list(settings.pipeline.quantile_levels)
-    place = forecasts.publish(
-        store, settings.name, settings.pipeline.timezone, issue_time, night.rows(parts), levels, night.made,
-        settings.forecast.above,
+    uri = forecasts.publish(
+        store, settings.name, settings.pipeline.timezone, issue_time, assembly.blocks(results), levels,
+        assembly.metadata, settings.forecast.above,
     )  # fmt: skip
-    return {"path": place, "issue_time": issue_time.isoformat(), **night.report()}
+    return assembly.report(uri)
 
 
-def forecast_table(settings: Pipeline, issue_time: datetime, parts: Iterable[ShardResult]) -> pl.DataFrame:
-    """The rows that `publish_shards` would write. Raises DataError as it does."""
-    night = _Night(settings, issue_time)
-    rows = pl.concat(night.rows(parts))
-    amend = night.made().amend
+def forecast_table(settings: Pipeline, issue_time: datetime, results: Iterable[ShardResult]) -> pl.DataFrame:
+    """Return the rows that `publish_shards` would write. Arguments and errors are the same."""
+    assembly = _Assembly(settings, issue_time)
+    rows = pl.concat(assembly.blocks(results))
+    amend = assembly.metadata().amend
     return rows if amend is None else pl.concat(amend(rows.lazy()))
 
 
-class _Night:
-    """What is known of each series while the shards come in, but for its numbers; and what follows."""
+class _Assembly:
+    """Rows of the forecast file, and the facts about each series that are kept while the shards are read."""
 
     def __init__(self, settings: Pipeline, issue_time: datetime) -> None:
         self._settings = settings
         self._issue_time = issue_time
         first = settings.grid.first_step(to_micros(issue_time))
-        self._valid = pl.Series(settings.grid.start(first + np.arange(settings.pipeline.horizon))).cast(INSTANT)
+        self._valid_times = pl.Series(settings.grid.start(first + np.arange(settings.pipeline.horizon))).cast(INSTANT)
         self._columns = [quantile_column(level) for level in settings.pipeline.quantile_levels]
         self._columns += [exceedance_column(threshold) for threshold in settings.forecast.above]
-        self._seen: list[pl.DataFrame] = []
-        self._tried: dict[str, Any] | None = None
+        self._series_tables: list[pl.DataFrame] = []
+        self._model: ShardModel | None = None
 
-    def rows(self, parts: Iterable[ShardResult]) -> Iterator[pl.DataFrame]:
-        """The rows of the forecast file, part by part, of all that its own shard does not show to have ended."""
-        for part in parts:
-            self._tried = self._tried or part.tried
-            # The same few texts a million times.
-            self._seen.append(
-                part.series.with_columns(pl.col("status", "reason", "model_version").cast(pl.Categorical))
-            )
-            kept = part.series["status"].is_not_null()
+    def blocks(self, results: Iterable[ShardResult]) -> Iterator[pl.DataFrame]:
+        """Yield the rows of each shard, without series that have ended beside the others of their shard."""
+        for result in results:
+            self._model = self._model or result.model
+            # A million series share a few texts.
+            texts = pl.col("status", "reason", "model_version").cast(pl.Categorical)
+            self._series_tables.append(result.series.with_columns(texts))
+            kept = result.series["status"].is_not_null()
             if kept.all():
-                yield self._block(part.series, part.numbers)
+                yield self._block(result.series, result.values)
             else:
-                yield self._block(part.series.filter(kept), part.numbers[kept.to_numpy()])
+                yield self._block(result.series.filter(kept), result.values[kept.to_numpy()])
 
-    def _block(self, series: pl.DataFrame, numbers: np.ndarray) -> pl.DataFrame:
-        count, horizon = numbers.shape[:2]
-        again = np.repeat(np.arange(count, dtype=np.uint32), horizon)
+    def _block(self, series: pl.DataFrame, values: np.ndarray) -> pl.DataFrame:
+        count, horizon = values.shape[:2]
+        repeated = np.repeat(np.arange(count, dtype=np.uint32), horizon)
         step = np.tile(np.arange(horizon, dtype=np.int32), count)
-        said = series.select("series_id", "status", "reason", "model_version")[again]
-        return said.with_columns(
+        keys = series.select("series_id", "status", "reason", "model_version")[repeated]
+        return keys.with_columns(
             issue_time=pl.lit(self._issue_time, dtype=INSTANT),
-            valid_time=self._valid.gather(step),
+            valid_time=self._valid_times.gather(step),
             step=pl.Series(step + 1),
-            **{name: pl.Series(numbers[:, :, i].reshape(-1)) for i, name in enumerate(self._columns)},
+            **{name: pl.Series(values[:, :, i].reshape(-1)) for i, name in enumerate(self._columns)},
         )
 
     @property
     def _series(self) -> pl.DataFrame:
-        if len(self._seen) > 1:
-            self._seen = [pl.concat(self._seen)]
-        return self._seen[0]
+        if len(self._series_tables) > 1:
+            self._series_tables = [pl.concat(self._series_tables)]
+        return self._series_tables[0]
 
     @property
-    def _over(self) -> pl.Series:
-        """Whether each series has ended."""
-        newest, ever = self._series["newest"].fill_null(NO_VALUE).to_numpy(), self._series["ever"].to_numpy()
-        return pl.Series(has_ended(self._settings, newest, ever))
+    def _has_ended(self) -> pl.Series:
+        """Whether each series has ended beside all others."""
+        newest = self._series["newest"].fill_null(NO_VALUE).to_numpy()
+        return pl.Series(has_ended(self._settings, newest, self._series["ever"].to_numpy()))
 
-    def made(self) -> forecasts.ForecastMetadata:
-        """What is known once all parts have come."""
-        series, over = self._series, self._over
+    def metadata(self) -> forecasts.ForecastMetadata:
+        """Return the metadata of the file, once all shards are read.
+
+        Raises:
+            DataError: No series has a known value.
+        """
+        series, is_over = self._series, self._has_ended
         if not series["ever"].any():
-            raise DataError(f"pipeline {self._settings.name!r}: no series has a value that was known at the issue time")
+            raise DataError(
+                f"pipeline {self._settings.name!r}: no series has a value that was known at the issue time "
+                f"{self._issue_time.isoformat()}; run `gatecast ingest` or choose a later issue time"
+            )
         data = hashlib.sha256()
-        for digest in series.filter(~over)["digest"]:
+        for digest in series.filter(~is_over)["digest"]:
             data.update(digest)
-        late = series.filter(over & series["status"].is_not_null())["series_id"]
-        unknown = series.filter(~series["ever"] & (series["status"] == BASELINE))["series_id"]
+        removed = series.filter(is_over & series["status"].is_not_null())["series_id"]
+        imputed = series.filter(~series["ever"] & (series["status"] == BASELINE))["series_id"]
 
         def amend(written: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-            fill = self._like_the_others(written, over, unknown) if len(unknown) else None
-            kept = written.filter(~pl.col("series_id").is_in(late.implode()))
-            for rows in kept.collect_batches(chunk_size=_AT_ONCE, maintain_order=True):
-                yield rows if fill is None else self._filled(rows, unknown, fill)
+            pooled = self._pooled_forecast(written, is_over, imputed) if len(imputed) else None
+            kept = written.filter(~pl.col("series_id").is_in(removed.implode()))
+            for rows in kept.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
+                yield rows if pooled is None else self._with_imputed(rows, imputed, pooled)
 
-        again = len(late) or len(unknown)
-        sha256 = self._tried["sha256"] if self._tried else None
-        return forecasts.ForecastMetadata(sha256, data.hexdigest(), amend if again else None)
+        needs_amending = len(removed) or len(imputed)
+        sha256 = self._model["sha256"] if self._model else None
+        return forecasts.ForecastMetadata(sha256, data.hexdigest(), amend if needs_amending else None)
 
-    def _like_the_others(self, written: pl.LazyFrame, over: pl.Series, unknown: pl.Series) -> np.ndarray:
-        """(H, Q + X) what a series gets of which nothing is known: the others' forecasts taken together."""
-        others = self._series["series_id"].filter(~over & ~self._series["series_id"].is_in(unknown.implode()))
-        chosen = others.gather_every(-(-len(others) // _SAMPLE))
-        found = written.filter(pl.col("series_id").is_in(chosen.implode())).select(self._columns).collect()
+    def _pooled_forecast(self, written: pl.LazyFrame, is_over: pl.Series, imputed: pl.Series) -> np.ndarray:
+        """Return the forecast of a series without history, shape (H, Q + X): those of the others, pooled."""
+        others = self._series["series_id"].filter(~is_over & ~self._series["series_id"].is_in(imputed.implode()))
+        # The pooled series are spread evenly over the sorted ids.
+        pooled = others.gather_every(-(-len(others) // _MAX_POOLED_SERIES))
+        rows = written.filter(pl.col("series_id").is_in(pooled.implode())).select(self._columns).collect()
         levels = np.array(self._settings.pipeline.quantile_levels)
-        numbers = found.to_numpy().reshape(len(chosen), -1, len(self._columns))
-        quantiles, probabilities = np.split(numbers, [len(levels)], axis=2)
+        values = rows.to_numpy().reshape(len(pooled), -1, len(self._columns))
+        quantiles, probabilities = np.split(values, [len(levels)], axis=2)
         return np.concatenate([pooled_quantiles(quantiles, levels), probabilities.mean(axis=0)], axis=1)
 
-    def _filled(self, rows: pl.DataFrame, unknown: pl.Series, fill: np.ndarray) -> pl.DataFrame:
-        at = rows["series_id"].is_in(unknown.implode()).to_numpy()
+    def _with_imputed(self, rows: pl.DataFrame, imputed: pl.Series, pooled: np.ndarray) -> pl.DataFrame:
+        is_imputed = rows["series_id"].is_in(imputed.implode()).to_numpy()
         step = rows["step"].to_numpy() - 1
         return rows.with_columns(
-            pl.Series(name, np.where(at, fill[step, i], rows[name].to_numpy())) for i, name in enumerate(self._columns)
+            pl.Series(name, np.where(is_imputed, pooled[step, i], rows[name].to_numpy()))
+            for i, name in enumerate(self._columns)
         )
 
-    def report(self) -> dict[str, Any]:
-        """What was published: series, rows, rows by status, reasons of what is not `model`, and by which model."""
-        over, horizon = self._over, self._settings.pipeline.horizon
-        kept = self._series.filter(~over).with_columns(pl.col("status", "reason").cast(pl.String))
+    def report(self, uri: str) -> ForecastReport:
+        """Return the report of the forecast that was published at `uri`."""
+        is_over, horizon = self._has_ended, self._settings.pipeline.horizon
+        kept = self._series.filter(~is_over).with_columns(pl.col("status", "reason").cast(pl.String))
         count = kept.group_by("status").len().sort("status")
         degraded = kept.filter(pl.col("status") != MODEL)
         reasons = degraded.group_by("status", "reason").agg(pl.len().alias("series"))
-        tried = self._tried or dict.fromkeys(("version", "provider", "fell_back"))
+        model = self._model
         return {
+            "path": uri,
+            "issue_time": self._issue_time.isoformat(),
             "series": len(kept),
             "rows": len(kept) * horizon,
             "status": {status: rows * horizon for status, rows in count.iter_rows()},
-            "reasons": reasons.sort("status", "reason").to_dicts(),
+            "reasons": reasons.sort("status", "reason").to_dicts(),  # type: ignore[typeddict-item]
             "degraded": not degraded.is_empty(),
-            "model_version": tried["version"],
-            "provider": tried["provider"],
-            "fell_back": tried["fell_back"],
-            "ended": self._series.filter(over)["series_id"].to_list(),
+            "model_version": model["version"] if model else None,
+            "provider": model["provider"] if model else None,
+            "fell_back": model["fell_back"] if model else None,
+            "ended": self._series.filter(is_over)["series_id"].to_list(),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.ingest import ingest
@@ -11,12 +10,13 @@ from flows.stages.progress import Progress, no_progress
 from flows.stages.replay import issue_times_between, replay_issue_times
 from storage import forecasts
 from storage.schemas import DataError
+from storage.schemas.records import BackfillReport
 from storage.store import Store
 
 
 def backfill(
     settings: Pipeline, store: Store, start: date, end: date, now: datetime, progress: Progress = no_progress
-) -> dict[str, Any]:
+) -> BackfillReport:
     """Publish the forecasts of the issue times between the local days `start` and `end` that are not there.
 
     Those that are there are left alone, so that a backfill that broke off goes on where it stopped.

@@ -29,6 +29,7 @@ from flows.stages.replay import issue_times_between, replay_issue_times
 from flows.stages.score import score_forecast
 from storage import forecasts, registry
 from storage.schemas import DataError
+from storage.schemas.records import BacktestReport, FitRecord, Manifest, ModelDecision
 from storage.store import ReplayStore, Store, open_store
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Plan:
 
 def backtest(
     settings: Pipeline, store: Store, plan: Plan, output: Path | None, now: datetime, progress: Progress = no_progress
-) -> dict[str, Any]:
+) -> BacktestReport:
     """Replay the nights of `plan`.
 
     Args:
@@ -85,7 +86,7 @@ def backtest(
         ).failures
         progress("score", 0.97)
         rows, scores = _scored(settings, replay, issues)
-        report = {
+        report: BacktestReport = {
             "pipeline": settings.name,
             "start": str(plan.start),
             "end": str(plan.end),
@@ -151,13 +152,18 @@ def _finish_promotions(store: Store, name: str) -> None:
             registry.promote(store, name, manifest["version"])
 
 
-def _trained(store: Store, name: str, issue: datetime, fingerprint: str) -> tuple[bytes, dict[str, Any]] | None:
+def _trained(store: Store, name: str, issue: datetime, fingerprint: str) -> tuple[bytes, FitRecord] | None:
     """A real night's training on the same data and settings is the one that this night would repeat."""
     manifest = registry.find_by_fingerprint(store, name, issue, fingerprint)
     if manifest is None:
         return None
+    record: FitRecord = {
+        "windows": manifest["windows"], "fitted_to": manifest["fitted_to"], "seen_to": manifest["seen_to"],
+        "parity": manifest["parity"], "interval_scale": manifest["interval_scale"], "device": manifest["device"],
+        "warm_start_from": manifest.get("warm_start_from"), "full_fit": manifest.get("full_fit"),
+    }  # fmt: skip
     try:
-        return registry.load(store, name, manifest["version"]), manifest
+        return registry.load(store, name, manifest["version"]), record
     except DataError as error:
         logger.warning("trained anew: %s", error)
         return None
@@ -195,5 +201,5 @@ def overall_scores(scores: pl.DataFrame) -> dict[str, float | int | None]:
     return {"n": int(scores["n"].sum()), **means.row(0, named=True), "skill": skill}
 
 
-def _brief(manifest: dict[str, Any]) -> dict[str, Any]:
-    return {key: manifest[key] for key in ("version", "as_of", "decision")}
+def _brief(manifest: Manifest) -> ModelDecision:
+    return {"version": manifest["version"], "as_of": manifest["as_of"], "decision": manifest["decision"]}

@@ -1,4 +1,4 @@
-"""The past that the baseline looks at: the same for a forecast that falls back on it and for the scores."""
+"""History that the baseline uses. A forecast that falls back and the scores read the same values."""
 
 from __future__ import annotations
 
@@ -11,72 +11,86 @@ from flows.stages.panels import visible_target
 from model.baseline import history_steps
 from storage.store import Store
 
-NO_VALUE = np.iinfo(np.int64).min  # in place of a step: no value of the series is in sight
+NO_VALUE = np.iinfo(np.int64).min  # stands for the newest step of a series without a visible value
 
 
 def visible_history(
     settings: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int
 ) -> np.ndarray:
-    """(S, N) float32: the steps before `first` as the baseline of `issue_time` saw them, NaN where not visible."""
+    """Return the N steps before step `first` that the baseline of `issue_time` uses.
+
+    Returns:
+        Target values, float32, shape (S, N), NaN where a value is not visible.
+    """
     return visible_history_with_newest(settings, store, series, issue_time, first)[0]
 
 
 def visible_history_with_newest(
     settings: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`visible_history`, and (S,) the newest step that is in sight of it: see `newest_steps`."""
-    back = history_steps(settings.pipeline.season, settings.pipeline.context)
-    past = visible_target(settings, store, series, issue_time, first - back, back)
-    return _with_older_values(settings, store, series, issue_time, first, past), newest_steps(past, first)
+    """Return `visible_history`, shape (S, N), and the newest step with a value within it, shape (S,).
+
+    The newest step is that of `newest_steps`.
+    """
+    steps = history_steps(settings.pipeline.season, settings.pipeline.context)
+    values = visible_target(settings, store, series, issue_time, first - steps, steps)
+    return _with_older_values(settings, store, series, issue_time, first, values), newest_steps(values, first)
 
 
 def _with_older_values(
-    settings: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int, past: np.ndarray
+    settings: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, first: int, values: np.ndarray
 ) -> np.ndarray:
-    """`past` (S, N), with the newest values ever known of the series that it shows nothing of moved up to its end.
+    """Return `values`, shape (S, N), where series without a value get their newest older values.
 
-    Out of sight is not unknown: for these the whole history is looked at.
+    For such a series the whole history is read. Its values are moved up to the end of the N steps.
     """
-    wanted = np.isnan(past).all(axis=1)
-    if not wanted.any():
-        return past
-    step_zero = int(settings.grid.index(np.array([0]))[0])
-    names = tuple(name for name, want in zip(series, wanted, strict=True) if want)
-    found = visible_target(settings, store, names, issue_time, step_zero, first - step_zero)
-    past = past.copy()
+    is_empty = np.isnan(values).all(axis=1)
+    if not is_empty.any():
+        return values
+    epoch_step = int(settings.grid.index(np.array([0]))[0])
+    empty_series = tuple(name for name, empty in zip(series, is_empty, strict=True) if empty)
+    whole = visible_target(settings, store, empty_series, issue_time, epoch_step, first - epoch_step)
+    values = values.copy()
     season = settings.pipeline.season
-    for row, values in zip(np.flatnonzero(wanted), found, strict=True):
-        seen = np.flatnonzero(~np.isnan(values))
-        if len(seen):
-            # By whole seasons, so that the shape of the season keeps its place.
-            shift = -(-(len(values) - 1 - seen[-1] + 1) // season) * season
-            moved = values[max(0, len(values) - shift - past.shape[1]) : len(values) - shift]
-            past[row, past.shape[1] - len(moved) :] = moved
-    return past
+    for row, older in zip(np.flatnonzero(is_empty), whole, strict=True):
+        known = np.flatnonzero(~np.isnan(older))
+        if len(known):
+            # The shift is a multiple of the season, so that each value keeps its position in the season.
+            shift = -(-(len(older) - 1 - known[-1] + 1) // season) * season
+            moved = older[max(0, len(older) - shift - values.shape[1]) : len(older) - shift]
+            values[row, values.shape[1] - len(moved) :] = moved
+    return values
 
 
-def newest_steps(before: np.ndarray, first: int) -> np.ndarray:
-    """(S,) the step of the newest value visible of each row of `before` (S, N), the steps up to `first`; or SILENT."""
-    newest = np.full(len(before), first - 1, np.int64)
-    behind = np.flatnonzero(np.isnan(before[:, -1]))
-    seen = ~np.isnan(before[behind])
-    newest[behind] = np.where(seen.any(axis=1), first - 1 - seen[:, ::-1].argmax(axis=1), NO_VALUE)
+def newest_steps(values: np.ndarray, first: int) -> np.ndarray:
+    """Return the step of the newest visible value of each series, shape (S,), NO_VALUE if it has none.
+
+    Args:
+        values: Values of the N steps before step `first`, shape (S, N).
+        first: Step after the last column of `values`.
+    """
+    newest = np.full(len(values), first - 1, np.int64)
+    is_behind = np.flatnonzero(np.isnan(values[:, -1]))
+    visible = ~np.isnan(values[is_behind])
+    newest[is_behind] = np.where(visible.any(axis=1), first - 1 - visible[:, ::-1].argmax(axis=1), NO_VALUE)
     return newest
 
 
-def has_ended(settings: Pipeline, newest: np.ndarray, ever: np.ndarray) -> np.ndarray:
-    """(S,) whether a series has ended: silent for `forecast.ended_after` and more, while another is not.
+def has_ended(settings: Pipeline, newest: np.ndarray, was_known: np.ndarray) -> np.ndarray:
+    """Return which series have ended, shape (S,).
 
-    With more series at hand others can turn out to have ended, and none not to have.
+    A series has ended if its newest value is more than `forecast.ended_after` older than that of another series.
+    With more series the result can only turn from False to True.
 
     Args:
-        newest: (S,) of `newest_steps`.
-        ever: (S,) whether any value was ever known: what was never known is no end but a beginning.
+        settings: Settings of the pipeline.
+        newest: Result of `newest_steps`, shape (S,).
+        was_known: Whether the series ever had a value, shape (S,). A series without any is new and has not ended.
     """
-    heard = newest != NO_VALUE
-    if not heard.any():
-        # Not by the issue time: where all are silent the feed is late, and nothing has ended.
+    is_visible = newest != NO_VALUE
+    if not is_visible.any():
+        # The issue time is no reference: if no series has a visible value, the feed is late and no series has ended.
         return np.zeros(len(newest), bool)
-    starts = settings.grid.start(np.where(heard, newest, newest.max()))
+    starts = settings.grid.start(np.where(is_visible, newest, newest.max()))
     limit = settings.forecast.ended_after // timedelta(microseconds=1)
-    return ever & (~heard | (starts.max() - starts > limit))
+    return was_known & (~is_visible | (starts.max() - starts > limit))

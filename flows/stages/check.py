@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from flows import clock
 from flows.settings.pipeline import Pipeline
 from flows.stages.ingest import check_feeds, feed_report
 from flows.stages.lateness import lateness
 from flows.stages.progress import Progress, no_progress
+from storage.schemas.records import CheckReport
 
 _LITTLE = timedelta(days=60)  # of a source that can be asked for a part
 
 
-def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -> dict[str, Any]:
+def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -> CheckReport:
     """What an ingest at `now` would find.
 
     Returns:

@@ -1,6 +1,6 @@
-"""The forecast in steps that may run on different machines: orders, a part for each shard, the whole.
+"""Distributed forecast: a plan, one result for each shard, and the assembly, on different machines.
 
-The same shards as of `forecast`, and the same bytes. Between the steps everything is in the store.
+The shards and the bytes of the file are those of `flows.stages.forecast`. Between the steps everything is in the store.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.assemble import publish_shards
-from flows.stages.fallback import ModelChain
-from flows.stages.forecast import no_deadline, prepare_forecast
+from flows.stages.fallback import FallbackOrder, ModelChain
+from flows.stages.forecast import prepare_forecast
 from flows.stages.shard import ShardResult, forecast_shard, shard_slices
 from storage import staging
 from storage.schemas import DataError
+from storage.schemas.records import DistributedReport, PlanReport, ShardPlan, ShardReport
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-_MADE, _STAND_IN = "part", "baseline"
+_FORECAST, _SUBSTITUTE = "part", "baseline"  # names of a shard's result: its own, and the one from the baseline
 
 
 def plan(
@@ -33,85 +33,80 @@ def plan(
     needs_champion: bool = True,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
-) -> dict[str, Any]:
-    """Give every shard its order. Arguments and errors as of `forecast.forecast`.
+) -> PlanReport:
+    """Stage the assignment of every shard. Arguments and errors are those of `flows.stages.forecast.forecast`.
 
-    What is decided here holds for all shards, whatever becomes of the champion or of the known series meanwhile.
-
-    Returns:
-        run: the name of this try; shards, series: how many.
+    The plan fixes series, models and reasons for all shards, even if the champion or the history changes meanwhile.
     """
-    series, models, why_none = prepare_forecast(settings, store, issue_time, needs_champion, no_model_reason)
-    order = {
+    series, order = prepare_forecast(settings, store, issue_time, needs_champion, no_model_reason)
+    shard_plan: ShardPlan = {
         "issue_time": issue_time.isoformat(),
-        "versions": models.versions,
-        "why_none": why_none,
-        "stale": stale_reason,
+        "versions": order.models.versions,
+        "no_model_reason": order.no_model_reason,
+        "stale_reason": stale_reason,
         "settings": settings_fingerprint(settings),
     }
     shards = [series[shard] for shard in shard_slices(settings, len(series))]
-    run = staging.start_run(store, settings.name, issue_time, now, shards, order)
+    run = staging.start_run(store, settings.name, issue_time, now, shards, shard_plan)
     return {"run": run.name, "shards": len(shards), "series": len(series)}
 
 
-def run_shard(settings: Pipeline, store: Store, run: str, shard: int) -> dict[str, Any]:
-    """Forecast one shard and stage its part: once or several times, at one place or several, it is the same part.
-
-    Returns:
-        shard, series: which, and how many.
+def run_shard(settings: Pipeline, store: Store, run: str, shard: int) -> ShardReport:
+    """Forecast one shard and stage its result. A repetition, also on another machine, stages the same result.
 
     Raises:
-        DataError: the run is over, this machine reads another pipeline file than the one that planned, or can load none
-            of its models.
+        DataError: The run is over, this machine has other settings than the plan, or it can load none of the models.
     """
-    at = staging.ShardedRun(store, settings.name, run)
-    series, order = at.read_assignment(shard)
-    if order["settings"] != settings_fingerprint(settings):
+    staged = staging.ShardedRun(store, settings.name, run)
+    series, shard_plan = staged.read_assignment(shard)
+    if shard_plan["settings"] != settings_fingerprint(settings):
         raise DataError(
-            f"pipeline {settings.name!r}: this worker has other settings than the night that it works for; give "
-            "every worker the same pipeline file and the same GATECAST_ variables"
+            f"pipeline {settings.name!r}: this worker has other settings than the run {run}; give every worker the "
+            "same pipeline file and the same GATECAST_ variables"
         )
-    # One thread: a worker takes as many shards as it has threads.
-    models = ModelChain(settings, store, order["versions"], threads=1)
-    if order["versions"] and not any(True for _ in models):
-        # They could be when the order was given: another worker may still be able to.
-        raise DataError(f"pipeline {settings.name!r}: {models.fault}")
-    issue_time = datetime.fromisoformat(order["issue_time"])
-    made = forecast_shard(settings, store, issue_time, series, models, order["why_none"], order["stale"], no_deadline)
-    at.write(shard, _MADE, made.series, made.numbers, made.tried)
+    # A worker runs as many shards at once as it has threads, so each model gets one.
+    models = ModelChain(settings, store, shard_plan["versions"], threads=1)
+    if shard_plan["versions"] and models.first is None:
+        # The models could be loaded when the shard was planned, so another worker may still be able to.
+        raise DataError(f"pipeline {settings.name!r}: {models.error}")
+    issue_time = datetime.fromisoformat(shard_plan["issue_time"])
+    order = FallbackOrder(models, shard_plan["no_model_reason"], shard_plan["stale_reason"])
+    result = forecast_shard(settings, store, issue_time, series, order)
+    staged.write(shard, _FORECAST, result.series, result.values, result.model)
     return {"shard": shard, "series": len(series)}
 
 
-def assemble(settings: Pipeline, store: Store, run: str, failures: Mapping[int, str]) -> dict[str, Any]:
-    """Publish the parts of a run as one file, and remove what was staged.
+def assemble(settings: Pipeline, store: Store, run: str, failures: Mapping[int, str]) -> DistributedReport:
+    """Publish the results of a run as one file, and remove the staged files.
 
-    A shard whose part is not there comes from the baseline, here and now.
+    A shard without a result is forecast by the baseline here.
 
     Args:
-        failures: why, by shard.
-
-    Returns:
-        What `forecast.forecast` returns, and `stood_in`: how many shards the baseline stands in for.
+        settings: Settings of the pipeline.
+        store: Store with history and staged results.
+        run: Name of the run.
+        failures: Reason by shard for shards that failed.
     """
-    at = staging.ShardedRun(store, settings.name, run)
-    # Settled once: a part that comes late must not be half of it.
-    made = [_MADE if at.has(shard, _MADE) else _STAND_IN for shard in range(at.shards)]
-    for shard, what in enumerate(made):
-        if what == _STAND_IN:
+    staged = staging.ShardedRun(store, settings.name, run)
+    # The choice is made once for all shards: a result that arrives later must not replace a part of the forecast.
+    names = [_FORECAST if staged.has(shard, _FORECAST) else _SUBSTITUTE for shard in range(staged.shards)]
+    for shard, name in enumerate(names):
+        if name == _SUBSTITUTE:
             reason = failures.get(shard, "its shard gave no forecast")
-            logger.warning("shard %d of %d comes from the baseline: %s", shard + 1, at.shards, reason)
-            series, order = at.read_assignment(shard)
-            issue = datetime.fromisoformat(order["issue_time"])
-            part = forecast_shard(settings, store, issue, series, (), reason, None, no_deadline)
-            at.write(shard, what, part.series, part.numbers, part.tried)
-    _, order = at.read_assignment(0)
-    parts = (ShardResult(*at.read_result(shard, what)) for shard, what in enumerate(made))
-    report = publish_shards(settings, store, datetime.fromisoformat(order["issue_time"]), parts)
-    at.remove()
-    return report | {"stood_in": made.count(_STAND_IN)}
+            logger.warning("Shard %d of %d comes from the baseline: %s.", shard + 1, staged.shards, reason)
+            series, shard_plan = staged.read_assignment(shard)
+            issue_time = datetime.fromisoformat(shard_plan["issue_time"])
+            order = FallbackOrder(ModelChain(settings, store, []), reason)
+            result = forecast_shard(settings, store, issue_time, series, order)
+            staged.write(shard, name, result.series, result.values, result.model)
+    _, shard_plan = staged.read_assignment(0)
+    results = (ShardResult(*staged.read_result(shard, name)) for shard, name in enumerate(names))
+    report = publish_shards(settings, store, datetime.fromisoformat(shard_plan["issue_time"]), results)
+    staged.remove()
+    return {**report, "stood_in": names.count(_SUBSTITUTE)}
 
 
 def settings_fingerprint(settings: Pipeline) -> str:
-    """Hash of the settings, but of where the feeds are: a forecast does not read them."""
-    said = settings.model_dump_json(exclude={"feed": {"__all__": {"uri", "query"}}, "scale": True})
-    return hashlib.sha256(said.encode()).hexdigest()
+    """Return the hash of the settings without the addresses of the feeds, which a forecast does not read."""
+    text = settings.model_dump_json(exclude={"feed": {"__all__": {"uri", "query"}}, "scale": True})
+    return hashlib.sha256(text.encode()).hexdigest()

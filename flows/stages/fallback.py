@@ -1,17 +1,18 @@
-"""The ladder: for every series the champion, else its predecessor, else the baseline; each with its reason."""
+"""Fallback order of a forecast, applied to each series by itself: champion, predecessor, baseline."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.panels import to_micros
 from model.checks.forecasts import find_faults
 from model.forecaster import Forecaster
 from model.panel import Panel
@@ -22,83 +23,105 @@ from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-_RUNGS = 2  # models tried for a series: the champion and its predecessor
+_MODELS_TRIED = 2  # the champion and its predecessor
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that may serve an issue time; `stale_reason` says why it is not the champion, None if it is."""
+    """Model that can serve an issue time.
+
+    Attributes:
+        forecaster: Model in ONNX Runtime.
+        onnx: Content of its file.
+        version: Folder under `models/`.
+        sha256: Hash of the file.
+        stale_reason: Why this model is not the champion, None if it is.
+    """
 
     forecaster: Forecaster
+    onnx: bytes
     version: str
     sha256: str
     stale_reason: str | None
 
 
 class ModelChain:
-    """The models of some versions, in that order, each loaded once, and only when it is asked for.
+    """Models of several versions, each loaded once, when the iteration first reaches it.
+
+    A version that cannot serve is skipped with a warning.
 
     Args:
-        versions: the champion first; those that cannot serve are passed over, and said.
-        threads: of each model.
+        settings: Settings of the pipeline.
+        store: Store that holds the models.
+        versions: Versions by preference, the champion first.
+        threads: Threads of each model, by default one per core.
     """
 
     def __init__(self, settings: Pipeline, store: Store, versions: list[str], threads: int | None = None) -> None:
         self.versions = versions
         self._loaded: list[LoadedModel] = []
-        self._faults: list[str] = []
-        self._loading = self._load(settings, store, threads or os.cpu_count() or 1)
+        self._errors: list[str] = []
+        self._loading = self._load_all(settings, store, threads or os.cpu_count() or 1)
 
     def __iter__(self) -> Iterator[LoadedModel]:
-        at = 0
-        while at < len(self._loaded) or self._loads_another():
-            yield self._loaded[at]
-            at += 1
+        position = 0
+        while position < len(self._loaded) or self._load_next():
+            yield self._loaded[position]
+            position += 1
 
     @property
-    def fault(self) -> str | None:
-        """What is wrong with the first version that cannot serve, of those asked for so far."""
-        return self._faults[0] if self._faults else None
+    def first(self) -> LoadedModel | None:
+        """First model that can serve, None if none can."""
+        return next(iter(self), None)
 
-    def _loads_another(self) -> bool:
-        found = next(self._loading, None)
-        if found is not None:
-            self._loaded.append(found)
-        return found is not None
+    @property
+    def error(self) -> str | None:
+        """Error of the first version that could not serve, None if every version loaded so far can."""
+        return self._errors[0] if self._errors else None
 
-    def _load(self, settings: Pipeline, store: Store, threads: int) -> Iterator[LoadedModel]:
+    def _load_next(self) -> bool:
+        model = next(self._loading, None)
+        if model is not None:
+            self._loaded.append(model)
+        return model is not None
+
+    def _load_all(self, settings: Pipeline, store: Store, threads: int) -> Iterator[LoadedModel]:
         for version in self.versions:
             try:
-                yield _load(settings, store, version, self.fault, threads)
+                yield _load(settings, store, version, self.error, threads)
             except DataError as error:
-                logger.warning("model %s cannot serve: %s", version, error)
-                self._faults.append(str(error))
+                logger.warning("Model %s cannot serve and is skipped: %s.", version, error)
+                self._errors.append(str(error))
 
 
 def load_models(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[ModelChain, str | None]:
-    """The models that can serve `issue_time`, the champion first.
+    """Load the models that can serve `issue_time`, the champion first.
 
     Returns:
-        At least one model and None, or none and why.
+        At least one model and None, or no model and the reason.
     """
-    none = ModelChain(settings, store, [])
+    nothing = ModelChain(settings, store, [])
     try:
         versions = registry.champions(store, settings.name, issue_time)
     except DataError as error:
-        return none, str(error)
+        return nothing, str(error)
     if not versions:
         later = registry.champions(store, settings.name)
         if later:
-            return none, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return none, registry.explain_missing_champion(store, settings.name)
+            return nothing, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
+        return nothing, registry.explain_missing_champion(store, settings.name)
     models = ModelChain(settings, store, versions)
-    return (models, None) if any(True for _ in models) else (none, models.fault)
+    return (models, None) if models.first else (nothing, models.error)
 
 
 def load_champion(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[LoadedModel | None, str | None]:
-    """The model that serves `issue_time`: the champion, else the newest predecessor that can; or None and why."""
-    models, why_none = load_models(settings, store, issue_time)
-    return next(iter(models), None), why_none
+    """Load the champion of `issue_time`, or its newest predecessor that can serve.
+
+    Returns:
+        The model and None, or None and the reason.
+    """
+    models, no_model_reason = load_models(settings, store, issue_time)
+    return models.first, no_model_reason
 
 
 def _load(settings: Pipeline, store: Store, version: str, stale_reason: str | None, threads: int) -> LoadedModel:
@@ -108,104 +131,121 @@ def _load(settings: Pipeline, store: Store, version: str, stale_reason: str | No
     except ValueError as error:
         raise DataError(f"model {version}: {error}") from None
     if settings.forecast.above and not forecaster.has_probabilities:
-        raise DataError(f"model {version} was made before files told probabilities (forecast.above): train a new one")
+        raise DataError(
+            f"model {version} has no probabilities, which forecast.above needs: its file is of an older version of "
+            "Gatecast; train a new model"
+        )
     difference = forecaster.spec.first_difference(settings.spec())
     if difference:
         raise DataError(f"model {version} does not fit the pipeline file: {difference}")
-    return LoadedModel(forecaster, version, hashlib.sha256(onnx).hexdigest(), stale_reason)
+    return LoadedModel(forecaster, onnx, version, hashlib.sha256(onnx).hexdigest(), stale_reason)
+
+
+def no_deadline() -> bool:
+    """Return True: without a deadline, time is always left."""
+    return True
+
+
+@dataclass(frozen=True)
+class FallbackOrder:
+    """Models to try for each series, and the reasons of rows that are not the champion's.
+
+    Attributes:
+        models: Models by preference, the champion first.
+        no_model_reason: Reason of baseline rows where there is no model to try, None if there is one.
+        stale_reason: Reason why even the champion's rows are stale, None if they are not.
+        has_time: Function that returns False once the remaining rows must come from the baseline.
+    """
+
+    models: ModelChain
+    no_model_reason: str | None = None
+    stale_reason: str | None = None
+    has_time: Callable[[], bool] = no_deadline
 
 
 @dataclass
 class FallbackResult:
-    """What each of S series is forecast by.
+    """Forecasts of S series by the models, with the source of each.
 
     Attributes:
-        numbers: (S, H, Q + X) quantiles, then the probabilities asked for; NaN where no model could forecast: there
-            the status is `baseline`.
-        status, reason, version: (S,) of objects, as the forecast file has them.
-        first: the model that was tried first, None if none was.
+        values: Quantiles, then the probabilities of `forecast.above`, shape (S, H, Q + X). NaN where no model could
+            forecast.
+        status: Status of each series as in the forecast file, shape (S,). It is `baseline` where no model could.
+        reason: Why a series is not the champion's, None if it is, shape (S,).
+        version: Version of the model, None for the baseline, shape (S,).
+        first_model: First model that was tried, None without any.
     """
 
-    numbers: np.ndarray
+    values: np.ndarray
     status: np.ndarray
     reason: np.ndarray
     version: np.ndarray
-    first: LoadedModel | None = None
+    first_model: LoadedModel | None = None
 
 
 def forecast_with_fallback(
-    models: Iterable[LoadedModel],
-    why_none: str | None,
-    panel: Panel,
-    horizon: int,
-    levels: int,
-    above: tuple[float, ...],
-    step: int,
-    issue: int,
-    bounds: tuple[float | None, float | None],
-    stale_reason: str | None,
-    has_time: Callable[[], bool],
+    settings: Pipeline, order: FallbackOrder, panel: Panel, issue_time: datetime
 ) -> FallbackResult:
-    """Forecast every series by the first model that can.
-
-    Args:
-        why_none: reason of rows that no model was there for.
-        panel: the S series; horizon, levels: H and Q.
-        above: the X values of which P(value > x) is asked.
-        step, issue: first step forecast, and the issue time (us).
-        stale_reason: why a model's rows are stale in any case, None if they are not.
-        has_time: False once the rows still missing must come from the baseline.
-    """
+    """Forecast every series of `panel` (S series) by the first model that can."""
     count = len(panel.series)
-    nothing = np.full((levels + len(above), count, horizon), np.nan).transpose(1, 2, 0)
-    out = FallbackResult(
-        nothing, np.full(count, BASELINE, object), np.full(count, why_none, object), np.full(count, None, object)
+    columns = len(settings.pipeline.quantile_levels) + len(settings.forecast.above)
+    result = FallbackResult(
+        np.full((columns, count, settings.pipeline.horizon), np.nan).transpose(1, 2, 0),
+        np.full(count, BASELINE, object),
+        np.full(count, order.no_model_reason, object),
+        np.full(count, None, object),
     )
-    left = np.arange(count)
-    for tried, serving in enumerate(models):
-        if tried == _RUNGS or not len(left):
+    remaining = np.arange(count)
+    for tried, model in enumerate(order.models):
+        if tried == _MODELS_TRIED or not len(remaining):
             break
-        out.first = out.first or serving
-        predicted, fault = _by(serving, panel, left, step, issue, above, bounds, has_time)
-        good = fault == ""
-        rows = left[good]
-        why = [out.reason[row] or serving.stale_reason or stale_reason for row in rows]
+        result.first_model = result.first_model or model
+        values, faults = _forecast_rows(settings, model, panel, remaining, issue_time, order.has_time)
+        usable = faults == ""
+        rows = remaining[usable]
+        reasons = [result.reason[row] or model.stale_reason or order.stale_reason for row in rows]
         if len(rows) == count:
-            out.numbers = predicted
+            result.values = values
         else:
-            out.numbers[rows] = predicted[good]
-        out.status[rows] = [STALE_MODEL if reason else MODEL for reason in why]
-        out.reason[rows] = why
-        out.version[rows] = serving.version
-        left, fault = left[~good], fault[~good]
-        for row, reason in zip(left, fault, strict=True):
-            # The champion's reason says most; what its predecessor lacked is a consequence.
-            out.reason[row] = out.reason[row] or reason
-    return out
+            result.values[rows] = values[usable]
+        result.status[rows] = [STALE_MODEL if reason else MODEL for reason in reasons]
+        result.reason[rows] = reasons
+        result.version[rows] = model.version
+        remaining, faults = remaining[~usable], faults[~usable]
+        for row, fault in zip(remaining, faults, strict=True):
+            # The champion's fault is the cause. A fault of its predecessor only explains the next step.
+            result.reason[row] = result.reason[row] or fault
+    return result
 
 
-def _by(
-    serving: LoadedModel, panel: Panel, rows: np.ndarray, step: int, issue: int, above: tuple[float, ...],
-    bounds: tuple[float | None, float | None], has_time: Callable[[], bool],
+def _forecast_rows(
+    settings: Pipeline, model: LoadedModel, panel: Panel, rows: np.ndarray, issue_time: datetime,
+    has_time: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Quantiles and probabilities of the series `rows` by one model, and why each cannot be used ('' if it can)."""
-    spec = serving.forecaster.spec
-    seen = windows(spec, panel, rows, np.full(len(rows), step), np.full(len(rows), issue))
-    visible = (~np.isnan(seen.target)).sum(axis=1)
+    """Forecast the series at `rows` (R rows of the panel) by one model.
+
+    Returns:
+        Quantiles and probabilities, shape (R, H, Q + X), and the fault of each row, shape (R,), '' if it has none.
+    """
+    spec, above, bounds = model.forecaster.spec, settings.forecast.above, settings.pipeline.bounds
+    issue = to_micros(issue_time)
+    first_step = settings.grid.first_step(issue)
+    inputs = windows(spec, panel, rows, np.full(len(rows), first_step), np.full(len(rows), issue))
+    visible = (~np.isnan(inputs.target)).sum(axis=1)
     try:
-        predicted = serving.forecaster.forecast(seen, above, has_time)
-    except Exception as error:  # ONNX Runtime raises a class of its own for every fault
-        logger.warning("model %s cannot run: %s", serving.version, error)
+        values = model.forecaster.forecast(inputs, above, has_time)
+    except Exception as error:  # ONNX Runtime has an exception class of its own for every fault
+        logger.warning("Model %s cannot run: %s.", model.version, error)
         empty = np.full((len(rows), spec.horizon, len(spec.levels) + len(above)), np.nan)
-        reason = f"model {serving.version} cannot run: {str(error).splitlines()[0]}"
+        reason = f"model {model.version} cannot run: {str(error).splitlines()[0]}"
         return empty, np.full(len(rows), reason, object)
-    fault = find_faults(predicted[..., : len(spec.levels)], *bounds)
-    missing = np.isnan(predicted).all(axis=(1, 2))
-    if missing.any() and not has_time():
-        fault[missing] = "the deadline came before the model had forecast this series"
-    too_few = visible < spec.min_visible
-    fault[too_few] = [
+    faults = find_faults(values[..., : len(spec.levels)], bounds.min, bounds.max)
+    is_missing = np.isnan(values).all(axis=(1, 2))
+    if is_missing.any() and not has_time():
+        faults[is_missing] = "the deadline came before the model had forecast this series"
+    has_too_few = visible < spec.min_visible
+    faults[has_too_few] = [
         f"only {n} of {spec.context} values of the context were known; the model needs {spec.min_visible}"
-        for n in visible[too_few]
+        for n in visible[has_too_few]
     ]
-    return predicted, fault
+    return values, faults

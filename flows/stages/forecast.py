@@ -1,27 +1,26 @@
-"""Forecast: champion + history as of T -> one forecast file. No torch, no onnx, no Prefect."""
+"""Forecast stage: publish one forecast file from the champion and the history as of an issue time.
+
+It imports no torch, no onnx and no Prefect.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.assemble import publish_shards
-from flows.stages.fallback import ModelChain, load_models
+from flows.stages.fallback import FallbackOrder, ModelChain, load_models, no_deadline
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
 from flows.stages.shard import ShardResult, forecast_shard, shard_slices
 from storage.schemas import DataError
+from storage.schemas.records import ForecastReport
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
-
-
-def no_deadline() -> bool:
-    """There is time: no deadline."""
-    return True
 
 
 def forecast(
@@ -33,42 +32,47 @@ def forecast(
     no_model_reason: str | None = None,
     has_time: Callable[[], bool] = no_deadline,
     progress: Progress = no_progress,
-) -> dict[str, Any]:
-    """Publish the forecast of `issue_time` from what was known then, one shard after the other.
+) -> ForecastReport:
+    """Publish the forecast of `issue_time` from the data known then, one shard after the other.
 
     Args:
-        needs_champion: refuse to publish without one; else every row comes from the baseline.
-        stale_reason: why even the champion's rows are stale: what it or its input should have been renewed by failed.
-        no_model_reason: why no model is to be asked, so that every row comes from the baseline.
-        has_time: asked on the way; once it is False, the rows still missing come from the baseline.
-
-    Returns:
-        path, issue_time, series, rows, rows by status, reasons (of rows that are not `model`), model_version, and the
-        series that have ended (`forecast.ended_after`) and are not forecast any more.
+        settings: Settings of the pipeline.
+        store: Store with history and models.
+        issue_time: Issue time of the forecast.
+        needs_champion: Whether to fail without a champion. If False, every row then comes from the baseline.
+        stale_reason: Why even the champion's rows are stale, such as a failed feed or training.
+        no_model_reason: Why no model may be used. Every row then comes from the baseline.
+        has_time: Function that returns False once the remaining rows must come from the baseline.
+        progress: Callback for the progress.
 
     Raises:
-        DataError: there is no target value to forecast from, or no champion although one is needed.
+        DataError: No target value is known at the issue time, or a champion is needed and there is none.
     """
     progress("forecast", 0.0)
-    series, models, why_none = prepare_forecast(settings, store, issue_time, needs_champion, no_model_reason)
+    series, order = prepare_forecast(settings, store, issue_time, needs_champion, no_model_reason)
+    order = replace(order, stale_reason=stale_reason, has_time=has_time)
     shards = shard_slices(settings, len(series))
 
-    def parts() -> Iterator[ShardResult]:
-        for done, shard in enumerate(shards):
-            yield forecast_shard(settings, store, issue_time, series[shard], models, why_none, stale_reason, has_time)
-            progress("forecast", 0.1 + 0.8 * (done + 1) / len(shards))
+    def results() -> Iterator[ShardResult]:
+        for done, shard in enumerate(shards, start=1):
+            yield forecast_shard(settings, store, issue_time, series[shard], order)
+            progress("forecast", 0.1 + 0.8 * done / len(shards))
 
-    published = publish_shards(settings, store, issue_time, parts())
+    published = publish_shards(settings, store, issue_time, results())
     progress("forecast", 1.0)
     if published["ended"]:
-        logger.info("%d series have ended and are not forecast", len(published["ended"]))
+        logger.info("%d series have ended and are not forecast.", len(published["ended"]))
     return published
 
 
 def prepare_forecast(
-    settings: Pipeline, store: Store, issue_time: datetime, needs_champion: bool, no_model_reason: str | None
-) -> tuple[tuple[str, ...], ModelChain, str | None]:
-    """The series to forecast, sorted, and the models that can, or why there are none. Arguments as of `forecast`."""
+    settings: Pipeline,
+    store: Store,
+    issue_time: datetime,
+    needs_champion: bool = True,
+    no_model_reason: str | None = None,
+) -> tuple[tuple[str, ...], FallbackOrder]:
+    """Return the series to forecast, sorted, and the models to try. Arguments and errors are those of `forecast`."""
     series = known_series(settings, store, issue_time)
     if not series:
         raise DataError(
@@ -76,8 +80,8 @@ def prepare_forecast(
             "run `gatecast ingest` or choose a later issue time"
         )
     if no_model_reason:
-        return series, ModelChain(settings, store, []), no_model_reason
-    models, why_none = load_models(settings, store, issue_time)
-    if why_none and needs_champion:
-        raise DataError(f"pipeline {settings.name!r}: {why_none}; run `gatecast train`")
-    return series, models, why_none
+        return series, FallbackOrder(ModelChain(settings, store, []), no_model_reason)
+    models, no_model_reason = load_models(settings, store, issue_time)
+    if no_model_reason and needs_champion:
+        raise DataError(f"pipeline {settings.name!r}: {no_model_reason}; run `gatecast train`")
+    return series, FallbackOrder(models, no_model_reason)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,6 +24,7 @@ from model.checks.series import Finding
 from model.checks.units import check_expected_level, check_unit_ratio
 from storage import history, quarantine
 from storage.schemas import DataError
+from storage.schemas.records import FeedReport, IngestReport
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def ingest(
     now: datetime,
     progress: Progress = no_progress,
     within: float | None = None,
-) -> dict[str, Any]:
+) -> IngestReport:
     """Take in what every feed says as of `as_of`.
 
     Args:
@@ -74,7 +74,7 @@ def ingest(
     checked, failures = check_feeds(settings, as_of, since, progress, now, within)
     for error in failures.values() if within is None else ():
         raise DataError(error)
-    report = {}
+    report: dict[str, FeedReport] = {}
     issue = clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)
     for feed in (feed for feed in settings.feed if feed.name in checked):
         name, result = feed.name, checked[feed.name]
@@ -193,7 +193,7 @@ def check_feed(
     )
 
 
-def feed_report(result: CheckedRows) -> dict[str, Any]:
+def feed_report(result: CheckedRows) -> FeedReport:
     """Counts of one read, JSON-ready."""
     reasons = result.refused["reason"].value_counts(sort=True)
     first, last = result.accepted.select(
@@ -212,7 +212,11 @@ def feed_report(result: CheckedRows) -> dict[str, Any]:
         "last": last,
         "reasons": dict(zip(reasons["reason"].to_list(), reasons["count"].to_list(), strict=True)),
         "findings": [
-            found._asdict() | {"first": found.first.isoformat(), "last": found.last.isoformat()}
-            for found in result.findings
+            {
+                "check": finding.check, "action": finding.action, "series_id": finding.series_id,
+                "rows": finding.rows, "first": finding.first.isoformat(), "last": finding.last.isoformat(),
+                "detail": finding.detail,
+            }
+            for finding in result.findings
         ],
-    }
+    }  # fmt: skip

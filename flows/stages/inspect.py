@@ -130,7 +130,7 @@ def _served(settings: Pipeline, store: Store, issue_time: datetime, published: p
     that = ModelChain(settings, store, [version])
     serving = next(iter(that), None)
     if serving is None:
-        raise DataError(f"the model that made this forecast cannot be opened: {that.fault}")
+        raise DataError(f"the model that made this forecast cannot be opened: {that.error}")
     return serving
 
 

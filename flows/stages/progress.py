@@ -1,12 +1,12 @@
-"""How a stage says how far it is, without knowing who listens."""
+"""Progress of a stage, reported to a callback."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Told what is going on and the share of it that is done, 0 to 1.
+#: Callback that receives the current activity and the share of the stage that is done, 0 to 1.
 Progress = Callable[[str, float], None]
 
 
-def no_progress(what: str, done: float) -> None:
-    """Nobody listens."""
+def no_progress(activity: str, done: float) -> None:
+    """Discard the progress."""

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -19,17 +18,18 @@ from flows.stages.progress import Progress, no_progress
 from flows.stages.train import retrain_reason, train
 from storage import forecasts
 from storage.schemas import DataError
+from storage.schemas.records import FitRecord, ForecastReport
 from storage.store import Store
 
 #: (issue time, fingerprint) -> the ONNX bytes and the manifest of a training that need not be done again.
-Reuse = Callable[[datetime, str], tuple[bytes, dict[str, Any]] | None]
+Reuse = Callable[[datetime, str], tuple[bytes, FitRecord] | None]
 
 
 @dataclass
 class ReplayResult:
     """What was published now, by issue time; and what failed, trainings and forecasts, by what and when."""
 
-    published: dict[datetime, dict[str, Any]] = field(default_factory=dict)
+    published: dict[datetime, ForecastReport] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 

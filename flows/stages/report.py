@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from flows.stages.panels import newest_target, to_micros, visible_panel
 from storage import forecasts, layout, quarantine, registry
 from storage import run_records as nights
 from storage.schemas import DataError
+from storage.schemas.records import PageReport
 from storage.store import Store, open_store
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _BACK = {"1d": 28, "1b": 20}
 _BACK_DAYS = 2
 
 
-def report(settings: Pipeline, store: Store, now: datetime, output: Path | None = None) -> dict[str, Any]:
+def report(settings: Pipeline, store: Store, now: datetime, output: Path | None = None) -> PageReport:
     """Write the page of a pipeline as of `now`, whatever of it is missing.
 
     Args:

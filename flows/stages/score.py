@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -19,17 +19,18 @@ from model.evaluation.scoring import score_rows
 from storage import forecasts, scores
 from storage.history import KEY
 from storage.schemas import DataError, quantile_levels, score_schema
+from storage.schemas.records import Measures, ScoreReport, ScoreSummary
 from storage.store import Store
 
 _LOOK_BACK = timedelta(days=90)
-_WINDOWS = (7, 28)  # nights
+_WINDOW = 28  # issue times
 _SHOWN = 20  # series
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def score(
     settings: Pipeline, store: Store, now: datetime, look_back: timedelta = _LOOK_BACK, progress: Progress = no_progress
-) -> dict[str, Any]:
+) -> ScoreReport:
     """Score the published forecasts that came true, and say how good the last nights were.
 
     A forecast is scored as its periods come true, and anew when it was republished or one of its actuals is not what
@@ -46,7 +47,8 @@ def score(
     """
     issues = [issue for issue in forecasts.list_issue_times(store, settings.name) if issue <= now]
     issues = [issue for issue in issues if issue >= issues[-1] - look_back]
-    counts = {"issues": len(issues), "scored": 0, "revised": 0, "unchanged": 0, "waiting": 0, "rows": 0}
+    counts = dict.fromkeys(("scored", "revised", "unchanged", "waiting"), 0)
+    written = 0
     failures: dict[datetime, str] = {}
     actuals = known_actuals(settings, store, issues[0]) if issues else pl.DataFrame()
     for number, issue in enumerate(issues):
@@ -57,12 +59,18 @@ def score(
             failures[issue] = str(error)
             continue
         counts[outcome] += 1
-        counts["rows"] += rows
+        written += rows
     progress("score", 1.0)
     found = _readable(settings, store, issues, failures).filter(pl.col("valid_time") < now)
     rung = alerts(found, settings.monitoring.limits())
     decay = next((alert["detail"] for alert in rung if alert["check"] in DECAY), None)
-    return counts | {
+    return {
+        "issues": len(issues),
+        "scored": counts["scored"],
+        "revised": counts["revised"],
+        "unchanged": counts["unchanged"],
+        "waiting": counts["waiting"],
+        "rows": written,
         "failures": {issue.isoformat(): error for issue, error in failures.items()},
         "summary": score_summary(found, settings.pipeline.timezone),
         "alerts": rung,
@@ -84,7 +92,7 @@ def _score_one(settings: Pipeline, store: Store, issue: datetime, actuals: pl.Da
     return "scored" if earlier is None else "revised", len(judged)
 
 
-def score_summary(found: pl.LazyFrame, timezone: str) -> dict[str, Any]:
+def score_summary(found: pl.LazyFrame, timezone: str) -> ScoreSummary:
     """The last nights in numbers, JSON-ready: windows of nights, and the longer one by series, step and weekday.
 
     Of the series, those with the least skill; `monitoring.aggregate` has all.
@@ -92,19 +100,25 @@ def score_summary(found: pl.LazyFrame, timezone: str) -> dict[str, Any]:
     nightly = monitoring.sums(found, "issue_time")
     if nightly.is_empty():
         return {}
-    first = nightly["issue_time"][-min(len(nightly), max(_WINDOWS))]
+    first = nightly["issue_time"][-min(len(nightly), _WINDOW)]
     window = found.filter(pl.col("issue_time") >= first)
     by_weekday = monitoring.aggregate(monitoring.with_weekday(window, timezone), "weekday")
     by_series = monitoring.aggregate(window, "series_id").sort("skill", nulls_last=True, maintain_order=True)
     return {
         "newest_issue": nightly["issue_time"][-1].isoformat(),
-        **{f"last_{nights}_nights": monitoring.rolling(nightly, nights).drop("issue_time").row(-1, named=True)
-           for nights in _WINDOWS},
+        "last_7_nights": _measures(nightly, 7),
+        "last_28_nights": _measures(nightly, 28),
         "by_series": by_series.head(_SHOWN).to_dicts(),
         "by_step": monitoring.aggregate(window, "step").to_dicts(),
         "by_weekday": [row | {"weekday": _DAYS[row["weekday"] - 1]} for row in by_weekday.to_dicts()],
         "pit": monitoring.pit_histogram(window).to_dicts(),
     }  # fmt: skip
+
+
+def _measures(nightly: pl.DataFrame, issue_times: int) -> Measures:
+    """Return the measures of the newest `issue_times` rows of `nightly`, together."""
+    row = monitoring.rolling(nightly, issue_times).drop("issue_time").row(-1, named=True)
+    return cast(Measures, row)
 
 
 def _readable(settings: Pipeline, store: Store, issues: list[datetime], failures: dict[datetime, str]) -> pl.LazyFrame:

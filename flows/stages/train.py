@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib import metadata
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -29,19 +28,18 @@ from model.spec import ModelSpec
 from model.windows import has_enough_history
 from storage import registry
 from storage.schemas import DataError
+from storage.schemas.records import FitRecord, Manifest
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
 #: From the fingerprint of a training to the ONNX bytes that it gave and the facts kept of it, or None.
-Reuse = Callable[[str], tuple[bytes, dict[str, Any]] | None]
+Reuse = Callable[[str], tuple[bytes, FitRecord] | None]
 
 _SHORT_DAY = timedelta(hours=1)  # by which a night follows another sooner when the clocks go forward
 _OVERHEAD = 15.0  # seconds for export, proof and comparison, out of the budget
 _VALIDATION = 4096  # windows looked at for the early stop; more say the same
 _REMEMBERED = timedelta(days=365)  # how long what was right for a model's intervals counts
-# Of a training; what it was made from is in the fingerprint.
-_FACTS = ("windows", "fitted_to", "seen_to", "parity", "stretch", "device")
 
 
 def retrain_reason(settings: Pipeline, store: Store, issue_time: datetime, decay: str | None = None) -> str | None:
@@ -79,7 +77,7 @@ def train(
     progress: Progress = no_progress,
     find_fit: Reuse | None = None,
     requires_promotion: bool = True,
-) -> dict[str, Any]:
+) -> Manifest:
     """Train a challenger on what was known at `as_of`.
 
     Args:
@@ -128,12 +126,17 @@ def train(
     registry.add(
         store, settings.name, as_of, onnx,
         {
-            **{name: facts[name] for name in _FACTS},
+            "windows": facts["windows"],
+            "fitted_to": facts["fitted_to"],
+            "seen_to": facts["seen_to"],
+            "parity": facts["parity"],
+            "interval_scale": facts["interval_scale"],
+            "device": facts["device"],
             "trained_at": now.isoformat(),
             "seconds": round(time.monotonic() - started, 1),
             "data_sha256": data,
             "fingerprint": fingerprint,
-            "went_on_from": facts.get("went_on_from"),
+            "warm_start_from": facts.get("warm_start_from"),
             "full_fit": facts.get("full_fit") or as_of.isoformat(),
             "series": len(spec.series),
             "new_series": len(panel.series) - len(spec.series),
@@ -144,7 +147,7 @@ def train(
                 "last": _local(settings, fair.issues[-1]) if len(fair) else None,
             },
             "scores": scores,
-            "stretch_asked": asked,
+            "required_scale": asked,
             "compared_with": serving.version if serving else None,
             "decision": decision.facts(),
             "seed": settings.training.seed,
@@ -162,7 +165,7 @@ def train(
 def _fit(
     settings: Pipeline, spec: ModelSpec, panel: Panel, folds: IssueTimes, recent: IssueTimes, last: int,
     start: WarmStart | None, past: list[float], started: float, progress: Progress,
-) -> tuple[bytes, dict[str, Any]]:  # fmt: skip
+) -> tuple[bytes, FitRecord]:  # fmt: skip
     """The ONNX bytes of a new model of the series of `spec`, proven, and the facts of its training."""
     from model.training.devices import resolve_device
     from model.training.export import to_onnx, verified_network, verify_export
@@ -206,17 +209,17 @@ def _fit(
         "fitted_to": end(last),
         "seen_to": end(int(recent.steps[-1])),
         "parity": verify_export(network, onnx, samples),
-        "stretch": round(float(network.interval_scale), 4),
+        "interval_scale": round(float(network.interval_scale), 4),
         "device": device,
-        "went_on_from": start.version if start else None,
+        "warm_start_from": start.version if start else None,
         "full_fit": start.full_fit if start and not renew else None,
     }
 
 
 def _judge(
     settings: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: IssueTimes, onnx: bytes,
-    facts: dict[str, Any], serving: LoadedModel | None,
-) -> tuple[IssueTimes, dict[str, Any], float | None, Decision]:  # fmt: skip
+    facts: FitRecord, serving: LoadedModel | None,
+) -> tuple[IssueTimes, dict[str, dict[str, float]], float | None, Decision]:  # fmt: skip
     """The nights that no candidate has seen, the scores on them, how much wider the challenger's intervals would have
     had to be on them, and the decision.
     """
@@ -232,7 +235,7 @@ def _judge(
     return fair, comparison.scores(), comparison.required_scale, decide(comparison, settings.promotion.margin)
 
 
-def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) -> list[float]:
+def _past_widths(records: list[Manifest], as_of: datetime, judged: int) -> list[float]:
     """Factors that were right for the intervals of the models of the last year on the nights that judged each.
 
     Args:
@@ -241,11 +244,13 @@ def _past_widths(records: list[dict[str, Any]], as_of: datetime, judged: int) ->
     """
     factors = []
     for record in sorted(records, key=lambda m: datetime.fromisoformat(m["as_of"]), reverse=True):
-        at, asked = datetime.fromisoformat(record["as_of"]), record.get("stretch_asked")
+        at, asked = datetime.fromisoformat(record["as_of"]), record.get("required_scale")
         if to_micros(at) > judged or at < as_of - _REMEMBERED or not asked:
             continue
-        factors.append(round(asked * record["stretch"], 4))
-        judged = to_micros(datetime.fromisoformat(record["folds"]["first"]))
+        factors.append(round(asked * record["interval_scale"], 4))
+        first = record["folds"]["first"]
+        assert first is not None, "a required scale comes from held-out issue times"
+        judged = to_micros(datetime.fromisoformat(first))
     return factors
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.fallback import LoadedModel
 from storage import registry
 from storage.schemas import DataError
+from storage.schemas.records import Manifest
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class WarmStart:
 
 
 def select_warm_start(
-    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
+    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[Manifest], as_of: datetime
 ) -> WarmStart | None:
     """What training goes on from: the champion, unless it is time for a full fit of its only member.
 
@@ -61,8 +61,8 @@ def select_warm_start(
 
 
 def _record(
-    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[dict[str, Any]], as_of: datetime
-) -> dict[str, Any] | None:
+    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[Manifest], as_of: datetime
+) -> Manifest | None:
     """The manifest of the model that is gone on from, or None."""
     if serving is None:
         before = [m for m in records if datetime.fromisoformat(m["as_of"]) < as_of]
@@ -70,5 +70,5 @@ def _record(
     record = registry.read_manifest(store, settings.name, serving.version)
     if datetime.fromisoformat(record["as_of"]) < as_of:
         return record
-    came_from = record.get("went_on_from")
+    came_from = record.get("warm_start_from")
     return registry.read_manifest(store, settings.name, came_from) if came_from else None

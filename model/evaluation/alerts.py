@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from model.evaluation.monitoring import sums
+from storage.schemas.records import Alert
 
 #: Checks that say that the model has grown worse, for which training anew is the remedy.
 DECAY = ("skill", "drift")
@@ -104,7 +105,7 @@ class ScoreSums:
         return f"in the {len(self.issues)} nights from {first} to {last}"
 
 
-def alerts(scores: pl.LazyFrame, limits: Limits) -> list[dict[str, str | None]]:
+def alerts(scores: pl.LazyFrame, limits: Limits) -> list[Alert]:
     """What rings: {"check", "series_id" (None: all series together), "detail": a sentence}.
 
     Args:
@@ -117,7 +118,7 @@ def alerts(scores: pl.LazyFrame, limits: Limits) -> list[dict[str, str | None]]:
     checks = [*_checks(nights.part(window), limits)]
     if (~recent).sum() >= _FEWEST_BEFORE:
         checks.append(_drift(nights.part(~recent), nights.part(recent), limits))
-    found: list[dict[str, str | None]] = []
+    found: list[Alert] = []
     for name, rings, detail in checks:
         # The clearest first; row 0, all series together, before any.
         rows = sorted(np.flatnonzero(~np.isnan(rings)).tolist(), key=lambda i: (i > 0, -rings[i]))

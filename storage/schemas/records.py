@@ -44,6 +44,8 @@ class FeedReport(TypedDict):
     findings: list[FindingRecord]
     added: NotRequired[int]
     unchanged: NotRequired[int]
+    #: Paths of damaged history parts that were set aside.
+    damaged: NotRequired[list[str]]
     #: Lateness of the newest value, null if it is not late.
     late: NotRequired[str | None]
 
@@ -53,8 +55,6 @@ class IngestReport(TypedDict):
 
     feeds: dict[str, FeedReport]
     failures: dict[str, str]
-    #: Paths of damaged history parts that were set aside, by feed.
-    damaged: NotRequired[dict[str, list[str]]]
 
 
 class CheckReport(TypedDict):
@@ -211,6 +211,50 @@ class ForecastReport(TypedDict):
     fell_back: str | None
     #: Series that have ended and are not forecast any more.
     ended: list[str]
+    #: Exceedance probabilities that `gatecast forecast --above` requests, one row a series and step.
+    above: NotRequired[list[dict[str, str | int | float]]]
+
+
+class ShardModel(TypedDict):
+    """Model that a shard tried first, with its execution provider."""
+
+    version: str
+    sha256: str
+    provider: str
+    fell_back: str | None
+
+
+class ShardPlan(TypedDict):
+    """Plan of a distributed forecast, the same for all its shards."""
+
+    issue_time: str
+    #: Model versions by preference.
+    versions: list[str]
+    no_model_reason: str | None
+    stale_reason: str | None
+    #: Hash of the settings that the plan was made with.
+    settings: str
+
+
+class PlanReport(TypedDict):
+    """Result of planning a distributed forecast: the name of the run, and its numbers of shards and series."""
+
+    run: str
+    shards: int
+    series: int
+
+
+class ShardReport(TypedDict):
+    """Result of forecasting one shard, counted from 0: its number of series."""
+
+    shard: int
+    series: int
+
+
+class DistributedReport(ForecastReport):
+    """Result of publishing a distributed forecast; `stood_in` shards come from the baseline."""
+
+    stood_in: int
 
 
 class Measures(TypedDict):

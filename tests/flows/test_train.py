@@ -123,7 +123,7 @@ def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
 
     def record(as_of: str, first: str, asked: float | None) -> dict:
         zone = "T00:00:00+00:00"
-        return {"as_of": as_of + zone, "stretch": 1.1, "stretch_asked": asked, "folds": {"first": first + zone}}
+        return {"as_of": as_of + zone, "interval_scale": 1.1, "required_scale": asked, "folds": {"first": first + zone}}
 
     records = [
         record("2016-01-01", "2015-12-04", 9.0),
@@ -141,15 +141,15 @@ def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
 
 
 def test_the_manifest_says_how_wide_the_intervals_were_and_should_have_been(bench):
-    assert 0.5 <= bench.first["stretch"] <= 2.0
-    assert 0.3 < bench.first["stretch_asked"] < 3.0
+    assert 0.5 <= bench.first["interval_scale"] <= 2.0
+    assert 0.3 < bench.first["required_scale"] < 3.0
     asked = []
     for factor in (1.0, 2.0):
         proto = onnx.load_from_string(changed(bench.onnx, ("Identity", None)))
         (stretch,) = [entry for entry in proto.graph.initializer if entry.name == "stretch"]
         wider = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(stretch) * np.float32(factor), stretch.name)
         stretch.CopyFrom(wider)
-        asked.append(bench.train(proto.SerializeToString())["stretch_asked"])
+        asked.append(bench.train(proto.SerializeToString())["required_scale"])
     assert asked[1] == pytest.approx(asked[0] / 2, rel=0.01)
 
 

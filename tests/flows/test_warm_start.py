@@ -20,10 +20,10 @@ def short(monkeypatch) -> None:
 
 
 def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, short):
-    assert bench.first["went_on_from"] is None
+    assert bench.first["warm_start_from"] is None
     assert bench.first["full_fit"] == bench.first["as_of"]
     later = train(bench.settings, bench.store, bench.at(LATER), NOW, requires_promotion=False)
-    assert (later["went_on_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
+    assert (later["warm_start_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
     # The very training again starts where it started, not where it ended.
     again = []
     train(
@@ -36,7 +36,7 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, sho
     assert again == [later["fingerprint"]]
     bench.set(full_every=timedelta(days=1))
     full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
-    assert (full["went_on_from"], full["full_fit"]) == (None, full["as_of"])
+    assert (full["warm_start_from"], full["full_fit"]) == (None, full["as_of"])
 
 
 def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, short):
@@ -44,12 +44,12 @@ def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, sho
     model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
     first = train(bench.settings, bench.store, bench.at(LATER), NOW, requires_promotion=False)
-    assert first["went_on_from"] is None
+    assert first["warm_start_from"] is None
     later = train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, requires_promotion=False)
-    assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
+    assert (later["warm_start_from"], later["full_fit"]) == (first["version"], first["as_of"])
     bench.set(full_every=timedelta(days=2))
     full = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, requires_promotion=False)
-    assert (full["went_on_from"], full["full_fit"]) == (later["version"], full["as_of"])
+    assert (full["warm_start_from"], full["full_fit"]) == (later["version"], full["as_of"])
     (a, b), second, third = (bench.members(manifest["version"]) for manifest in (first, later, full))
     assert not has_equal_weights(a, b)
     assert has_equal_weights(second[0], b)
@@ -65,20 +65,20 @@ def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(
     assert has_equal_weights(*bench.members(first["version"]))
     bench.train(scaled(bench.onnx, 1.3), as_of="2018-09-12", full_fit=None)
     later = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW, requires_promotion=False)
-    assert (later["went_on_from"], later["full_fit"]) == (first["version"], first["as_of"])
+    assert (later["warm_start_from"], later["full_fit"]) == (first["version"], first["as_of"])
     filled = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW, requires_promotion=False)
-    assert (filled["went_on_from"], filled["full_fit"]) == (later["version"], filled["as_of"])
+    assert (filled["warm_start_from"], filled["full_fit"]) == (later["version"], filled["as_of"])
 
 
 def test_before_there_is_a_champion_a_training_goes_on_from_the_newest_that_was_refused(bench, short):
     """Each would else begin from nothing, and as long as the market is calm be refused again."""
     bench.store.remove(layout.champion("small"))
     later = train(bench.settings, bench.store, bench.at(LATER), NOW)
-    assert (later["went_on_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
+    assert (later["warm_start_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
     spoil_model(bench, bench.first["version"])
     bench.store.remove(layout.champion("small"))
     again = train(bench.settings, bench.store, bench.at(LATER), NOW)
-    assert (again["went_on_from"], again["full_fit"]) == (None, again["as_of"])
+    assert (again["warm_start_from"], again["full_fit"]) == (None, again["as_of"])
 
 
 def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench, short):
@@ -86,16 +86,16 @@ def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench, 
     other = bench.train(scaled(bench.onnx, 1.1), as_of=AFTER[0])
     registry.promote(bench.store, "small", other["version"])
     later = train(bench.settings, bench.store, bench.at(AFTER[1]), NOW)
-    assert later["went_on_from"] is None
+    assert later["warm_start_from"] is None
 
 
 def test_a_full_fit_that_was_refused_is_not_repeated_at_once(bench, short):
     """Another would see nearly the same, at twenty times the cost of going on from the champion."""
     bench.set(full_every=timedelta(days=6))
     refused = bench.train(scaled(bench.onnx, 1.3), full_fit=None)
-    assert (refused["decision"]["promoted"], refused["went_on_from"]) == (False, None)
+    assert (refused["decision"]["promoted"], refused["warm_start_from"]) == (False, None)
     soon = train(bench.settings, bench.store, bench.at("2018-09-13"), NOW)
-    assert (soon["went_on_from"], soon["full_fit"]) == (bench.first["version"], bench.first["as_of"])
+    assert (soon["warm_start_from"], soon["full_fit"]) == (bench.first["version"], bench.first["as_of"])
     bench.set(full_every=timedelta(days=3))
     late = train(bench.settings, bench.store, bench.at("2018-09-14"), NOW)
     assert late["full_fit"] == late["as_of"]

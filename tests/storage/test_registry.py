@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -182,3 +183,18 @@ def test_find_by_fingerprint(store):
         added(store, day)
     registry.prune(store, NAME, 1, FIRST + 4 * DAY, NOW)
     assert registry.find_by_fingerprint(store, NAME, FIRST, "f") is None
+
+
+def test_a_manifest_of_version_0_1_0_has_the_present_keys_when_it_is_read(store):
+    """The file is a manifest as version 0.1.0 wrote it, before three keys were renamed."""
+    content = (Path(__file__).parent / "manifest_0.1.0.json").read_bytes()
+    written = json.loads(content)
+    store.put(layout.manifest(NAME, written["version"]), content)
+    manifest = registry.read_manifest(store, NAME, written["version"])
+    renamed = {
+        "interval_scale": written.pop("stretch"),
+        "required_scale": written.pop("stretch_asked"),
+        "warm_start_from": written.pop("went_on_from"),
+    }
+    assert manifest == {**written, **renamed}
+    assert registry.valid_manifests(store, NAME) == [manifest]
