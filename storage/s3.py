@@ -1,8 +1,8 @@
-"""S3, for feeds and for stores alike: its client, and what it says as one line.
+"""The S3 client of feeds and stores, and the translation of its errors into one line.
 
-Credentials, endpoint and region come from the environment, as AWS names them, whenever a client is made. Polars' own
-S3 reader was measured beside it and not taken: it keeps the first credentials and endpoint of a process for ever, asks
-several times for one Parquet file, which may be replaced in between, and its errors are text.
+Credentials, endpoint and region come from AWS's environment variables each time a client is opened. Polars' own S3
+reader was measured and rejected. It keeps the first credentials and endpoint until the process ends. It sends several
+requests per Parquet file, which may be replaced between them. Its errors are unstructured text.
 """
 
 from __future__ import annotations
@@ -16,68 +16,73 @@ from typing import Any
 from storage.redaction import redact
 from storage.schemas import DataError, Missing
 
-_METADATA_SERVICE = "169.254.169.254"  # where a machine of AWS finds credentials when the environment has none
-_CONNECT = timedelta(seconds=5)
-_USER = re.compile(r"(?<=//)[^/@\s]+@")  # of an endpoint
-_NO_ANSWER = re.compile(r"performing \w+ (\S+?://[^/\s]+)\S* in .*?after (\d+) retries.* - HTTP error: (.+)")
+_METADATA_SERVICE = "169.254.169.254"  # source of an AWS machine's credentials if the environment has none
+_CONNECT_TIMEOUT = timedelta(seconds=5)
+_ENDPOINT_USER = re.compile(r"(?<=//)[^/@\s]+@")
+_NO_RESPONSE = re.compile(r"performing \w+ (\S+?://[^/\s]+)\S* in .*?after (\d+) retries.* - HTTP error: (.+)")
 
 
-def client(bucket: str, prefix: str, timeout: float, retries: int, backoff: float) -> Any:
-    """Return a client of one bucket, an obstore `S3Store` whose keys begin after `prefix`.
-
-    Use it within `translate_errors`.
+def open_client(bucket: str, prefix: str, timeout: float, retries: int, backoff: float) -> Any:
+    """Return an obstore `S3Store` of one bucket. Use it within `translate_errors`.
 
     Args:
-        timeout: seconds that one request may take.
-        retries: how often a request is tried again; `backoff` seconds before the first, twice as long each time.
+        bucket: Name of the bucket.
+        prefix: Start of every key, which callers leave out. May be empty.
+        timeout: Seconds that one request may take.
+        retries: How often a failed request is repeated.
+        backoff: Seconds before the first retry. Each later wait is twice as long.
     """
     from obstore.store import S3Store
 
-    # An http:// endpoint is used only where AWS_ENDPOINT_URL names one.
-    limits = {"timeout": timedelta(seconds=timeout), "connect_timeout": _CONNECT, "allow_http": True}
+    # `allow_http` has no effect unless AWS_ENDPOINT_URL names an http:// endpoint.
+    limits: Any = {"timeout": timedelta(seconds=timeout), "connect_timeout": _CONNECT_TIMEOUT, "allow_http": True}
     waits = {"init_backoff": timedelta(seconds=backoff), "max_backoff": timedelta(minutes=1), "base": 2}
     retry: Any = {"max_retries": retries, "backoff": waits, "retry_timeout": timedelta(minutes=10)}
-    return S3Store(bucket, prefix=prefix or None, client_options=limits, retry_config=retry)  # type: ignore[arg-type]
+    return S3Store(bucket, prefix=prefix or None, client_options=limits, retry_config=retry)
 
 
 @contextmanager
 def translate_errors(name: str, redact: Callable[[str], str] = str) -> Iterator[None]:
-    """What the server or its client says as one DataError that begins with `name`; Missing for no such object."""
+    """Turn errors of the S3 client into one DataError, or Missing if the object does not exist.
+
+    Args:
+        name: Object of the request. The message starts with it.
+        redact: Removes secrets from the client's message.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
         raise DataError(f"{name}: S3 needs {error.name}: pip install 'gatecast[s3]'") from None
     except BaseException as error:
-        # obstore's own errors have FileNotFoundError and plain ones among them. Its Rust panics over an endpoint that
-        # is no address, which Python does not count among the Exceptions.
+        # obstore raises FileNotFoundError and plain exceptions. An invalid endpoint makes it raise PanicException,
+        # which derives from BaseException and has no public class.
         if type(error).__name__ == "PanicException":
-            raise DataError(f"{name}: the client of S3 gave up; is AWS_ENDPOINT_URL an address?") from None
-        if not isinstance(error, Exception):
+            raise DataError(f"{name}: the S3 client failed; check that AWS_ENDPOINT_URL is a valid address") from None
+        if not isinstance(error, Exception) or isinstance(error, DataError):
             raise
-        if isinstance(error, DataError):
-            raise
-        kind = Missing if _code(error) == "NoSuchKey" else DataError
-        raise kind(f"{name}: {redact(_what(error))}") from None
+        kind = Missing if _error_code(error) == "NoSuchKey" else DataError
+        raise kind(f"{name}: {redact(_describe(error))}") from None
 
 
-def _code(error: Exception) -> str | None:
-    found = re.search(r"<Code>(\w+)</Code>", str(error))
-    return found[1] if found else None
+def _error_code(error: Exception) -> str | None:
+    match = re.search(r"<Code>(\w+)</Code>", str(error))
+    return match[1] if match else None
 
 
-def _what(error: Exception) -> str:
-    said, code = str(error), _code(error)
-    if _METADATA_SERVICE in said:
+def _describe(error: Exception) -> str:
+    """Return one line that explains an error of the S3 client."""
+    text, code = str(error), _error_code(error)
+    if _METADATA_SERVICE in text:
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
     if code == "NoSuchBucket":
         return "there is no such bucket"
     if code == "NoSuchKey":
         return "there is no such object"
     if code:
-        message = re.search(r"<Message>([^<]*)</Message>", said)
+        message = re.search(r"<Message>([^<]*)</Message>", text)
         return f"the store refuses: {code}{': ' + message[1] if message else ''}"
-    said = _USER.sub("", said.split("Debug source")[0].split("\n")[0].strip())
-    silent = _NO_ANSWER.search(said)
-    if silent:
-        return f"no answer from {silent[1]} after {silent[2]} retries: {silent[3]}"
-    return redact(said) or type(error).__name__
+    text = _ENDPOINT_USER.sub("", text.split("Debug source")[0].split("\n")[0].strip())
+    no_response = _NO_RESPONSE.search(text)
+    if no_response:
+        return f"no answer from {no_response[1]} after {no_response[2]} retries: {no_response[3]}"
+    return redact(text) or type(error).__name__

@@ -17,6 +17,7 @@ import threading
 from typing import IO, Any
 
 from flows import logs
+from flows.stage_process.panics import without_panics
 
 _KEPT = 3  # last lines of what a crashed stage wrote, for its reason
 
@@ -89,7 +90,7 @@ def _result(status: int, answer: str, written: list[str]) -> Any:
 
 def _forward(errors: IO[str], kept: list[str], stage: str) -> None:
     """What the stage logs, line by line into the caller's log."""
-    for line in errors:
+    for line in without_panics(errors):
         text = line.rstrip()
         if text:
             kept.append(logs.relay(text, stage))

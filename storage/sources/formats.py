@@ -1,64 +1,92 @@
-"""Parquet and CSV: one file's bytes, wherever they lie, to a table."""
+"""Reading of one Parquet or CSV file, from a path or from bytes, as a table."""
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from storage.schemas import DataError
-from storage.sources.panics import held_back
+from storage.store.parquet import READ_ERRORS
 
 _FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv", ".csv.zst": "csv",
 }  # fmt: skip
+_MAGIC = b"PAR1"  # first and last bytes of a Parquet file
+_TAIL = 8  # bytes: the footer's length as a little-endian integer, then the magic
 
 
 def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFrame:
-    """The named columns of one file, as they are (CSV cells stay text).
+    """Return the requested columns of one file with the file's own types. CSV cells stay text.
 
     Args:
-        source: where the file lies, or what is in it.
-        name: its name; its ending says what it is, and errors begin with it.
+        source: Path or content of the file.
+        name: Name of the file. Its ending selects the format, and errors start with it.
+        columns: Columns to read.
 
     Raises:
-        DataError: the file is none of the kind, or a column is missing.
+        DataError: The file cannot be read in its format, or a column is missing.
     """
     form = next((form for ending, form in _FORMATS.items() if name.lower().endswith(ending)), None)
     if form is None:
-        raise DataError(f"{name}: a file feed must end in {', '.join(_FORMATS)}")
-    given = io.BytesIO(source) if isinstance(source, bytes) else source
+        raise DataError(f"{name}: the name of a feed's file must end in {', '.join(_FORMATS)}")
+    readable = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         if form == "parquet":
-            with held_back():
-                return _columns(pl.scan_parquet(given, hive_partitioning=False, glob=False), name, columns)
-        # As text: what a cell means is decided once, with a reason, when the rows are checked.
-        return _columns(pl.scan_csv(given, infer_schema=False, glob=False), name, columns)
+            _check_parquet(source)
+            return _select(pl.scan_parquet(readable, hive_partitioning=False, glob=False), name, columns)
+        # Cells stay text: the feed's checks convert them and record a reason for each cell that is not a number.
+        return _select(pl.scan_csv(readable, infer_schema=False, glob=False), name, columns)
     except pl.exceptions.NoDataError:
         raise DataError(f"{name}: the file is empty") from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        # A damaged Parquet page makes Polars panic, which Python does not count among the Exceptions.
-        what = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{name}: cannot be read as {form}: {what}") from None
+    except READ_ERRORS as error:
+        problem = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{name}: cannot be read as {form}: {problem}") from None
 
 
 def concatenate_tables(tables: Sequence[pl.DataFrame], name: str) -> pl.DataFrame:
-    """The rows of several files one after the other. Raises DataError where a column is of two kinds."""
+    """Return the rows of several files as one table. Raises DataError if the types of a column do not match."""
     try:
         return pl.concat(tables, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:
-        what = str(error).splitlines()[0]
-        raise DataError(f"{name}: the parts do not fit together, a column is of two types: {what}") from None
+        problem = str(error).splitlines()[0]
+        raise DataError(f"{name}: the files do not fit together, a column has two types: {problem}") from None
 
 
-def _columns(scan: pl.LazyFrame, name: str, columns: Sequence[str]) -> pl.DataFrame:
+def _check_parquet(source: Path | bytes) -> None:
+    """Raise OSError if a file is visibly truncated or not Parquet.
+
+    Polars can panic over a damaged file, and Rust then prints to standard error. This cheap check finds the common
+    damages before Polars reads the file.
+    """
+    if isinstance(source, bytes):
+        size, head, tail = len(source), source[: len(_MAGIC)], source[-_TAIL:]
+    else:
+        with source.open("rb") as file:
+            head = file.read(len(_MAGIC))
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            tail = file.read()
+    if size < len(_MAGIC) + _TAIL:
+        raise OSError(f"it has {size} bytes, too few for a Parquet file; copy it again from its source")
+    if head != _MAGIC:
+        raise OSError("it does not begin with PAR1, so it is another kind of file")
+    if tail[-len(_MAGIC) :] != _MAGIC:
+        raise OSError("it does not end with PAR1, so its end is missing; copy it again from its source")
+    footer = int.from_bytes(tail[:-4], "little")
+    if footer > size - len(_MAGIC) - _TAIL:
+        raise OSError(f"it declares a footer of {footer} bytes but has {size} bytes; copy it again from its source")
+
+
+def _select(scan: pl.LazyFrame, name: str, columns: Sequence[str]) -> pl.DataFrame:
     present = scan.collect_schema().names()
     missing = [column for column in columns if column not in present]
     if missing:
         raise DataError(f"{name}: there is no column {missing[0]!r}; the file has {', '.join(map(repr, present))}")
-    twice = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name for a second one
-    if twice:
-        raise DataError(f"{name}: there are several columns {twice[0]!r}; name the right one apart")
+    duplicated = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name of the second
+    if duplicated:
+        raise DataError(f"{name}: there are several columns {duplicated[0]!r}; rename all but one")
     return scan.select(columns).collect()

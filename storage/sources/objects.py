@@ -29,7 +29,7 @@ def read(request: Request) -> pl.DataFrame:
         raise DataError(f"{request.shown}: write it as s3://bucket/key; the key may be a glob")
     options = request.options
     with s3.translate_errors(f"s3://{bucket}", request.redact):
-        client = s3.client(bucket, "", options["timeout"], options["retries"], options["backoff"])
+        client = s3.open_client(bucket, "", options["timeout"], options["retries"], options["backoff"])
         keys = _matching(client, key) if _GLOB.search(key) else [key]
     if not keys:
         raise DataError(f"{request.shown}: no object of the bucket matches")

@@ -1,4 +1,4 @@
-"""Stores: keys to bytes and tables, in a folder or in an S3 bucket. Every write is atomic."""
+"""Stores, in a folder or in an S3 bucket: keys map to bytes and tables, and every write is atomic."""
 
 from storage.store.folder import FolderStore
 from storage.store.interface import Store

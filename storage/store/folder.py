@@ -1,4 +1,4 @@
-"""Store in a folder of a file system."""
+"""A store in a folder of a file system."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storage.schemas import Missing
-from storage.store.interface import Store, checked_key
+from storage.store.interface import Store, check_key
 
 
 class FolderStore(Store):
-    """A store on a disk."""
+    """A store whose keys are paths below the folder `root`."""
 
     def __init__(self, root: str) -> None:
         self.root = Path(root)
 
     def path(self, key: str) -> Path:
-        """The place of `key`."""
-        return self.root / checked_key(key, self.root)
+        """Return the path of the file at `key`."""
+        return self.root / check_key(key, self.root)
 
     def uri(self, key: str) -> str:
         return str(self.path(key))
@@ -33,30 +33,32 @@ class FolderStore(Store):
 
     @contextmanager
     def atomic_file(self, key: str) -> Iterator[Path]:
-        """Beside its place, flushed to the disk, then renamed over it."""
-        place = self.path(key)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # The leading dot hides an orphan of a crash from every listing and glob.
-        temporary = place.parent / f".{place.name}.{secrets.token_hex(6)}.tmp"
+        """Yield a temporary file in the same folder. It is flushed to the disk and then renamed."""
+        path = self.path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The leading dot hides a file that a crash left behind from every listing and glob.
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
         try:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            temporary.replace(place)
+            temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        folder = os.open(place.parent, os.O_RDONLY)
+        # The rename survives a power failure only after the folder is flushed as well.
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
 
     def get(self, key: str) -> bytes:
+        path = self.path(key)
         try:
-            return self.path(key).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
-            raise Missing(f"{self.path(key)} does not exist") from None
+            raise Missing(f"{path} does not exist") from None
 
     def has(self, key: str) -> bool:
         return self.path(key).exists()
@@ -72,9 +74,8 @@ class FolderStore(Store):
             shutil.copyfile(self.path(key), file)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
-        folder = self.path(prefix)
-        found = (place for place in folder.rglob(pattern) if not place.name.startswith("."))
-        return sorted(place.relative_to(self.root).as_posix() for place in found)
+        paths = (path for path in self.path(prefix).rglob(pattern) if not path.name.startswith("."))
+        return sorted(path.relative_to(self.root).as_posix() for path in paths)
 
     def polars_sources(self, keys: Sequence[str]) -> Sequence[Path]:
         return [self.path(key) for key in keys]

@@ -1,4 +1,4 @@
-"""A store: keys in, bytes and tables out; what is written is whole or absent. A folder is one, an S3 bucket another."""
+"""The interface of a store, in which every write is atomic: a reader sees the old content or the new, never a part."""
 
 from __future__ import annotations
 
@@ -16,72 +16,86 @@ from storage.store.parquet import encode_parquet
 
 
 class Store(ABC):
-    """What `store` of the pipeline file names. A key is a path within it ('a/b.parquet'); `layout` makes them."""
+    """The folder or bucket that `store` names in the pipeline file.
+
+    A key is a path within the store, such as 'a/b.parquet'. Only `storage.layout` builds keys.
+    """
 
     @abstractmethod
     def uri(self, key: str) -> str:
-        """Where `key` lies, as people write it. Raises DataError for a key that would leave the store."""
+        """Return the full path or uri of `key`, for messages and reports.
+
+        Raises:
+            DataError: The key leads out of the store.
+        """
 
     @abstractmethod
     def put(self, key: str, content: bytes) -> str:
-        """Write `content` whole or not at all, whatever becomes of the writer; returns its place."""
+        """Write `content` atomically, even if the process is killed, and return the uri."""
 
     @abstractmethod
     def atomic_file(self, key: str) -> AbstractContextManager[Path]:
-        """A file to write what becomes the content of `key`, whole, once the block has ended without an error."""
+        """Yield the path of a temporary file. It becomes the content of `key` if the block ends without an error."""
 
     @abstractmethod
     def get(self, key: str) -> bytes:
-        """The bytes at `key`. Raises Missing where there are none."""
+        """Return the content of `key`. Raises Missing if there is none."""
 
     def get_all(self, keys: Sequence[str]) -> list[bytes]:
-        """The bytes at each of `keys`. Raises Missing where one has none."""
+        """Return the content of each key. Raises Missing if one of them has none."""
         return [self.get(key) for key in keys]
 
     @abstractmethod
     def has(self, key: str) -> bool:
-        """Whether there is something at `key`."""
+        """Return whether `key` has content."""
 
     @abstractmethod
     def remove(self, key: str) -> None:
-        """Delete what is at `key`; nothing there is no error."""
+        """Delete the content of `key`, if there is any."""
 
     @abstractmethod
     def move(self, key: str, to: str) -> None:
-        """Give what is at `key` another key. A crash leaves it at `key`, at `to` or at both."""
+        """Rename `key` to `to`. A crash leaves the content at `key`, at `to` or at both."""
 
     @abstractmethod
     def copy(self, key: str, to: str) -> None:
-        """Write what is at `key` to another key as well, whole or not at all."""
+        """Copy the content of `key` to `to`, atomically."""
 
     @abstractmethod
     def keys(self, prefix: str, pattern: str) -> list[str]:
-        """Keys under the folder `prefix` whose last part matches the glob `pattern`, sorted; never a temporary."""
+        """Return the sorted keys in the folder `prefix` and below whose last part matches the glob `pattern`.
+
+        Temporary files are not listed.
+        """
 
     @abstractmethod
     def polars_sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
-        """What Polars reads `keys` from. May raise Missing."""
+        """Return one source per key that Polars can read. May raise Missing."""
 
     def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> str:
-        """Write `frame` as `encode_parquet` encodes it; returns its place."""
+        """Write `frame` as a Parquet file, see `encode_parquet`, and return the uri."""
         return self.put(key, encode_parquet(frame, metadata))
 
     def scan(self, keys: Sequence[str], **options: Any) -> pl.LazyFrame:
-        """The Parquet files at `keys`, one after the other; `options` are of Polars' `scan_parquet`.
+        """Return a scan of the Parquet files at `keys`, concatenated in this order.
 
-        Where one is not there this raises Missing, or reading the frame raises FileNotFoundError.
+        If a file does not exist, either this call raises Missing or collecting the frame raises FileNotFoundError.
+
+        Args:
+            keys: Keys of Parquet files.
+            options: Arguments of Polars' `scan_parquet`.
         """
         sources: Any = self.polars_sources(keys)
         return pl.scan_parquet(sources, glob=False, hive_partitioning=False, **options)
 
     def read_metadata(self, key: str) -> dict[str, str]:
-        """The key-value metadata of the Parquet file at `key`."""
+        """Return the key-value metadata of the Parquet file at `key`."""
         (source,) = self.polars_sources([key])
         return pl.read_parquet_metadata(source)
 
 
-def checked_key(key: str, store: object) -> str:
-    """`key`, which lies in `store`. Raises DataError for one that would not."""
+def check_key(key: str, store: object) -> str:
+    """Return `key` unchanged if it lies within `store`. Raises DataError otherwise."""
     if ".." in PurePosixPath(key).parts or PurePosixPath(key).is_absolute():
-        raise DataError(f"{key!r} would lie outside the store {store}")
+        raise DataError(f"The key {key!r} lies outside the store {store}. Use a relative path without '..'.")
     return key

@@ -10,23 +10,24 @@ from storage.store.folder import FolderStore
 from storage.store.interface import Store
 
 _S3 = "s3://"
-
-
-_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]*")
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def open_store(uri: str) -> Store:
-    """The store at `uri`: a folder, or s3://bucket/prefix. Nothing is read yet, so nothing has to be there.
+    """Return the store at `uri`. Nothing is read yet, so the folder or bucket may be missing.
+
+    Args:
+        uri: Path of a folder, or s3://bucket/prefix.
 
     Raises:
-        DataError: the uri is of neither kind.
+        DataError: The uri has another form.
     """
     if "://" not in uri:
         return FolderStore(uri)
     bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
-    if not uri.startswith(_S3) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(folders):
-        raise DataError(f"{redact(uri)!r}: a store is a folder, or s3://bucket/prefix")
-    # Late: a store that is a folder needs nothing of S3.
+    if not uri.startswith(_S3) or not _BUCKET_NAME.fullmatch(bucket) or {"", ".", ".."} & set(folders):
+        raise DataError(f"The store {redact(uri)!r} cannot be opened: it must be a folder, or s3://bucket/prefix.")
+    # Imported late: a store in a folder must work without the `s3` extra.
     from storage.store.bucket import BucketStore
 
     return BucketStore(bucket, "/".join(folders))

@@ -1,10 +1,10 @@
-"""Parquet encoding shared by every store."""
+"""Parquet files as every store writes them, and the errors of reading one."""
 
 from __future__ import annotations
 
 import io
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,51 +13,61 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
-#: Fast to write, and to read one series of.
-_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
+#: Errors of reading a damaged Parquet file. A damaged page can make Polars raise PanicException, which derives from
+#: BaseException and is not caught by `except Exception`.
+READ_ERRORS: tuple[type[BaseException], ...] = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+# A low compression level makes writing fast. Small row groups make reading one series fast.
+_OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
 
 
 def encode_parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
-    """A Parquet file of `frame`."""
+    """Return `frame` as the bytes of a Parquet file."""
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, **_PARQUET, metadata=metadata)
+    frame.write_parquet(buffer, **_OPTIONS, metadata=metadata)
     return buffer.getvalue()
 
 
 @contextmanager
 def parquet_writer(
-    file: Path, schema: dict[str, pl.DataType], metadata: Callable[[], dict[str, str]]
+    path: Path, schema: Mapping[str, pl.DataType], metadata: Callable[[], dict[str, str]]
 ) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """A Parquet file of the blocks that what it gives is called with: the same file however they are cut.
+    """Write a Parquet file block by block. The bytes do not depend on how the rows are cut into blocks.
 
-    It is encoded beside the caller's work, and a few blocks at a time are held.
+    A second thread encodes the blocks. At most a few of them are in memory at a time.
 
     Args:
-        metadata: asked when all blocks are there.
+        path: File to write.
+        schema: Columns of the file. Blocks are cast to these types.
+        metadata: Returns the key-value metadata. Called after the last block.
+
+    Yields:
+        Function that appends a block.
     """
     blocks: queue.Queue[pl.DataFrame | None] = queue.Queue(1)
-    given_up = False
+    is_aborted = False
 
-    def source(*_: object) -> Iterator[pl.DataFrame]:
+    def read_blocks(*_: object) -> Iterator[pl.DataFrame]:
         while (block := blocks.get()) is not None:
             yield block.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
-        if given_up:
+        if is_aborted:
             raise InterruptedError
 
-    def put(block: pl.DataFrame | None) -> None:
+    def append(block: pl.DataFrame | None) -> None:
+        # The writer no longer empties the queue after an error: do not wait for it for ever.
         while not written.done():
             with suppress(queue.Full):
                 return blocks.put(block, timeout=0.1)
         written.result()
 
-    with ThreadPoolExecutor(1) as beside:
-        frame = register_io_source(source, schema=schema)
-        written = beside.submit(lambda: frame.sink_parquet(file, **_PARQUET, metadata=lambda _: metadata()))
+    with ThreadPoolExecutor(1) as pool:
+        frame = register_io_source(read_blocks, schema=dict(schema))
+        written = pool.submit(lambda: frame.sink_parquet(path, **_OPTIONS, metadata=lambda _: metadata()))
         try:
-            yield put
+            yield append
         except BaseException:
-            given_up = True
+            is_aborted = True
             raise
         finally:
-            put(None)
+            append(None)
         written.result()

@@ -1,4 +1,4 @@
-"""Store for replays: its own models and forecasts over another store's history."""
+"""A store for backtests: the history of another store, with models and forecasts of its own."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from storage.store.interface import Store
 
 
 class ReplayStore(Store):
-    """A store of its own for models and forecasts of the past, over the history of `source`."""
+    """A store that takes keys of the history from `source` and all other keys from `own`."""
 
     def __init__(self, own: Store, source: Store) -> None:
         self._own, self._source = own, source
 
-    def _of(self, key: str) -> Store:
+    def _store_of(self, key: str) -> Store:
         return self._source if key.split("/")[0] == HISTORY else self._own
 
     def uri(self, key: str) -> str:
-        return self._of(key).uri(key)
+        return self._store_of(key).uri(key)
 
     def put(self, key: str, content: bytes) -> str:
-        return self._of(key).put(key, content)
+        return self._store_of(key).put(key, content)
 
     def atomic_file(self, key: str) -> AbstractContextManager[Path]:
-        return self._of(key).atomic_file(key)
+        return self._store_of(key).atomic_file(key)
 
     def get(self, key: str) -> bytes:
-        return self._of(key).get(key)
+        return self._store_of(key).get(key)
 
     def has(self, key: str) -> bool:
-        return self._of(key).has(key)
+        return self._store_of(key).has(key)
 
     def remove(self, key: str) -> None:
-        self._of(key).remove(key)
+        self._store_of(key).remove(key)
 
     def move(self, key: str, to: str) -> None:
-        self._of(key).move(key, to)
+        self._store_of(key).move(key, to)
 
     def copy(self, key: str, to: str) -> None:
-        self._of(key).copy(key, to)
+        self._store_of(key).copy(key, to)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
-        return self._of(prefix).keys(prefix, pattern)
+        return self._store_of(prefix).keys(prefix, pattern)
 
     def polars_sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
-        return [source for key in keys for source in self._of(key).polars_sources([key])]
+        return [source for key in keys for source in self._store_of(key).polars_sources([key])]

@@ -180,7 +180,7 @@ def test_a_part_of_the_history_is_fetched_once_a_process_and_what_may_change_is_
         store.put_parquet(key, rows)
         assert store.scan([key]).collect().equals(rows)
     with monkeypatch.context() as patch:
-        patch.setattr("storage.store.bucket._KEPT", 10)
+        patch.setattr("storage.store.bucket._CACHE_BYTES", 10)
         assert small.scan(keys[:1]).collect().equals(rows), "more than may be kept"
     for key in keys:
         s3.client.delete_object(Bucket=BUCKET, Key=f"p/{key}")
