@@ -41,7 +41,7 @@ def main(pipeline_path: str, series: str, issue: str, out: str) -> None:
             [getattr(trace, name)[:, 0].mean(axis=1) for trace in (encoder, decoder)])})
         for name in _GATES
     )  # fmt: skip
-    written = np.abs(encoder.written()[1:, 0]).sum(axis=1)
+    written = np.abs(encoder.state_contributions()[1:, 0]).sum(axis=1)
     past = pl.DataFrame(
         {"day": days[:count], "written": written / written.sum(),
          "moved": np.abs(found.effects.segments).mean(axis=1)}

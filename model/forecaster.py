@@ -42,7 +42,7 @@ class Forecaster:
 
     Attributes:
         provider: ONNX Runtime's name of what it runs on.
-        fell_back: one sentence where that is not what was wished for first, else None.
+        provider_warning: one sentence where that is not what was wished for first, else None.
 
     Raises:
         ValueError: the bytes are not a model of Gatecast's, or, if `strict`, the provider is not there.
@@ -56,11 +56,12 @@ class Forecaster:
         wished = PROVIDERS[providers[0]]
         # ONNX Runtime falls back without a word; a night that is ten times slower should have one.
         fallen = self.provider != wished
-        self.fell_back = f"asked for {wished} first, but ONNX Runtime runs on {self.provider}" if fallen else None
+        warning = f"the first provider is {wished}, but ONNX Runtime runs on {self.provider}"
+        self.provider_warning = warning if fallen else None
         if fallen and strict:
-            raise ValueError(f"{self.fell_back}; install that provider, or set [forecast] strict = false")
+            raise ValueError(f"{self.provider_warning}; install that provider, or set [forecast] strict = false")
         if fallen:
-            logger.warning("%s", self.fell_back)
+            logger.warning("%s", self.provider_warning)
         inputs = {node.name: node.shape for node in self._session.get_inputs()}
         self._inputs = inputs.keys()
         # Files from before one calendar could serve all windows want one for each.

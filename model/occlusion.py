@@ -23,12 +23,12 @@ class OcclusionEffects:
     Attributes:
         segments: (M, H), the target in each segment of the context, oldest first.
         covariates: by name, the covariate hidden wholly.
-        ahead: by name, the known_future covariate hidden over the horizon alone.
+        horizon_covariates: by name, the known_future covariate hidden over the horizon alone.
     """
 
     segments: np.ndarray
     covariates: dict[str, np.ndarray]
-    ahead: dict[str, np.ndarray]
+    horizon_covariates: dict[str, np.ndarray]
 
 
 def segment_bounds(context: int, segment: int) -> np.ndarray:

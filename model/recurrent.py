@@ -27,7 +27,7 @@ class Weights:
     bias: np.ndarray
 
     @classmethod
-    def of(cls, inputs: np.ndarray, recurrent: np.ndarray, bias: np.ndarray | None) -> Weights:
+    def from_onnx(cls, inputs: np.ndarray, recurrent: np.ndarray, bias: np.ndarray | None) -> Weights:
         """From the operator's tensors: (1, G * Z, I), (1, G * Z, Z) and (1, 2 * G * Z) or None."""
         one, two = np.zeros((2, inputs.shape[1])) if bias is None else bias[0].reshape(2, -1).astype(np.float64)
         return cls(inputs[0].astype(np.float64), recurrent[0].astype(np.float64), one + two)
@@ -45,7 +45,7 @@ class LSTMTrace:
     hidden_state: np.ndarray
     initial_cell: np.ndarray
 
-    def written(self) -> np.ndarray:
+    def state_contributions(self) -> np.ndarray:
         """(T + 1, B, Z) what of the last cell state was written at each step; the first row came from before them.
 
         The cell state is a sum, c_T = sum over t of (f_T * ... * f_{t+1}) * i_t * g_t, and these are its terms.
@@ -67,7 +67,7 @@ class RecurrentLayer:
     """One recurrent layer of one member: `part` is encoder or decoder, `number` counts from the input on."""
 
     member: int
-    part: str
+    subnetwork: str
     number: int
     trace: LSTMTrace | RNNTrace
 

@@ -26,7 +26,7 @@ def local_naive(instants: np.ndarray, zone: str) -> np.ndarray:
     return times.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
 
 
-def midnights(dates: np.ndarray, zone: str, after: int = 0) -> np.ndarray:
+def day_starts(dates: np.ndarray, zone: str, after: int = 0) -> np.ndarray:
     """UTC instants (int64 us) at which local `dates` (datetime64[D]) begin in `zone`: at midnight, or `after` (us)
     it by the wall clock.
 
@@ -83,26 +83,26 @@ class TimeGrid:
 
     def start(self, steps: np.ndarray) -> np.ndarray:
         """Instants (int64 us) at which steps begin."""
-        return steps * self.step if self.step else self.begin(self.dates(steps))
+        return steps * self.step if self.step else self.start_of_dates(self.dates(steps))
 
-    def begin(self, dates: np.ndarray) -> np.ndarray:
+    def start_of_dates(self, dates: np.ndarray) -> np.ndarray:
         """Instants at which the periods named by local dates (datetime64[D]) begin; 1d and 1b only."""
         # The hours of a day share its midnight, and the way from the wall clock to UTC is long.
         runs = np.flatnonzero(np.diff(dates, prepend=dates[:1] - 1))
-        return np.repeat(midnights(dates[runs], self.timezone, self.day_start), np.diff(runs, append=len(dates)))
+        return np.repeat(day_starts(dates[runs], self.timezone, self.day_start), np.diff(runs, append=len(dates)))
 
     def end(self, steps: np.ndarray) -> np.ndarray:
         """Instants at which the periods end; a business day ends at the next local midnight."""
         if self.step:
             return (steps + 1) * self.step
-        return self.begin(self.dates(steps) + np.timedelta64(1, "D"))
+        return self.start_of_dates(self.dates(steps) + np.timedelta64(1, "D"))
 
     def first_step(self, instant: int) -> int:
         """The first step that starts at or after `instant`: step 1 of a forecast issued then."""
         step = int(self.index(np.array([instant]))[0])
         return step if int(self.start(np.array([step]))[0]) >= instant else step + 1
 
-    def is_day(self, dates: np.ndarray) -> np.ndarray:
+    def is_period_date(self, dates: np.ndarray) -> np.ndarray:
         """Whether local dates (datetime64[D]) are steps of this grid: all are, but for a business-day grid."""
         if self.frequency != "1b":
             return np.ones(dates.shape, bool)

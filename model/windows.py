@@ -49,7 +49,7 @@ class Windows:
         return digest.hexdigest()
 
 
-def windows(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray) -> Windows:
+def build_windows(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray) -> Windows:
     """The windows of series `rows` (B,) whose first step forecast is `steps` (B,), as of `issues` (B,) in us.
 
     Columns before the panel's first are the caller's error (IndexError): the panel must cover every context.

@@ -11,7 +11,7 @@ import polars as pl
 
 from benchmarks.league.tasks import Task
 from model.calendar import CALENDAR, calendar_covariates
-from model.timegrid import TimeGrid, midnights
+from model.timegrid import TimeGrid, day_starts
 
 LEVELS = np.round(np.arange(0.1, 0.95, 0.1), 1)
 
@@ -105,7 +105,7 @@ def load_panel(task: Task, last: int | None = None) -> Panel:
         known[step[inside] - first] = table.select(task.covariates).to_numpy()[inside]
     known = np.concatenate([known, calendar_covariates(grid, first + np.arange(count))], axis=1)
     days = np.array(issue_days(task, last), "datetime64[D]")
-    issues = midnights(days, settings["timezone"])
+    issues = day_starts(days, settings["timezone"])
     origins = np.array([grid.first_step(int(issue)) for issue in issues]) - first
     names = (*task.covariates, *CALENDAR)
     return Panel(task, grid, series, first, values, known, names, issues, origins)
@@ -117,7 +117,7 @@ def issue_days(task: Task, last: int | None = None) -> list[date]:
     grid = TimeGrid(settings["frequency"], settings["timezone"], settings["holidays"])
     start, end = date.fromisoformat(task.start), date.fromisoformat(task.end)
     days = np.arange(np.datetime64(start), np.datetime64(end + timedelta(days=1)))
-    selected: list[date] = days[grid.is_day(days)].tolist()
+    selected: list[date] = days[grid.is_period_date(days)].tolist()
     return selected[-last:] if last else selected
 
 
@@ -135,4 +135,4 @@ def _steps(grid: TimeGrid, table: pl.DataFrame) -> np.ndarray:
         steps: np.ndarray = table["ds"].dt.epoch("us").to_numpy() // grid.step
         return steps
     days = table["ds"].dt.date().to_numpy().astype("datetime64[D]")
-    return np.where(grid.is_day(days), grid.index(midnights(days, grid.timezone)), -1)
+    return np.where(grid.is_period_date(days), grid.index(day_starts(days, grid.timezone)), -1)

@@ -27,7 +27,7 @@ from flows.settings import file as pipeline_file
 from flows.stages.panels import known_series, revision_panel, to_micros
 from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
-from model.windows import Windows, windows
+from model.windows import Windows, build_windows
 from storage.store import open_store
 
 FITTED = "2018-06-01"
@@ -77,7 +77,7 @@ def _past() -> tuple[Windows, np.ndarray]:
     first = int(steps[0]) - at.context
     panel = revision_panel(pipeline, store, series, until, first, int(steps[-1]) + at.horizon - first)
     rows, number = np.divmod(np.arange(len(series) * len(steps)), len(steps))
-    seen = windows(pipeline.spec(series), panel, rows, steps[number], issues[number])
+    seen = build_windows(pipeline.spec(series), panel, rows, steps[number], issues[number])
     return seen, panel.target.final(rows, steps[number] - first, at.horizon).astype(np.float64)
 
 

@@ -129,7 +129,8 @@ def _covariates(found: Inspection) -> list[dict[str, str]]:
         return None if change is None else float(np.abs(change).mean())
 
     rows = [
-        (name, size(change), size(found.effects.ahead.get(name))) for name, change in found.effects.covariates.items()
+        (name, size(change), size(found.effects.horizon_covariates.get(name)))
+        for name, change in found.effects.covariates.items()
     ]
     rows.sort(key=lambda row: -(row[1] or 0.0))
     return [{"name": name, "wholly": figure(wholly), "ahead": figure(ahead)} for name, wholly, ahead in rows]
@@ -137,8 +138,8 @@ def _covariates(found: Inspection) -> list[dict[str, str]]:
 
 def _pairs(layers: tuple[RecurrentLayer, ...]) -> list[tuple[RecurrentLayer, RecurrentLayer]]:
     """Encoder and decoder of each layer of each member."""
-    decoders = {(at.member, at.number): at for at in layers if at.part == "decoder"}
-    return [(at, decoders[at.member, at.number]) for at in layers if at.part == "encoder"]
+    decoders = {(at.member, at.number): at for at in layers if at.subnetwork == "decoder"}
+    return [(at, decoders[at.member, at.number]) for at in layers if at.subnetwork == "encoder"]
 
 
 def _layer(found: Inspection, pair: tuple[RecurrentLayer, RecurrentLayer], segments: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _layer(found: Inspection, pair: tuple[RecurrentLayer, RecurrentLayer], segme
     means = {name: (np.abs(value) if "state" in name else value).mean(axis=1) for name, value in values.items()}
     if isinstance(encoder, LSTMTrace):
         # The first row is what was there before the first segment: nothing.
-        written = np.abs(encoder.written()[1:, 0]).sum(axis=1)
+        written = np.abs(encoder.state_contributions()[1:, 0]).sum(axis=1)
         means["written"] = written / written.sum()
     order = np.argsort(values["forget_gate" if gated else "hidden_state"].mean(axis=0))
     place = {"ticks": segments["ticks"], "more": {"issue": [{"x": segments["past"] - 0.5}]}}

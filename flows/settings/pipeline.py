@@ -23,7 +23,7 @@ from flows.settings.types import (
     Zone,
 )
 from model.evaluation.alerts import Limits
-from model.evaluation.promotion import FEWEST_NIGHTS
+from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, TimeGrid
 
@@ -115,7 +115,7 @@ class Training(Section):
 class Promotion(Section):
     """`[promotion]`."""
 
-    folds: Annotated[int, Field(ge=FEWEST_NIGHTS, le=1000)] = 28
+    folds: Annotated[int, Field(ge=MIN_ISSUE_TIMES, le=1000)] = 28
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 

@@ -16,7 +16,7 @@ from flows.stages.panels import to_micros
 from model.checks.forecasts import find_faults
 from model.forecaster import Forecaster
 from model.panel import Panel
-from model.windows import windows
+from model.windows import build_windows
 from storage import registry
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
 from storage.store import Store
@@ -230,7 +230,7 @@ def _forecast_rows(
     spec, above, bounds = model.forecaster.spec, settings.forecast.above, settings.pipeline.bounds
     issue = to_micros(issue_time)
     first_step = settings.grid.first_step(issue)
-    inputs = windows(spec, panel, rows, np.full(len(rows), first_step), np.full(len(rows), issue))
+    inputs = build_windows(spec, panel, rows, np.full(len(rows), first_step), np.full(len(rows), issue))
     visible = (~np.isnan(inputs.target)).sum(axis=1)
     try:
         values = model.forecaster.forecast(inputs, above, has_time)

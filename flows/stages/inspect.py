@@ -15,7 +15,7 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.fallback import LoadedModel, ModelChain, load_champion
 from flows.stages.panels import known_series, to_micros, visible_panel, visible_target
 from model.occlusion import occlusion_effects
-from model.windows import Windows, windows
+from model.windows import Windows, build_windows
 from storage import forecasts, layout, registry
 from storage.schemas import DataError, quantile_column
 from storage.store import Store, open_store
@@ -53,7 +53,7 @@ def inspect(
         "model_version": found.manifest["version"],
         "unit": settings.unit,
         "moved": {what: float(np.abs(by).mean()) for what, by in found.effects.covariates.items()},
-        "moved_by_horizon": {what: float(np.abs(by).mean()) for what, by in found.effects.ahead.items()},
+        "moved_by_horizon": {what: float(np.abs(by).mean()) for what, by in found.effects.horizon_covariates.items()},
         "moved_by_segments": [float(value) for value in np.abs(found.effects.segments).mean(axis=1)],
         "bytes": len(content),
     }
@@ -139,7 +139,7 @@ def _window(settings: Pipeline, store: Store, series_id: str, issue_time: dateti
     spec, issue = serving.forecaster.spec, to_micros(issue_time)
     first = settings.grid.first_step(issue)
     panel = visible_panel(settings, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon)
-    window = windows(spec, panel, np.array([0]), np.array([first]), np.array([issue]))
+    window = build_windows(spec, panel, np.array([0]), np.array([first]), np.array([issue]))
     visible = int((~np.isnan(window.target)).sum())
     if visible < spec.min_visible:
         raise DataError(

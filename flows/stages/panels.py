@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
-from model.panel import Channel, Panel, channels
+from model.panel import Channel, Panel
+from model.scatter import PanelLayout, scatter_channels
 from storage import history
 from storage.store import Store
 
@@ -114,7 +115,8 @@ def _channels(
     frame = _frame(settings, store, wanted, as_of, since, revised, within)
     # What one feed knew comes series by series; that of several is in no order.
     grouped = len(wanted) == 1 and not revised
-    return channels(grid, frame, list(next(iter(wanted.values())).values()), series, first, columns, grouped)
+    names = list(next(iter(wanted.values())).values())
+    return scatter_channels(PanelLayout(grid, series, first, columns), frame, names, grouped)
 
 
 def _frame(

@@ -37,7 +37,7 @@ def issue_times_between(settings: Pipeline, start: date, end: date) -> list[date
     """Issue times (UTC) of the local days from `start` to `end`, both included; business days where the grid is."""
     at = settings.pipeline
     days = np.arange(np.datetime64(start), np.datetime64(end + timedelta(days=1)))
-    days = days[settings.grid.is_day(days)]
+    days = days[settings.grid.is_period_date(days)]
     return [clock.issue_time_on(day, at.issue_at, at.timezone) for day in days.tolist()]
 
 

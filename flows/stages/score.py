@@ -14,7 +14,7 @@ from flows.stages.panels import known_actuals, known_series, to_micros
 from flows.stages.progress import Progress, no_progress
 from model.baseline import seasonal_naive, seasonal_scale
 from model.evaluation import monitoring
-from model.evaluation.alerts import DECAY, alerts
+from model.evaluation.alerts import DECAY, find_alerts
 from model.evaluation.scoring import score_rows
 from storage import forecasts, scores
 from storage.history import KEY
@@ -62,7 +62,7 @@ def score(
         written += rows
     progress("score", 1.0)
     found = _readable(settings, store, issues, failures).filter(pl.col("valid_time") < now)
-    rung = alerts(found, settings.monitoring.limits())
+    rung = find_alerts(found, settings.monitoring.limits())
     decay = next((alert["detail"] for alert in rung if alert["check"] in DECAY), None)
     return {
         "issues": len(issues),
@@ -97,7 +97,7 @@ def score_summary(found: pl.LazyFrame, timezone: str) -> ScoreSummary:
 
     Of the series, those with the least skill; `monitoring.aggregate` has all.
     """
-    nightly = monitoring.sums(found, "issue_time")
+    nightly = monitoring.sum_by(found, "issue_time")
     if nightly.is_empty():
         return {}
     first = nightly["issue_time"][-min(len(nightly), _WINDOW)]

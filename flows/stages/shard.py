@@ -95,7 +95,7 @@ def _model_record(model: LoadedModel | None) -> ShardModel | None:
         return None
     return {
         "version": model.version, "sha256": model.sha256, "provider": model.forecaster.provider,
-        "fell_back": model.forecaster.fell_back,
+        "fell_back": model.forecaster.provider_warning,
     }  # fmt: skip
 
 

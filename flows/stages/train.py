@@ -21,7 +21,7 @@ from flows.stages.progress import Progress, no_progress
 from flows.stages.training_data import read_training_panel, split_history
 from flows.stages.warm_start import WarmStart, select_warm_start
 from model.evaluation.comparison import CHALLENGER, CHAMPION, IssueTimes, compare
-from model.evaluation.promotion import FEWEST_NIGHTS, Decision, decide, refuse_too_few
+from model.evaluation.promotion import MIN_ISSUE_TIMES, Decision, decide, refuse_too_few
 from model.forecaster import Forecaster
 from model.panel import Panel
 from model.spec import ModelSpec
@@ -149,7 +149,7 @@ def train(
             "scores": scores,
             "required_scale": asked,
             "compared_with": serving.version if serving else None,
-            "decision": decision.facts(),
+            "decision": decision.to_record(),
             "seed": settings.training.seed,
             "pipeline": settings.model.model_dump(),
         },
@@ -180,7 +180,7 @@ def _fit(
         source = sampler(spec, panel, last, lead, int(folds.steps[-1]))
     except TooLittleHistory as error:
         raise DataError(f"pipeline {settings.name!r}: too little history to train on: {error}") from None
-    nights = recent.over(panel)
+    nights = recent.window_keys(panel)
     if len(nights[0]) > _VALIDATION:
         drawn = np.random.default_rng(settings.training.seed).choice(len(nights[0]), _VALIDATION, replace=False)
         drawn.sort()
@@ -229,7 +229,7 @@ def _judge(
         models[CHAMPION] = serving.forecaster
         seen_to[CHAMPION] = record.get("seen_to", record["as_of"])
     fair = folds.since(max(to_micros(datetime.fromisoformat(until)) for until in seen_to.values()))
-    if len(fair) < FEWEST_NIGHTS:
+    if len(fair) < MIN_ISSUE_TIMES:
         return fair, {}, None, refuse_too_few(len(fair), len(folds), seen_to)
     comparison = compare(spec, panel, fair, models)
     return fair, comparison.scores(), comparison.required_scale, decide(comparison, settings.promotion.margin)

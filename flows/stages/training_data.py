@@ -10,9 +10,9 @@ import numpy as np
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import known_series, revision_panel, to_instant, to_micros
 from model.evaluation.comparison import IssueTimes
-from model.evaluation.promotion import FEWEST_NIGHTS
+from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.panel import Channel, Panel, RevisionLayer
-from model.timegrid import TimeGrid, local_naive, midnights
+from model.timegrid import TimeGrid, day_starts, local_naive
 from storage.schemas import DataError
 from storage.store import Store
 
@@ -61,11 +61,11 @@ def split_history(settings: Pipeline, as_of: datetime, first: int, earliest: int
     nights = max(0, room // settings.grid.steps_per_day)
     # A short history gives up to two in five of its nights to being judged.
     count = min(settings.promotion.folds, nights // 5)
-    if count < FEWEST_NIGHTS:
+    if count < MIN_ISSUE_TIMES:
         raise DataError(
             f"pipeline {settings.name!r}: too little history to train on: {first - earliest} steps, of which a "
             f"context of {at.context} and a horizon of {at.horizon} leave {nights} issue times; "
-            f"{5 * FEWEST_NIGHTS} are needed"
+            f"{5 * MIN_ISSUE_TIMES} are needed"
         )
     folds = _nights_before(settings.grid, as_of, first - at.horizon, count)
     # What the early stop sees ends before the first fold is issued, not only before its first step.
@@ -81,8 +81,8 @@ def _nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> Is
     end = grid.dates(np.array([last]))[0]
     back = np.arange(2 * count + 30 + int((day - end).astype(int)), 0, -1)
     days = day - back.astype("timedelta64[D]")
-    days = days[grid.is_day(days)]
-    issues = midnights(days, grid.timezone) + int((local - day).astype("timedelta64[us]").astype(np.int64))
+    days = days[grid.is_period_date(days)]
+    issues = day_starts(days, grid.timezone) + int((local - day).astype("timedelta64[us]").astype(np.int64))
     steps = np.array([grid.first_step(int(issue)) for issue in issues])
     keep = steps <= last
     return IssueTimes(issues[keep][-count:], steps[keep][-count:])

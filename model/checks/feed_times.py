@@ -82,8 +82,8 @@ def _days(times: pl.Series, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series,
     begins = pl.select((wall == midnight) | (wall == midnight + start)).to_series()
     dates = wall.dt.date()
     days = dates.fill_null(pl.date(1970, 1, 5)).to_numpy().astype("datetime64[D]")
-    instants = pl.Series(grid.begin(days)).cast(INSTANT)
-    closed = ~pl.Series(grid.is_day(days))
+    instants = pl.Series(grid.start_of_dates(days)).cast(INSTANT)
+    closed = ~pl.Series(grid.is_period_date(days))
     known = dates.is_not_null()
     frame = pl.DataFrame({"t": instants, "known": known, "begins": begins, "closed": closed})
     done = frame.select(

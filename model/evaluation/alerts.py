@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from model.evaluation.monitoring import sums
+from model.evaluation.monitoring import sum_by
 from storage.schemas.records import Alert
 
 #: Checks that say that the model has grown worse, for which training anew is the remedy.
@@ -105,7 +105,7 @@ class ScoreSums:
         return f"in the {len(self.issues)} nights from {first} to {last}"
 
 
-def alerts(scores: pl.LazyFrame, limits: Limits) -> list[Alert]:
+def find_alerts(scores: pl.LazyFrame, limits: Limits) -> list[Alert]:
     """What rings: {"check", "series_id" (None: all series together), "detail": a sentence}.
 
     Args:
@@ -243,7 +243,7 @@ def _needed(normal: float, freedom: np.ndarray) -> np.ndarray:
 
 
 def _nights(scores: pl.LazyFrame) -> ScoreSums:
-    each = sums(scores, "series_id", "issue_time")
+    each = sum_by(scores, "series_id", "issue_time")
     last = scores.group_by("issue_time").agg(pl.col("valid_time").max()).sort("issue_time").collect(engine="in-memory")
     names = [name for name in each.columns if name not in ("series_id", "issue_time")]
     series, issues = each["series_id"].unique().sort(), last["issue_time"]

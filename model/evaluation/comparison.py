@@ -13,7 +13,7 @@ from model.checks.forecasts import find_faults
 from model.evaluation import calibration, metrics
 from model.panel import Panel
 from model.spec import ModelSpec
-from model.windows import Windows, windows
+from model.windows import Windows, build_windows
 
 CHALLENGER, CHAMPION, BASELINE = "challenger", "champion", "baseline"
 
@@ -41,7 +41,7 @@ class IssueTimes:
         """Those issued at `instant` (us) or later."""
         return IssueTimes(self.issues[self.issues >= instant], self.steps[self.issues >= instant])
 
-    def over(self, panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def window_keys(self, panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, steps and issue times of every series at every one of these nights, night by night."""
         count = len(panel.series)
         rows = np.tile(np.arange(count), len(self.steps))
@@ -125,7 +125,7 @@ def compare(spec: ModelSpec, panel: Panel, nights: IssueTimes, models: Mapping[s
         forecasts = {BASELINE: np.clip(naive, spec.lower, spec.upper)}  # type: ignore[call-overload]
         served = np.ones(count, bool)
         for name, model in models.items():
-            seen = windows(model.spec, panel, rows, steps, issues)
+            seen = build_windows(model.spec, panel, rows, steps, issues)
             forecasts[name] = model.quantiles(seen)
             # With less of a context the night takes the baseline, whoever serves.
             served &= (~np.isnan(seen.target)).sum(axis=1) >= model.spec.min_visible

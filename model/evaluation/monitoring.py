@@ -41,7 +41,7 @@ _MEANS = {
 MEASURES = ("n", *_MEANS, "skill")
 
 
-def sums(scores: pl.LazyFrame, *by: str) -> pl.DataFrame:
+def sum_by(scores: pl.LazyFrame, *by: str) -> pl.DataFrame:
     """The additive sums of score rows (`storage.schemas.score_schema`) by the columns `by`, in their order."""
     return scores.group_by(by).agg(**_SUMS).sort(by).collect(engine="in-memory")
 
@@ -62,7 +62,7 @@ def aggregate(scores: pl.LazyFrame, *by: str) -> pl.DataFrame:
     """MEASURES by the columns `by`: series_id, issue_time, step, status, model_version, `weekday` or none."""
     if not by:
         return measures(scores.select(**_SUMS).collect(engine="in-memory"))
-    return measures(sums(scores, *by))
+    return measures(sum_by(scores, *by))
 
 
 def rolling(nightly: pl.DataFrame, nights: int) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 from model.evaluation.comparison import BASELINE, CHALLENGER, CHAMPION, Comparison
 from model.evaluation.significance import diebold_mariano, finite, holm
 
-FEWEST_NIGHTS = 5
+MIN_ISSUE_TIMES = 5
 _SIGNIFICANCE = 0.05
 _MOST_GROUPS = 300  # series tested one by one; more are pooled
 _POOLS = 10
@@ -28,7 +28,7 @@ class Decision:
     reason: str
     figures: dict[str, Any] = field(default_factory=dict)
 
-    def facts(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """As the manifest keeps it."""
         return {"promoted": self.promoted, "reason": self.reason, **self.figures}
 
@@ -43,10 +43,10 @@ def decide(comparison: Comparison, margin: float) -> Decision:
     scores = comparison.scores()
     if comparison.fault:
         return Decision(False, f"refused: {comparison.fault}", {"folds": comparison.nights})
-    if comparison.nights < FEWEST_NIGHTS:
+    if comparison.nights < MIN_ISSUE_TIMES:
         return Decision(
             False,
-            f"refused: only {comparison.nights} unseen nights have a value to judge by; {FEWEST_NIGHTS} are needed",
+            f"refused: only {comparison.nights} unseen nights have a value to judge by; {MIN_ISSUE_TIMES} are needed",
             {"folds": comparison.nights},
         )
     incumbent = CHAMPION if CHAMPION in scores else BASELINE
@@ -96,7 +96,7 @@ def refuse_too_few(fair: int, held_out: int, seen_to: dict[str, str]) -> Decisio
     seen = " and ".join(f"the {name} has seen data up to {until}" for name, until in seen_to.items())
     return Decision(
         False,
-        f"refused: {fair} of {held_out} held-out nights are unseen by every candidate, {FEWEST_NIGHTS} are needed; "
+        f"refused: {fair} of {held_out} held-out nights are unseen by every candidate, {MIN_ISSUE_TIMES} are needed; "
         f"{seen}",
         {"folds": fair},
     )

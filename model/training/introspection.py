@@ -48,7 +48,7 @@ def trace_recurrent_layers(model: bytes, windows: Windows) -> tuple[RecurrentLay
         member, number = divmod(count[part], spec.layers)
         count[part] += 1
         layers.append(RecurrentLayer(member, part, number, _trace(node, values)))
-    return tuple(sorted(layers, key=lambda at: (at.member, at.part != "encoder", at.number)))
+    return tuple(sorted(layers, key=lambda at: (at.member, at.subnetwork != "encoder", at.number)))
 
 
 def _recurrent(graph: onnx.GraphProto, spec: ModelSpec) -> list[tuple[onnx.NodeProto, str]]:
@@ -88,7 +88,7 @@ def _trace(node: onnx.NodeProto, values: dict[str, np.ndarray]) -> LSTMTrace | R
     def value(place: int) -> np.ndarray | None:
         return values.get(_input(node, place))
 
-    weights = Weights.of(values[node.input[_FROM_INPUTS]], values[node.input[_FROM_HIDDEN]], value(_BIAS))
+    weights = Weights.from_onnx(values[node.input[_FROM_INPUTS]], values[node.input[_FROM_HIDDEN]], value(_BIAS))
     inputs = values[node.input[_INPUTS]].astype(np.float64)
 
     def initial(place: int) -> np.ndarray:

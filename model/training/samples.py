@@ -9,7 +9,7 @@ import numpy as np
 from model.calendar import CALENDAR
 from model.panel import Panel
 from model.spec import UNKNOWN, ModelSpec
-from model.windows import Windows, windows
+from model.windows import Windows, build_windows
 
 _NO_SEASON = 0.7  # share of training windows that do not see the position in the year
 _OF_YEAR = np.array([name.startswith("year_") for name in CALENDAR])
@@ -62,7 +62,7 @@ def make_batch(
 ) -> LabeledWindows:
     """Windows as of `issues`, and the last known actuals of their horizons."""
     actual = panel.target.final(rows, steps - panel.first, spec.horizon)
-    return LabeledWindows(windows(spec, panel, rows, steps, issues), actual)
+    return LabeledWindows(build_windows(spec, panel, rows, steps, issues), actual)
 
 
 def sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> Sampler:

@@ -13,7 +13,7 @@ from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from flows.stages.panels import known_series, revision_panel, to_micros, visible_panel
-from model.windows import windows
+from model.windows import build_windows
 from storage.store import open_store
 from tests.support.pipelines import SAMPLES, SHARED
 
@@ -118,10 +118,10 @@ def seen(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, str]:
     first, back, count = grid.first_step(to_micros(at)), 3 * pipeline.pipeline.context, len(series)
     rows = np.arange(count)
     panel = visible_panel(pipeline, store, series, at, first - back, back + pipeline.pipeline.horizon)
-    forecast = windows(spec, panel, rows, np.full(count, first), np.full(count, to_micros(at)))
+    forecast = build_windows(spec, panel, rows, np.full(count, first), np.full(count, to_micros(at)))
     past = revision_panel(pipeline, store, series, at, first - back, back)
     nights = first - pipeline.pipeline.horizon * np.arange(1, 6)
-    training = windows(
+    training = build_windows(
         spec, past, np.tile(rows, 5), np.repeat(nights, count), np.repeat(grid.start(nights), count)
     )  # fmt: skip
     return forecast.sha256(), training.sha256()

@@ -19,7 +19,7 @@ SPEC = made.spec(members=3)
 @pytest.fixture(scope="module")
 def trained():
     """A function that fits by a clock that counts calls: one at every update, and two a member."""
-    source, validation = made.to_fit(SPEC)
+    source, validation = made.training_data(SPEC)
 
     def fitted(budget: float, *start: object) -> Ensemble:
         ticks = itertools.count()
@@ -80,7 +80,7 @@ def test_a_gpu_learns_what_the_cpu_learns():
     if resolve_device("cuda") == "cpu":
         pytest.skip("torch sees no GPU")
     spec = made.spec(hidden_size=32)
-    source, validation = made.to_fit(spec)
+    source, validation = made.training_data(spec)
 
     def score(device: str) -> float:
         ticks = itertools.count()

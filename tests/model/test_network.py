@@ -239,7 +239,7 @@ def test_the_unit_of_a_market_is_how_wild_it_is_of_late():
 
 def test_a_market_is_forecast_half_by_what_is_usual():
     spec = made.spec(season=1, horizon=5, segment=5, context=60)
-    source, validation = made.to_fit(spec)
+    source, validation = made.training_data(spec)
     ticks = itertools.count()
     (network,) = fit(spec, source, validation, 7, 30, lambda: next(ticks), lambda done: None).networks
     drawn = source.draw(np.random.default_rng(1), 3000)
@@ -268,8 +268,8 @@ def test_a_provider_that_is_not_there_is_said(exported, caplog):
     forecaster = Forecaster(exported[3], ("cuda", "cpu"))
     assert forecaster.provider == "CPUExecutionProvider"
     assert "CUDAExecutionProvider" in caplog.text
-    assert forecaster.fell_back in caplog.text
-    assert Forecaster(exported[3], ("cpu", "cuda"), strict=True).fell_back is None
+    assert forecaster.provider_warning in caplog.text
+    assert Forecaster(exported[3], ("cpu", "cuda"), strict=True).provider_warning is None
     with pytest.raises(ValueError, match="asked for CUDAExecutionProvider first"):
         Forecaster(exported[3], ("cuda", "cpu"), strict=True)
 

@@ -36,17 +36,17 @@ def test_each_part_is_the_forecast_with_it_less_the_one_without(fitted):
     gone = np.full_like(window.known_future, np.nan)
     np.testing.assert_array_equal(found.covariates["temperature"], without(known_future=gone))
     gone[:, :72] = window.known_future[:, :72]
-    np.testing.assert_array_equal(found.ahead["temperature"], without(known_future=gone))
+    np.testing.assert_array_equal(found.horizon_covariates["temperature"], without(known_future=gone))
     gone = np.full_like(window.observed, np.nan)
     np.testing.assert_array_equal(found.covariates["price"], without(observed=gone))
-    assert list(found.covariates) == ["temperature", "price"] and list(found.ahead) == ["temperature"]
+    assert list(found.covariates) == ["temperature", "price"] and list(found.horizon_covariates) == ["temperature"]
 
 
 def test_what_matters_is_found(fitted):
     """In the made data temperature ahead adds to the target, and `price` is noise."""
     forecaster, samples = fitted
     sizes = [occlusion_effects(forecaster, samples[i : i + 1]) for i in range(8)]
-    ahead = np.mean([np.abs(found.ahead["temperature"]).mean() / np.abs(w).max() for found, w in zip(
+    ahead = np.mean([np.abs(found.horizon_covariates["temperature"]).mean() / np.abs(w).max() for found, w in zip(
         sizes, samples.target, strict=False)])  # fmt: skip
     noise = np.mean([np.abs(found.covariates["price"]).mean() / np.abs(w).max() for found, w in zip(
         sizes, samples.target, strict=False)])  # fmt: skip

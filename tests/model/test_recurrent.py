@@ -47,7 +47,7 @@ def by_torch(network, windows):
 
 def test_every_layer_comes_to_what_torch_computes(fitted):
     network, windows, model = fitted
-    layers = {(at.member, at.part, at.number): at.trace for at in trace_recurrent_layers(model, windows)}
+    layers = {(at.member, at.subnetwork, at.number): at.trace for at in trace_recurrent_layers(model, windows)}
     assert len(layers) == 2 * 2 * 2
     for (member, part), (_, (output, state)) in by_torch(network, windows).items():
         top = layers[member, part, 1]
@@ -79,7 +79,7 @@ def test_the_gates_are_those_of_torchs_own_weights(fitted):
     trace = next(
         at.trace
         for at in trace_recurrent_layers(model, windows)
-        if (at.member, at.part, at.number) == (1, "encoder", 0)
+        if (at.member, at.subnetwork, at.number) == (1, "encoder", 0)
     )
     for name, expected in {
         "input_gate": i.sigmoid(), "forget_gate": f.sigmoid(), "output_gate": o.sigmoid(), "candidate": g.tanh(),
@@ -93,15 +93,17 @@ def test_the_cell_state_is_the_sum_of_what_was_written(fitted):
     if network.spec.cell == "rnn":
         pytest.skip("the plain network has no cell state")
     for layer in trace_recurrent_layers(model, windows):
-        np.testing.assert_allclose(layer.trace.written().sum(axis=0), layer.trace.cell_state[-1], atol=1e-12)
-        started = np.abs(layer.trace.written()[0]).max()
-        assert (started == 0) == (layer.part == "encoder"), "a decoder begins with what the encoder left"
+        np.testing.assert_allclose(
+            layer.trace.state_contributions().sum(axis=0), layer.trace.cell_state[-1], atol=1e-12
+        )
+        started = np.abs(layer.trace.state_contributions()[0]).max()
+        assert (started == 0) == (layer.subnetwork == "encoder"), "a decoder begins with what the encoder left"
 
 
 def test_the_decoder_goes_on_from_the_encoders_last_state(fitted):
     """The horizon of 30 is two segments: the decoder's second step forgets part of what its first one kept."""
     network, windows, model = fitted
-    layers = {(at.member, at.part, at.number): at.trace for at in trace_recurrent_layers(model, windows)}
+    layers = {(at.member, at.subnetwork, at.number): at.trace for at in trace_recurrent_layers(model, windows)}
     for member in range(2):
         encoder, decoder = layers[member, "encoder", 0], layers[member, "decoder", 0]
         assert len(encoder.hidden_state) == 3 and len(decoder.hidden_state) == 2

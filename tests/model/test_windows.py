@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.panel import channels
+from model.scatter import PanelLayout, scatter_channels
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
-from model.windows import windows
+from model.windows import build_windows
 from tests.support import made
 from tests.support.made import hourly
 
@@ -22,7 +22,7 @@ def test_shapes_and_identity():
     spec = made.spec(series=("c", "a"))
     panel = made.panel(spec)
     rows, steps = np.array([0, 1, 2]), np.full(3, panel.first + 100)
-    seen = windows(spec, panel, rows, steps, panel.grid.start(steps))
+    seen = build_windows(spec, panel, rows, steps, panel.grid.start(steps))
     assert seen.target.shape == (3, 72)
     assert seen.known_future.shape == (3, 96, 1)
     assert seen.observed.shape == (3, 72, 1)
@@ -38,7 +38,7 @@ def test_steps_not_known_yet_are_masked():
     steps = np.array([panel.first + 100])
     # Issued at half past: the hour that contains the issue time, and the one before it, start to be known later.
     issues = panel.grid.start(steps) - 3_600_000_000 * 3 // 2
-    seen = windows(spec, panel, np.array([0]), steps, issues)
+    seen = build_windows(spec, panel, np.array([0]), steps, issues)
     assert np.isnan(seen.target[0, -2:]).all()
     assert not np.isnan(seen.target[0, :-2]).any()
     assert np.isnan(seen.observed[0, -2:]).all()
@@ -48,7 +48,7 @@ def test_a_window_outside_the_panel_is_an_error():
     spec = made.spec()
     panel = made.panel(spec)
     with pytest.raises(IndexError):
-        windows(spec, panel, np.array([0]), np.array([panel.first + 71]), np.array([0]))
+        build_windows(spec, panel, np.array([0]), np.array([panel.first + 71]), np.array([0]))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,8 @@ def test_a_table_without_gaps_is_reshaped_to_what_scattering_it_gives(utc, spoil
         parts[2] = parts[2].with_columns(series_id=pl.lit("x"))
     frame = pl.concat(parts).select("series_id", "valid_time", "y")
     first = grid.first_step(int(start.timestamp()) * 1_000_000) + (5 if spoilt == "outside" else -5)
-    quick, slow = (channels(grid, frame, ["y"], names, first, 40, grouped)[0] for grouped in (True, False))
+    layout = PanelLayout(grid, names, first, 40)
+    quick, slow = (scatter_channels(layout, frame, ["y"], grouped)[0] for grouped in (True, False))
     assert quick.layers[0].available is None
     np.testing.assert_array_equal(quick.layers[0].values, slow.layers[0].values)
     if spoilt == "nothing":
@@ -92,10 +93,10 @@ def test_revisions_are_seen_from_their_own_time_on(utc):
     first = int(grid.index(np.array([int(start.timestamp() * 1e6)]))[0])
 
     def seen(frame: pl.DataFrame, hour: int) -> np.ndarray:
-        (target,) = channels(grid, frame, ["y"], ("a",), first, 140)
+        (target,) = scatter_channels(PanelLayout(grid, ("a",), first, 140), frame, ["y"])
         panel = made.Panel(grid, ("a",), first, target, (), ())
         steps = np.array([first + hour])
-        return windows(spec, panel, np.array([0]), steps, grid.start(steps)).target
+        return build_windows(spec, panel, np.array([0]), steps, grid.start(steps)).target
 
     for hour in range(72, 116):
         at = start + timedelta(hours=hour)

@@ -45,7 +45,7 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
     )  # fmt: skip
 
 
-def to_fit(of: ModelSpec) -> tuple[Sampler, LabeledWindows]:
+def training_data(of: ModelSpec) -> tuple[Sampler, LabeledWindows]:
     """What a network of `of` is fitted on, and a week of nights for its early stop."""
     given = panel(of)
     last = given.first + 1200

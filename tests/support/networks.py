@@ -15,7 +15,7 @@ LEVELS = (0.1, 0.25, 0.5, 0.9)
 
 
 def train(spec, steps_done=60, seed=7):
-    source, validation = made.to_fit(spec)
+    source, validation = made.training_data(spec)
 
     def member(number: int) -> Ensemble:
         ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine

@@ -68,7 +68,7 @@ def test_by_series_and_step(scores):
 
 @pytest.mark.parametrize("nights", [7, 28])
 def test_rolling_windows_end_with_each_night(scores, nights):
-    found = monitoring.rolling(monitoring.sums(scores.lazy(), "issue_time"), nights)
+    found = monitoring.rolling(monitoring.sum_by(scores.lazy(), "issue_time"), nights)
     issues = scores["issue_time"].unique().sort()
     assert found["issue_time"].equals(issues)
     for i in (0, 5, nights - 1, nights, 39):

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from flows.settings.feed import Checks
-from model.checks.feed_rows import FeedShape, check_rows
+from model.checks.feed_rows import check_rows
+from model.checks.feed_shape import FeedShape
 from model.checks.series import check_series
 from model.checks.units import check_expected_level, check_unit_ratio
 from model.timegrid import TimeGrid

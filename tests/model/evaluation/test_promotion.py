@@ -1,90 +1,11 @@
-"""The tests behind a promotion against published and independent values, and the rule itself, case by case."""
+"""The promotion rule, case by case."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from scipy import stats
 
 from model.evaluation.comparison import Comparison
-from model.evaluation.promotion import decide, diebold_mariano, holm, refuse_too_few
-
-# Errors of ets and auto.arima on the last 20 values of R's WWWusage: the example of forecast::dm.test.
-ETS = np.array([
-    0.002241270, -0.000661906, -1.200002613, -4.000218178, 3.799373533, 3.401005111, -1.199692125, -0.800490048,
-    -1.200048999, 3.399847229, 7.000708948, 2.200989241, -4.800165569, -1.201043375, 3.400167556, 3.000709085,
-    0.400267950, -6.800169207, -2.401259050, 1.200112198,
-])  # fmt: skip
-ARIMA = np.array([
-    0.1209998, 8.0622269, -0.9189429, -1.7952436, 5.3431277, 2.0459823, -0.6073261, 0.5516816, -0.7633238, 4.1229472,
-    5.8785333, 1.2828331, -3.4854233, 1.1971370, 3.1709314, 2.3408457, 0.4962286, -5.9841362, 0.1537114, 0.4207951,
-])  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("loss", "two_sided", "greater"), [(np.square, 0.8871, 0.5565), (np.abs, 0.7818, 0.3909)]
-)  # fmt: skip
-def test_diebold_mariano_gives_rs_p_values(loss, two_sided, greater):
-    found = diebold_mariano(loss(ETS) - loss(ARIMA), 1)
-    assert 2 * min(found.better, found.worse) == pytest.approx(two_sided, abs=1e-4)
-    assert found.worse == pytest.approx(greater, abs=1e-4)
-    assert found.better + found.worse == pytest.approx(1)
-
-
-def test_without_overlap_it_is_the_t_test():
-    difference = np.random.default_rng(3).normal(0.3, 1, 28)
-    expected = stats.ttest_1samp(difference, 0, alternative="greater")
-    found = diebold_mariano(difference, 1)
-    assert found.statistic == pytest.approx(expected.statistic)
-    assert found.worse == pytest.approx(expected.pvalue)
-
-
-@pytest.mark.parametrize("overlap", [2, 5, 7])
-def test_with_overlap_the_variance_is_that_of_sums_over_blocks(overlap):
-    """Bartlett's estimate is the mean square of the sums over all blocks of that length: never negative."""
-    difference = np.random.default_rng(overlap).normal(0.2, 1, 28) + np.sin(np.arange(28))
-    blocks = np.convolve(difference - difference.mean(), np.ones(overlap))
-    variance = (blocks**2).sum() / (overlap * 28)
-    found = diebold_mariano(difference, overlap)
-    assert found.uncorrected == pytest.approx(difference.mean() / np.sqrt(variance / 28))
-    correction = (28 + 1 - 2 * overlap + overlap * (overlap - 1) / 28) / 28
-    assert found.statistic == pytest.approx(found.uncorrected * np.sqrt(correction))
-    assert found.worse == pytest.approx(stats.t.sf(found.statistic, 27))
-
-
-def test_alternating_differentials_whose_plain_variance_is_negative():
-    difference = np.where(np.arange(28) % 2, 1.0, -0.9)
-    plain = np.correlate(difference - difference.mean(), difference - difference.mean(), "full")[27:] / 28
-    assert plain[0] + 2 * plain[1] < 0
-    assert 0 < diebold_mariano(difference, 2).worse < 1
-
-
-def test_differentials_that_do_not_vary():
-    assert diebold_mariano(np.zeros(10), 7).better == 0.5
-    assert diebold_mariano(np.full(10, 0.1), 1).worse == 0.0
-    assert diebold_mariano(np.full(10, -0.1), 7).worse == 1.0
-
-
-def test_few_nights_bound_the_overlap():
-    assert diebold_mariano(np.random.default_rng(0).normal(size=6), 7).overlap == 3
-
-
-def test_its_size_is_near_what_it_says():
-    """Equal models: one test in twenty errs without overlap; with seven nights' overlap about one in ten."""
-    random = np.random.default_rng(1)
-
-    def errs(overlap: int) -> float:
-        noise = (np.convolve(random.normal(size=28 + overlap - 1), np.ones(overlap), "valid") for _ in range(2000))
-        return float(np.mean([diebold_mariano(d, overlap).worse < 0.05 for d in noise]))
-
-    assert 0.035 < errs(1) < 0.065
-    assert errs(7) < 0.13
-
-
-def test_holm_by_hand():
-    # Times 4, 3, 2, 1 in ascending order, and never below an earlier one.
-    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
-    assert holm(np.array([0.9, 0.8])).max() == 1.0
+from model.evaluation.promotion import decide, refuse_too_few
 
 
 def compared(nights: int = 28, series: int = 3, fault: str | None = None, **losses: np.ndarray | float) -> Comparison:
@@ -109,7 +30,7 @@ def noisy(mean: float, *columns: float, nights: int = 28) -> np.ndarray:
 def test_better_than_champion_and_baseline_is_promoted():
     decision = decide(compared(baseline=2.0, challenger=noisy(0.9), champion=1.0), 0.0)
     assert decision.promoted
-    facts = decision.facts()
+    facts = decision.to_record()
     assert (facts["promoted"], facts["folds"], facts["coverage_80"]["champion"]) == (True, 28, 0.75)
     assert facts["p_value"] < 0.001
     assert facts["tests"]["incumbent"] == "champion"

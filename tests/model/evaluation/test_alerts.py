@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from model.evaluation.alerts import DECAY, Limits, alerts
+from model.evaluation.alerts import DECAY, Limits, find_alerts
 from storage.schemas import score_schema
 
 LIMITS = Limits(timedelta(days=28), timedelta(days=7), 0.0, 0.6, 0.95, 1.0, 0.2, 2.5)
@@ -50,7 +50,7 @@ def nights(count: int = 80, seed: int = 0, alike: float = 0.3, **changes) -> pl.
 
 
 def rung(scores, limits=LIMITS) -> set[tuple[str, str | None]]:
-    return {(alert["check"], alert["series_id"]) for alert in alerts(scores, limits)}
+    return {(alert["check"], alert["series_id"]) for alert in find_alerts(scores, limits)}
 
 
 def test_a_good_model_never_rings():
@@ -108,12 +108,12 @@ def test_a_forecast_that_is_the_baseline_never_rings():
 def test_too_few_nights_say_nothing():
     assert rung(nights(9, ratio=(9, slice(None), 5.0), coverage=(9, slice(None), 0.0))) == set()
     assert ("skill", None) in rung(nights(12, ratio=(12, slice(None), 5.0)))
-    assert alerts(nights().filter(False), LIMITS) == []
+    assert find_alerts(nights().filter(False), LIMITS) == []
 
 
 def test_the_sentence_has_the_figures_and_what_to_do():
     (alert,) = [
-        a for a in alerts(nights(ratio=(28, 1, 1.6)), LIMITS) if (a["check"], a["series_id"]) == ("skill", "s1")
+        a for a in find_alerts(nights(ratio=(28, 1, 1.6)), LIMITS) if (a["check"], a["series_id"]) == ("skill", "s1")
     ]
     last = nights(ratio=(28, 1, 1.6)).filter(series_id="s1").collect().tail(28 * STEPS)
     skill = 1 - last["pinball"].sum() / last["baseline_pinball"].sum()
@@ -124,9 +124,9 @@ def test_the_sentence_has_the_figures_and_what_to_do():
 def test_many_series_ring_as_twenty_and_a_count():
     one = nights(ratio=(28, slice(None), 3.0)).collect()
     many = pl.concat([one.with_columns(pl.col("series_id") + f"-{i}") for i in range(10)]).lazy()
-    skill = [alert for alert in alerts(many, LIMITS) if alert["check"] == "skill"]
+    skill = [alert for alert in find_alerts(many, LIMITS) if alert["check"] == "skill"]
     assert len(skill) == 21
     assert skill[0]["series_id"] is None
     assert "21 more series" in skill[-1]["detail"]
     wide = replace(LIMITS, min_skill=-np.inf)
-    assert not [alert for alert in alerts(many, wide) if alert["check"] == "skill"]
+    assert not [alert for alert in find_alerts(many, wide) if alert["check"] == "skill"]

@@ -43,7 +43,7 @@ def test_pit_of_a_calibrated_forecast_is_uniform():
     assert abs(counts / 20_000 - 0.1).max() < 0.01
 
 
-def made(levels, quantiles, actual):
+def forecast_rows(levels, quantiles, actual):
     schema = forecast_schema(levels)
     rows = pl.DataFrame({name: [None] * len(actual) for name in schema}, schema=schema)
     columns = {name: quantiles[:, i] for i, name in enumerate(n for n in schema if n.startswith("q"))}
@@ -51,7 +51,7 @@ def made(levels, quantiles, actual):
 
 
 def test_a_score_row_by_hand():
-    rows = made([0.1, 0.5, 0.9], np.array([[8.0, 10.0, 14.0]]), [15.0])
+    rows = forecast_rows([0.1, 0.5, 0.9], np.array([[8.0, 10.0, 14.0]]), [15.0])
     (row,) = score_rows(rows, [0.1, 0.5, 0.9], np.array([[5.0, 15.0, 16.0]]), np.array([2.5])).to_dicts()
     assert (row["median"], row["error"], row["absolute_error"], row["scale"]) == (10.0, 5.0, 5.0, 2.5)
     assert row["pinball"] == pytest.approx((0.1 * 7 + 0.5 * 5 + 0.9 * 1) / 3)
@@ -62,7 +62,7 @@ def test_a_score_row_by_hand():
 
 def test_what_cannot_be_told_is_null():
     # Levels that do not reach from 0.1 to 0.9 tell no 80% interval; a series without a past has no baseline.
-    rows = made([0.25, 0.5, 0.75], np.array([[8.0, 10.0, 14.0]]), [11.0])
+    rows = forecast_rows([0.25, 0.5, 0.75], np.array([[8.0, 10.0, 14.0]]), [11.0])
     scored = score_rows(rows, [0.25, 0.5, 0.75], np.full((1, 3), np.nan), np.array([np.nan]))
     assert dict(scored.schema) == score_schema()
     (row,) = scored.to_dicts()

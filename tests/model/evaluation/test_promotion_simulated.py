@@ -77,7 +77,7 @@ def fitted(panel: Panel, first: int, last: int, stop: IssueTimes, steps: int, se
     source = sampler(SPEC, panel, FIRST + last, 0, 0)
     source = replace(source, first=FIRST + first, known=source.known[source.known[:, 1] >= FIRST + first])
     ticks = itertools.count()  # a clock that counts calls: equal steps on any machine
-    validation = make_batch(SPEC, panel, *stop.over(panel))
+    validation = make_batch(SPEC, panel, *stop.window_keys(panel))
     return Network(fitting.fit(SPEC, source, validation, seed, steps, lambda: next(ticks), lambda done: None))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from model.evaluation import metrics
 from model.evaluation.comparison import IssueTimes, compare
-from model.windows import Windows, windows
+from model.windows import Windows, build_windows
 from tests.support import made
 
 SPEC = made.spec(known_future=(), observed=())
@@ -40,8 +40,8 @@ def test_scores_are_those_of_all_cells_together():
     at = nights(panel)
     narrow = Flat(0.1)
     found = compare(SPEC, panel, at, {"challenger": narrow, "champion": Flat(0.8)})
-    rows, steps, issues = at.over(panel)
-    seen = windows(SPEC, panel, rows, steps, issues)
+    rows, steps, issues = at.window_keys(panel)
+    seen = build_windows(SPEC, panel, rows, steps, issues)
     actual = panel.target.final(rows, steps - panel.first, SPEC.horizon).astype(np.float64)
     expected = metrics.summary(narrow.quantiles(seen), LEVELS, actual)
     assert found.scores()["challenger"] == pytest.approx(expected)

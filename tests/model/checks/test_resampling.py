@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.settings.feed import Checks
-from model.checks.feed_rows import CheckedRows, FeedShape, check_rows
+from model.checks.feed_rows import CheckedRows, check_rows
+from model.checks.feed_shape import FeedShape
 from model.timegrid import TimeGrid
 from tests.support.made import ZONES
 

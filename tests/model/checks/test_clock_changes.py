@@ -10,7 +10,8 @@ import polars as pl
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from model.checks.feed_rows import FeedShape, check_rows
+from model.checks.feed_rows import check_rows
+from model.checks.feed_shape import FeedShape
 from model.timegrid import TimeGrid
 from tests.support.made import ZONES
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.checks.feed_rows import FeedShape, check_rows
+from model.checks.feed_rows import check_rows
+from model.checks.feed_shape import FeedShape
 from model.timegrid import TimeGrid
 from storage.schemas import DataError
 
