@@ -1,7 +1,8 @@
-"""CUDA beside the CPU: `python -m benchmarks.cuda [RESULTS]`; needs onnxruntime-gpu, a torch with CUDA, and a GPU.
+"""CUDA beside the CPU: `python -m benchmarks.cuda [RESULTS]`. Needs onnxruntime-gpu, a torch with CUDA, and a GPU.
 
-Is it the same (parity), how fast is a batch forecast, how fast is a fit, and does a fit end as well? Synthetic hours,
-two weeks of context, 24 hours of horizon, nine quantiles, the default network: hidden size 128, four members.
+Measures the equality of forecasts (parity), the speed of batch forecasts, and the speed and quality of fits. The data
+are synthetic hours with two weeks of context, 24 hours of horizon and nine quantiles. The network is the default one:
+hidden size 128, four members.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _SERIES, _DAYS, _HORIZON, _CONTEXT = 20, 120, 24, 336
 _WINDOWS = 65_536
 _CHUNKS = (128, 1024, 4096, 16_384)
-_UPDATES = {128: 400, 512: 200}  # by hidden size
+#: Updates by hidden size.
+_UPDATES = {128: 400, 512: 200}
 _CUDA = "CUDAExecutionProvider"
 
 
 def main() -> None:
-    """Measure everything and print it, as Markdown."""
-    if not _there():
-        sys.exit(f"nothing measured: {_CUDA} and a torch that sees a GPU are needed")
+    """Measure all and print the results as Markdown."""
+    if not _has_cuda():
+        sys.exit(f"Nothing is measured: {_CUDA} and a torch with a usable GPU are required.")
     versions = f"torch {torch.__version__}, ONNX Runtime {ort.__version__}, CUDA {torch.version.cuda}"
     parts = [
         "# CUDA beside the CPU\n",
@@ -57,7 +59,7 @@ def main() -> None:
         Path(sys.argv[1]).write_text("\n".join(parts))
 
 
-def _there() -> bool:
+def _has_cuda() -> bool:
     return _CUDA in ort.get_available_providers() and torch.cuda.is_available()
 
 
@@ -70,7 +72,7 @@ def _spec(head: str, cell: str = "lstm", hidden: int = 128, members: int = 4) ->
 
 
 def _data(spec: ModelSpec) -> tuple[Sampler, LabeledWindows]:
-    """What to fit on, and the last two weeks of nights."""
+    """Return training windows, and the windows of the last 14 issue times."""
     random = np.random.default_rng(0)
     hours, first = np.arange(_DAYS * 24), 400_000
     temperature = 10 * np.sin(hours / 97) + random.normal(size=(_SERIES, len(hours)))
@@ -78,28 +80,28 @@ def _data(spec: ModelSpec) -> tuple[Sampler, LabeledWindows]:
     target = (1000 + shape + 50 * random.normal(size=(_SERIES, len(hours)))).astype(np.float32)
     weather = Channel("temperature", (RevisionLayer(temperature.astype(np.float32), None),))
     panel = Panel(spec.grid, spec.series, first, Channel("y", (RevisionLayer(target, None),)), (weather,), ())
-    nights = first + len(hours) - 24 * np.arange(1, 15)
-    steps, rows = np.repeat(nights, _SERIES), np.tile(np.arange(_SERIES), len(nights))
-    last = int(nights.min()) - _HORIZON
+    issues = first + len(hours) - 24 * np.arange(1, 15)
+    steps, rows = np.repeat(issues, _SERIES), np.tile(np.arange(_SERIES), len(issues))
+    last = int(issues.min()) - _HORIZON
     return sampler(spec, panel, last, 0, last), make_batch(spec, panel, rows, steps, panel.grid.start(steps))
 
 
 def _fitted(
     spec: ModelSpec, updates: int, device: str, source: Sampler, validation: LabeledWindows
 ) -> tuple[Ensemble, float]:
-    """One network after so many updates a member, and the seconds of its fit."""
+    """Return a network after a number of updates per member, and the seconds of its fit."""
     ticks = itertools.count()  # a clock that counts updates
     fit._PATIENCE = updates
-    begun = time.perf_counter()
+    started = time.perf_counter()
     network = fit.fit(
         spec, source, validation, 7, updates * spec.members, lambda: next(ticks), lambda _: None, device=device
     )
-    return network, time.perf_counter() - begun
+    return network, time.perf_counter() - started
 
 
 def _score(network: Ensemble, validation: LabeledWindows) -> float:
-    found = Forecaster(to_onnx(network), threads=os.cpu_count() or 1).quantiles(validation.windows)
-    return float(np.nanmean(pinball(found, np.array(LEVELS), validation.actual)))
+    quantiles = Forecaster(to_onnx(network), threads=os.cpu_count() or 1).quantiles(validation.windows)
+    return float(np.nanmean(pinball(quantiles, np.array(LEVELS), validation.actual)))
 
 
 def _parity() -> str:
@@ -109,16 +111,15 @@ def _parity() -> str:
         spec = _spec(head, cell)
         source, validation = _data(spec)
         onnx = to_onnx(_fitted(spec, 40, "cpu", source, validation)[0])
-        given = validation.windows
-        wanted = Forecaster(onnx, threads=os.cpu_count() or 1).quantiles(given)
-        unit = np.abs(wanted).max(axis=(1, 2), keepdims=True)
+        windows = validation.windows
+        expected = Forecaster(onnx, threads=os.cpu_count() or 1).quantiles(windows)
+        largest = np.abs(expected).max(axis=(1, 2), keepdims=True)
         errors = []
         for tf32 in ("0", "1"):
             forecaster._OPTIONS[_CUDA] = {"use_tf32": tf32}
             forecaster._session.cache_clear()
-            errors.append(
-                float((np.abs(Forecaster(onnx, ("cuda",), strict=True).quantiles(given) - wanted) / unit).max())
-            )
+            quantiles = Forecaster(onnx, ("cuda",), strict=True).quantiles(windows)
+            errors.append(float((np.abs(quantiles - expected) / largest).max()))
         rows.append(f"| {cell} | {head} | {errors[0]:.1e} | {errors[1]:.1e} |")
         forecaster._OPTIONS[_CUDA] = {"use_tf32": "0"}
         forecaster._session.cache_clear()
@@ -129,39 +130,38 @@ def _speed() -> str:
     spec = _spec("quantile")
     source, validation = _data(spec)
     onnx = to_onnx(_fitted(spec, 20, "cpu", source, validation)[0])
-    given = validation.windows
-    given = given[np.arange(_WINDOWS) % len(given)]
-    few = given[np.arange(4096)]
+    windows = validation.windows[np.arange(_WINDOWS) % len(validation.windows)]
+    few = windows[np.arange(4096)]
     cores = os.cpu_count() or 1
     rows = ["## Forecast\n", f"{_WINDOWS:,} windows in memory, through `Forecaster.quantiles`.\n"]
     rows += ["| | windows a second | |", "|---|---:|---:|"]
-    found = {"CPU, one thread": _per_second(Forecaster(onnx), few)}
-    found[f"CPU, {cores} threads"] = _per_second(Forecaster(onnx, threads=cores), given)
+    speeds = {"CPU, one thread": _per_second(Forecaster(onnx), few)}
+    speeds[f"CPU, {cores} threads"] = _per_second(Forecaster(onnx, threads=cores), windows)
     for chunk in _CHUNKS:
         forecaster._CHUNKS[_CUDA] = chunk
-        found[f"CUDA, {chunk:,} at once"] = _per_second(Forecaster(onnx, ("cuda",), strict=True), given)
-    first = found["CPU, one thread"]
-    rows += [f"| {name} | {speed:,.0f} | {speed / first:.1f} x |" for name, speed in found.items()]
+        speeds[f"CUDA, {chunk:,} at once"] = _per_second(Forecaster(onnx, ("cuda",), strict=True), windows)
+    first = speeds["CPU, one thread"]
+    rows += [f"| {name} | {speed:,.0f} | {speed / first:.1f} x |" for name, speed in speeds.items()]
     return "\n".join(rows) + "\n"
 
 
-def _per_second(model: Forecaster, given: Windows) -> float:
-    return len(given) / _median(lambda: model.quantiles(given))
+def _per_second(model: Forecaster, windows: Windows) -> float:
+    return len(windows) / _median_seconds(lambda: model.quantiles(windows))
 
 
-def _median(call: Callable[[], object]) -> float:
-    """Seconds, after a first call that does not count."""
+def _median_seconds(call: Callable[[], object]) -> float:
+    """Return the median seconds of a call, after one call to warm up."""
     call()
-    taken = []
+    seconds = []
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         call()
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
 
 
 def _training() -> str:
-    rows = ["## Training\n", f"One member, {fit._BATCH} windows an update; its pinball on nights to come."]
+    rows = ["## Training\n", f"One member, {fit._BATCH} windows per update, with its pinball on later issue times."]
     rows += ["\n| | hidden size | updates a second | | pinball |", "|---|---:|---:|---:|---:|"]
     for hidden, updates in _UPDATES.items():
         first = None

@@ -1,4 +1,4 @@
-"""What goes wrong in a night of the simulated operation, done for real: each undoes no more than itself."""
+"""Faults of the simulated operation, each made for real around one nightly run and undone after it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 if TYPE_CHECKING:
     from benchmarks.operation import Operation
 
-#: Makes a night's fault happen around its run; gives what the command's environment needs for it.
-Fault = Callable[["Operation"], Any]
+#: A context manager around one run. It yields the environment variables that the command needs for the fault.
+Fault = Callable[["Operation"], AbstractContextManager[dict[str, str]]]
 
 
 @contextmanager
@@ -29,32 +29,32 @@ def _nothing(operation: Operation) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _late_feed(operation: Operation) -> Iterator[dict[str, str]]:
-    """The newest values have not come."""
-    place = operation.folder / "demand.parquet"
-    rows = pl.read_parquet(place)
-    back = 10 * operation.world.period if operation.world.period < timedelta(hours=23) else timedelta(days=3)
-    rows.filter(pl.col("ds") < rows["ds"].max() - back).write_parquet(place)  # type: ignore[operator]
+    """Remove the newest values."""
+    path = operation.folder / "demand.parquet"
+    rows = pl.read_parquet(path)
+    delay = 10 * operation.world.period if operation.world.period < timedelta(hours=23) else timedelta(days=3)
+    rows.filter(pl.col("ds") < rows["ds"].max() - delay).write_parquet(path)  # type: ignore[operator]
     yield {}
 
 
 @contextmanager
 def _missing_feed(operation: Operation) -> Iterator[dict[str, str]]:
-    """The file is not there."""
+    """Remove the file."""
     (operation.folder / "demand.parquet").unlink()
     yield {}
 
 
 @contextmanager
 def _corrupted_file(operation: Operation) -> Iterator[dict[str, str]]:
-    """The file is cut short."""
-    place = operation.folder / "demand.parquet"
-    place.write_bytes(place.read_bytes()[: place.stat().st_size // 2])
+    """Truncate the file."""
+    path = operation.folder / "demand.parquet"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     yield {}
 
 
 @contextmanager
 def _hung_source(operation: Operation) -> Iterator[dict[str, str]]:
-    """A server takes the question and never answers."""
+    """Read the feed from a server that accepts the request and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -62,17 +62,20 @@ def _hung_source(operation: Operation) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _killed(operation: Operation, library: str) -> Iterator[dict[str, str]]:
+def _killed_process(operation: Operation, library: str) -> Iterator[dict[str, str]]:
+    """Kill the first stage process of the command that loads `library`."""
     stop = threading.Event()
 
     def kill() -> None:
         while not stop.wait(0.01):
-            for place in Path("/proc").glob("[0-9]*"):
+            for process in Path("/proc").glob("[0-9]*"):
                 try:
-                    parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-                    ours = parent == operation.running and b"flows.stage_process" in (place / "cmdline").read_bytes()
-                    if ours and f"/{library}/" in (place / "maps").read_text():
-                        os.kill(int(place.name), signal.SIGKILL)
+                    parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                    is_stage = (
+                        parent == operation.running and b"flows.stage_process" in (process / "cmdline").read_bytes()
+                    )
+                    if is_stage and f"/{library}/" in (process / "maps").read_text():
+                        os.kill(int(process.name), signal.SIGKILL)
                         return
                 except OSError:
                     continue
@@ -89,57 +92,57 @@ def _killed(operation: Operation, library: str) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _killed_training(operation: Operation) -> Iterator[dict[str, str]]:
-    """Training is due, and its process is killed, as for its memory."""
-    with _killed(operation, "torch") as environment:
+    """Make a training due and kill its process, as the kernel does when memory runs out."""
+    with _killed_process(operation, "torch") as environment:
         yield {"GATECAST_TRAINING__EVERY": "1d", **environment}
 
 
 @contextmanager
 def _killed_writer(operation: Operation) -> Iterator[dict[str, str]]:
-    """The process that forecasts and writes is killed."""
-    with _killed(operation, "onnxruntime") as environment:
+    """Kill the process that forecasts and writes."""
+    with _killed_process(operation, "onnxruntime") as environment:
         yield environment
 
 
 @contextmanager
 def _revised_actuals(operation: Operation) -> Iterator[dict[str, str]]:
-    """The source has corrected the values of the last days, for good."""
-    issue = operation.world.issue(len(operation.reports))
+    """Revise the values of the last days at the source, permanently."""
+    issue = operation.world.issue_time(len(operation.results))
     recent = pl.col("ds").is_between(issue - timedelta(days=3), issue - timedelta(days=1))
-    operation.truth = operation.truth.with_columns(y=pl.when(recent).then(pl.col("y") * 1.02).otherwise("y"))
+    operation.demand = operation.demand.with_columns(y=pl.when(recent).then(pl.col("y") * 1.02).otherwise("y"))
     operation.publish_sources(issue)
     yield {}
 
 
 @contextmanager
 def _wrong_values(operation: Operation) -> Iterator[dict[str, str]]:
-    """Negative and unreadably large values among the newest, and rows twice."""
-    place = operation.folder / "demand.parquet"
-    rows = pl.read_parquet(place)
+    """Add duplicates of the newest rows with a negative value."""
+    path = operation.folder / "demand.parquet"
+    rows = pl.read_parquet(path)
     newest = rows.filter(pl.col("ds") == rows["ds"].max())
     wrong = newest.with_columns(y=pl.lit(-1.0))
-    pl.concat([rows.filter(pl.col("ds") < rows["ds"].max()), newest, wrong]).write_parquet(place)
+    pl.concat([rows.filter(pl.col("ds") < rows["ds"].max()), newest, wrong]).write_parquet(path)
     yield {}
 
 
 @contextmanager
 def _corrupted_champion(operation: Operation) -> Iterator[dict[str, str]]:
-    """Bytes of the serving model have changed on the disk."""
+    """Change bytes of the champion's file on the disk."""
     folder = operation.store / "models" / operation.world.name
     version = json.loads((folder / "champion.json").read_text())["version"]
-    place = folder / version / "model.onnx"
-    content = place.read_bytes()
-    place.write_bytes(content[:1000] + bytes(64) + content[1064:])
+    path = folder / version / "model.onnx"
+    content = path.read_bytes()
+    path.write_bytes(content[:1000] + bytes(64) + content[1064:])
     yield {}
-    place.write_bytes(content)
+    path.write_bytes(content)
 
 
 @contextmanager
 def _corrupted_history(operation: Operation) -> Iterator[dict[str, str]]:
-    """A file of the history is cut short on the disk."""
+    """Truncate a file of the history on the disk."""
     folder = operation.store / "history" / operation.world.name / "demand"
-    place = max(folder.glob("*.parquet"), key=lambda p: p.stat().st_size)
-    place.write_bytes(place.read_bytes()[: place.stat().st_size // 3])
+    path = max(folder.glob("*.parquet"), key=lambda p: p.stat().st_size)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     yield {}
 
 
@@ -157,7 +160,7 @@ FAULTS: dict[str, Fault] = {
     "corrupted history": _corrupted_history,
 }
 
-#: The ninety nights: a series begins on the 20th and one ends on the 45th.
+#: Faults by number of the run, for ninety runs. A series begins at run 20 and one ends at run 45.
 NINETY = {
     6: "late feed", 10: "missing feed", 15: "corrupted file", 22: "killed training", 27: "killed writer",
     31: "hung source", 36: "revised actuals", 41: "wrong values", 47: "corrupted champion", 52: "corrupted history",

@@ -1,7 +1,7 @@
-"""What one night of the embedded sample costs: `make bench`. Prints Markdown; writes to a scratch folder only.
+"""Cost of one nightly run of the embedded sample: `make bench`. Prints Markdown and writes only to a scratch folder.
 
-Each command runs in a process of its own; CPU and peak memory are what the kernel counted for it (wait4).
-Medians of five runs; the training is run once.
+Each command runs in a process of its own, whose CPU and peak memory the kernel measures (wait4). Figures are medians of
+five runs; ingest and training are run once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.race.cost import Cost, measured
+from benchmarks.race.cost import Cost, measure
 
 PIPELINE = Path(__file__).parent.parent / "deployments" / "load.toml"
 ISSUE = "2018-09-01"
@@ -23,7 +23,7 @@ RUNS = 5
 
 
 def main() -> None:
-    """Run everything and print the table."""
+    """Measure all and print the table."""
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["GATECAST_PIPELINE__STORE"] = scratch
         rows = {
@@ -45,25 +45,25 @@ def main() -> None:
         print(f"| {name} | {score['pinball']:.2f} | {score['mae']:.2f} | {score['coverage_80']:.1%} |")
 
 
-def median(arguments: list) -> Cost:
-    """The median of each figure over several runs."""
+def median(arguments: list[str | Path]) -> Cost:
+    """Return the median of each figure over several runs."""
     costs = [run(arguments) for _ in range(RUNS)]
     return Cost(*(statistics.median(figures) for figures in zip(*costs, strict=True)))
 
 
-def run(arguments: list) -> Cost:
-    """One run of the command."""
-    return measured([sys.executable, "-m", "flows", *map(str, arguments)])[0]
+def run(arguments: list[str | Path]) -> Cost:
+    """Run the command once and return its cost."""
+    return measure([sys.executable, "-m", "flows", *map(str, arguments)])[0]
 
 
 def processor() -> str:
-    """Its name."""
+    """Return the name of the processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def machine() -> str:
-    """Processor, cores and versions."""
+    """Return processor, cores and versions of libraries."""
     versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("torch", "onnxruntime", "polars", "prefect"))
     return f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
 

@@ -1,6 +1,6 @@
-"""A store of many series to forecast: hourly history of any length, and a champion of the size that a pipeline has.
+"""A store of many series to forecast: hourly history of any length, and a champion of the default size.
 
-The champion's weights are random: what a forecast costs does not depend on how good it is.
+The champion has random weights, because the cost of a forecast does not depend on its quality.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 ISSUE = datetime(2024, 3, 1, tzinfo=UTC)
 HIDDEN = 128
-_AT_ONCE = 10_000  # series
+#: Series written at a time.
+_BLOCK = 10_000
 _FILE = """
 [pipeline]
 name = "many"
@@ -45,9 +46,9 @@ hidden_size = {hidden}
 
 
 def make(folder: Path, series: int, hours: int = 168, context: int = 168) -> Path:
-    """A pipeline file in `folder`, and its store with so many hours before ISSUE of so many series.
+    """Write a pipeline file into `folder`, fill its store with history before ISSUE, and return the file's path.
 
-    In a process of its own: the kernel counts the memory of whoever starts a process to its peak.
+    A process of its own fills the store, because the peak memory of a process includes that of its parent.
     """
     folder.mkdir(parents=True)
     path = folder / "many.toml"
@@ -58,25 +59,25 @@ def make(folder: Path, series: int, hours: int = 168, context: int = 168) -> Pat
 
 
 def fill(path: str, series: int, hours: int) -> None:
-    """The history and the champion of a pipeline file."""
+    """Write the history and the champion of a pipeline file."""
     from flows.settings import file as pipeline_file
     from storage import layout, registry
     from storage.schemas import history_schema
     from storage.store import open_store
     from storage.store.parquet import parquet_writer
 
-    pipeline = pipeline_file.read(path, {})
-    store = open_store(pipeline.pipeline.store)
-    key = f"{layout.history(pipeline.name, 'load')}/{layout.stamp(ISSUE)}-00000000.parquet"
+    settings = pipeline_file.read(path, {})
+    store = open_store(settings.pipeline.store)
+    key = f"{layout.history(settings.name, 'load')}/{layout.stamp(ISSUE)}-00000000.parquet"
     with store.atomic_file(key) as file, parquet_writer(file, history_schema(["y"]), dict) as add:
         for block in _history(series, hours):
             add(block)
     facts = {"decision": {"promoted": True, "reason": "random weights"}, "seen_to": ISSUE.isoformat()}
-    registry.promote(store, pipeline.name, registry.add(store, pipeline.name, ISSUE, champion(pipeline.spec()), facts))
+    registry.promote(store, settings.name, registry.add(store, settings.name, ISSUE, champion(settings.spec()), facts))
 
 
 def champion(spec: ModelSpec) -> bytes:
-    """An ONNX file of that spec."""
+    """Return an ONNX file of that specification."""
     import torch
 
     from model.training.export import to_onnx
@@ -90,21 +91,21 @@ def champion(spec: ModelSpec) -> bytes:
 
 
 def _history(series: int, hours: int) -> Iterator[pl.DataFrame]:
-    """Loads with a daily and a weekly shape, series by series, in single hundredths as meters give them."""
+    """Yield blocks of loads with a daily and a weekly season, rounded to hundredths like meter readings."""
     import numpy as np
     import polars as pl
 
     from storage.schemas import INSTANT
 
-    draws = np.random.default_rng(0)
+    random = np.random.default_rng(0)
     hour = np.arange(hours)
     shape = 1 + 0.3 * np.sin(2 * np.pi * hour / 24) + 0.1 * np.sin(2 * np.pi * hour / 168)
-    since = ISSUE - timedelta(hours=hours)
-    times = pl.datetime_range(since, ISSUE, "1h", closed="left", eager=True, time_unit="us")
-    for first in range(0, series, _AT_ONCE):
-        count = min(_AT_ONCE, series - first)
-        level = draws.lognormal(4, 1, count)[:, None]
-        values = level * (shape + draws.normal(0, 0.05, (count, hours)))
+    start = ISSUE - timedelta(hours=hours)
+    times = pl.datetime_range(start, ISSUE, "1h", closed="left", eager=True, time_unit="us")
+    for first in range(0, series, _BLOCK):
+        count = min(_BLOCK, series - first)
+        level = random.lognormal(4, 1, count)[:, None]
+        values = level * (shape + random.normal(0, 0.05, (count, hours)))
         valid = pl.Series(np.tile(times.to_physical(), count)).cast(INSTANT)
         yield pl.DataFrame(
             {

@@ -1,10 +1,8 @@
-"""What the gates buy: `make memory`. The LSTM's cell against the plain recurrent one, equal in everything else.
+"""LSTM cell against plain recurrent cell, all else equal: `make memory`.
 
-python -m benchmarks.memory OUT.md OUT.png
-
-Recall: a value is shown, noise follows, and so many steps later the value is asked for. Nothing but the recurrent state
-can carry it. Step by step, and in segments of a day of hours as the network folds them. Load: `gatecast train` on the
-embedded sample with `cell` = lstm and rnn.
+`python -m benchmarks.memory OUT.md OUT.png` runs two tasks. Recall: the network is shown a value, then noise, and must
+return the value a number of steps later. Only the recurrent state can carry it. The input is single steps, or segments
+of 24 steps as in Gatecast's network. Load: `gatecast train` on the embedded sample with `cell` = lstm and rnn.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 import polars as pl
@@ -34,18 +32,20 @@ RECALL_SEEDS = (1, 2)
 LOAD_SEEDS = (1, 2)
 UPDATES = 1000
 BATCH, HIDDEN, RATE = 32, 32, 5e-3
-SOLVED = 0.05  # mean squared error of a value of variance 1: 95% of it came through
-_LAST = 50  # updates that an error is the mean of
+#: Mean squared error at which a value of variance 1 counts as recalled.
+SOLVED = 0.05
+#: Updates over which an error is averaged.
+_LAST = 50
 _LOAD = {
     "GATECAST_MODEL__HIDDEN_SIZE": "64",
     "GATECAST_TRAINING__WINDOW": "730d",
-    # Longer than the fit's own number of updates takes: what ends it is the data, not the clock.
+    # The budget exceeds what a fit needs, so that the data end it and not the clock.
     "GATECAST_TRAINING__BUDGET": "900s",
 }
 
 
 class Recall(NamedTuple):
-    """One network: the error it ended with, and after how many updates."""
+    """Result of one network: its final error, and the updates until then."""
 
     cell: str
     segment: int
@@ -55,33 +55,42 @@ class Recall(NamedTuple):
     updates: int
 
 
+class LoadScores(NamedTuple):
+    """Scores of one training on the sample."""
+
+    cell: str
+    pinball: float
+    mae: float
+    baseline: float
+
+
 def main(table: str, picture: str) -> None:
-    """Run both tasks; write the tables and the picture."""
+    """Run both tasks and write the tables and the picture."""
     started = time.process_time()
-    with ThreadPoolExecutor(1) as beside:
-        trained = beside.map(load, *zip(*product(CELLS, LOAD_SEEDS), strict=True))
-        recalled = pl.DataFrame(list(recall()))
-        loaded = list(trained)
-    by_hand = time.process_time() - started
+    with ThreadPoolExecutor(1) as executor:
+        trained = executor.map(train_load, *zip(*product(CELLS, LOAD_SEEDS), strict=True))
+        recall = pl.DataFrame(list(run_recall()))
+        load = list(trained)
+    own = time.process_time() - started
     children = os.times()
-    cpu = by_hand + children.children_user + children.children_system
-    Path(table).write_text("\n".join(report(recalled, loaded, cpu)) + "\n")
-    draw(recalled).save(picture, scale_factor=2)
-    print(f"wrote {table} and {picture}")
+    cpu = own + children.children_user + children.children_system
+    Path(table).write_text("\n".join(report(recall, load, cpu)) + "\n")
+    draw(recall).save(picture, scale_factor=2)
+    print(f"Wrote {table} and {picture}.")
 
 
-def recall() -> Iterator[Recall]:
-    """Every cell at every lag."""
+def run_recall() -> Iterator[Recall]:
+    """Yield the result of every cell at every lag."""
     for segment in SEGMENTS:
         for lag in LAGS:
             for cell in CELLS:
                 for seed in RECALL_SEEDS:
                     if segment < lag:
-                        yield remember(cell, segment, lag, seed)
+                        yield train_recall(cell, segment, lag, seed)
 
 
-def remember(cell: str, segment: int, lag: int, seed: int) -> Recall:
-    """Train one network to give back what it was shown `lag` steps ago."""
+def train_recall(cell: str, segment: int, lag: int, seed: int) -> Recall:
+    """Train one network to return the value that it was shown `lag` steps ago."""
     import torch
 
     from model.training.network import raise_forget_bias
@@ -98,7 +107,8 @@ def remember(cell: str, segment: int, lag: int, seed: int) -> Recall:
     length = -(-(lag + 1) // segment) * segment
     errors: list[float] = []
     while len(errors) < UPDATES:
-        shown = torch.randn(BATCH, length, 2)  # values, and a mark at the one to keep
+        # Channel 0 has values, channel 1 marks the value to return.
+        shown = torch.randn(BATCH, length, 2)
         shown[:, :, 1] = 0
         shown[:, length - lag - 1, 1] = 1
         states, _ = recurrent(shown.reshape(BATCH, length // segment, 2 * segment))
@@ -113,37 +123,37 @@ def remember(cell: str, segment: int, lag: int, seed: int) -> Recall:
     return Recall(cell, segment, lag, seed, statistics.fmean(errors[-_LAST:]), len(errors))
 
 
-def load(cell: str, seed: int) -> dict[str, float | str]:
-    """Train on the sample; the scores on the nights held out, and what it took."""
+def train_load(cell: str, seed: int) -> LoadScores:
+    """Train on the sample and return the scores on the held-out issue times."""
     with tempfile.TemporaryDirectory() as store:
         environment = {
             **os.environ, **_LOAD, "GATECAST_PIPELINE__STORE": store, "GATECAST_MODEL__CELL": cell,
             "GATECAST_TRAINING__SEED": str(seed),
         }  # fmt: skip
 
-        def gatecast(*arguments: str) -> dict:
+        def gatecast(*arguments: str) -> dict[str, Any]:
             command = [sys.executable, "-m", "flows.cli", arguments[0], str(PIPELINE), *arguments[1:], "--json"]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
-            return json.loads(done.stdout)
+            return dict(json.loads(done.stdout))
 
         gatecast("ingest", "--as-of", ISSUE)
         scores = gatecast("train", "--as-of", ISSUE)["scores"]
-        ours, bar = scores["challenger"], scores["baseline"]
-    return {"cell": cell, "pinball": ours["pinball"], "mae": ours["mae"], "baseline": bar["pinball"]}
+        challenger, baseline = scores["challenger"], scores["baseline"]
+    return LoadScores(cell, challenger["pinball"], challenger["mae"], baseline["pinball"])
 
 
-def report(recalled: pl.DataFrame, loaded: list[dict[str, float | str]], cpu: float) -> list[str]:
-    """The results as Markdown."""
+def report(recall: pl.DataFrame, load: list[LoadScores], cpu: float) -> list[str]:
+    """Return the results as lines of Markdown."""
     lines = [
-        "# What the gates buy", "", machine(), "",
+        "# LSTM cell and plain recurrent cell", "", machine(), "",
         f"Written by `make memory` in {cpu / 60:.0f} minutes of CPU.", "",
         "## Recall", "",
-        "Mean squared error of a value of variance 1 that was shown so many steps ago, mean of "
-        f"{len(RECALL_SEEDS)} seeds after at most "
-        f"{UPDATES} updates of {BATCH} sequences; {HIDDEN} units, Adam at {RATE}. "
-        f"1 is no memory at all; below {SOLVED} the value came through.", "",
+        "Mean squared error of a returned value of variance 1, by the steps since it was shown. Each figure is the "
+        f"mean of {len(RECALL_SEEDS)} seeds after at most {UPDATES} updates of {BATCH} sequences, with {HIDDEN} units "
+        f"and Adam at {RATE}. "
+        f"1 is no memory at all; below {SOLVED} the value counts as recalled.", "",
         "| steps ago | " + " | ".join(f"{cell}, {_way(segment)}" for segment in SEGMENTS for cell in CELLS) + " |",
         "|---:|" + "---:|" * len(SEGMENTS) * len(CELLS),
     ]  # fmt: skip
@@ -151,30 +161,30 @@ def report(recalled: pl.DataFrame, loaded: list[dict[str, float | str]], cpu: fl
         cells = []
         for segment in SEGMENTS:
             for cell in CELLS:
-                found = recalled.filter(cell=cell, segment=segment, lag=lag)["error"]
-                cells.append("-" if found.is_empty() else f"{found.mean():.3f}")
+                errors = recall.filter(cell=cell, segment=segment, lag=lag)["error"].to_list()
+                cells.append(f"{statistics.fmean(errors):.3f}" if errors else "-")
         lines.append(f"| {lag} | {' | '.join(cells)} |")
     lines += [
         "", "![Recall](memory.png)", "", "## Load", "",
-        f"The sample's three companies, a day ahead, on the held-out nights before {ISSUE}: `hidden_size` 64, two "
+        f"The sample's three companies, a day ahead, on the held-out issue times before {ISSUE}: `hidden_size` 64, two "
         f"years of history, seeds "
-        f"{', '.join(map(str, LOAD_SEEDS))}, everything else the default. "
-        f"The baseline's pinball is {loaded[0]['baseline']:.2f}.", "",
+        f"{', '.join(map(str, LOAD_SEEDS))}, and otherwise the defaults. "
+        f"The baseline's pinball is {load[0].baseline:.2f}.", "",
         "| cell | pinball, each seed | mean | MAE, mean |", "|---|---|---:|---:|",
     ]  # fmt: skip
     for cell in CELLS:
-        runs = [run for run in loaded if run["cell"] == cell]
-        each = ", ".join(f"{run['pinball']:.2f}" for run in runs)
-        means = (statistics.fmean(float(run[name]) for run in runs) for name in ("pinball", "mae"))
+        runs = [run for run in load if run.cell == cell]
+        each = ", ".join(f"{run.pinball:.2f}" for run in runs)
+        means = (statistics.fmean(run.pinball for run in runs), statistics.fmean(run.mae for run in runs))
         lines.append(f"| {cell} | {each} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
     return lines
 
 
-def draw(recalled: pl.DataFrame) -> alt.HConcatChart:
-    """The error by lag: step by step, and in segments."""
+def draw(recall: pl.DataFrame) -> alt.HConcatChart:
+    """Return a chart of the error by lag, for single steps and for segments."""
 
-    def panel(segment: int) -> alt.Chart:
-        return alt.Chart(recalled.filter(segment=segment)).mark_line(point=True).encode(
+    def panel(segment: int) -> Any:
+        return alt.Chart(recall.filter(segment=segment)).mark_line(point=True).encode(
             x=alt.X("lag:Q", title="steps ago", scale=alt.Scale(type="log", domain=[9, 550]),
                     axis=alt.Axis(values=list(LAGS))),
             y=alt.Y("mean(error):Q", title="mean squared error", scale=alt.Scale(domain=[0, 1.1])),
@@ -182,10 +192,12 @@ def draw(recalled: pl.DataFrame) -> alt.HConcatChart:
         ).properties(width=330, height=200, title=_way(segment))  # fmt: skip
 
     title = alt.Title(
-        "A value shown so many steps ago, given back",
+        "Recall of a value by steps since it was shown",
         subtitle="0 is perfect memory, 1 is none", anchor="start",
     )  # fmt: skip
-    return alt.hconcat(*map(panel, SEGMENTS), title=title).configure_view(stroke=None).configure_axis(gridOpacity=0.4)
+    panels: alt.HConcatChart = alt.hconcat(*map(panel, SEGMENTS), title=title)
+    styled: alt.HConcatChart = panels.configure_view(stroke=None).configure_axis(gridOpacity=0.4)
+    return styled
 
 
 def _way(segment: int) -> str:

@@ -1,8 +1,8 @@
-"""Ninety nights with everything that goes wrong in them: `python -m benchmarks.operation sample|daily FOLDER`.
+"""Ninety nightly runs with faults: `python -m benchmarks.operation sample|daily FOLDER`. Prints Markdown.
 
-The truth is real data; each night the sources show what had come by then, and on some nights something breaks, for
-real: files are missing or cut short, processes are killed, servers hang. Every night is `gatecast nightly` in a process
-of its own. Nothing in the pipeline knows that it is watched.
+The data are real. Before each run the sources get the values that were available by then. In some runs a fault is made
+for real: files are missing or truncated, processes are killed, servers hang. Each run is `gatecast nightly` in a
+process of its own, without any change for the simulation.
 """
 
 from __future__ import annotations
@@ -74,7 +74,19 @@ time_zone = "UTC"
 
 @dataclass
 class World:
-    """The truth: `demand` (series_id, ds UTC, y) and `weather` (ds, temperature), and how it is forecast."""
+    """Data of an operation and the settings of its pipeline.
+
+    Attributes:
+        name: Name of the pipeline.
+        frequency: Frequency of the pipeline.
+        zone: Its time zone.
+        holidays: Its holiday calendar.
+        period: Length of the shortest period.
+        first: Local day of the first run.
+        demand: All values: series_id, ds (UTC), y.
+        weather: Covariate: ds (UTC), temperature; None without one.
+        ends: Id of the series that ends during the operation.
+    """
 
     name: str
     frequency: str
@@ -86,19 +98,19 @@ class World:
     weather: pl.DataFrame | None
     ends: str
 
-    def issue(self, night: int) -> datetime:
-        """Local midnight of the night, UTC."""
-        day = self.first + timedelta(days=night)
+    def issue_time(self, number: int) -> datetime:
+        """Return the local midnight of a run, in UTC."""
+        day = self.first + timedelta(days=number)
         return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(self.zone)).astimezone(UTC)
 
 
 def sample() -> World:
-    """The embedded sample: hourly load of three companies, with the temperature forecast."""
+    """Return the embedded sample: hourly load of three companies with the temperature forecast."""
     zone = "America/New_York"
     utc = pl.col("ds").dt.replace_time_zone(zone, non_existent="null", ambiguous="earliest").dt.convert_time_zone("UTC")
-    since = pl.col("ds") >= pl.datetime(2018, 1, 1)
-    load = pl.read_parquet(SAMPLES / "load.parquet").filter(since).with_columns(ds=utc).drop_nulls("ds")
-    weather = pl.read_parquet(SAMPLES / "temperature.parquet").filter(since).with_columns(ds=utc).drop_nulls("ds")
+    is_recent = pl.col("ds") >= pl.datetime(2018, 1, 1)
+    load = pl.read_parquet(SAMPLES / "load.parquet").filter(is_recent).with_columns(ds=utc).drop_nulls("ds")
+    weather = pl.read_parquet(SAMPLES / "temperature.parquet").filter(is_recent).with_columns(ds=utc).drop_nulls("ds")
     weather = weather.select("ds", temperature="temperature_forecast").unique("ds", keep="first").sort("ds")
     load = load.unique(["series_id", "ds"], keep="first", maintain_order=True)
     return World(
@@ -107,23 +119,44 @@ def sample() -> World:
 
 
 def daily() -> World:
-    """Daily gas and electricity of Spain."""
+    """Return daily gas and electricity of Spain."""
     zone = "Europe/Madrid"
     utc = pl.col("ds").dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
     rows = pl.read_parquet(SHARED / "spain_daily.parquet", columns=["series_id", "ds", "y"]).with_columns(ds=utc)
+    shortest_day = timedelta(hours=23)
     return World(
-        "daily", "1d", zone, "ES", timedelta(hours=23),  # the shortest day
-         date(2025, 1, 10), rows, None, ends="gas_ES_power_Enagas"
+        "daily", "1d", zone, "ES", shortest_day, date(2025, 1, 10), rows, None, ends="gas_ES_power_Enagas"
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Result of one nightly run. `record` is the run's JSON output, None if it printed none."""
+
+    number: int
+    fault: str
+    day: str
+    exit_status: int
+    seconds: float
+    errors: str
+    record: dict[str, Any] | None
 
 
 @dataclass
 class Operation:
-    """A folder with the pipeline file, and the nights run in it.
+    """A folder with a pipeline file, and the nightly runs in it.
 
     Attributes:
-        faults: night -> what goes wrong in it, by the names of `FAULTS`.
-        environment: of the command, beside the process's own.
+        world: Data and settings.
+        folder: Folder of the pipeline file, the sources and the store.
+        faults: Name of the fault (see `FAULTS`) by number of the run.
+        begins: Number of the run at which a new series begins.
+        ends: Number of the run at which a series ends.
+        environment: Environment variables of the command, beside those of this process.
+        budget: `training.budget`.
+        deadline: `forecast.deadline`.
+        results: Results of the runs so far.
+        running: Process id of the running command.
     """
 
     world: World
@@ -134,7 +167,7 @@ class Operation:
     environment: dict[str, str]
     budget: str = "15s"
     deadline: str = "60s"
-    reports: list[dict[str, Any]] = field(default_factory=list)
+    results: list[RunResult] = field(default_factory=list)
     running: int = 0
 
     def __post_init__(self) -> None:
@@ -144,60 +177,62 @@ class Operation:
             name=world.name, frequency=world.frequency, zone=world.zone, holidays=world.holidays, budget=self.budget,
             deadline=self.deadline, covariate=_WEATHER if world.weather is not None else "",
         )  # fmt: skip
-        self.file.write_text(text)
-        self.truth = self._with_ends(world.demand)
+        self.pipeline_path.write_text(text)
+        self.demand = self._with_ends(world.demand)
 
     @property
-    def file(self) -> Path:
-        """The pipeline file."""
+    def pipeline_path(self) -> Path:
+        """Path of the pipeline file."""
         return self.folder / f"{self.world.name}.toml"
 
     @property
     def store(self) -> Path:
-        """The store."""
+        """Folder of the store."""
         return self.folder / "store"
 
     def _with_ends(self, demand: pl.DataFrame) -> pl.DataFrame:
-        """The truth, in which one series begins late and one ends early."""
-        begin, end = (self.world.issue(night) for night in (self.begins, self.ends))
+        """Return the data with one series that begins late and one that ends early."""
+        begin, end = (self.world.issue_time(number) for number in (self.begins, self.ends))
         first = demand["series_id"].unique().sort()[0]
         new = demand.filter(pl.col("series_id") == first, pl.col("ds") >= begin)
         new = new.with_columns(series_id=pl.lit("new"), y=(pl.col("y") * 0.3).round(2))
-        gone = (pl.col("series_id") == self.world.ends) & (pl.col("ds") >= end)
-        return pl.concat([demand.filter(~gone), new])
+        ended = (pl.col("series_id") == self.world.ends) & (pl.col("ds") >= end)
+        return pl.concat([demand.filter(~ended), new])
 
-    def night(self, number: int) -> dict[str, Any]:
-        """Run one night: the sources show what has come, the fault of the night happens, the command runs."""
-        issue = self.world.issue(number)
+    def run(self, number: int) -> RunResult:
+        """Do one nightly run: fill the sources, make the fault, run the command."""
+        issue = self.world.issue_time(number)
         self.publish_sources(issue)
         fault = self.faults.get(number, "")
         with FAULTS[fault](self) as environment:
-            begun = time.monotonic()
+            started = time.monotonic()
             done = self._command(issue, environment)
-        report = {
-            "night": number,
-            "fault": fault,
-            "day": str(self.world.first + timedelta(days=number)),
-            "status": done.returncode,
-        }
-        report |= {"seconds": round(time.monotonic() - begun, 1), "errors": done.stderr[-4000:]}
-        report["said"] = json.loads(done.stdout) if done.stdout.startswith("{") else None
-        self.reports.append(report)
-        return report
+        result = RunResult(
+            number=number,
+            fault=fault,
+            day=str(self.world.first + timedelta(days=number)),
+            exit_status=done.returncode,
+            seconds=round(time.monotonic() - started, 1),
+            errors=done.stderr[-4000:],
+            record=json.loads(done.stdout) if done.stdout.startswith("{") else None,
+        )
+        self.results.append(result)
+        return result
 
     def publish_sources(self, issue: datetime) -> None:
-        """What the sources show at `issue`."""
-        come = pl.col("ds") + self.world.period <= issue
-        self.truth.filter(come).write_parquet(self.folder / "demand.parquet")
+        """Write the values that are available at the issue time to the sources."""
+        is_available = pl.col("ds") + self.world.period <= issue
+        self.demand.filter(is_available).write_parquet(self.folder / "demand.parquet")
         if self.world.weather is not None:
             ahead = self.world.weather.filter(pl.col("ds") <= issue + timedelta(days=2))
             ahead.write_parquet(self.folder / "weather.parquet")
 
-    def _command(self, issue: datetime, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def _command(self, issue: datetime, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        options = ["--issue-time", issue.isoformat(), "--json"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows", "nightly", str(self.file), "--issue-time", issue.isoformat(), "--json"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **self.environment, **more},
+            [sys.executable, "-m", "flows", "nightly", str(self.pipeline_path), *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **self.environment, **environment},
         )  # fmt: skip
         self.running = process.pid
         out, errors = process.communicate(timeout=1200)
@@ -205,32 +240,32 @@ class Operation:
 
 
 def _prefect() -> dict[str, str]:
-    """The Prefect server that the environment names, if it names one; else each night starts its own."""
+    """Return the settings of a configured Prefect server. Without one, each run starts its own."""
     return {name: value for name, value in os.environ.items() if name.startswith("PREFECT_")}
 
 
-def main(which: str, place: str) -> None:
-    """Run the ninety nights and print what each published."""
-    world = {"sample": sample, "daily": daily}[which]()
-    operation = Operation(world, Path(place), NINETY, begins=20, ends=45, environment=_prefect())
-    print("| night | issued | went wrong | exit | s | rows | reasons |\n|---:|---|---|---:|---:|---|---|")
+def main(name: str, folder: str) -> None:
+    """Do the ninety runs and print what each published."""
+    world = {"sample": sample, "daily": daily}[name]()
+    operation = Operation(world, Path(folder), NINETY, begins=20, ends=45, environment=_prefect())
+    print("| run | issued | fault | exit | s | rows | reasons |\n|---:|---|---|---:|---:|---|---|")
     for number in range(90):
-        report = operation.night(number)
-        said = report["said"] or {"forecast": {"status": {}, "reasons": []}}
-        rows = ", ".join(f"{n} {status}" for status, n in said["forecast"]["status"].items())
-        here = f"{operation.folder.resolve()}/"
-        why = "; ".join(reason["reason"].replace(here, "")[:80] for reason in said["forecast"]["reasons"])
+        result = operation.run(number)
+        forecast = result.record["forecast"] if result.record else {"status": {}, "reasons": []}
+        rows = ", ".join(f"{count} {status}" for status, count in forecast["status"].items())
+        prefix = f"{operation.folder.resolve()}/"
+        reasons = "; ".join(each["reason"].replace(prefix, "")[:80] for each in forecast["reasons"])
         print(
-            f"| {number} | {report['day']} | {report['fault']} | {report['status']} | {report['seconds']} | "
-            f"{rows} | {why} |", flush=True,
+            f"| {number} | {result.day} | {result.fault} | {result.exit_status} | {result.seconds} | {rows} | "
+            f"{reasons} |", flush=True,
         )  # fmt: skip
-    found = prove(operation.store, world.name, 90)
-    rows = ", ".join(f"{n} {status}" for status, n in found["rows"].items())
+    proof = prove(operation.store, world.name, 90)
+    rows = ", ".join(f"{count} {status}" for status, count in proof.rows.items())
     print(
-        f"\n{found['nights']} files, each before its deadline of {operation.deadline}; {rows}; every row that is not "
-        f"`model` says why; {found['scores']} scores equal what DuckDB and NumPy make of the Parquet files."
+        f"\n{proof.runs} files, each before its deadline of {operation.deadline}: {rows}. Every row that is not "
+        f"`model` has a reason. {proof.scores} scores equal those that DuckDB and NumPy compute from the Parquet files."
     )
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], sys.argv[2])

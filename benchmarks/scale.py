@@ -1,9 +1,9 @@
-"""One night of many series on a Dask cluster of this machine, beside the local engine: `python -m benchmarks.scale`.
+"""One forecast of many series on a local Dask cluster, beside the local engine: `python -m benchmarks.scale [SERIES]`.
 
-100,000 hourly series (or so many as named) are forecast by the local engine, then through Prefect's Dask task runner
-by two workers of one thread each, then again with a worker killed once a third of the parts are there. Every file must
-have the same bytes. Wall: from the start of the process to its end. CPU and peak memory: of that process with all that
-it starts, and of the workers, as the kernel counted them.
+The local engine forecasts 100,000 hourly series by default. Then Prefect's Dask task runner does, with two
+workers of one thread each, and again with one worker killed after a third of the shards. All files must have the same
+bytes. Wall time is that of the whole process. CPU and peak memory are those of the process with its children, and of
+the workers, as the kernel measures them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from distributed import Client, LocalCluster
 
 from benchmarks.first_light import machine
 from benchmarks.many import ISSUE, make
+from benchmarks.race.cost import load_note
 from storage.store import open_store
 
 _LOCAL = "from flows.__main__ import main; main()"
 _DASK = "import sys; from flows.forecast import forecast; forecast(*sys.argv[1:])"
 
 
-class Night(NamedTuple):
-    """What one run cost: seconds by the wall, CPU of the process and of the workers, peak MB of each."""
+class Cost(NamedTuple):
+    """Cost of one run: wall-clock seconds, CPU-seconds and peak MB of the process, the same of the workers."""
 
     wall: float
     cpu: float
@@ -45,7 +46,7 @@ class Night(NamedTuple):
 
 
 def main() -> None:
-    """Run everything and print the table."""
+    """Measure all and print the table."""
     series = int(sys.argv[1]) if sys.argv[1:] else 100_000
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
@@ -57,10 +58,10 @@ def main() -> None:
             path, [sys.executable, "-c", _LOCAL, "forecast", str(path), "--issue-time", ISSUE.isoformat(), "--quiet"]
         )
         print_row("local", 0, local)
-        wanted = published(path)
+        expected = take_hash(path)
         with (
             prefect_server(Path(scratch) / "prefect") as api,
-            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call]
         ):
             for shards in (8, 32, 128):
                 environment = {
@@ -68,26 +69,24 @@ def main() -> None:
                 }  # fmt: skip
                 command = [sys.executable, "-c", _DASK, str(path), ISSUE.isoformat()]
                 print_row("dask", shards, run(path, command, environment, cluster))
-                assert published(path) == wanted
+                assert take_hash(path) == expected
             environment["GATECAST_SCALE__SHARDS"] = "32"
-            print_row("dask, a worker killed", 32, run(path, command, environment, cluster, kill_after=11))
-            assert published(path) == wanted
-    print(
-        f"\nAll files have the same bytes. Load average before: {load:.1f}; after, with this: {os.getloadavg()[0]:.1f}."
-    )
+            print_row("dask, one worker killed", 32, run(path, command, environment, cluster, kill_after=11))
+            assert take_hash(path) == expected
+    print(f"\nAll files have the same bytes.{load_note(load)}")
 
 
-def print_row(engine: str, shards: int, night: Night) -> None:
-    """One line of the table."""
-    workers = f"{night.workers_cpu:.1f} | {night.workers_memory:.0f}" if shards else "|"
+def print_row(engine: str, shards: int, cost: Cost) -> None:
+    """Print one line of the table."""
+    workers = f"{cost.workers_cpu:.1f} | {cost.workers_memory:.0f}" if shards else "|"
     print(
-        f"| {engine} | {shards or ''} | {night.wall:.1f} | {night.cpu:.1f} | {night.memory:.0f} | {workers} |",
+        f"| {engine} | {shards or ''} | {cost.wall:.1f} | {cost.cpu:.1f} | {cost.memory:.0f} | {workers} |",
         flush=True,
     )
 
 
-def published(path: Path) -> str:
-    """The hash of the forecast file, which is taken away."""
+def take_hash(path: Path) -> str:
+    """Return the hash of the forecast file and delete the file."""
     (file,) = (path.parent / "store").glob("forecasts/**/*.parquet")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     file.unlink()
@@ -97,22 +96,22 @@ def published(path: Path) -> str:
 def run(
     path: Path, command: list[str], environment: dict[str, str] | None = None, cluster: LocalCluster | None = None,
     kill_after: int | None = None,
-) -> Night:  # fmt: skip
-    """One run; with `kill_after`, a worker of the cluster is killed once so many parts are there."""
+) -> Cost:  # fmt: skip
+    """Run a command and return its cost. With `kill_after`, kill a worker after that number of shard results."""
     before = _workers(cluster)
     started = time.perf_counter()
     process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, stderr=subprocess.PIPE, text=True)
     errors: list[str] = []
     reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))  # type: ignore[union-attr]
     reader.start()
-    lost = 0.0
+    killed_cpu = 0.0
     if kill_after:
         store = open_store(str(path.parent / "store"))
         while len(store.keys("staging/many", "*.part.parquet")) < kill_after:
             assert process.poll() is None, errors
             time.sleep(0.02)
         victim = next(iter(before))
-        lost = sum(psutil.Process(victim).cpu_times()[:2]) - before[victim][0]
+        killed_cpu = sum(psutil.Process(victim).cpu_times()[:2]) - before[victim][0]
         os.kill(victim, signal.SIGKILL)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - started
@@ -120,22 +119,22 @@ def run(
     if os.waitstatus_to_exitcode(status):
         sys.exit(f"{command} failed:\n{errors[0]}")
     after = _workers(cluster)
-    cpu = lost + sum(spent - before.get(worker, (0.0, 0.0))[0] for worker, (spent, _) in after.items())
-    return Night(
+    cpu = killed_cpu + sum(seconds - before.get(worker, (0.0, 0.0))[0] for worker, (seconds, _) in after.items())
+    return Cost(
         wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, cpu,
         max((peak for _, peak in after.values()), default=0.0),
     )  # fmt: skip
 
 
 def _workers(cluster: LocalCluster | None) -> dict[int, tuple[float, float]]:
-    """Process id of each worker: seconds of CPU and peak MB so far."""
+    """Return CPU-seconds and peak MB so far by the process id of each worker."""
     if cluster is None:
         return {}
-    with Client(cluster) as client:
+    with Client(cluster) as client:  # type: ignore[no-untyped-call]
         client.wait_for_workers(2)
         pids = client.run(os.getpid).values()
-    spent = {pid: sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids}
-    return {pid: (seconds, _peak(pid)) for pid, seconds in spent.items()}
+    cpu = {pid: sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids}
+    return {pid: (seconds, _peak(pid)) for pid, seconds in cpu.items()}
 
 
 def _peak(pid: int) -> float:
@@ -145,7 +144,7 @@ def _peak(pid: int) -> float:
 
 @contextlib.contextmanager
 def prefect_server(home: Path) -> Iterator[dict[str, str]]:
-    """A standing Prefect server; the environment that leads to it."""
+    """Start a Prefect server and yield the environment variables that select it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,8 +1,8 @@
-"""Where the start of `gatecast forecast` goes, import by import: `python -m benchmarks.startup`.
+"""Cost of the start of `gatecast forecast`, import by import: `python -m benchmarks.startup`. Prints Markdown.
 
-Each run is a fresh process that does what `flows/__main__.py` does, import by import, and then forecasts one series;
-CPU and resident memory are taken after each step. The least CPU of eleven runs; the memory is of the last of them,
-private and of mapped files.
+Each run is a new process that does the imports of `flows/__main__.py` one by one and then forecasts one series. CPU and
+resident memory are read after each step. CPU is the least of eleven runs. Memory is that of the last run: private, and
+of mapped files.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ STEPS = {
 _CODE = """
 import gc, os, sys, time
 arguments = sys.argv[1:]
-found = []
+figures = []
 def note():
     rss = dict(line.split(":") for line in open("/proc/self/status") if line.startswith("Rss"))
-    found.append((time.process_time(), *(int(rss[k].split()[0]) / 1024 for k in ("RssAnon", "RssFile"))))
+    figures.append((time.process_time(), *(int(rss[k].split()[0]) / 1024 for k in ("RssAnon", "RssFile"))))
 try:
     {steps}
 except SystemExit:
     pass
 note()
 import json
-print(json.dumps(found))
+print(json.dumps(figures))
 """
 
 
 def main() -> None:
-    """Run everything and print the table."""
+    """Measure all and print the table."""
     steps = "; note()\n    ".join(STEPS.values())
     with tempfile.TemporaryDirectory() as scratch:
         path = make(Path(scratch) / "one", 1)
@@ -56,10 +56,10 @@ def main() -> None:
             json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
             for _ in range(RUNS)
         ]
-    print(f"{machine()}\n\n| step | CPU ms | private MB | of mapped files, MB |\n|---|---:|---:|---:|")
+    print(f"{machine()}\n\n| step | CPU ms | private MB | MB of mapped files |\n|---|---:|---:|---:|")
     for number, name in enumerate(STEPS):
-        spent = min(run[number][0] - (run[number - 1][0] if number else 0) for run in runs)
-        print(f"| {name} | {1e3 * spent:.0f} | {runs[-1][number][1]:.0f} | {runs[-1][number][2]:.0f} |")
+        cpu = min(run[number][0] - (run[number - 1][0] if number else 0) for run in runs)
+        print(f"| {name} | {1e3 * cpu:.0f} | {runs[-1][number][1]:.0f} | {runs[-1][number][2]:.0f} |")
     print(f"| all | {1e3 * min(run[-1][0] for run in runs):.0f} | | |")
 
 

@@ -24,33 +24,32 @@ def test_every_night_publishes_in_time_says_why_and_is_scored(tmp_path, prefect_
     operation = Operation(
         sample(), tmp_path, FAULTS, begins=4, ends=9, environment=environment, budget="45s", deadline="200s"
     )
-    operation.night(0)
-    assert (operation.store / "models/sample/champion.json").exists(), operation.reports[0]["said"]["train"]
+    operation.run(0)
+    assert (operation.store / "models/sample/champion.json").exists(), operation.results[0].record["train"]
     for number in range(1, 12):
-        operation.night(number)
-    reports = operation.reports
+        operation.run(number)
+    results = operation.results
     store = operation.store
-    found = prove(store, "sample", len(reports))
-    assert found["scores"] > 11 * 60
+    proof = prove(store, "sample", len(results))
+    assert proof.scores > 11 * 60
     # Of the two nights whose actuals were revised one had been scored: the hung source kept the other's back. The proof
     # compares with the newest actuals.
-    assert reports[6]["said"]["score"]["revised"] >= 1
-    by_night = {report["night"]: report for report in reports}
-    for night in (2, 3, 4, 5, 7):
-        assert by_night[night]["status"] == 3, by_night[night]
-    told = {night: _reasons(report) for night, report in by_night.items()}
-    assert "no such file" in told[2] and "cannot be read as parquet" in told[3]
-    assert "its process was killed" in told[4] and "no answer within" in told[5]
-    assert "the retraining that was due failed" in told[7]
+    assert results[6].record["score"]["revised"] >= 1
+    for number in (2, 3, 4, 5, 7):
+        assert results[number].exit_status == 3, results[number]
+    reasons = [_reasons(result.record) for result in results]
+    assert "no such file" in reasons[2] and "cannot be read as parquet" in reasons[3]
+    assert "its process was killed" in reasons[4] and "no answer within" in reasons[5]
+    assert "the retraining that was due failed" in reasons[7]
     # A champion that cannot be loaded makes a retrain due, whose model may serve the same night.
-    assert "sha256 differs" in by_night[9]["said"]["train"]["due"]
+    assert "sha256 differs" in results[9].record["train"]["due"]
     refused = pl.concat([pl.read_parquet(place) for place in (store / "quarantine/sample/demand").glob("*")])
     assert refused["reason"].str.contains("below the bound").any()
-    feed = by_night[10]["said"]["ingest"]["feeds"]["demand"]
+    feed = results[10].record["ingest"]["feeds"]["demand"]
     assert len(feed["damaged"]) == 1 and feed["added"] > 1000, "what was lost is taken in again"
     assert json.loads((store / "models/sample/champion.json").read_text())["version"]
     assert (store / "reports/sample.html").stat().st_size > 100_000
 
 
-def _reasons(report: dict) -> str:
-    return " | ".join(reason["reason"] for reason in report["said"]["forecast"]["reasons"])
+def _reasons(record: dict) -> str:
+    return " | ".join(reason["reason"] for reason in record["forecast"]["reasons"])

@@ -1,1 +1,1 @@
-"""How fast a forecast is, beside what the machine could do and beside a peer."""
+"""Speed of forecasts and training, beside the limits of the machine and beside neuralforecast."""

@@ -1,6 +1,6 @@
-"""The whole race as one page: `make race` writes benchmarks/results/race.md.
+"""All parts of the race as one page: `make race` writes benchmarks/results/race.md.
 
-python -m benchmarks.race PYTHON RESULT         PYTHON is of an environment that has neuralforecast
+`python -m benchmarks.race PYTHON RESULT`, with the Python of an environment that has neuralforecast.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.first_light import machine
 
 _PARTS = {
-    "floor": "100,000 series beside the floor",
+    "floor": "100,000 series beside the lower bounds",
     "growth": "Growth",
     "peers": "Beside neuralforecast",
     "fit": "Training",
@@ -27,8 +27,8 @@ def main() -> None:
     python, result = sys.argv[1], Path(sys.argv[2])
     began = datetime.now(UTC)
     page = [
-        f"# The race\n\n`make race`, {began:%Y-%m-%d}. {machine()}.\n\nEvery run is a process of its own; wall, CPU "
-        "and peak memory are what the kernel counted for it."
+        f"# The race\n\n`make race`, {began:%Y-%m-%d}. {machine()}.\n\nEvery run is a process of its own. The "
+        "kernel measured its wall time, CPU and peak memory."
     ]
     for part, title in _PARTS.items():
         arguments = [python] if part in ("peers", "fit") else []

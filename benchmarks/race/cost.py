@@ -1,4 +1,7 @@
-"""What a process costs, as the kernel counted it: its peak is never below that of the process that starts it."""
+"""Cost of a process as the kernel measures it.
+
+The peak memory of a process is never below that of the process that starts it.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +21,24 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_
 
 
 class Cost(NamedTuple):
-    """Of one process: seconds by the wall, seconds of CPU, peak resident memory in MB."""
+    """Cost of one process: wall-clock seconds, CPU-seconds, peak resident memory in MB."""
 
     wall: float
     cpu: float
     memory: float
 
 
-def forecasting(path: Path) -> list[str]:
-    """The command that forecasts the pipeline of `path`."""
+def forecast_command(path: Path) -> list[str]:
+    """Return the command that forecasts the pipeline file `path`."""
     return [sys.executable, "-m", "flows", "forecast", str(path), "--issue-time", ISSUE.isoformat(), "--quiet"]
 
 
-def measured(command: list[str], one_thread: bool = False) -> tuple[Cost, str]:
-    """One run in a process of its own: its cost, and what it printed. Ends everything where it fails.
+def measure(command: list[str], one_thread: bool = False) -> tuple[Cost, str]:
+    """Run a command and return its cost and its output. Exit if it fails.
 
     Args:
-        one_thread: tell every library to use one, and leave the process one core.
+        command: The command.
+        one_thread: Whether to set every library to one thread and the process to one core.
     """
     with tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
@@ -56,15 +60,15 @@ def _one_core() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def in_turns(commands: Mapping[str, list[str]], rounds: int, one_thread: bool = False) -> dict[str, Cost]:
-    """The medians of each figure of each command over runs that take turns, so that a busy minute meets all of them."""
+def median_costs(commands: Mapping[str, list[str]], rounds: int, one_thread: bool = False) -> dict[str, Cost]:
+    """Return the median of each figure of each command. Commands alternate, so that other load affects all of them."""
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
-            costs[name].append(measured(command, one_thread)[0])
-    return {name: Cost(*map(statistics.median, zip(*found, strict=True))) for name, found in costs.items()}
+            costs[name].append(measure(command, one_thread)[0])
+    return {name: Cost(*map(statistics.median, zip(*runs, strict=True))) for name, runs in costs.items()}
 
 
-def loads(before: float) -> str:
-    """The last line of a table: how busy the machine was."""
-    return f"\nLoad average before: {before:.1f}; after, with this: {os.getloadavg()[0]:.1f}."
+def load_note(before: float) -> str:
+    """Return the last line of a result: the load of the machine."""
+    return f"\nLoad average before: {before:.1f}; after, with this run: {os.getloadavg()[0]:.1f}."

@@ -1,8 +1,9 @@
 """Training beside neuralforecast's LSTM and a plain loop: `python -m benchmarks.race.fit PYTHON`.
 
-Windows learned from in a CPU-second, on one thread: two runs of a forecaster that differ in their number of updates,
-so that its start counts for nothing. 200 synthetic series of 60 days, 168 hours of context, 24 of horizon, nine
-quantiles, hidden size 128, 128 windows an update. Medians of runs that take turns. Prints Markdown.
+Prints Markdown: training windows per CPU-second, on one thread. Each figure is the difference of two runs with
+different numbers of updates, so that the start of the process does not count. The data are 200 synthetic series of 60
+days, with 168 hours of context, 24 of horizon and nine quantiles. The networks have hidden size 128 and 128 windows per
+update. Figures are medians of alternating runs.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.many import make
-from benchmarks.race.cost import loads, measured
+from benchmarks.race.cost import load_note, measure
 from benchmarks.race.peers import PEER, history
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROUNDS = 3
 WINDOWS, CONTEXT, HORIZON, HIDDEN = 128, 168, 24, 128
@@ -26,36 +31,36 @@ _SERIES, _HOURS = 200, 60 * 24
 
 
 def main() -> None:
-    """Run everything and print the table."""
+    """Measure all and print the table."""
     python, load = sys.argv[1], os.getloadavg()[0]
 
-    def here(call: str) -> Callable[[int], list[str]]:
+    def own_command(call: str) -> Callable[[int], list[str]]:
         return lambda updates: [sys.executable, "-c", f"from benchmarks.race import fit; fit.{call.format(updates)}"]
 
     with tempfile.TemporaryDirectory() as scratch:
         rows = str(history(make(Path(scratch) / "many", _SERIES, _HOURS)))
-        # The command of so many updates, and two numbers of updates that are far enough apart to be told.
+        # Each has a command for a number of updates, and two numbers whose difference can be measured.
         runs: dict[str, tuple[Callable[[int], list[str]], int, int]] = {
             "neuralforecast LSTM": (lambda updates: [python, PEER, "train", "LSTM", rows, str(updates)], 5, 25),
-            "a plain loop, DataLoader and nn.LSTM over hours": (here("plain({})"), 10, 60),
-            "Gatecast, float32": (here("gatecast({}, False)"), 50, 450),
-            "Gatecast, bfloat16": (here("gatecast({}, True)"), 50, 450),
+            "a plain loop, DataLoader and nn.LSTM over hours": (own_command("plain({})"), 10, 60),
+            "Gatecast, float32": (own_command("gatecast({}, False)"), 50, 450),
+            "Gatecast, bfloat16": (own_command("gatecast({}, True)"), 50, 450),
         }
         speed: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
             for name, (command, few, many) in runs.items():
-                cpu = [measured(command(updates), one_thread=True)[0].cpu for updates in (few, many)]
+                cpu = [measure(command(updates), one_thread=True)[0].cpu for updates in (few, many)]
                 speed[name].append(WINDOWS * (many - few) / (cpu[1] - cpu[0]))
     print("| | windows a CPU-second | |\n|---|---:|---:|")
-    medians = {name: statistics.median(found) for name, found in speed.items()}
+    medians = {name: statistics.median(speeds) for name, speeds in speed.items()}
     first = next(iter(medians.values()))
     for name, median in medians.items():
         print(f"| {name} | {median:,.0f} | {median / first:.1f} x |")
-    print(loads(load))
+    print(load_note(load))
 
 
 def gatecast(updates: int, bfloat16: bool) -> None:
-    """So many updates by the product's own loop."""
+    """Train for a number of updates with Gatecast's own loop."""
     import numpy as np
     import torch
 
@@ -65,31 +70,15 @@ def gatecast(updates: int, bfloat16: bool) -> None:
     from model.training.samples import sampler
 
     if bfloat16 and not torch.cpu._is_amx_tile_supported():
-        sys.exit("this processor has no tiles for bfloat16")
-    fit._fast_bfloat16 = lambda: bfloat16  # the choice that it makes from the processor
+        sys.exit("This processor has no AMX tiles for bfloat16.")
+    # Replaces the choice by processor.
+    fit._fast_bfloat16 = lambda: bfloat16  # type: ignore[assignment]
     fit._THREADS = 1
     names = tuple(f"s{number:03}" for number in range(_SERIES))
     spec = ModelSpec(
-        "1h",
-        "UTC",
-        None,
-        HORIZON,
-        CONTEXT,
-        168,
-        24,
-        LEVELS,
-        0.0,
-        None,
-        (),
-        (),
-        "quantile",
-        "lstm",
-        HIDDEN,
-        1,
-        1,
-        0,
+        "1h", "UTC", None, HORIZON, CONTEXT, 168, 24, LEVELS, 0.0, None, (), (), "quantile", "lstm", HIDDEN, 1, 1, 0,
         names,
-    )
+    )  # fmt: skip
     first = 400_000
     panel = Panel(spec.grid, names, first, Channel("y", (RevisionLayer(_values(), None),)), (), ())
     source = sampler(spec, panel, first + _HOURS - HORIZON, 0, first)
@@ -100,7 +89,7 @@ def gatecast(updates: int, bfloat16: bool) -> None:
 
 
 def plain(updates: int) -> None:
-    """So many updates as a tutorial writes them: a Dataset of windows, a DataLoader, an LSTM over the hours."""
+    """Train for a number of updates as a tutorial does: a Dataset of windows, a DataLoader, an LSTM over hours."""
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, Dataset, RandomSampler
@@ -109,7 +98,7 @@ def plain(updates: int) -> None:
     values = torch.from_numpy(_values())
     starts = _HOURS - CONTEXT - HORIZON
 
-    class Windows(Dataset):
+    class Windows(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         def __len__(self) -> int:
             return _SERIES * starts
 
@@ -126,17 +115,18 @@ def plain(updates: int) -> None:
         error = future[..., None] - head(lstm(past)[0][:, -1]).reshape(-1, HORIZON, len(LEVELS))
         loss = torch.maximum(levels * error, (levels - 1) * error).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
 
-def _values():
-    """(series, hours) float32: a day, a week and noise."""
+def _values() -> np.ndarray:
+    """Return float32 values with a daily and a weekly season and noise, shape (series, hours)."""
     import numpy as np
 
     hours = np.arange(_HOURS)
     shape = 1000 + 300 * np.sin(2 * np.pi * hours / 24) + 100 * np.sin(2 * np.pi * hours / 168)
-    return (shape + 50 * np.random.default_rng(0).normal(size=(_SERIES, _HOURS))).astype(np.float32)
+    values: np.ndarray = (shape + 50 * np.random.default_rng(0).normal(size=(_SERIES, _HOURS))).astype(np.float32)
+    return values
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What Prefect adds to a night: `python -m benchmarks.race.orchestration`. Prints Markdown.
+"""Time that Prefect adds to a nightly run: `python -m benchmarks.race.orchestration`. Prints Markdown.
 
-The stages of one night of the embedded sample, run one after the other without Prefect; then the same night as
-`gatecast nightly`, on Prefect's embedded API and against a server that is up. Wall seconds, medians of runs that take
-turns; what is more than the stages alone is the orchestration's.
+The stages of one run of the embedded sample are run one after the other without Prefect. The same run is then done by
+`gatecast nightly`, on Prefect's embedded API and against a running server. Figures are wall-clock seconds, the medians
+of alternating runs. The time beyond the stages alone is the orchestration's.
 """
 
 from __future__ import annotations
@@ -17,39 +17,41 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.first_light import ISSUE, PIPELINE
+from benchmarks.race.cost import load_note
 from benchmarks.scale import prefect_server
 
 _RUNS = 5
-_LIMIT = 300.0  # seconds of a stage
+#: Seconds that a stage may take.
+_LIMIT = 300.0
 _STAGES: dict[str, dict[str, None]] = {
     "ingest": {"within": None}, "forecast": {"within": None}, "score": {}, "report": {},
 }  # fmt: skip
 
 
 def main() -> None:
-    """Run everything and print the table."""
+    """Measure all and print the table."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch, prefect_server(Path(scratch) / "server") as server:
         os.environ |= {"GATECAST_PIPELINE__STORE": f"{scratch}/store", "GATECAST_TRAINING__BUDGET": "10s"}
         _gatecast("ingest", "--as-of")
         _gatecast("train", "--as-of")
-        nights: dict[str, Callable[[], None]] = {
+        ways: dict[str, Callable[[], None]] = {
             "the stages alone": _stages,
             "`gatecast nightly`, Prefect embedded": lambda: _nightly({"PREFECT_HOME": f"{scratch}/embedded"}),
-            "`gatecast nightly`, a server that is up": lambda: _nightly(server),
+            "`gatecast nightly`, a running server": lambda: _nightly(server),
         }
-        spent: dict[str, list[float]] = {name: [] for name in nights}
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(_RUNS):
-            for name, night in nights.items():
+            for name, run in ways.items():
                 started = time.perf_counter()
-                night()
-                spent[name].append(time.perf_counter() - started)
-    alone = statistics.median(spent["the stages alone"])
-    print("| one night of the sample | wall s | more than the stages |\n|---|---:|---:|")
-    for name, seconds in spent.items():
-        middle = statistics.median(seconds)
-        print(f"| {name} | {middle:.1f} | {middle - alone:.1f} |")
-    print(f"\nMedians of {_RUNS}. Load average before: {load:.1f}; after, with this: {os.getloadavg()[0]:.1f}.")
+                run()
+                seconds[name].append(time.perf_counter() - started)
+    alone = statistics.median(seconds["the stages alone"])
+    print("| one nightly run of the sample | wall s | beyond the stages |\n|---|---:|---:|")
+    for name, each in seconds.items():
+        median = statistics.median(each)
+        print(f"| {name} | {median:.1f} | {median - alone:.1f} |")
+    print(f"\nMedians of {_RUNS} runs.{load_note(load)}")
 
 
 def _stages() -> None:

@@ -1,6 +1,6 @@
-"""What a forecast cannot do without, each part alone: `python -m benchmarks.race.parts PIPELINE SERIES`.
+"""Cost of each necessary part of a forecast, alone: `python -m benchmarks.race.parts PIPELINE SERIES`.
 
-Run by `benchmarks.race.floor`, on one thread. Prints JSON: CPU seconds of each part, over all series of the pipeline.
+`benchmarks.race.floor` runs it on one thread. Prints JSON: the CPU-seconds of each part for all series.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ import polars as pl
 from model.forecaster import CHUNK
 
 CHUNKS = (32, 64, 128, 256, 512, 1024)
-_COLUMNS = ("series_id", "valid_time", "available_at", "y")  # of the history, that a forecast looks at
-_WINDOWS = 20_000  # of which the arithmetic is measured
+#: Columns of the history that a forecast reads.
+_COLUMNS = ("series_id", "valid_time", "available_at", "y")
+#: Windows on which the arithmetic is measured.
+_WINDOWS = 20_000
 TRIES = 3
 
 
 def main() -> None:
-    """Measure everything and print it."""
+    """Measure all parts and print them."""
     store, series = Path(sys.argv[1]).parent / "store", int(sys.argv[2])
     history = next(store.glob("history/*/*/*.parquet"))
     model = next(store.glob("models/*/*/model.onnx")).read_bytes()
@@ -46,7 +48,7 @@ def main() -> None:
     block = np.ones(1 << 26)
     copied = np.ones_like(block)
     gflop, recurrent = _kernels(model)
-    found = {
+    figures = {
         "chunk": CHUNK,
         "decode": _cpu(decode),
         "encode": _cpu(encode),
@@ -58,7 +60,7 @@ def main() -> None:
         "gigabytes": 1e-9 * block.nbytes / _cpu(lambda: np.copyto(copied, block)),
         "bytes": pl.scan_parquet(history).select(_COLUMNS).collect().estimated_size() + rows.estimated_size(),
     }  # fmt: skip
-    print(json.dumps(found))
+    print(json.dumps(figures))
 
 
 def _session(model: bytes, profile: str | None = None) -> ort.InferenceSession:
@@ -70,17 +72,18 @@ def _session(model: bytes, profile: str | None = None) -> ort.InferenceSession:
 
 
 def _inputs(session: ort.InferenceSession, windows: int) -> dict[str, np.ndarray]:
-    """So many windows of one night."""
-    draws, found = np.random.default_rng(0), {}
+    """Return a number of random windows of one issue time."""
+    random, inputs = np.random.default_rng(0), {}
     for node in session.get_inputs():
         shape = (1 if node.name == "calendar" else windows, *node.shape[1:])
-        whole = node.type == "tensor(int64)"
-        found[node.name] = np.zeros(shape, np.int64) if whole else draws.lognormal(3, 0.3, shape).astype(np.float32)
-    return found
+        is_integer = node.type == "tensor(int64)"
+        values = np.zeros(shape, np.int64) if is_integer else random.lognormal(3, 0.3, shape).astype(np.float32)
+        inputs[node.name] = values
+    return inputs
 
 
 def _forward(model: bytes, chunk: int) -> Callable[[], None]:
-    """The model over so many windows."""
+    """Return a function that runs the model over all windows in chunks."""
     session = _session(model)
     inputs = _inputs(session, chunk)
 
@@ -93,7 +96,7 @@ def _forward(model: bytes, chunk: int) -> Callable[[], None]:
 
 
 def _kernels(model: bytes) -> tuple[float, float]:
-    """GFLOP of a window in matrix products and recurrent layers, and the GFLOP/s of the recurrent kernel."""
+    """Return the GFLOP of a window in matrix products and recurrent layers, and GFLOP/s of the recurrent kernel."""
     with tempfile.TemporaryDirectory() as folder:
         session = _session(model, f"{folder}/profile")
         inputs = _inputs(session, CHUNK)
@@ -110,33 +113,33 @@ def _kernels(model: bytes) -> tuple[float, float]:
         total += work
         if node[0]["args"]["op_name"] == "LSTM":
             recurrent += work
-            # The clock on the wall: the median leaves out those runs that something else came between.
+            # The profile has wall-clock times. The median excludes runs that other processes interrupted.
             seconds += 1e-6 * statistics.median(run["dur"] for run in node)
     return total / CHUNK, recurrent / seconds
 
 
 def _flop(node: dict[str, Any]) -> float:
-    """Multiplications and additions of a node's matrix products."""
+    """Return the multiplications and additions of a node's matrix products."""
     (outputs,) = node["output_type_shape"][0].values()
     shapes = [next(iter(shape.values())) for shape in node["input_type_shape"]]
     if node["op_name"] in ("MatMul", "Gemm", "FusedMatMul"):
-        return 2.0 * np.prod(outputs) * shapes[0][-1]
+        return float(2.0 * np.prod(outputs) * shapes[0][-1])
     if node["op_name"] == "LSTM":
         steps, batch, width = shapes[0]
         hidden = outputs[-1]
-        return 2.0 * steps * batch * 4 * hidden * (width + hidden)
+        return float(2.0 * steps * batch * 4 * hidden * (width + hidden))
     return 0.0
 
 
 def _cpu(work: Callable[[], Any]) -> float:
-    """The least CPU seconds of a few tries, after one that warms up."""
+    """Return the least CPU-seconds of a few tries, after one to warm up."""
     work()
-    spent = []
+    seconds = []
     for _ in range(TRIES):
         started = time.process_time()
         work()
-        spent.append(time.process_time() - started)
-    return min(spent)
+        seconds.append(time.process_time() - started)
+    return min(seconds)
 
 
 if __name__ == "__main__":

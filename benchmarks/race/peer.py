@@ -1,10 +1,11 @@
-"""A peer's forecast of the same series: neuralforecast's LSTM or NHITS, Parquet to Parquet.
+"""Forecast of the same series by neuralforecast's LSTM or NHITS, from Parquet to Parquet.
 
-Run by `benchmarks.race.peers` with the Python of an environment that has neuralforecast; it knows nothing of Gatecast.
+`benchmarks.race.peers` runs it with the Python of an environment that has neuralforecast. It does not import
+Gatecast.
 
-    python peer.py fit MODEL FOLDER HISTORY           a model of one training step, saved in FOLDER
-    python peer.py train MODEL HISTORY UPDATES        that many updates of 128 windows, on one thread; nothing is saved
-    python peer.py predict FOLDER HISTORY OUT         nine quantiles of 24 steps of every series
+- `python peer.py fit MODEL FOLDER HISTORY` saves a model of one training step in FOLDER.
+- `python peer.py train MODEL HISTORY UPDATES` trains for a number of updates of 128 windows and saves nothing.
+- `python peer.py predict FOLDER HISTORY OUT` forecasts nine quantiles of 24 steps of every series.
 """
 
 from __future__ import annotations
@@ -29,26 +30,28 @@ _MODELS = {
 
 
 def read(history: str) -> pd.DataFrame:
-    """The history, as neuralforecast wants it."""
+    """Return the history in the format of neuralforecast."""
     rows = pd.read_parquet(history, columns=["series_id", "valid_time", "y"])
     rows = rows.rename(columns={"series_id": "unique_id", "valid_time": "ds"})
     return rows.assign(ds=rows["ds"].dt.tz_localize(None))
 
 
 def main() -> None:
-    """One of the three."""
+    """Run one of the three commands."""
     logging.disable(logging.WARNING)
-    what, *arguments = sys.argv[1:]
-    if what == "fit":
+    command, *arguments = sys.argv[1:]
+    if command == "fit":
         model, folder, history = arguments
         rows = read(history)
-        # A week of history is all the input: one more day is repeated, so that there is something to learn from.
-        again = rows.groupby("unique_id").tail(24)
-        rows = pd.concat([again.assign(ds=again["ds"] - pd.Timedelta(days=7)), rows]).sort_values(["unique_id", "ds"])
+        # The history is one week, the length of the input. A repeated day before it makes one training window.
+        repeated = rows.groupby("unique_id").tail(24)
+        rows = pd.concat([repeated.assign(ds=repeated["ds"] - pd.Timedelta(days=7)), rows]).sort_values(
+            ["unique_id", "ds"]
+        )
         forecaster = NeuralForecast(models=[_MODELS[model](max_steps=1)], freq="h")
         forecaster.fit(rows)
         forecaster.save(folder, overwrite=True, save_dataset=False)
-    elif what == "train":
+    elif command == "train":
         model, history, updates = arguments
         network = _MODELS[model](max_steps=int(updates), windows_batch_size=128, batch_size=128)
         NeuralForecast(models=[network], freq="h").fit(read(history))

@@ -1,6 +1,6 @@
-"""The other forecasters: each a module with its settings and a function from a panel to quantiles.
+"""The other forecasters: each is a module with its settings and a function from a panel to quantiles.
 
-Settings are all that a peer's forecast depends on beside the data: a forecast is made anew when they change.
+The settings are all that a peer's forecast depends on beside the data. Forecasts are made again when they change.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Peer:
     """One forecaster.
 
     Attributes:
-        name: in the table and of its files.
-        module: under this package; has `settings(peer, task)` and `forecast(panel, settings)`.
-        groups: of tasks that it takes part in.
-        quick: also in `make league QUICK=1`.
-        cheap: made afresh in seconds, so that nobody needs to keep it.
+        name: Name in the table and of its files.
+        module: Module of this package that has `settings(peer, task)` and `forecast(panel, settings)`.
+        groups: Groups of tasks that it takes part in.
+        quick: Whether it also takes part in `make league QUICK=1`.
+        cheap: Whether its forecasts take only seconds, so that their losses are not kept in the repository.
     """
 
     name: str
@@ -37,21 +37,23 @@ class Peer:
     cheap: bool = False
 
     def settings(self, task: Task) -> dict[str, Any]:
-        """Everything that its forecasts of a task depend on, beside the data."""
-        return import_module(f"{__name__}.{self.module}").settings(self.name, task)
+        """Return everything that its forecasts of a task depend on, beside the data."""
+        settings: dict[str, Any] = import_module(f"{__name__}.{self.module}").settings(self.name, task)
+        return settings
 
     def forecast(self, panel: Panel, settings: dict[str, Any]) -> np.ndarray:
-        """(S, I, H, Q) quantiles in the target's unit, each from what was known at its issue time."""
-        return import_module(f"{__name__}.{self.module}").forecast(panel, settings)
+        """Return quantiles in the target's unit, shape (S, I, H, Q), each from what was known at its issue time."""
+        quantiles: np.ndarray = import_module(f"{__name__}.{self.module}").forecast(panel, settings)
+        return quantiles
 
 
-#: Cheapest first.
+#: Peers, cheapest first.
 PEERS = (
     Peer("seasonal-naive", "naive", quick=True, cheap=True),
     Peer("random-walk", "naive", _MARKET, quick=True, cheap=True),
     Peer("garch", "garch", _MARKET),
     Peer("auto-ets", "statistical", ("daily", "market")),
-    # An hour and more of CPU for the 7,300 fits of zones.
+    # The 7,300 fits of zones would take more than an hour of CPU.
     Peer("mstl", "statistical", ("load", "halfhour", "price")),
     Peer("lightgbm", "trees", quick=True),
     Peer("nf-nhits", "neural"),
@@ -61,5 +63,5 @@ PEERS = (
 
 
 def by_name(name: str) -> Peer:
-    """The peer of that name."""
+    """Return the peer of that name."""
     return next(peer for peer in PEERS if peer.name == name)

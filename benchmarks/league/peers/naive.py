@@ -1,4 +1,4 @@
-"""Rules without a fit: the seasonal naive, and the random walk of markets, with empirical quantiles."""
+"""Rules without a fit: the seasonal naive and, for markets, the random walk, with empirical quantiles."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from model.baseline import history_steps, seasonal_naive
 
 
 def settings(peer: str, task: Task) -> dict[str, Any]:
-    """The rule, and how much of the past its errors are taken from."""
-    at = task.pipeline_table
+    """Return the rule and the number of past steps that its errors are taken from."""
+    season, context = task.pipeline_table["season"], task.pipeline_table["context"]
     if peer == "random-walk":
         return {"rule": peer, "returns": 1000}
-    return {"rule": peer, "season": at["season"], "history": history_steps(at["season"], at["context"])}
+    return {"rule": peer, "season": season, "history": history_steps(season, context)}
 
 
 def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
-    """(S, I, H, Q)."""
+    """Return the quantiles, shape (S, I, H, Q)."""
     rule = _random_walk if settings["rule"] == "random-walk" else _seasonal
     return np.stack([rule(panel, origin, settings) for origin in panel.origins], axis=1)
 
@@ -31,9 +31,10 @@ def _seasonal(panel: Panel, origin: int, settings: dict[str, Any]) -> np.ndarray
 
 
 def _random_walk(panel: Panel, origin: int, settings: dict[str, Any]) -> np.ndarray:
-    """The last value, times the exponent of the quantiles of log returns over as many days."""
+    """Return the last value times the exponential of the quantiles of log returns over as many days."""
     past = np.log(panel.filled()[:, max(0, origin - settings["returns"]) : origin])
     out = [
         past[:, -1:] + np.nanquantile(past[:, h:] - past[:, :-h], LEVELS, axis=1).T for h in range(1, panel.horizon + 1)
     ]
-    return np.exp(np.stack(out, axis=1))
+    quantiles: np.ndarray = np.exp(np.stack(out, axis=1))
+    return quantiles

@@ -1,7 +1,8 @@
-"""neuralforecast: LSTM, NHITS and TFT, trained once on the data before the test period with early stopping.
+"""LSTM, NHITS and TFT of neuralforecast, trained once on the data before the test period with early stopping.
 
-Issue times of local days are not equally far apart (clock changes, business days), which its cross-validation needs.
-So each issue time is handed over as a series of its own that ends there: the trained network sees just its context.
+The library's cross-validation needs issue times at equal distances. Local days do not have them (clock changes,
+business days), so each issue time is passed as a series of its own that ends there. The trained network reads only its
+context.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import numpy as np
 from benchmarks.league.panel import LEVELS, Panel
 from benchmarks.league.tasks import Task
 
-_ROWS = 400_000  # rows handed over at a time
+#: Rows passed to the library at a time.
+_ROWS = 400_000
 
 
 def settings(peer: str, task: Task) -> dict[str, Any]:
-    """The library's defaults (learning rate 1e-3, LSTM of 2 layers of 128, Adam) but for what is stated here."""
-    at = task.pipeline_table
-    market = task.group == "market"
-    # The library draws 1024 windows a step for NHITS and TFT. A window costs TFT ten times the LSTM's CPU.
-    own = {
+    """Return the settings that differ from the library's defaults (Adam at 1e-3, LSTM with 2 layers of 128)."""
+    settings = task.pipeline_table
+    # The default of 1024 windows per step for NHITS and TFT is too slow: a window of TFT takes ten times the CPU of
+    # the LSTM's.
+    models: dict[str, dict[str, Any]] = {
         "nf-lstm": {"windows_batch_size": 128},
         "nf-nhits": {"windows_batch_size": 256, "scaler_type": "robust"},
         "nf-tft": {
@@ -30,27 +32,35 @@ def settings(peer: str, task: Task) -> dict[str, Any]:
             "hidden_size": 32,
             "max_steps": 400,
             "learning_rate": 3e-3,
-            "input_size": min(at["context"], at["season"]) if at["season"] > 7 else at["context"],
+            "input_size": min(settings["context"], settings["season"])
+            if settings["season"] > 7
+            else settings["context"],
         },
-    }[peer]
+    }
     common = {
-        "h": at["horizon"], "input_size": at["context"], "max_steps": 1000, "early_stop_patience_steps": 3,
+        "h": settings["horizon"], "input_size": settings["context"], "max_steps": 1000, "early_stop_patience_steps": 3,
         "val_check_steps": 100, "random_seed": 7, "inference_windows_batch_size": 128,
     }  # fmt: skip
-    held = {"1h": 28 * 24, "30m": 28 * 48, "1d": 182, "1b": 250}[at["frequency"]]
-    return {"model": peer[3:].upper(), "validation_steps": held, "log": market, "arguments": {**common, **own}}
+    held = {"1h": 28 * 24, "30m": 28 * 48, "1d": 182, "1b": 250}[settings["frequency"]]
+    return {
+        "model": peer[3:].upper(),
+        "validation_steps": held,
+        "log": task.group == "market",
+        "arguments": {**common, **models[peer]},
+    }
 
 
 def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
-    """(S, I, H, Q), sorted so that quantiles do not cross."""
+    """Return the quantiles, shape (S, I, H, Q), sorted so that they do not cross."""
     import torch
     from neuralforecast import NeuralForecast, models
     from neuralforecast.losses.pytorch import MQLoss
 
-    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    for logger in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # else recurrent networks spend most of their time on numbers of 1e-40
+    # Recurrent networks otherwise spend most of their time on denormal numbers of 1e-40.
+    torch.set_flush_denormal(True)
     values = panel.filled()
     values = np.log(values) if settings["log"] else values
     static = [f"series_{row}" for row in range(len(panel.series))] if len(panel.series) > 1 else []
@@ -73,7 +83,7 @@ def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
 
 
 def _past(panel: Panel, values: np.ndarray) -> Any:
-    """The training table: every series from its first value to the end of what the first issue time knows."""
+    """Return the training table: every series from its first value to the first issue time."""
     import pandas as pd
 
     parts = []
@@ -88,7 +98,7 @@ def _past(panel: Panel, values: np.ndarray) -> Any:
 
 
 def _static(names: list[str], ids: list[str]) -> Any:
-    """Which series an id (`row` or `row|issue`) is of, one column each."""
+    """Return a one-hot column per series for each id (`row` or `row|issue`)."""
     import pandas as pd
 
     if not names:
@@ -100,7 +110,7 @@ def _static(names: list[str], ids: list[str]) -> Any:
 
 
 def _predict(runner: Any, panel: Panel, values: np.ndarray, origins: np.ndarray, static: list[str]) -> np.ndarray:
-    """(S, I, H, Q): each window is a series of its own."""
+    """Return the quantiles, shape (S, I, H, Q). Each window is a series of its own."""
     import pandas as pd
 
     context, horizon = panel.context, panel.horizon
@@ -108,20 +118,20 @@ def _predict(runner: Any, panel: Panel, values: np.ndarray, origins: np.ndarray,
     ids = [f"{row}|{number:06d}" for row, number in pairs]
 
     def table(offset: int, length: int) -> tuple[Any, np.ndarray]:
-        at = (origins[[number for _, number in pairs]] + offset)[:, None] + np.arange(length)
-        frame = pd.DataFrame(panel.known[at].reshape(-1, len(panel.names)), columns=list(panel.names))
+        steps = (origins[[number for _, number in pairs]] + offset)[:, None] + np.arange(length)
+        frame = pd.DataFrame(panel.known[steps].reshape(-1, len(panel.names)), columns=list(panel.names))
         frame.insert(0, "ds", np.tile(np.arange(offset, offset + length) + context, len(pairs)))
         frame.insert(0, "unique_id", np.repeat(ids, length))
-        return frame, at
+        return frame, steps
 
-    past, at = table(-context, context)
-    past.insert(2, "y", values[np.array([row for row, _ in pairs])[:, None], at].reshape(-1))
+    past, columns = table(-context, context)
+    past.insert(2, "y", values[np.array([row for row, _ in pairs])[:, None], columns].reshape(-1))
     future, _ = table(0, horizon)
-    said = runner.predict(past, static_df=_static(static, ids), futr_df=future)
-    said = said.reset_index() if "unique_id" not in said.columns else said
-    said = said.sort_values(["unique_id", "ds"])
-    columns = [name for name in said.columns if name not in ("unique_id", "ds", "index")]
-    assert len(columns) == len(LEVELS)
+    forecasts = runner.predict(past, static_df=_static(static, ids), futr_df=future)
+    forecasts = forecasts.reset_index() if "unique_id" not in forecasts.columns else forecasts
+    forecasts = forecasts.sort_values(["unique_id", "ds"])
+    quantiles = [name for name in forecasts.columns if name not in ("unique_id", "ds", "index")]
+    assert len(quantiles) == len(LEVELS)
     order = np.argsort(np.argsort(ids, kind="stable"), kind="stable")
-    cube = said[columns].to_numpy().reshape(len(pairs), horizon, len(LEVELS))[order]
-    return cube.reshape(len(panel.series), len(origins), horizon, len(LEVELS))
+    values_by_pair: np.ndarray = forecasts[quantiles].to_numpy().reshape(len(pairs), horizon, len(LEVELS))[order]
+    return values_by_pair.reshape(len(panel.series), len(origins), horizon, len(LEVELS))

@@ -1,4 +1,4 @@
-"""statsforecast: AutoETS, and MSTL where there is more than one season. Fitted anew at every issue time."""
+"""AutoETS of statsforecast, and its MSTL for data with more than one season, fitted at every issue time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.league.tasks import Task
 
 
 def settings(peer: str, task: Task) -> dict[str, Any]:
-    """Seasons, and the history that each fit sees: two years of days, ten weeks of finer steps."""
+    """Return the seasons and the history of each fit: two years of days, or ten weeks of finer steps."""
     season = task.pipeline_table["season"]
     if peer == "auto-ets":
-        market = season == 1
-        return {"model": peer, "season": season, "history": 500 if market else 728, "log": market}
+        is_market = season == 1
+        return {"model": peer, "season": season, "history": 500 if is_market else 728, "log": is_market}
     return {
         "model": peer,
         "seasons": [season // 7, season],
@@ -27,7 +27,7 @@ def settings(peer: str, task: Task) -> dict[str, Any]:
 
 
 def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
-    """(S, I, H, Q). Intervals are symmetric about the mean, which stands for the median."""
+    """Return the quantiles, shape (S, I, H, Q). The mean is used as the median, since intervals are symmetric."""
     from statsforecast.models import MSTL, AutoETS
 
     values = np.log(panel.filled()) if settings["log"] else panel.filled()
@@ -44,8 +44,8 @@ def forecast(panel: Panel, settings: dict[str, Any]) -> np.ndarray:
                 model = MSTL(season_length=settings["seasons"], trend_forecaster=AutoETS(model="ZZN"))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                said = model.forecast(y=past, h=horizon, level=intervals)
-            below = [said[f"lo-{width}"] for width in reversed(intervals)]
-            above = [said[f"hi-{width}"] for width in intervals]
-            out[row, number] = np.stack([*below, said["mean"], *above], axis=1)
+                forecast_ = model.forecast(y=past, h=horizon, level=intervals)
+            below = [forecast_[f"lo-{width}"] for width in reversed(intervals)]
+            above = [forecast_[f"hi-{width}"] for width in intervals]
+            out[row, number] = np.stack([*below, forecast_["mean"], *above], axis=1)
     return np.exp(out) if settings["log"] else out
