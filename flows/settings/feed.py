@@ -8,58 +8,122 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flows.settings.feed_options import FileOptions, Kind, KnownSourceOptions, Options
-from flows.settings.types import Day, Duration, Section, Text, Zone
+from flows.settings.types import Day, Duration, Section, Text, Zone, to_tuple
 from model.checks.feed_shape import FeedShape
 from model.checks.series import Action
 from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME
 
-_SCHEMES = {"sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "s3": "s3"}
+_KIND_BY_SCHEME = {
+    "sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "s3": "s3",
+}  # fmt: skip
 
-_SAY = Literal["accept", "warn"]
-_DO = Literal["accept", "warn", "quarantine"]
+_Warning = Literal["accept", "warn"]
+_Action = Literal["accept", "warn", "quarantine"]
 
 
 class Checks(Section):
-    """`[feed.checks]`: what to do when a series of the feed shows something odd."""
+    """Action on each finding of the checks of whole series, `[feed.checks]`.
 
-    gap: _SAY = "warn"
-    flat_line: _DO = "warn"
-    spike: _DO = "warn"
-    dropout: _DO = "warn"
-    level_jump: _SAY = "warn"
-    repeated_block: _DO = "quarantine"
-    stopped: _SAY = "warn"
-    same_series: _SAY = "warn"
-    other_unit: _SAY = "warn"
+    `accept` skips the check, `warn` reports the finding, `quarantine` also refuses the rows. A covariate is checked
+    for gap and stopped only, unless the file sets another check.
+    """
+
+    gap: _Warning = Field(default="warn", description="Periods missing between a series' first and last.")
+    flat_line: _Action = Field(default="warn", description="Equal values for half a day (7 days, 5 business days).")
+    spike: _Action = Field(
+        default="warn", description="A value more than 5 times the largest one a step and a season around it."
+    )
+    dropout: _Action = Field(
+        default="warn", description="A zero where all values around it are above a fifth of the mean."
+    )
+    level_jump: _Warning = Field(
+        default="warn", description="A mean of 28 days that at least doubles or halves within two days."
+    )
+    repeated_block: _Action = Field(
+        default="quarantine", description="At a clock change, values equal to those an hour or a day earlier."
+    )
+    stopped: _Warning = Field(
+        default="warn", description="No value for three days while other series of the feed have values."
+    )
+    same_series: _Warning = Field(default="warn", description="All values equal those of another series.")
+    other_unit: _Warning = Field(
+        default="warn", description="A multiple of the series' own covariate, or of its level in `expected`."
+    )
 
 
 class Feed(Section):
-    """`[[feed]]`: one table of observations."""
+    """One table of observations, `[[feed]]`. A file has one or more; several feeds may have the same role."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
-    role: Literal["target", "known_future", "observed"]
-    uri: Annotated[Text | None, Field(repr=False)] = None
-    query: Text | None = None
-    series_id: Text | None = None
-    valid_time: Text = VALID_TIME
-    values: Annotated[tuple[Text, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
-    unit: Text | None = None
-    time_zone: Zone = "UTC"
-    available_after: Duration = timedelta(0)
-    available_at: Text | None = None
-    resample: Literal["mean", "sum", "last"] | None = None
-    kind: Kind | None = None
-    start: Day = datetime(1970, 1, 1, tzinfo=UTC)
-    overlap: Duration = timedelta(days=7)
-    options: Options = FileOptions()
-    checks: Checks = Checks()
-    expected: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")] = Field(
+        description="Name of the feed, and of its folder in the store.", examples=["demand"]
+    )
+    role: Literal["target", "known_future", "observed"] = Field(
+        description="Use of the values: target is forecast; known_future is a covariate known for the whole horizon, "
+        "observed one known for the past only."
+    )
+    uri: Annotated[Text | None, Field(repr=False)] = Field(
+        default=None,
+        description="Address of the table: a Parquet or CSV file or glob, relative to the pipeline file, or a uri of "
+        "S3, a database or the web. ${NAME} stands for an environment variable. Default: the address of the kind; "
+        "required for file, s3, sql and http.",
+        examples=["load.parquet", "s3://bucket/load/*.parquet", "postgresql://reader:${PASSWORD}@host/db"],
+    )
+    query: Text | None = Field(
+        default=None,
+        description="SQL query of a database feed, which requires it. :since and :until are bound to valid times.",
+        examples=["select meter, at, mw from demand where at >= :since and at < :until"],
+    )
+    series_id: Text | None = Field(
+        default=None,
+        description="Column of the series ids. Without it the table is one series, or a covariate shared by all "
+        "series.",
+    )
+    valid_time: Text = Field(
+        default=VALID_TIME,
+        description="Column of the START of the period that a value describes. Required, except for kinds that name "
+        "their columns.",
+    )
+    values: Annotated[tuple[Text, ...], BeforeValidator(to_tuple)] = Field(
+        description="Columns of the values: exactly one for a target; one or more for covariates, which they name.",
+        examples=[["y"]],
+    )
+    unit: Text | None = Field(default=None, description="Unit of the target, as the page shows it.", examples=["MW"])
+    time_zone: Zone = Field(default="UTC", description="Time zone of timestamps without an offset.")
+    available_after: Duration = Field(
+        default=timedelta(0),
+        description="Time from the END of a period until its value is known. For target and observed feeds.",
+    )
+    available_at: Text | None = Field(
+        default=None,
+        description="Column of the time at which a row became known, instead of available_after. Several rows of one "
+        "period are revisions.",
+    )
+    resample: Literal["mean", "sum", "last"] | None = Field(
+        default=None,
+        description="Aggregation of finer periods into the pipeline's: mean (power, prices), sum (energy per period) "
+        "or last. Default: finer periods are refused.",
+    )
+    kind: Kind | None = Field(
+        default=None, description="Kind of the source, required for the last four. Default: by the uri."
+    )
+    start: Day = Field(default=datetime(1970, 1, 1, tzinfo=UTC), description="First day to request, in UTC.")
+    overlap: Duration = Field(
+        default=timedelta(days=7),
+        description="Time before the newest stored period from which each ingest reads again, to see revisions.",
+    )
+    options: Options = Field(default=FileOptions(), description="Options of the kind of source: docs/sources.md.")
+    checks: Checks = Field(default=Checks(), description="Action on each finding in a series.")
+    expected: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="Mean level by series, in the feed's unit, to detect a wrong unit.",
+        examples=[{"DE": 55000.0}],
+    )
     _secrets: tuple[str, ...] = PrivateAttr(default=())
 
     @model_validator(mode="before")
     @classmethod
-    def _options_of_the_kind(cls, given: Any) -> Any:
-        """The table of options is told what kind of source it is for."""
+    def _tag_options(cls, given: Any) -> Any:
+        """Add the kind of the source to the options, which selects their table."""
         if not isinstance(given, dict):
             return given
         options = given.get("options", {})
@@ -71,7 +135,7 @@ class Feed(Section):
         return {**given, "options": {**options, "kind": kind if kind in get_args(Kind) else "file"}}
 
     @model_validator(mode="after")
-    def _values_of_the_role(self) -> Feed:
+    def _check_values(self) -> Feed:
         if self.role == "target" and len(self.values) != 1:
             raise ValueError("values of a target feed must name exactly one column")
         if self.role != "target" and self.unit is not None:
@@ -85,56 +149,59 @@ class Feed(Section):
         return self
 
     @model_validator(mode="after")
-    def _columns_of_the_source(self) -> Feed:
+    def _check_columns(self) -> Feed:
         if not isinstance(self.options, KnownSourceOptions):
             if self.uri is None:
-                raise ValueError("uri is required: where the feed's table is")
+                raise ValueError("uri is required: the address of the feed's table")
             if "valid_time" not in self.model_fields_set:
-                raise ValueError("valid_time is required: the column that says when a period starts")
+                raise ValueError("valid_time is required: the column of the start of each period")
             return self
         for key, own in (("valid_time", VALID_TIME), ("series_id", SERIES_ID)):
             if getattr(self, key) not in (own, None):
-                raise ValueError(f"{key} of kind {self.kind!r} is {own!r}, the kind names its columns")
+                raise ValueError(f"{key} of kind {self.kind!r} is {own!r}, because the kind names its columns")
         if self.available_at is not None:
-            raise ValueError(f"available_at is not for kind {self.kind!r}: where its rows say it, it is used")
+            raise ValueError(
+                f"available_at is not for kind {self.kind!r}, whose availability times are used by themselves"
+            )
         if self.options.has_availability_times and "available_after" in self.model_fields_set:
-            raise ValueError("available_after is not for rows that say when they became known, as these do")
+            raise ValueError("available_after is not for rows that have the time at which they became known")
         if self.source != "open-meteo" and len(self.values) != 1:
-            raise ValueError(f"values of kind {self.kind!r} must be one name, for the one value it gives")
+            raise ValueError(f"values of kind {self.kind!r} must be one name, because the kind has one value column")
         if self.series_id is None and self.options.has_several_series:
             raise ValueError('several series need series_id = "series_id"')
         return self
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What stands for `${NAME}` in the uri, which nothing may say."""
+        """Values that replaced `${NAME}` in the uri. No message may contain them."""
         return self._secrets
 
     def with_uri(self, uri: str, secrets: tuple[str, ...]) -> Feed:
-        """The feed with another `uri`, of which the parts `secrets` are secret."""
+        """Return the feed with another uri, whose parts `secrets` are secret."""
         feed = self.model_copy(update={"uri": uri})
         feed._secrets = secrets
         return feed
 
     @property
     def source(self) -> str:
-        """The kind of source: `kind`, or what the uri tells."""
-        return _source(self.kind, self.uri)
+        """Kind of the source: `kind`, or else the one that the uri implies."""
+        source: str = _source(self.kind, self.uri)
+        return source
 
     def actions(self) -> dict[str, Action]:
-        """What to do on each check of whole series. Of a covariate only its holes are odd, if the file says no more."""
-        said = self.checks.model_dump()
+        """Return the action of each check. The default for a covariate is to check gaps and its end only."""
+        actions: dict[str, Action] = self.checks.model_dump()
         if self.role != "target":
-            asked = {"gap", "stopped", *self.checks.model_fields_set}
-            said = {check: action if check in asked else "accept" for check, action in said.items()}
-        return said
+            active = {"gap", "stopped", *self.checks.model_fields_set}
+            actions = {check: action if check in active else "accept" for check, action in actions.items()}
+        return actions
 
     def shape(self) -> FeedShape:
-        """How the feed's table is read."""
-        issued = isinstance(self.options, KnownSourceOptions) and self.options.has_availability_times
+        """Return the columns of the feed's table and how to interpret them."""
+        has_times = isinstance(self.options, KnownSourceOptions) and self.options.has_availability_times
         return FeedShape(
             self.name, self.role, self.series_id, self.valid_time, self.values, self.time_zone,
-            self.available_after, AVAILABLE_AT if issued else self.available_at, self.resample,
+            self.available_after, AVAILABLE_AT if has_times else self.available_at, self.resample,
         )  # fmt: skip
 
 
@@ -142,4 +209,4 @@ def _source(kind: Any, uri: Any) -> Any:
     if kind:
         return kind
     scheme = uri.split("://")[0] if isinstance(uri, str) and "://" in uri else ""
-    return _SCHEMES.get(scheme, "file")
+    return _KIND_BY_SCHEME.get(scheme, "file")

@@ -1,6 +1,7 @@
-"""`[feed.options]`: what each kind of source is asked, and how; see docs/sources.md.
+"""`[feed.options]`: settings of each kind of source. docs/sources.md describes the kinds.
 
-The kind is the tag that tells one table from another, so that a key of one kind is refused for another.
+`kind` is the tag of the union, so that a key of one kind is refused for another. The feed fills it in; in the file it
+is a key of the feed.
 """
 
 from __future__ import annotations
@@ -8,86 +9,142 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
-from flows.settings.types import Duration, LocalTime, PositiveDuration, Section, Text
+from flows.settings.types import Duration, LocalTime, PositiveDuration, Section, Text, to_tuple
 from storage.sources.entsoe_areas import eic
 
-_Tuple = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
-Names = Annotated[tuple[Text, ...], Field(min_length=1), _Tuple]
+_API_KEY = (
+    'API key, as "${NAME}" of an environment variable, or left out here and set as '
+    "GATECAST_FEED__<NAME>__OPTIONS__API_KEY. A key written into the file itself is refused."
+)
+
+Names = Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(to_tuple)]
+LeadDays = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1), BeforeValidator(to_tuple)
+]  # fmt: skip
+ApiKey = Annotated[
+    SecretStr,
+    WithJsonSchema({"type": "string", "pattern": r"^\$\{\w+\}$", "examples": ["${API_KEY}"]}),
+]
+EcbKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+$")]
 
 
-def _areas(names: tuple[str, ...]) -> tuple[str, ...]:
+def _check_areas(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         eic(name)
     return names
 
 
 class FileOptions(Section):
-    """Of a kind that has none: files, databases."""
+    """Options of files and databases, which have none."""
 
     kind: Literal["file", "sql"] = "file"
 
 
 class RequestOptions(Section):
-    """How a server is asked, whatever it is asked for."""
+    """Options of every kind that sends requests to a server."""
 
-    timeout: PositiveDuration = timedelta(seconds=30)
-    retries: Annotated[int, Field(ge=0, le=20)] = 4
-    backoff: PositiveDuration = timedelta(seconds=1)
+    timeout: PositiveDuration = Field(
+        default=timedelta(seconds=30),
+        description="Longest wait for a connection and between two parts of an answer. A whole answer may take ten "
+        "times as long.",
+    )
+    retries: Annotated[int, Field(ge=0, le=20)] = Field(default=4, description="Tries after the first one failed.")
+    backoff: PositiveDuration = Field(
+        default=timedelta(seconds=1),
+        description="Wait before the second try. It doubles with each try, with jitter; a Retry-After of the server "
+        "replaces it, up to a minute.",
+    )
 
 
 class S3Options(RequestOptions):
-    """Of objects on S3."""
+    """Options of objects on S3."""
 
     kind: Literal["s3"]
 
 
 class WebOptions(RequestOptions):
-    """Of any other server on the web."""
+    """Options of a CSV or JSON address on the web."""
 
     kind: Literal["http"]
-    format: Literal["csv", "json"] | None = None
-    records: Text | None = None
-    next: Text | None = None
+    format: Literal["csv", "json"] | None = Field(
+        default=None, description="Format of the answer. Default: csv if the path of the uri contains .csv, else json."
+    )
+    records: Text | None = Field(
+        default=None,
+        description="Dotted path of the list of records in a JSON answer. Default: the answer itself is the list.",
+        examples=["data.items"],
+    )
+    next: Text | None = Field(
+        default=None,
+        description="Dotted path of the next page's address in a JSON answer. Default: there is one page.",
+        examples=["links.next"],
+    )
 
 
 class KnownSourceOptions(RequestOptions):
-    """Of a source that Gatecast knows: its tables have columns of their own."""
+    """Options of a source that Gatecast knows, whose tables have fixed columns."""
 
     @property
     def has_availability_times(self) -> bool:
-        """Whether its rows say when they became known."""
+        """Whether each row of the source has the time at which it became known."""
         return False
 
     @property
     def has_several_series(self) -> bool:
-        """Whether it is asked for more than one series, and says so here."""
+        """Whether these options request more than one series."""
         return False
 
 
 class Location(Section):
-    """A place on earth, and what it counts in an average."""
+    """A point on earth, and its weight in the average of all locations."""
 
-    latitude: Annotated[float, Field(ge=-90, le=90)]
-    longitude: Annotated[float, Field(ge=-180, le=180)]
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    latitude: Annotated[float, Field(ge=-90, le=90)] = Field(description="Latitude in degrees north.")
+    longitude: Annotated[float, Field(ge=-180, le=180)] = Field(description="Longitude in degrees east.")
+    weight: Annotated[float, Field(gt=0)] = Field(default=1.0, description="Weight in the average of all locations.")
 
 
 class OpenMeteoOptions(KnownSourceOptions):
-    """Of Open-Meteo."""
+    """Options of the weather service Open-Meteo."""
 
     kind: Literal["open-meteo"]
-    api: Literal["archive", "historical-forecast", "forecast", "previous-runs"]
-    locations: Annotated[dict[str, Location], Field(min_length=1)]
-    resolution: Literal["hourly", "daily"] = "hourly"
-    model: Text | None = None
-    lead_days: Annotated[tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1), _Tuple] = (1, 2)
-    delay: Duration = timedelta(hours=9)
-    api_key: SecretStr | None = None
+    api: Literal["archive", "historical-forecast", "forecast", "previous-runs"] = Field(
+        description="Interface: archive (reanalysis), historical-forecast (first hours of each run, joined), "
+        "forecast (the newest run), previous-runs (forecasts with the lead at which each was made)."
+    )
+    locations: Annotated[dict[str, Location], Field(min_length=1)] = Field(
+        description="Points by name. With series_id each is a series; without it they are one weighted average."
+    )
+    resolution: Literal["hourly", "daily"] = Field(
+        default="hourly", description="Length of a period. Days are days of the feed's time_zone."
+    )
+    model: Text | None = Field(
+        default=None, description="Weather model by Open-Meteo's name. Default: Open-Meteo's best match."
+    )
+    lead_days: LeadDays = Field(
+        default=(1, 2),
+        description='Leads in days, for api = "previous-runs". A horizon of n days needs leads 1 to n + 1.',
+    )
+    delay: Duration = Field(
+        default=timedelta(hours=9),
+        description='Time from the start of a run until it is served, for api = "previous-runs".',
+    )
+    api_key: ApiKey | None = Field(
+        default=None, description=f"{_API_KEY} With a key, requests go to the customers' servers."
+    )
 
     @model_validator(mode="after")
-    def _of_the_api(self) -> OpenMeteoOptions:
+    def _check_keys_of_api(self) -> OpenMeteoOptions:
         if self.api != "previous-runs":
             for key in ("lead_days", "delay"):
                 if key in self.model_fields_set:
@@ -96,62 +153,86 @@ class OpenMeteoOptions(KnownSourceOptions):
 
     @property
     def has_availability_times(self) -> bool:
-        """Forecasts say when they became known; what was measured does not."""
+        """Whether the rows are forecasts, which have an issue time. Measurements have none."""
         return self.api in ("forecast", "previous-runs")
 
 
 class EntsoeOptions(KnownSourceOptions):
-    """Of the ENTSO-E Transparency Platform."""
+    """Options of the ENTSO-E Transparency Platform."""
 
     kind: Literal["entsoe"]
-    document: Literal["load", "load_forecast", "price"]
-    areas: Annotated[Names, AfterValidator(_areas)]
-    resolution: Literal["15m", "30m", "1h"] | None = None
-    published: LocalTime | None = None
-    sequence: Annotated[int, Field(ge=1)] = 1
-    api_key: SecretStr
+    document: Literal["load", "load_forecast", "price"] = Field(
+        description="Document: actual load, day-ahead load forecast, or day-ahead price."
+    )
+    areas: Annotated[Names, AfterValidator(_check_areas)] = Field(
+        description="Areas by short name (storage/sources/entsoe_areas.py) or EIC code. They name the series.",
+        examples=[["DE_LU", "FR"]],
+    )
+    resolution: Literal["15m", "30m", "1h"] | None = Field(
+        default=None,
+        description="Length of a period: finer values are averaged where a set is complete, coarser ones repeated. "
+        "Default: as published.",
+    )
+    published: LocalTime | None = Field(
+        default=None,
+        description="Brussels time on the day before at which a load forecast or price counts as known. "
+        'Default: "10:00" for load_forecast, "13:00" for price.',
+    )
+    sequence: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="Number of the auction where a zone has several; 1 is the day-ahead coupling."
+    )
+    api_key: ApiKey = Field(description=f"Security token. {_API_KEY}")
 
     @model_validator(mode="after")
-    def _of_the_document(self) -> EntsoeOptions:
+    def _check_keys_of_document(self) -> EntsoeOptions:
         if self.document == "load" and self.published is not None:
-            raise ValueError("published is for load_forecast and price; of load, available_after says it")
+            raise ValueError("published is for load_forecast and price; for load, set available_after of the feed")
         return self
 
     @property
     def has_availability_times(self) -> bool:
-        """What is published on the day before says so."""
+        """Whether the document is published on the day before, at a known time."""
         return self.document != "load"
 
     @property
     def has_several_series(self) -> bool:
-        """An area is a series."""
+        """Whether there are several areas, each of which is a series."""
         return len(self.areas) > 1
 
 
 class EiaOptions(KnownSourceOptions):
-    """Of the EIA's API, version 2."""
+    """Options of the EIA's API, version 2."""
 
     kind: Literal["eia"]
-    route: Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")]
-    frequency: Literal["hourly", "daily", "weekly", "monthly"]
-    facets: dict[str, Names] = Field(default_factory=dict)
-    series: Text = "series"
-    data: Text = "value"
-    api_key: SecretStr
+    route: Annotated[str, Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")] = Field(
+        description="Route below /v2/, without /data.", examples=["electricity/rto/region-data", "natural-gas/pri/fut"]
+    )
+    frequency: Literal["hourly", "daily", "weekly", "monthly"] = Field(description="Length of a period.")
+    facets: dict[str, Names] = Field(
+        default_factory=dict,
+        description="Values to select, by facet. Default: all.",
+        examples=[{"respondent": ["CISO", "PJM"], "type": ["D"]}],
+    )
+    series: Text = Field(default="series", description="Column whose values name the series.")
+    data: Text = Field(default="value", description="Column of the values.")
+    api_key: ApiKey = Field(description=_API_KEY)
 
 
 class EcbOptions(KnownSourceOptions):
-    """Of the ECB's data portal."""
+    """Options of the ECB's data portal."""
 
     kind: Literal["ecb"]
-    flow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_,.-]+$")]
-    series: Annotated[
-        dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+$")]], Field(min_length=1)
-    ]
+    flow: Annotated[str, Field(pattern=r"^[A-Za-z0-9_,.-]+$")] = Field(
+        description="Data flow of the portal.", examples=["EXR", "EST", "YC"]
+    )
+    series: Annotated[dict[str, EcbKey], Field(min_length=1)] = Field(
+        description="Whole series keys of the portal, by the name of the series.",
+        examples=[{"usd": "D.USD.EUR.SP00.A"}],
+    )
 
     @property
     def has_several_series(self) -> bool:
-        """Each key is a series."""
+        """Whether there are several series keys."""
         return len(self.series) > 1
 
 

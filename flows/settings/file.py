@@ -1,171 +1,210 @@
-"""Reading the pipeline file: one TOML file, one pipeline.
+"""Reader of the pipeline file: one TOML file, one pipeline.
 
-The only place that reads the environment: `GATECAST_PIPELINE__STORE=...` gives a value, `${NAME}` in a uri a
-secret.
+The only place that reads the environment. `GATECAST_PIPELINE__STORE=...` sets a value, and `${NAME}` in a uri stands
+for a secret.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
+from flows.settings.types import SettingError
 from storage.redaction import redact
+from storage.store import Store, open_store
+
+__all__ = ["OpenPipeline", "Pipeline", "PipelineFileError", "open_pipeline", "read"]
 
 _PREFIX = "GATECAST_"
 _SECRET = "api_key"
 _NAME = re.compile(r"\$\{(\w+)\}")
+_LONGEST_VALUE = 200  # characters of a value that an error shows
 
 
 class PipelineFileError(Exception):
-    """The pipeline file is wrong: the message names the key, the value and what is allowed. Exit status 2."""
+    """A wrong pipeline file. The message names the key, the value and what is allowed. Exit status 2."""
+
+
+class OpenPipeline(NamedTuple):
+    """Settings of a pipeline, and its store."""
+
+    settings: Pipeline
+    store: Store
+
+
+def open_pipeline(pipeline_path: Path | str) -> OpenPipeline:
+    """Read a pipeline file and open its store.
+
+    Raises:
+        PipelineFileError: If the file is wrong.
+    """
+    settings = read(pipeline_path)
+    return OpenPipeline(settings, open_store(settings.pipeline.store))
 
 
 def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipeline:
     """Read and validate a pipeline file.
 
     Args:
-        path: the TOML file; relative paths in it are relative to its folder.
-        environment: the process's by default.
+        path: The TOML file. Relative paths in it are relative to its folder.
+        environment: Variables to use instead of the process's environment.
 
     Raises:
-        PipelineFileError: naming the first key that is wrong, its value and what is allowed.
+        PipelineFileError: If the file is wrong, with one line per wrong key: its value and what is allowed.
     """
     path = Path(path)
     environment = os.environ if environment is None else environment
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
-        raise PipelineFileError(f"{path}: there is no such file; `gatecast init DIR` writes one") from None
+        raise PipelineFileError(f"{path}: no such file. `gatecast init DIR` writes a pipeline file.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise PipelineFileError(f"{path}: not a TOML file: {error}") from None
-    _no_secrets(content, path)
-    _overlay(content, environment)
-    hidden = _fill_uris(content, path, environment)
+    _refuse_secrets(content, path)
+    _apply_environment(content, environment)
+    secrets = _fill_uris(content, path, environment)
     try:
-        pipeline = Pipeline.model_validate(content)
+        settings = Pipeline.model_validate(content)
     except ValidationError as error:
-        raise PipelineFileError("\n".join(f"{path}: {line}" for line in _explain(error))) from None
+        raise PipelineFileError("\n".join(f"{path}: {line}" for line in _error_lines(error))) from None
     folder = path.resolve().parent
-    at = pipeline.pipeline.model_copy(update={"store": _place(pipeline.pipeline.store, folder)})
-    monitoring = pipeline.monitoring
+    section = settings.pipeline.model_copy(update={"store": _absolute(settings.pipeline.store, folder)})
+    monitoring = settings.monitoring
     if monitoring.metrics is not None:
-        monitoring = monitoring.model_copy(update={"metrics": _place(monitoring.metrics, folder)})
+        monitoring = monitoring.model_copy(update={"metrics": _absolute(monitoring.metrics, folder)})
     feeds = tuple(
-        _filled(feed, path, environment, folder, secret) for feed, secret in zip(pipeline.feed, hidden, strict=True)
+        _resolve_feed(feed, path, environment, folder, of_feed)
+        for feed, of_feed in zip(settings.feed, secrets, strict=True)
     )
-    return pipeline.model_copy(update={"pipeline": at, "feed": feeds, "monitoring": monitoring})
+    return settings.model_copy(update={"pipeline": section, "feed": feeds, "monitoring": monitoring})
 
 
-def _filled(feed: Feed, path: Path, environment: Mapping[str, str], folder: Path, hidden: tuple[str, ...]) -> Feed:
-    """The feed with its key, and with its path made absolute."""
+def _resolve_feed(
+    feed: Feed, path: Path, environment: Mapping[str, str], folder: Path, secrets: tuple[str, ...]
+) -> Feed:
+    """Return the feed with its API key filled in and its path made absolute."""
     key = getattr(feed.options, _SECRET, None)
     if key is not None:
-        secret = _secrets(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
+        secret = _substitute(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
         feed = feed.model_copy(update={"options": feed.options.model_copy(update={_SECRET: SecretStr(secret)})})
-    return feed if feed.uri is None else feed.with_uri(_place(feed.uri, folder), hidden)
+    return feed if feed.uri is None else feed.with_uri(_absolute(feed.uri, folder), secrets)
 
 
 def _fill_uris(content: dict[str, Any], path: Path, environment: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Put the environment's values into the uris of the feeds; of each feed, what of its uri is secret.
+    """Put the environment's values into the uris of the feeds, and return the secret parts of each uri.
 
-    Before anything is validated, since a uri that is all `${NAME}` tells only then what kind of source it is.
+    This precedes validation, because a uri that consists of one `${NAME}` implies its kind of source only afterwards.
     """
-    feeds = content.get("feed")
-    hidden: list[tuple[str, ...]] = []
-    for number, feed in enumerate(feeds if isinstance(feeds, list) else []):
+    secrets: list[tuple[str, ...]] = []
+    for number, feed in _feeds(content):
         written = feed.get("uri") if isinstance(feed, dict) else None
-        hidden.append(())
+        secrets.append(())
         if isinstance(written, str):
-            feed["uri"] = uri = _secrets(written, f"{feed.get('name', number)}.uri", path, environment)
-            # A uri that is given as a whole is secret only where uris are; a file's is not at all.
+            feed["uri"] = uri = _substitute(written, f"{feed.get('name', number)}.uri", path, environment)
+            # A uri that one variable holds as a whole is no secret by itself; storage.redaction knows its secret
+            # parts. The path of a file has none.
             if "://" in uri and not _NAME.fullmatch(written):
-                hidden[-1] = tuple(environment[name] for name in _NAME.findall(written))
-    return hidden
+                secrets[-1] = tuple(environment[name] for name in _NAME.findall(written))
+    return secrets
 
 
-def _no_secrets(content: dict[str, Any], path: Path) -> None:
-    """A key in the file itself would be kept and copied with it."""
-    feeds = content.get("feed")
-    for number, feed in enumerate(feeds if isinstance(feeds, list) else []):
+def _refuse_secrets(content: dict[str, Any], path: Path) -> None:
+    # A key in the file would be kept in version control and copied with the file.
+    for number, feed in _feeds(content):
         options = feed.get("options") if isinstance(feed, dict) else None
         written = options.get(_SECRET) if isinstance(options, dict) else None
         if written is not None and not (isinstance(written, str) and _NAME.fullmatch(written)):
             raise PipelineFileError(
-                f"{path}: feed.{number}.options.{_SECRET}: a secret does not belong in the file; "
-                'write "${NAME}" and set NAME in the environment'
+                f"{path}: feed.{number}.options.{_SECRET}: a secret does not belong in the file. "
+                'Write "${NAME}" and set NAME in the environment.'
             )
 
 
-def _overlay(content: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """Values of `GATECAST_<TABLE>__<KEY>`; a feed is named by its number from 0 or by its name."""
+def _feeds(content: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+    feeds = content.get("feed")
+    return enumerate(feeds if isinstance(feeds, list) else [])
+
+
+def _apply_environment(content: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Set the values of `GATECAST_<TABLE>__<KEY>`. A feed is named by its number from 0 or by its name."""
     for variable in sorted(environment):
         if not variable.startswith(_PREFIX) or "__" not in variable:
             continue
         parts = variable.removeprefix(_PREFIX).lower().split("__")
-        place: Any = content
+        table: Any = content
         for part in parts[:-1]:
-            if isinstance(place, list):
-                place = _item(place, part, variable)
-            elif isinstance(place, dict):
-                place = place.setdefault(part, {})
+            if isinstance(table, list):
+                table = _feed_table(table, part, variable)
+            elif isinstance(table, dict):
+                table = table.setdefault(part, {})
             else:
-                raise PipelineFileError(f"{variable}: {part!r} is not a table of the pipeline file")
-        if not isinstance(place, dict):
-            raise PipelineFileError(f"{variable}: names a table, not a key of one")
+                raise PipelineFileError(f"{variable}: {part!r} is not a table of the pipeline file.")
+        if not isinstance(table, dict):
+            raise PipelineFileError(f"{variable}: must name a key of a table, not a table.")
         text = environment[variable]
-        # A secret of digits is a text all the same.
-        place[parts[-1]] = text if parts[-1] == _SECRET else _toml_value(text)
+        # A secret of digits is a text, not a number.
+        table[parts[-1]] = text if parts[-1] == _SECRET else _toml_value(text)
 
 
-def _item(feeds: list[Any], part: str, variable: str) -> Any:
+def _feed_table(feeds: list[Any], part: str, variable: str) -> Any:
     for number, feed in enumerate(feeds):
         if part == str(number) or (isinstance(feed, dict) and part == str(feed.get("name")).lower()):
             return feed
-    raise PipelineFileError(f"{variable}: there is no feed {part!r}")
+    raise PipelineFileError(f"{variable}: there is no feed {part!r}.")
 
 
 def _toml_value(text: str) -> Any:
-    """A number, list, table or boolean where the text is one in TOML; else the text itself."""
+    """Return the number, list, table or boolean that the text is in TOML, or else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
 
 
-def _secrets(uri: str, key: str, path: Path, environment: Mapping[str, str]) -> str:
+def _substitute(text: str, key: str, path: Path, environment: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in environment:
-            raise PipelineFileError(f"{path}: feed.{key}: the environment has no variable {match[1]}; set it")
+            raise PipelineFileError(f"{path}: feed.{key}: the environment has no variable {match[1]}. Set it.")
         return environment[match[1]]
 
-    return _NAME.sub(value, uri)
+    return _NAME.sub(value, text)
 
 
-def _place(uri: str, folder: Path) -> str:
+def _absolute(uri: str, folder: Path) -> str:
     return uri if "://" in uri else os.path.normpath(folder / uri)
 
 
-def _explain(error: ValidationError) -> list[str]:
-    lines = []
+def _error_lines(error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        what = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            what = "there is no such key"
-        elif fault["type"] == "missing":
-            what = "is required"
-        else:
-            given = fault["input"]
-            # A table may hold a secret, and a long list says less than its key.
-            hidden = isinstance(given, dict) or fault["loc"][-1:] == (_SECRET,) or len(str(given)) > 200
-            what = what if hidden else f"{redact(repr(given))}: {what}"
-        lines.append(f"{key}: {what}")
-    return lines
+        yield f"{key}: {_error_text(fault)}"
+
+
+def _error_text(fault: ErrorDetails) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "there is no such key. docs/reference.md lists the keys."
+    if fault["type"] == "missing":
+        return "is required."
+    value = fault["input"]
+    text = json.dumps(redact(value), ensure_ascii=False) if isinstance(value, str) else redact(repr(value))
+    # A table may hold a secret, and a long list is less clear than its key.
+    is_hidden = isinstance(value, dict) or fault["loc"][-1:] == (_SECRET,) or len(text) > _LONGEST_VALUE
+    got = "" if is_hidden else f", got {text}"
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, SettingError):
+        example = "" if cause.example is None else f' Example: "{cause.example}".'
+        return f"{cause.problem}{got}.{example}"
+    problem = fault["msg"].removeprefix("Value error, ")
+    for old, new in (("Input should be", "must be"), ("Input should", "must"), ("String should", "must")):
+        problem = problem.replace(old, new)
+    return f"{problem}{got}."

@@ -1,11 +1,11 @@
-"""The pipeline, as its file says it: frozen, validated objects, one a table of the file."""
+"""The pipeline: frozen, validated settings, one class per table of the pipeline file."""
 
 from __future__ import annotations
 
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from flows.settings.feed import Feed
 from flows.settings.types import (
@@ -21,65 +21,15 @@ from flows.settings.types import (
     Thresholds,
     TrainingWindow,
     Zone,
+    to_tuple,
 )
 from model.evaluation.alerts import Limits
 from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, TimeGrid
 
-
-class Bounds(Section):
-    """Physical limits of the target, in its unit."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Bounds:
-        if self.min is not None and self.max is not None and self.min >= self.max:
-            raise ValueError("min must be below max")
-        return self
-
-
-class PipelineSection(Section):
-    """`[pipeline]`."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-    store: StoreUri
-    frequency: Literal["15m", "30m", "1h", "1d", "1b"]
-    timezone: Zone = "UTC"
-    holidays: Holidays | None = None
-    horizon: Steps
-    context: Steps
-    season: Steps
-    issue_at: LocalTime = time(0)
-    day_start: LocalTime = time(0)
-    quantile_levels: Levels = tuple(round(0.1 * i, 1) for i in range(1, 10))
-    bounds: Bounds = Bounds()
-
-    @model_validator(mode="after")
-    def _days_begin(self) -> PipelineSection:
-        if self.day_start != time(0) and self.frequency != "1d":
-            raise ValueError(f'day_start is for frequency = "1d", not {self.frequency!r}')
-        return self
-
-    @property
-    def day_start_micros(self) -> int:
-        """`day_start` in microseconds after midnight."""
-        return (self.day_start.hour * 60 + self.day_start.minute) * 60_000_000
-
-    @model_validator(mode="before")
-    @classmethod
-    def _steps_that_serve(cls, values: Any) -> Any:
-        """Horizon, context and season where the file leaves them out: by the frequency."""
-        if isinstance(values, dict):
-            defaults = _STEPS.get(str(values.get("frequency")), {})
-            values = {**defaults, **values}
-        return values
-
-
-# A day ahead and two weeks of context for load; a week and two months of days; a week of business days, whose
-# season is one step, which makes the baseline a random walk.
+# Load: a day ahead from two weeks. Days: a week ahead from two months. Business days: a week ahead, with a season of
+# one step, which makes the baseline a random walk.
 _STEPS = {
     "15m": {"horizon": 96, "context": 1344, "season": 672},
     "30m": {"horizon": 48, "context": 672, "season": 336},
@@ -90,71 +40,197 @@ _STEPS = {
 assert set(_STEPS) == set(FREQUENCIES)
 
 
-class Model(Section):
-    """`[model]`."""
+def _by_frequency(key: str) -> str:
+    return "Default: " + ", ".join(f"{steps[key]} ({frequency})" for frequency, steps in _STEPS.items()) + "."
 
-    head: Literal["quantile", "softmax"] = "quantile"
-    hidden_size: Annotated[int, Field(ge=1, le=4096)] = 128
-    layers: Annotated[int, Field(ge=1, le=8)] = 1
-    members: Annotated[int, Field(ge=1, le=64)] = 4
-    cell: Literal["lstm", "rnn"] = "lstm"
+
+def _allow_default_steps(schema: dict[str, Any]) -> None:
+    """Remove the keys that `_STEPS` fills from the required keys of the JSON Schema."""
+    schema["required"] = [key for key in schema["required"] if key not in _STEPS["1h"]]
+
+
+class Bounds(Section):
+    """Physical limits of the target, in its unit."""
+
+    min: float | None = Field(default=None, description="Lower limit.", examples=[0.0])
+    max: float | None = Field(default=None, description="Upper limit.")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Bounds:
+        if self.min is not None and self.max is not None and self.min >= self.max:
+            raise ValueError(f"min must be below max, got {self.min:g} and {self.max:g}")
+        return self
+
+
+class PipelineSection(Section):
+    """Name, store, time grid and target of the pipeline, `[pipeline]`."""
+
+    model_config = ConfigDict(json_schema_extra=_allow_default_steps)
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")] = Field(
+        description="Name of the pipeline, and of its folders in the store: lower case letters, digits and hyphens.",
+        examples=["load"],
+    )
+    store: StoreUri = Field(
+        description="Folder (relative to the pipeline file) or s3://bucket/prefix of history, models and forecasts."
+    )
+    frequency: Literal["15m", "30m", "1h", "1d", "1b"] = Field(
+        description="Length of a period. 1b is a business day of the calendar in `holidays`."
+    )
+    timezone: Zone = Field(
+        default="UTC", description="Time zone of the local day: issue times, calendar covariates and daily periods."
+    )
+    holidays: Holidays | None = Field(
+        default=None,
+        description="Code of the holidays library: a country, a subdivision or a financial market. Default: no "
+        "holidays.",
+    )
+    horizon: Steps = Field(description=f"Steps to forecast. {_by_frequency('horizon')}")
+    context: Steps = Field(description=f"Past steps that the model receives. {_by_frequency('context')}")
+    season: Steps = Field(
+        description=f"Steps per season, for the seasonal naive baseline and MASE. {_by_frequency('season')}"
+    )
+    issue_at: LocalTime = Field(default=time(0), description="Local time of day of the issue time.")
+    day_start: LocalTime = Field(
+        default=time(0), description='Local time at which a period of "1d" begins, such as "06:00" for gas days.'
+    )
+    quantile_levels: Levels = Field(
+        default=tuple(round(0.1 * i, 1) for i in range(1, 10)),
+        description="Levels of the quantiles to forecast, ascending. 0.5 is required.",
+    )
+    bounds: Bounds = Field(default=Bounds(), description="Physical limits of the target, in its unit.")
+
+    @model_validator(mode="after")
+    def _check_day_start(self) -> PipelineSection:
+        if self.day_start != time(0) and self.frequency != "1d":
+            raise ValueError(f'day_start is for frequency = "1d", not {self.frequency!r}')
+        return self
+
+    @property
+    def day_start_micros(self) -> int:
+        """Start of the day in microseconds after midnight."""
+        return (self.day_start.hour * 60 + self.day_start.minute) * 60_000_000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_steps(cls, values: Any) -> Any:
+        """Fill in the horizon, context and season that the file leaves out, by the frequency."""
+        if isinstance(values, dict):
+            defaults = _STEPS.get(str(values.get("frequency")), {})
+            values = {**defaults, **values}
+        return values
+
+
+class Model(Section):
+    """Size and type of the network, `[model]`."""
+
+    head: Literal["quantile", "softmax"] = Field(
+        default="quantile",
+        description="Output of the network: quantiles, or probabilities over bins, from which quantiles follow.",
+    )
+    hidden_size: Annotated[int, Field(ge=1, le=4096)] = Field(default=128, description="Units of a recurrent layer.")
+    layers: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Recurrent layers.")
+    members: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4,
+        description="Ensemble members inside the one ONNX file, whose quantiles are averaged. Each training fits one "
+        "of them in turn; the first one fits as many as its budget allows.",
+    )
+    cell: Literal["lstm", "rnn"] = Field(
+        default="lstm", description="Recurrent cell. rnn is for comparison with lstm only."
+    )
 
 
 class Training(Section):
-    """`[training]`."""
+    """Time, data and resources of a training, `[training]`."""
 
-    every: PositiveDuration = timedelta(days=1)
-    window: TrainingWindow = timedelta(days=730)
-    budget: PositiveDuration = timedelta(seconds=120)
-    full_every: PositiveDuration = timedelta(days=182)
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
-    keep: Annotated[int, Field(ge=1)] = 30
-    device: Literal["cpu", "cuda"] = "cpu"
+    every: PositiveDuration = Field(
+        default=timedelta(days=1), description="Age of the newest model at which a nightly run trains again."
+    )
+    window: TrainingWindow = Field(default=timedelta(days=730), description='History to fit on; "all" for everything.')
+    budget: PositiveDuration = Field(
+        default=timedelta(seconds=120), description="Longest wall-clock time of the fits of one training."
+    )
+    full_every: PositiveDuration = Field(
+        default=timedelta(days=182),
+        description="Time after which an ensemble member is fitted from random weights instead of a warm start.",
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
+        default=7, description="Seed of all random numbers. The same data and seed give the same model."
+    )
+    keep: Annotated[int, Field(ge=1)] = Field(
+        default=30,
+        description="Newest models whose ONNX files are kept. The champion, its predecessor and all manifests always "
+        "are.",
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="Device that fits the network.")
 
 
 class Promotion(Section):
-    """`[promotion]`."""
+    """Comparison of a challenger with the champion and the baseline, `[promotion]`."""
 
-    folds: Annotated[int, Field(ge=MIN_ISSUE_TIMES, le=1000)] = 28
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    folds: Annotated[int, Field(ge=MIN_ISSUE_TIMES, le=1000)] = Field(
+        default=28, description="Held-out issue times, unseen by either model, on which models are compared."
+    )
+    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Relative improvement of the pinball loss that a challenger needs."
+    )
 
 
 class Coverage(Section):
-    """Shares of the actuals that the 80% interval may hold."""
+    """Allowed shares of actuals inside the 80% interval."""
 
-    min: Annotated[float, Field(ge=0, le=1)] = 0.6
-    max: Annotated[float, Field(ge=0, le=1)] = 0.95
+    min: Annotated[float, Field(ge=0, le=1)] = Field(default=0.6, description="Smallest share.")
+    max: Annotated[float, Field(ge=0, le=1)] = Field(default=0.95, description="Largest share.")
 
     @model_validator(mode="after")
-    def _around_nominal(self) -> Coverage:
+    def _check_around_nominal(self) -> Coverage:
         if not self.min < 0.8 < self.max:
-            raise ValueError("min must be below 0.8, which the interval is made to hold, and max above it")
+            raise ValueError(
+                f"min must be below 0.8, the nominal coverage, and max above it, got {self.min:g} and {self.max:g}"
+            )
         return self
 
 
 class Monitoring(Section):
-    """`[monitoring]`: what the scores of the last nights are held to; see docs/scores.md."""
+    """Limits of the scores of the last issue times, `[monitoring]`. docs/scores.md explains the checks."""
 
-    window: PositiveDuration = timedelta(days=28)
-    recent: PositiveDuration = timedelta(days=7)
-    min_skill: Annotated[float, Field(lt=1)] = 0.0
-    coverage: Coverage = Coverage()
-    max_bias: Annotated[float, Field(gt=0)] = 1.0
-    drift: Annotated[float, Field(gt=0)] = 0.2
-    evidence: Annotated[float, Field(ge=0, le=5)] = 2.5
-    retrain: bool = True
-    metrics: Text | None = None
+    window: PositiveDuration = Field(
+        default=timedelta(days=28), description="Time before the newest scored issue time that is checked; 14d or more."
+    )
+    recent: PositiveDuration = Field(
+        default=timedelta(days=7),
+        description="Newest part of the window, which the drift check compares with the time before. Also the "
+        "shortest time between two retrains because of decay.",
+    )
+    min_skill: Annotated[float, Field(lt=1)] = Field(
+        default=0.0, description="Smallest skill, 1 - pinball / baseline pinball. -inf disables the check."
+    )
+    coverage: Coverage = Field(default=Coverage(), description="Allowed shares of actuals inside the 80% interval.")
+    max_bias: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="Largest absolute bias, in seasonal naive errors. inf disables the check."
+    )
+    drift: Annotated[float, Field(gt=0)] = Field(
+        default=0.2, description="Largest fall of the recent skill below the earlier skill. inf disables the check."
+    )
+    evidence: Annotated[float, Field(ge=0, le=5)] = Field(
+        default=2.5, description="Standard errors by which a score must exceed its limit before an alert is raised."
+    )
+    retrain: bool = Field(default=True, description="Whether an alert of skill or drift makes a retrain due.")
+    metrics: Text | None = Field(
+        default=None,
+        description="Folder for the metrics of a run, such as that of a node exporter. Default: the store.",
+    )
 
     @model_validator(mode="after")
-    def _nights_enough(self) -> Monitoring:
+    def _check_windows(self) -> Monitoring:
         if self.window < timedelta(days=14):
-            raise ValueError('window must be "14d" or longer: fewer nights tell nothing')
+            raise ValueError('window must be "14d" or longer, because fewer issue times are too little evidence')
         if self.recent >= self.window:
             raise ValueError("recent must be shorter than window")
         return self
 
     def limits(self) -> Limits:
-        """The same, as the model's room takes it."""
+        """Return the limits in the form that the checks of scores take."""
         return Limits(
             self.window, self.recent, self.min_skill, self.coverage.min, self.coverage.max, self.max_bias,
             self.drift, self.evidence,
@@ -162,31 +238,51 @@ class Monitoring(Section):
 
 
 class Forecast(Section):
-    """`[forecast]`."""
+    """Execution and content of a forecast, `[forecast]`."""
 
     providers: Annotated[
-        tuple[Literal["cuda", "cpu"], ...],
-        Field(min_length=1),
-        BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
-    ] = ("cpu",)
-    strict: bool = False
-    deadline: PositiveDuration = timedelta(minutes=10)
-    ended_after: PositiveDuration = timedelta(days=28)
-    above: Thresholds = ()
+        tuple[Literal["cuda", "cpu"], ...], Field(min_length=1), BeforeValidator(to_tuple)
+    ] = Field(
+        default=("cpu",),
+        description="Execution providers of ONNX Runtime by preference. Unavailable ones are skipped with a warning.",
+    )  # fmt: skip
+    strict: bool = Field(
+        default=False, description="Whether it is an error that the model does not run on the first provider."
+    )
+    deadline: PositiveDuration = Field(
+        default=timedelta(minutes=10),
+        description="Time from the start of a nightly run until the forecast must be published. Rows still missing "
+        "then come from the baseline.",
+    )
+    ended_after: PositiveDuration = Field(
+        default=timedelta(days=28),
+        description="Time without values after which a series is not forecast any more, while others have values.",
+    )
+    above: Thresholds = Field(
+        default=(),
+        description='Values x whose probability P(value > x) is a column of the forecast file; needs head = "softmax".',
+        examples=[[30000, 35000.5]],
+    )
 
 
 class Scale(Section):
-    """`[scale]`."""
+    """Distribution of the forecast over processes and machines, `[scale]`."""
 
-    engine: Engine = "local"
-    shards: Annotated[int, Field(ge=0)] = 0
+    engine: Engine = Field(
+        default="local",
+        description="Processes that forecast: local, dask (a cluster on this machine) or the address of a Dask "
+        "scheduler.",
+    )
+    shards: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Shards of series, each one task. 0: by the number of series."
+    )
 
 
 class Pipeline(Section):
-    """One pipeline file, validated. `store` and file uris are absolute from here on."""
+    """A validated pipeline file. The store and the uris of files are absolute."""
 
     pipeline: PipelineSection
-    feed: Annotated[tuple[Feed, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+    feed: Annotated[tuple[Feed, ...], BeforeValidator(to_tuple)]
     model: Model = Model()
     training: Training = Training()
     promotion: Promotion = Promotion()
@@ -195,14 +291,14 @@ class Pipeline(Section):
     scale: Scale = Scale()
 
     @model_validator(mode="after")
-    def _feeds_fit(self) -> Pipeline:
+    def _check_feeds(self) -> Pipeline:
         names = [feed.name for feed in self.feed]
         if len(set(names)) != len(names):
             raise ValueError("feed names must differ")
         if not any(feed.role == "target" for feed in self.feed):
             raise ValueError('one feed must have role = "target"')
         if len({feed.unit for feed in self.feed if feed.role == "target"}) > 1:
-            raise ValueError("the target feeds are one table: give all of them the same unit, or none")
+            raise ValueError("all target feeds must have the same unit, or none, because they form one table")
         if self.pipeline.frequency == "1b" and any(feed.resample for feed in self.feed):
             raise ValueError('resample of a feed is for frequency = "15m", "30m", "1h" or "1d", not "1b"')
         covariates = [name for feed in self.feed if feed.role != "target" for name in feed.values]
@@ -213,7 +309,7 @@ class Pipeline(Section):
         return self
 
     @model_validator(mode="after")
-    def _probabilities_can_be_told(self) -> Pipeline:
+    def _check_above(self) -> Pipeline:
         try:
             self.check_thresholds_supported(self.forecast.above)
         except ValueError as error:
@@ -221,36 +317,40 @@ class Pipeline(Section):
         return self
 
     def check_thresholds_supported(self, above: tuple[float, ...]) -> None:
-        """Raises ValueError where the model has no probabilities and some are asked for."""
+        """Check that the model has probabilities if there are thresholds.
+
+        Raises:
+            ValueError: If there are thresholds and the head is not softmax.
+        """
         if above and self.model.head != "softmax":
             raise ValueError(f'P(value > x) needs model.head = "softmax", not {self.model.head!r}')
 
     @property
     def name(self) -> str:
-        """The pipeline's name."""
+        """Name of the pipeline."""
         return self.pipeline.name
 
     @property
     def grid(self) -> TimeGrid:
-        """The grid of the pipeline's periods."""
+        """Grid of the pipeline's periods."""
         at = self.pipeline
         return TimeGrid(at.frequency, at.timezone, at.holidays, at.day_start_micros)
 
     @property
     def unit(self) -> str | None:
-        """The target's unit, if the file says it."""
+        """Unit of the target, None if the file has none."""
         return self.feeds("target")[0].unit
 
     def feeds(self, role: str) -> list[Feed]:
-        """The feeds of one role, in the file's order."""
+        """Return the feeds of one role, in the order of the file."""
         return [feed for feed in self.feed if feed.role == role]
 
     def covariates(self, role: str) -> tuple[str, ...]:
-        """Names of the covariates of a role, each once."""
+        """Return the names of the covariates of a role, each once."""
         return tuple(dict.fromkeys(name for feed in self.feeds(role) for name in feed.values))
 
     def spec(self, series: tuple[str, ...] = ()) -> ModelSpec:
-        """The model that this pipeline asks for, trained on `series`."""
+        """Return the specification of this pipeline's model for `series`."""
         at, model = self.pipeline, self.model
         return ModelSpec(
             frequency=at.frequency, timezone=at.timezone, holidays=at.holidays, horizon=at.horizon,

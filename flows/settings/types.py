@@ -1,129 +1,192 @@
-"""Kinds of values in a pipeline file: durations, zones, times of day; each refuses what it does not know."""
+"""Types of the values in a pipeline file: durations, zones, times of day, lists. Each refuses wrong values.
+
+A type carries its JSON Schema, so that the reader of the file and an editor apply the same rule.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from model.timegrid import holiday_calendar
 from storage.schemas import DataError
 from storage.store import open_store
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-#: A number and a unit.
+_LONGEST_IN_SECONDS = 120
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+#: Pattern of a duration: a number and a unit.
 DURATION = r"(\d+(?:\.\d+)?)([smhd])"
+#: Pattern of a local time of day, HH:MM.
+LOCAL_TIME = r"([01]\d|2[0-3]):([0-5]\d)"
+#: Pattern of a day, YYYY-MM-DD.
+DAY = r"\d{4}-\d{2}-\d{2}.*"
+_DASK_ADDRESS = r"(tcp|tls|ws|wss)://\S+:\d+"
+
+
+class SettingError(ValueError):
+    """A value that its key does not allow.
+
+    Attributes:
+        problem: Clause that begins with "must" and ends without a full stop.
+        example: Value that the key allows, or None.
+    """
+
+    def __init__(self, problem: str, example: str | None = None) -> None:
+        self.problem, self.example = problem, example
+        super().__init__(problem if example is None else f"{problem}. Example: {json.dumps(example)}.")
 
 
 def parse_duration(value: object) -> timedelta:
-    """`"90s"`, `"1d"`: a number and a unit. Raises ValueError for anything else."""
+    """Return the duration that a text such as "90s" or "1d" names.
+
+    Raises:
+        SettingError: If the value is not a number and a unit.
+    """
     match = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError('must be a number and a unit of s, m, h or d, such as "90s" or "1d"')
+        raise SettingError("must be a number and a unit of s, m, h or d", "90s")
     return timedelta(**{_UNITS[match[2]]: float(match[1])})
 
 
-def _positive(value: timedelta) -> timedelta:
+def duration_text(value: timedelta) -> str:
+    """Return the duration as the file writes it: up to 120s in seconds, else in the largest unit without a fraction."""
+    seconds = value.total_seconds()
+    if seconds > _LONGEST_IN_SECONDS:
+        for unit, name in _UNITS.items():
+            count = seconds / timedelta(**{name: 1}).total_seconds()
+            if count == int(count):
+                return f"{int(count)}{unit}"
+    return f"{seconds:g}s"
+
+
+def _require_positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
-        raise ValueError("must be longer than nothing")
+        raise SettingError("must be positive", "120s")
     return value
 
 
-def _window(value: object) -> object:
+def _parse_window(value: object) -> object:
     return None if value == "all" else parse_duration(value)
 
 
-def _zone(value: str) -> str:
+def _check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except Exception:  # zoneinfo raises what the file system raises for odd names
-        raise ValueError('must be a time zone of the IANA database, such as "Europe/Madrid"') from None
+    except Exception:  # zoneinfo passes on errors of the file system for some names
+        raise SettingError("must be a time zone of the IANA database", "Europe/Madrid") from None
     return value
 
 
-def _local_time(value: object) -> time:
-    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
+def _parse_local_time(value: object) -> time:
+    match = re.fullmatch(LOCAL_TIME, value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError('must be a local time of day such as "00:00" or "13:30"')
+        raise SettingError("must be a local time of day, HH:MM", "13:30")
     return time(int(match[1]), int(match[2]))
 
 
-def _holidays(value: str) -> str:
+def _check_holidays(value: str) -> str:
     try:
         holiday_calendar(value, range(2020, 2021))
     except ValueError:
-        raise ValueError(
-            'must be a code of the holidays library: a country ("US"), a subdivision ("DE-BY") or a financial '
-            'market ("NYSE", "ECB")'
+        raise SettingError(
+            'must be a code of the holidays library: a country ("US"), a subdivision ("DE-BY") or a financial market '
+            '("NYSE", "ECB")',
         ) from None
     return value
 
 
-def _levels(value: tuple[float, ...]) -> tuple[float, ...]:
+def _check_levels(value: tuple[float, ...]) -> tuple[float, ...]:
     if any(not 0 < level < 1 for level in value):
-        raise ValueError("must hold levels between 0 and 1, both excluded")
+        raise SettingError("must hold levels between 0 and 1, both excluded")
     if 0.5 not in value:
-        raise ValueError("must hold 0.5, the median")
+        raise SettingError("must hold 0.5, the median")
     if list(value) != sorted(set(value)):
-        raise ValueError("must ascend, each level once")
+        raise SettingError("must ascend, each level once")
     return value
 
 
-def _listed(value: object) -> object:
-    """A list of the file as the tuple that strict validation wants; anything else is its to refuse."""
+def to_tuple(value: object) -> object:
+    """Return a list of the file as a tuple, which strict validation requires, and any other value unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def check_thresholds(value: tuple[float, ...]) -> tuple[float, ...]:
-    """Values to be exceeded: each names a column. Raises ValueError for what cannot."""
+    """Return the thresholds if each of them can name a column of the forecast file.
+
+    Raises:
+        SettingError: If one is not finite, has more than six decimals, or they do not ascend.
+    """
     if not all(math.isfinite(x) and round(x, 6) == x for x in value):
-        raise ValueError("must hold finite numbers of at most six decimals, which name the columns")
+        raise SettingError("must hold finite numbers of at most six decimals, which name the columns")
     if list(value) != sorted(set(value)):
-        raise ValueError("must ascend, each number once")
+        raise SettingError("must ascend, each number once")
     return value
 
 
-def _engine(value: str) -> str:
-    if value not in ("local", "dask") and not re.fullmatch(r"(tcp|tls|ws|wss)://\S+:\d+", value):
-        raise ValueError('must be "local", "dask" or the address of a Dask scheduler, such as "tcp://host:8786"')
+def _check_engine(value: str) -> str:
+    if value not in ("local", "dask") and not re.fullmatch(_DASK_ADDRESS, value):
+        raise SettingError('must be "local", "dask" or the address of a Dask scheduler', "tcp://host:8786")
     return value
 
 
-def _day(value: object) -> object:
+def _parse_day(value: object) -> object:
     try:
         return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
     except ValueError:
-        raise ValueError('must be a day such as "2018-01-01"') from None
+        raise SettingError("must be a day, YYYY-MM-DD", "2018-01-01") from None
 
 
-def _store(value: str) -> str:
+def _check_store(value: str) -> str:
     try:
         open_store(value)
     except DataError:
-        raise ValueError("must be a folder, or s3://bucket/prefix") from None
+        raise SettingError("must be a folder or s3://bucket/prefix", "./store") from None
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+def anchored(pattern: str) -> str:
+    """Return the pattern for a whole text."""
+    return f"^({pattern})$"
+
+
+def _text(pattern: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": anchored(pattern), "examples": list(examples)})
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), _text(DURATION, "90s", "1d")]
+PositiveDuration = Annotated[Duration, AfterValidator(_require_positive)]
+TrainingWindow = Annotated[timedelta | None, BeforeValidator(_parse_window), _text(f"all|{DURATION}", "730d", "all")]
+LocalTime = Annotated[time, BeforeValidator(_parse_local_time), _text(LOCAL_TIME, "00:00", "13:30")]
+Day = Annotated[datetime, BeforeValidator(_parse_day), _text(DAY, "2018-01-01")]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Text = Annotated[str, Field(min_length=1)]
-StoreUri = Annotated[Text, AfterValidator(_store)]
-Zone = Annotated[str, AfterValidator(_zone)]
-Holidays = Annotated[str, AfterValidator(_holidays)]
-Engine = Annotated[str, AfterValidator(_engine)]
-LocalTime = Annotated[time, BeforeValidator(_local_time)]
-Day = Annotated[datetime, BeforeValidator(_day)]
-TrainingWindow = Annotated[timedelta | None, BeforeValidator(_window)]
-Thresholds = Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(check_thresholds)]
-Levels = Annotated[tuple[float, ...], BeforeValidator(_listed), AfterValidator(_levels)]
+StoreUri = Annotated[Text, AfterValidator(_check_store), Field(examples=["./store", "s3://bucket/prefix"])]
+Zone = Annotated[str, AfterValidator(_check_zone), Field(examples=["UTC", "Europe/Madrid"])]
+Holidays = Annotated[str, AfterValidator(_check_holidays), Field(examples=["US", "DE-BY", "NYSE", "ECB"])]
+Engine = Annotated[str, AfterValidator(_check_engine), _text(f"local|dask|{_DASK_ADDRESS}", "local", "tcp://host:8786")]
+Thresholds = Annotated[tuple[float, ...], BeforeValidator(to_tuple), AfterValidator(check_thresholds)]
+Levels = Annotated[
+    tuple[float, ...],
+    BeforeValidator(to_tuple),
+    AfterValidator(_check_levels),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            "contains": {"const": 0.5},
+            "uniqueItems": True,
+        }
+    ),
+]
 
 
 class Section(BaseModel):
-    """A table of the file: frozen, no unknown keys, no silent conversion of types."""
+    """A table of the file: frozen, without unknown keys or silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -65,6 +65,12 @@ class CheckReport(TypedDict):
     failures: dict[str, str]
 
 
+class InitReport(TypedDict):
+    """Result of `gatecast init`: the paths of the files written."""
+
+    written: list[str]
+
+
 class CandidateScores(TypedDict):
     """Mean scores of one candidate on the held-out issue times, over `n` steps."""
 

@@ -94,7 +94,7 @@ def test_wrong_options(tmp_path, feed, words):
         ({"areas": '["FR", "BE"]'}, ["feed.0", 'series_id = "series_id"']),
         ({"more": 'valid_time = "t"\n'}, ["valid_time of kind 'entsoe' is 'valid_time'"]),
         ({"more": 'available_at = "known"\n'}, ["available_at is not for kind 'entsoe'"]),
-        ({"document": "price", "more": 'available_after = "1h"\n'}, ["available_after is not for rows that say"]),
+        ({"document": "price", "more": 'available_after = "1h"\n'}, ["available_after is not for rows that have"]),
     ],
 )
 def test_columns_are_the_kinds_own(tmp_path, options, words):
