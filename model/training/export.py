@@ -9,7 +9,8 @@ import torch
 from model.forecaster import SPEC_KEY, Forecaster
 from model.spec import ModelSpec
 from model.training.fit import tensors
-from model.training.graph import WEIGHTS_KEY, ExportError, graph
+from model.training.graph import ExportError, graph_template
+from model.training.model_file import WEIGHTS_KEY, properties, read_model
 from model.training.network import Ensemble, untrained_network
 from model.training.weights import State, weight_map
 from model.windows import Windows
@@ -25,8 +26,8 @@ def to_onnx(network: Ensemble, like: bytes | None = None) -> bytes:
         like: a file that `from_onnx` reads for this spec. Its graph is taken, which spares the exporter's seconds.
     """
     model = onnx.ModelProto()
-    model.CopyFrom(onnx.load_model_from_string(like) if like else graph(network.spec))
-    written = _properties(model)
+    model.CopyFrom(read_model(like) if like else graph_template(network.spec))
+    written = properties(model)
     forms = weight_map(written[WEIGHTS_KEY], network.spec.members)
     state = network.state_dict()
     for initializer in model.graph.initializer:
@@ -40,8 +41,8 @@ def to_onnx(network: Ensemble, like: bytes | None = None) -> bytes:
 
 def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
     """The network of `spec` whose weights an ONNX file holds; None if it is of another shape, series or season."""
-    proto = onnx.load_model_from_string(model)
-    written = _properties(proto)
+    proto = read_model(model)
+    written = properties(proto)
     if written.get(SPEC_KEY) != spec.to_json() or WEIGHTS_KEY not in written:
         return None
     held = {initializer.name: initializer for initializer in proto.graph.initializer}
@@ -67,10 +68,6 @@ def verified_network(model: bytes, spec: ModelSpec, samples: Windows) -> Ensembl
     except ExportError:
         return None
     return network
-
-
-def _properties(model: onnx.ModelProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def verify_export(

@@ -1,123 +1,132 @@
-"""Fitting: pinball or CRPS, early stop, a budget of time."""
+"""Training of an ensemble: members one after the other, then one interval scale for all.
+
+A member minimises the pinball loss, or the continuous ranked probability score with a softmax head. Its training ends by
+early stopping, after `max_updates` updates or when the time is used up.
+"""
 
 from __future__ import annotations
 
 import functools
-import logging
 import math
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import torch
 
 from model.evaluation.calibration import interval_ratios, interval_scale, required_scale
-from model.spec import ModelSpec
-from model.training.devices import tensors
+from model.training.devices import to_tensors
 from model.training.heads import pinball
 from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
-from model.training.samples import LabeledWindows, Sampler, augment_missing
+from model.training.options import FitOptions, TrainingData
+from model.training.samples import LabeledWindows, augment_missing
 from model.training.statistics import bin_edges, covariate_statistics, residual_quantiles, series_weights
 from model.windows import Windows
 
-logger = logging.getLogger(__name__)
-
-_BATCH = 64
-# Two cores halve the time of a batch; more add nothing to products of this size.
-_THREADS = min(2, os.cpu_count() or 1)
-_UPDATES = 3000
+_BATCH_SIZE = 64
 _LEARNING_RATE = 2e-3
 _WARM_UP = 50  # updates
-_DECAY = 0.995  # of the running mean of the weights
-_EVERY = 50  # updates between two looks at the validation windows
-_PATIENCE = 12  # looks without a gain
-# Of a network that goes on from another's weights:
-_WARM_EVERY = 25
-_WARM_PATIENCE = 3
-_SAMPLES = 4096
-_SCORED = 256  # windows forecast at once
+_MAX_GRADIENT_NORM = 1.0
+_WEIGHT_DECAY = 1e-2
+_AVERAGE_DECAY = 0.995  # per update, of the running mean of the weights
+_MAX_SAMPLE = 4096  # windows from which the statistics of the data are computed
+_FORECAST_BATCH = 256
 _Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
+def _no_clock() -> float:
+    return 0.0
+
+
+def _no_progress(share: float) -> None:
+    pass
+
+
 def fit(
-    spec: ModelSpec,
-    source: Sampler,
-    validation: LabeledWindows,
-    seed: int,
-    budget: float,
-    elapsed: Callable[[], float],
-    advance: Callable[[float], None],
+    data: TrainingData,
+    options: FitOptions,
     start: Ensemble | None = None,
     renew: bool = False,
-    past: Sequence[float] = (),
-    device: str = "cpu",
+    past_scales: Sequence[float] = (),
+    elapsed: Callable[[], float] = _no_clock,
+    advance: Callable[[float], None] = _no_progress,
 ) -> Ensemble:
-    """Train `spec.members` networks, or the next one of those of `start`, keep of each the state that was best on
-    `validation`, and fit the width of their intervals to it.
+    """Train an ensemble: all members, or the next one of `start`.
 
-    The rate stays as it is after a short warm-up and the weights are averaged as they run (Polyak and Juditsky 1992),
-    so that a series that is soon learned costs little, and one that is not has time. Members are fitted one after the
-    other; the places of those for which no time is left are taken by copies of the others, see `is_member_copy`.
+    Of each member the weights that are best on the validation windows are kept. The learning rate is constant after a
+    short warm-up, and the weights are averaged over the updates (Polyak and Juditsky 1992). So early stopping decides
+    the number of updates, which differs by a factor of five between series (docs/experiments.md).
+
+    Members are trained one after the other. If the time ends before all are trained, copies of the trained ones fill
+    the remaining places, see `is_member_copy`.
 
     Args:
-        seed: the same seed, data and machine give the same weights, unless the budget cuts in. A GPU adds in no fixed
-            order, so there nearly the same.
-        budget: seconds for all members that are trained, together.
-        elapsed: seconds since the fit began (the clock is the caller's).
-        advance: told the share done, 0 to 1.
-        start: members in the order in which they were trained. The first of them is trained now and becomes the last;
-            the others stay as they are. It goes on from its weights, with less patience, and keeps them where nothing
-            is better on `validation`.
-        renew: it begins from nothing instead.
-        past: factors that were right for the intervals of earlier networks, see `calibration.interval_scale`.
-        device: where the weights are while they are fitted, see `resolve_device`; what is returned is on the CPU.
-    """
-    torch.set_num_threads(_THREADS)
-    begins = [None] * spec.members if start is None else [None if renew else start.networks[0]]
+        data: Windows to fit on, and validation windows.
+        options: Seed, bounds and hardware.
+        start: Ensemble to continue, its members in the order of their training. Only the first member is trained, and
+            becomes the last. It begins with its weights, and keeps them if no update improves the validation loss.
+        renew: Begin with random weights instead.
+        past_scales: Interval scales that earlier networks required, see `calibration.interval_scale`.
+        elapsed: Seconds since the training began. The caller owns the clock.
+        advance: Callback that receives the share done, 0 to 1.
 
-    def member(number: int, begun: float) -> SegmentLSTM:
+    Returns:
+        The ensemble, on the CPU, in evaluation mode.
+    """
+    torch.set_num_threads(options.threads)
+    spec = data.source.spec
+    starts = [None] * spec.members if start is None else [None if renew else start.networks[0]]
+
+    def train_member(number: int, begun: float) -> SegmentLSTM:
+        own_options = replace(
+            options, seed=_member_seed(options.seed, number, start), max_seconds=options.max_seconds - begun
+        )
         return _fit_member(
-            spec, source, validation, _own_seed(seed, number, start), budget - begun,
-            lambda: elapsed() - begun, lambda done: advance((number + done) / len(begins)), begins[number],
-            torch.device(device),
+            data, own_options, starts[number],
+            lambda: elapsed() - begun, lambda share: advance((number + share) / len(starts)),
         )  # fmt: skip
 
     trained: list[SegmentLSTM] = []
     longest = 0.0
     with _denormals_flushed():
-        for number in range(len(begins)):
+        for number in range(len(starts)):
             begun = elapsed()
-            if trained and budget - begun < longest / 2:  # too little to learn what the others have
+            # In half of the time that another member took, this one would learn too little.
+            if trained and options.max_seconds - begun < longest / 2:
                 break
-            trained.append(member(number, begun))
+            trained.append(train_member(number, begun))
             longest = max(longest, elapsed() - begun)
-    places = [trained[number % len(trained)] for number in range(len(begins))]
-    ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *places]).eval()
+    newest = [trained[number % len(trained)] for number in range(len(starts))]
+    ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *newest]).eval()
     if len(spec.levels) > 1:
-        found = interval_ratios(_forecast(ensemble, validation.windows), validation.actual, spec.levels)
-        ensemble.interval_scale.fill_(interval_scale(required_scale(found, spec.levels), past))
+        ratios = interval_ratios(_forecast(ensemble, data.validation.windows), data.validation.actual, spec.levels)
+        ensemble.interval_scale.fill_(interval_scale(required_scale(ratios, spec.levels), past_scales))
     advance(1.0)
     return ensemble
 
 
 def is_member_copy(network: Ensemble) -> bool:
-    """Whether the member whose turn it is stands there a second time: it has not been fitted yet."""
+    """Return whether the member to be trained next is a copy of another one, so that it was never trained itself."""
     first, *others = network.networks
     return any(has_equal_weights(first, other) for other in others)
 
 
-def _own_seed(seed: int, number: int, start: Ensemble | None) -> int:
-    """Of a member among those trained at once: one that takes another's place must not begin where any of them did."""
-    newest = zlib.crc32(start.networks[-1].identity.weight.detach().numpy().tobytes()) if start else 0
-    return int(np.random.SeedSequence([seed, number, newest]).generate_state(1)[0])
+def _member_seed(seed: int, number: int, start: Ensemble | None) -> int:
+    """Return the seed of one member. It depends on the newest member, so a new one begins with other weights."""
+    newest = start.networks[-1].series_embedding.weight.detach().numpy().tobytes() if start else None
+    checksum = 0 if newest is None else zlib.crc32(newest)
+    return int(np.random.SeedSequence([seed, number, checksum]).generate_state(1)[0])
 
 
 @contextmanager
 def _denormals_flushed() -> Iterator[None]:
-    """Gradients underflow over long contexts, and denormals cost 4-6 times. The rest of the process keeps them."""
+    """Flush denormal numbers to zero. Gradients underflow over long contexts, and denormals are 4 to 6 times slower.
+
+    The setting is the thread's, so it is undone afterwards.
+    """
     torch.set_flush_denormal(True)
     try:
         yield
@@ -126,108 +135,133 @@ def _denormals_flushed() -> Iterator[None]:
 
 
 def _fit_member(
-    spec: ModelSpec, source: Sampler, validation: LabeledWindows, seed: int, budget: float,
-    elapsed: Callable[[], float], advance: Callable[[float], None], start: SegmentLSTM | None, device: torch.device,
+    data: TrainingData, options: FitOptions, start: SegmentLSTM | None, elapsed: Callable[[], float],
+    advance: Callable[[float], None],
 ) -> SegmentLSTM:  # fmt: skip
-    torch.manual_seed(seed)
-    random = np.random.default_rng(seed)
-    sample = source.draw(random, min(_SAMPLES, 4 * len(source.known)))
+    """Train one member, from the weights of `start` or from random ones. Arguments are those of `fit`."""
+    source, spec, device = data.source, data.source.spec, torch.device(options.device)
+    torch.manual_seed(options.seed)
+    random = np.random.default_rng(options.seed)
+    sample = source.draw(random, min(_MAX_SAMPLE, 4 * len(source.starts)))
     network = SegmentLSTM(
         spec, covariate_statistics(sample.windows), bin_edges(spec, sample), residual_quantiles(spec, sample)
     )
     if start is not None:
         network.load_state_dict(start.state_dict())
     network.to(device)
-    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_running_mean)
+    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=_update_mean)
     averaged = cast(SegmentLSTM, average.module).eval()
     for recurrent in (averaged.encoder, averaged.decoder):
-        recurrent.flatten_parameters()  # a copy's are not, and cuDNN would do it at every call
-    weight = series_weights(source).to(device)
+        recurrent.flatten_parameters()  # the copy is not flattened, and cuDNN would flatten it at every call
+    weights = series_weights(source).to(device)
+    bfloat16 = _has_fast_bfloat16() if options.bfloat16 is None else options.bfloat16
     optimiser = _optimiser(network)
-    every, patience = (_EVERY, _PATIENCE) if start is None else (_WARM_EVERY, _WARM_PATIENCE)
-    best = math.inf if start is None else _score(averaged, validation, weight)
-    best_state = {name: entry.clone() for name, entry in averaged.state_dict().items()}
-    worse = 0
-    for update in range(1, _UPDATES + 1):
-        if worse >= patience or elapsed() >= budget:
+    stopping = options.full_stopping if start is None else options.warm_stopping
+    best_loss = math.inf if start is None else _validation_loss(averaged, data.validation, weights)
+    best_state = _copy_state(averaged)
+    worse = 0  # evaluations since the best one
+    for update in range(1, options.max_updates + 1):
+        if worse >= stopping.patience or elapsed() >= options.max_seconds:
             break
         for group in optimiser.param_groups:
             group["lr"] = _LEARNING_RATE * min(1.0, update / _WARM_UP)
-        drawn = source.draw(random, _BATCH)
-        loss = _loss(network, drawn, augment_missing(random, spec, drawn.windows), weight)
+        batch = source.draw(random, _BATCH_SIZE)
+        loss = _training_loss(network, batch, augment_missing(random, spec, batch.windows), weights, bfloat16)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
         optimiser.step()
         average.update_parameters(network)
-        if update % every == 0:
-            advance(max(update / _UPDATES, elapsed() / budget))
-            score = _score(averaged, validation, weight)
-            worse = 0 if score < best else worse + 1
-            if score < best:
-                best, best_state = score, {name: entry.clone() for name, entry in averaged.state_dict().items()}
-    network.load_state_dict(best_state if best < math.inf else averaged.state_dict())
+        if update % stopping.every == 0:
+            advance(max(update / options.max_updates, elapsed() / options.max_seconds))
+            validation_loss = _validation_loss(averaged, data.validation, weights)
+            worse += 1
+            if validation_loss < best_loss:
+                best_loss, best_state, worse = validation_loss, _copy_state(averaged), 0
+    network.load_state_dict(best_state if best_loss < math.inf else averaged.state_dict())
     return network.cpu()
 
 
+def _copy_state(network: SegmentLSTM) -> dict[str, torch.Tensor]:
+    return {name: entry.clone() for name, entry in network.state_dict().items()}
+
+
 def _optimiser(network: SegmentLSTM) -> torch.optim.Optimizer:
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    rest = [p for p in network.parameters() if p.ndim <= 1]
+    """Return AdamW. Only matrices decay: decay of a bias would pull forecasts towards zero."""
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     return torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 1e-2}, {"params": rest, "weight_decay": 0.0}],
+        [{"params": matrices, "weight_decay": _WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
         lr=_LEARNING_RATE, fused=True,
     )  # fmt: skip
 
 
-def _running_mean(mean: _Tensors, now: _Tensors, count: torch.Tensor | int) -> None:
-    """Exponential, with a short memory at first: a retrain of few steps must not end near where it began."""
-    torch._foreach_lerp_(mean, now, max(1 - _DECAY, 10 / (10 + float(count))))
+def _update_mean(mean: _Tensors, current: _Tensors, count: torch.Tensor | int) -> None:
+    """Update the exponential running mean of the weights in place.
+
+    Its memory is short at first, because the mean of a training of few updates must not stay near the initial weights.
+    """
+    torch._foreach_lerp_(mean, current, max(1 - _AVERAGE_DECAY, 10 / (10 + float(count))))
 
 
-def _loss(network: SegmentLSTM, drawn: LabeledWindows, disturbed: Windows, weight: torch.Tensor) -> torch.Tensor:
-    device = weight.device
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu" or _fast_bfloat16()):
-        raw, base, scale = network(**tensors(disturbed, device))
+def _training_loss(
+    network: SegmentLSTM, batch: LabeledWindows, augmented: Windows, weights: torch.Tensor, bfloat16: bool
+) -> torch.Tensor:
+    """Return the mean loss over the known actuals of a batch.
+
+    Args:
+        network: Member in training mode.
+        batch: Windows with their actuals.
+        augmented: The same windows with values hidden, see `augment_missing`.
+        weights: Weight of each series, (series + 1,).
+        bfloat16: Whether a CPU computes in bfloat16. A GPU always does.
+    """
+    device = weights.device
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16 or device.type != "cpu"):
+        raw, base, scale = network(**to_tensors(augmented, device))
     raw = raw.float()
-    actual = torch.from_numpy(drawn.actual).to(device)
+    actual = torch.from_numpy(batch.actual).to(device)
     known = ~torch.isnan(actual)
     residual = (torch.where(known, actual, base[..., 0]) - base[..., 0]) / scale[..., 0]
-    # In units of the series, as the score is, and not of the window: quiet weeks must not outweigh wild ones.
-    loss = network.head.loss(raw, residual) * (scale[..., 0] * _of(weight, drawn.windows)).clamp(max=10.0)
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    # The loss counts in the series' scale, as the scores do. In the window's scale, calm weeks would outweigh volatile
+    # ones.
+    window_weights = (scale[..., 0] * _window_weights(weights, batch.windows)).clamp(max=10.0)
+    loss = network.head.loss(raw, residual) * window_weights
+    return cast(torch.Tensor, (loss * known).sum() / known.sum().clamp(min=1))
 
 
 @functools.cache
-def _fast_bfloat16() -> bool:
-    """Whether this CPU has tiles for bfloat16 (AMX): training in it is then about twice as fast.
+def _has_fast_bfloat16() -> bool:
+    """Return whether this CPU has matrix tiles for bfloat16 (AMX), which about halves the time of a training.
 
-    On a CPU that has only the vector instructions (AVX512-BF16) the conversions ate the gain when measured.
+    With vector instructions alone (AVX512-BF16), the conversions cost as much as the products save.
     """
-    return torch.cpu._is_amx_tile_supported()
+    return bool(torch.cpu._is_amx_tile_supported())
 
 
-def _of(weight: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """(B, 1) the weight of each window's series."""
-    return weight[torch.from_numpy(windows.series).to(weight.device)][:, None]
+def _window_weights(weights: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """Return the weight of each window's series, shape (B, 1)."""
+    return weights[torch.from_numpy(windows.series).to(weights.device)][:, None]
 
 
-def _score(network: SegmentLSTM, validation: LabeledWindows, weight: torch.Tensor) -> float:
-    """Mean pinball of the validation windows, in units of the series."""
-    total, count, device = 0.0, 0, weight.device
+def _validation_loss(network: SegmentLSTM, validation: LabeledWindows, weights: torch.Tensor) -> float:
+    """Return the mean weighted pinball loss of the validation windows."""
+    total, count, device = 0.0, 0, weights.device
     with torch.inference_mode():
-        for start in range(0, len(validation.actual), _SCORED):
-            part = slice(start, start + _SCORED)
+        for start in range(0, len(validation.actual), _FORECAST_BATCH):
+            part = slice(start, start + _FORECAST_BATCH)
             windows, actual = validation.windows[part], torch.from_numpy(validation.actual[part]).to(device)
-            raw, base, scale = network(**tensors(windows, device))
+            raw, base, scale = network(**to_tensors(windows, device))
             loss = pinball(network.quantiles(raw, base, scale), network.head.levels, actual).mean(dim=-1)
-            loss = loss * _of(weight, windows)
+            loss = loss * _window_weights(weights, windows)
             known = ~torch.isnan(actual)
             total, count = total + float(loss[known].sum()), count + int(known.sum())
     return total / max(count, 1)
 
 
-def _forecast(network: Ensemble, given: Windows) -> np.ndarray:
-    """(B, H, Q) raw quantiles."""
+def _forecast(network: Ensemble, windows: Windows) -> np.ndarray:
+    """Return the quantiles in the target's unit, shape (B, H, Q)."""
+    starts = range(0, len(windows), _FORECAST_BATCH)
     with torch.inference_mode():
-        parts = [network(**tensors(given[start : start + _SCORED])) for start in range(0, len(given), _SCORED)]
+        parts = [network(**to_tensors(windows[start : start + _FORECAST_BATCH])) for start in starts]
     return torch.cat(parts).numpy()

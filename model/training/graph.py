@@ -1,83 +1,118 @@
-"""The graph of a network's ONNX file: torch's exporter writes one member, which then stands in it as often as there are
-members, but once where no weights come in.
+"""The ONNX graph of a model shape: one exported member, repeated for each member, and the combination of members.
 
-An export takes seconds for each network it is given, and members differ in nothing but numbers.
+Members differ only in their weights, and an export takes seconds, so only one member is exported. The part of its graph
+that depends on no weights appears once, whatever the number of members. The weights are placeholders. `export.to_onnx`
+replaces them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import inspect
 import io
+import json
 import logging
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import metadata
 from typing import Any
 
 import onnx
 import torch
 
+import model.training.features
+import model.training.heads
+import model.training.network
 from model.calendar import CALENDAR
 from model.forecaster import OUTPUTS
 from model.spec import ModelSpec
+from model.training.export_cache import export_once
+from model.training.model_file import WEIGHTS_KEY
 from model.training.network import Ensemble, SegmentLSTM, untrained_network
 from model.training.weights import INTERVAL_SCALE, InitializerSource, fill_distinct, match_initializers, to_json
 
-#: Of the file's metadata: where the weights of each member lie, see `weights.weight_map`.
-WEIGHTS_KEY = "gatecast.weights"
 _OPSET = 20
+# An exported graph is determined by the model's shape, these packages and the source code of these modules.
+_PACKAGES = ("torch", "onnx", "onnxscript")
+_MODULES = (model.training.features, model.training.heads, model.training.network, sys.modules[__name__])
 
 
 class ExportError(RuntimeError):
-    """The ONNX file does not compute what the network computes; it must not be used."""
+    """The exported ONNX graph does not compute what the network computes, so it must not be used."""
 
 
-def graph(spec: ModelSpec) -> onnx.ModelProto:
-    """A model whose weights are any numbers. It is cached, and not to be changed.
+def graph_template(spec: ModelSpec) -> onnx.ModelProto:
+    """Return a model file of this shape with placeholders as weights. It is cached: copy it before changing it.
 
     Raises:
-        ExportError: the exporter has computed with weights, so that the graph fits no others.
+        ExportError: The exporter folded weights into constants, so the graph fits no other weights.
     """
-    return _graph(replace(spec, series=("",) * len(spec.series)))  # of the series, their number is all that counts
+    return _template(replace(spec, series=("",) * len(spec.series)))  # only the number of series has an effect
 
 
 @functools.lru_cache(maxsize=4)
-def _graph(shape: ModelSpec) -> onnx.ModelProto:
-    one = replace(shape, members=1)
-    member, weights = _member(one)
-    network = untrained_network(one)
+def _template(shape: ModelSpec) -> onnx.ModelProto:
+    single = replace(shape, members=1)
+    member, weights = _member_template(single)
+    network = untrained_network(single)
     fill_distinct(network)
     with torch.inference_mode():
-        parts = network.networks[0].predict_outputs(**{name: value for name, (value, _) in _windows(shape).items()})
-    told = OUTPUTS[shape.head]
-    several = {
-        f"told_{name}": (part.expand(shape.members, *part.shape).contiguous(), {1: _batch()})
-        for name, part in zip(told, parts, strict=True)
+        inputs = {name: value for name, (value, _) in _example_inputs(shape).items()}
+        outputs = network.networks[0].predict_outputs(**inputs)
+    names = OUTPUTS[shape.head]
+    stacked = {
+        _stacked(name): (output.expand(shape.members, *output.shape).contiguous(), {1: _batch()})
+        for name, output in zip(names, outputs, strict=True)
     }
-    joint = _exported(_Joined(network), several, told)
-    (interval_scale,) = _known(match_initializers({"interval_scale": network.interval_scale}, joint))
-    return _whole(member, weights, joint, interval_scale, shape.members)
+    fields = ("head", "levels", "lower", "upper", "horizon", "members")
+    key = _key("combination", {name: getattr(shape, name) for name in fields})
+    combination = _export_once(key, lambda: _export(_Combination(network), stacked, names))
+    (interval_scale,) = _all_matched(match_initializers({INTERVAL_SCALE: network.interval_scale}, combination))
+    return _assemble(member, weights, combination, interval_scale, shape.members)
 
 
 @functools.lru_cache(maxsize=4)
-def _member(shape: ModelSpec) -> tuple[onnx.ModelProto, dict[str, InitializerSource]]:
-    """The graph of one member, and where its weights lie in it."""
+def _member_template(shape: ModelSpec) -> tuple[onnx.ModelProto, dict[str, InitializerSource]]:
+    """Return the graph of a single member, and the source of each initializer that holds weights."""
     network = untrained_network(shape)
     fill_distinct(network)
     (member,) = network.networks
-    model = _exported(_Told(member), _windows(shape), OUTPUTS[shape.head])
-    return model, _known(match_initializers(member.state_dict(), model))
+    fields = (
+        "horizon", "context", "season", "segment", "levels", "head", "cell", "hidden_size", "layers",
+    )  # fmt: skip
+    counts = {name: len(getattr(shape, name)) for name in ("known_future", "observed", "series")}
+    key = _key("member", {name: getattr(shape, name) for name in fields} | counts)
+    exported = _export_once(key, lambda: _export(_Member(member), _example_inputs(shape), OUTPUTS[shape.head]))
+    return exported, _all_matched(match_initializers(member.state_dict(), exported))
 
 
-def _known(found: dict[str, InitializerSource] | None) -> dict[str, InitializerSource]:
-    if found is None:
-        raise ExportError("torch's exporter has computed with weights: its graph fits no others")
-    return found
+def _all_matched(sources: dict[str, InitializerSource] | None) -> dict[str, InitializerSource]:
+    if sources is None:
+        raise ExportError(
+            "torch's exporter folded weights of the network into constants, so its graph fits no other weights. "
+            "Install the versions of torch and onnxscript that constraints.txt names."
+        )
+    return sources
 
 
-class _Told(torch.nn.Module):
-    """What one member tells, as the first of several: (1, B, H, ...)."""
+def _export_once(key: str, export: Callable[[], onnx.ModelProto]) -> onnx.ModelProto:
+    return onnx.load_model_from_string(export_once(key, lambda: export().SerializeToString()))
+
+
+def _key(part: str, shape: Mapping[str, Any]) -> str:
+    """Return the key of an exported graph: a hash of everything that it depends on."""
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    code = [inspect.getsource(module) for module in _MODULES]
+    determined_by = json.dumps([part, shape, versions, len(CALENDAR), code], sort_keys=True)
+    return f"{part}-{hashlib.sha256(determined_by.encode()).hexdigest()[:16]}"
+
+
+class _Member(torch.nn.Module):
+    """One member as the exporter gets it: its outputs with a leading dimension of members, (1, B, H, ...)."""
 
     def __init__(self, member: SegmentLSTM) -> None:
         super().__init__()
@@ -87,38 +122,43 @@ class _Told(torch.nn.Module):
         self, target: torch.Tensor, known_future: torch.Tensor, observed: torch.Tensor, calendar: torch.Tensor,
         series: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        return tuple(
-            part[None] for part in self.member.predict_outputs(target, known_future, observed, calendar, series)
-        )
+        outputs = self.member.predict_outputs(target, known_future, observed, calendar, series)
+        return tuple(output[None] for output in outputs)
 
 
-class _Joined(torch.nn.Module):
-    """All that the file gives, from what the members told."""
+class _Combination(torch.nn.Module):
+    """The combination of members as the exporter gets it: from their stacked outputs to the file's outputs."""
 
     def __init__(self, network: Ensemble) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, told_quantiles: torch.Tensor, told_edges: torch.Tensor | None = None,
-        told_probabilities: torch.Tensor | None = None,
+        self, member_quantiles: torch.Tensor, member_edges: torch.Tensor | None = None,
+        member_probabilities: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        return tuple(self.network.combine_members(told_quantiles, told_edges, told_probabilities).values())
+        return tuple(self.network.combine_members(member_quantiles, member_edges, member_probabilities).values())
+
+
+def _stacked(output: str) -> str:
+    """Return the name of the value that holds an output of all members, an input of `_Combination`."""
+    return f"member_{output}"
 
 
 @functools.cache
 def _batch() -> Any:
-    """The free size. Not made on import: its half second is for exports, which most nights do without."""
+    """Return the free batch dimension. Creating it takes half a second, so importing this module does not."""
     return torch.export.Dim("batch")
 
 
+# From the name of an input to an example of it and its free dimensions.
 _Inputs = Mapping[str, tuple[torch.Tensor, dict[int, Any] | None]]
 
 
-def _windows(spec: ModelSpec) -> _Inputs:
-    """Inputs of a network and which of their sizes are free. Two windows: one would freeze the batch at 1.
+def _example_inputs(spec: ModelSpec) -> _Inputs:
+    """Return example inputs of a network, two windows: with a single one the exporter would fix the batch size at 1.
 
-    Traced with one calendar for all, so that it is added to every window; one a window then is added as well.
+    The example has one calendar for all windows. The graph then broadcasts it, which also serves one per window.
     """
     length = spec.context + spec.horizon
     return {
@@ -130,126 +170,131 @@ def _windows(spec: ModelSpec) -> _Inputs:
     }
 
 
-def _exported(module: torch.nn.Module, inputs: _Inputs, outputs: Sequence[str]) -> onnx.ModelProto:
-    """What torch's exporter makes of a module."""
+def _export(module: torch.nn.Module, inputs: _Inputs, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the graph that torch's exporter writes of a module."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module.eval(), (), kwargs={name: example for name, (example, _) in inputs.items()}, dynamo=True,
             opset_version=_OPSET, dynamic_shapes={name: free for name, (_, free) in inputs.items()},
             output_names=list(outputs), external_data=False, verbose=False,
-            custom_translation_table={torch.ops.aten.rnn_tanh.input: _plain_rnn},
+            custom_translation_table={torch.ops.aten.rnn_tanh.input: _rnn_operator},
         )  # fmt: skip
     if program is None:
-        raise ExportError("the exporter gave no model")
-    model = program.model_proto
-    for node in model.graph.input:
+        raise ExportError("torch's exporter returned no model. Install the version of torch that constraints.txt names.")
+    exported = program.model_proto
+    for node in exported.graph.input:
         if node.name == "calendar":
             node.type.tensor_type.shape.dim[0].dim_param = "calendars"
-    del model.graph.value_info[:]  # shapes on the way, of a single calendar
-    _forget_where_it_was_made(model)
-    return model
+    del exported.graph.value_info[:]  # inferred from the example, whose single calendar is not the only case
+    _remove_provenance(exported)
+    return exported
 
 
-def _whole(
-    member: onnx.ModelProto,
-    weights: dict[str, InitializerSource],
-    joint: onnx.ModelProto,
-    interval_scale: str,
-    members: int,
-) -> onnx.ModelProto:
-    """One graph of both.
+def _assemble(
+    member: onnx.ModelProto, weights: Mapping[str, InitializerSource], combination: onnx.ModelProto,
+    interval_scale: str, members: int,
+) -> onnx.ModelProto:  # fmt: skip
+    """Join the graph of a member, once per member, and the graph that combines members.
 
     Args:
-        weights: initializers of `member` that are fitted.
-        interval_scale: the one of `joint`.
+        member: Graph of one member.
+        weights: Names of its initializers that hold weights.
+        combination: Graph from the members' stacked outputs to the file's outputs.
+        interval_scale: Name of its initializer that holds the interval scale.
+        members: Number of members.
     """
-    fitted = set(weights)  # values that differ between members
+    # Values that depend on weights differ between members. All others are computed once.
+    own_values = set(weights)
 
-    def differs(names: Iterable[str]) -> bool:
-        return not fitted.isdisjoint(names)
+    def is_own(names: Iterable[str]) -> bool:
+        return not own_values.isdisjoint(names)
 
     for node in member.graph.node:
-        if differs(node.input):
-            fitted.update(filter(None, node.output))
-    told = [output.name for output in joint.graph.output]
-    whole = onnx.ModelProto()
-    whole.CopyFrom(member)
-    for part in (whole.graph.node, whole.graph.initializer, whole.graph.output):
+        if is_own(node.input):
+            own_values.update(filter(None, node.output))
+    outputs = [output.name for output in combination.graph.output]
+    assembled = onnx.ModelProto()
+    assembled.CopyFrom(member)
+    for part in (assembled.graph.node, assembled.graph.initializer, assembled.graph.output):
         del part[:]
-    whole.graph.output.extend(joint.graph.output)
-    _add(whole, member, {}, lambda names: not differs(names))
+    assembled.graph.output.extend(combination.graph.output)
+    _copy_nodes(assembled, member, {}, lambda names: not is_own(names))
     for number in range(members):
-        own = {name: f"{number}.{name}" for name in fitted}
-        _add(whole, member, own, differs)
-    for name in told:
+        _copy_nodes(assembled, member, {name: f"{number}.{name}" for name in own_values}, is_own)
+    for name in outputs:
         parts = [f"{number}.{name}" for number in range(members)]
-        whole.graph.node.append(onnx.helper.make_node("Concat", parts, [f"told_{name}"], f"told_{name}", axis=0))
-    named = {name: name for name in (*told, *(value.name for value in joint.graph.input))} | {
-        interval_scale: INTERVAL_SCALE
-    }
-    inner = {name: f"joined.{name}" for node in joint.graph.node for name in (*node.input, *node.output) if name}
-    _add(whole, joint, inner | named, lambda _: True)
-    onnx.helper.set_model_props(whole, {WEIGHTS_KEY: to_json(weights)})
-    return whole
+        stack = onnx.helper.make_node("Concat", parts, [_stacked(name)], _stacked(name), axis=0)
+        assembled.graph.node.append(stack)
+    names = {name for node in combination.graph.node for name in (*node.input, *node.output) if name}
+    new_names = {name: f"combination.{name}" for name in names}
+    new_names |= {name: name for name in (*outputs, *(value.name for value in combination.graph.input))}
+    new_names[interval_scale] = INTERVAL_SCALE
+    _copy_nodes(assembled, combination, new_names, lambda _: True)
+    onnx.helper.set_model_props(assembled, {WEIGHTS_KEY: to_json(weights)})
+    return assembled
 
 
-def _add(
-    whole: onnx.ModelProto, part: onnx.ModelProto, named: dict[str, str], wanted: Callable[[Iterable[str]], bool]
-) -> None:
-    """Copy the initializers of `part` that are wanted by their name, and the nodes that are by their inputs.
+def _copy_nodes(
+    assembled: onnx.ModelProto, part: onnx.ModelProto, new_names: Mapping[str, str],
+    is_copied: Callable[[Iterable[str]], bool],
+) -> None:  # fmt: skip
+    """Copy initializers and nodes of `part` into `assembled`.
 
     Args:
-        named: the new names of values that get another.
+        assembled: Model that receives them.
+        part: Model that holds them.
+        new_names: From the name of a value in `part` to its name in `assembled`, where the two differ.
+        is_copied: Whether an initializer of this name, or a node with these inputs, is copied.
     """
     for initializer in part.graph.initializer:
-        if wanted([initializer.name]):
-            whole.graph.initializer.add().CopyFrom(initializer)
-            whole.graph.initializer[-1].name = named.get(initializer.name, initializer.name)
+        if is_copied([initializer.name]):
+            assembled.graph.initializer.add().CopyFrom(initializer)
+            assembled.graph.initializer[-1].name = new_names.get(initializer.name, initializer.name)
     for node in part.graph.node:
-        if wanted(node.input):
-            copy = whole.graph.node.add()
+        if is_copied(node.input):
+            copy = assembled.graph.node.add()
             copy.CopyFrom(node)
-            copy.input[:] = [named.get(name, name) for name in node.input]
-            copy.output[:] = [named.get(name, name) for name in node.output]
+            copy.input[:] = [new_names.get(name, name) for name in node.input]
+            copy.output[:] = [new_names.get(name, name) for name in node.output]
             copy.name = next(name for name in copy.output if name)
 
 
-def _plain_rnn(
+def _rnn_operator(
     inputs: Any, initial: Any, weights: Sequence[Any], has_biases: bool, layers: int, dropout: float, training: bool,
     bidirectional: bool, batch_first: bool,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """`nn.RNN` as ONNX's own operator, as the exporter writes an LSTM; left alone it would unroll it step by step."""
-    import onnxscript  # which takes seconds, and most nights need no export
+    """Translate `nn.RNN` to ONNX's operator RNN. By default the exporter unrolls it step by step, unlike an LSTM."""
+    import onnxscript  # here, because importing it takes seconds and most trainings export nothing
 
     op: Any = onnxscript.opset20
     steps = op.Transpose(inputs, perm=[1, 0, 2]) if batch_first else inputs
-    last = []
+    last_states = []
     for layer in range(layers):
-        from_inputs, from_hidden, bias, other_bias = weights[4 * layer : 4 * layer + 4]
-        states, state = op.RNN(
+        from_inputs, from_hidden, input_bias, hidden_bias = weights[4 * layer : 4 * layer + 4]
+        states, last_state = op.RNN(
             steps, op.Unsqueeze(from_inputs, [0]), op.Unsqueeze(from_hidden, [0]),
-            op.Unsqueeze(op.Concat(bias, other_bias, axis=0), [0]),
+            op.Unsqueeze(op.Concat(input_bias, hidden_bias, axis=0), [0]),
             initial_h=op.Slice(initial, [layer], [layer + 1], axes=[0]), hidden_size=from_hidden.shape[0],
             activations=["Tanh"],
         )  # fmt: skip
         steps = op.Squeeze(states, [1])
-        last.append(state)
-    return op.Transpose(steps, perm=[1, 0, 2]) if batch_first else steps, op.Concat(*last, axis=0)
+        last_states.append(last_state)
+    return op.Transpose(steps, perm=[1, 0, 2]) if batch_first else steps, op.Concat(*last_states, axis=0)
 
 
-def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes: they hold this machine's paths, and differ between two equal models."""
-    graph = model.graph
-    del model.metadata_props[:]
+def _remove_provenance(exported: onnx.ModelProto) -> None:
+    """Remove the exporter's notes: they hold paths of this machine, and differ between two equal models."""
+    graph = exported.graph
+    del exported.metadata_props[:]
     for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
 
 
 @contextlib.contextmanager
-def _quiet_exporter():
-    """The exporter logs its own progress; what matters of it is checked by `prove`."""
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter's log lines. `export.verify_export` checks the result."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
     levels = [log.level for log in loggers]
     for log in loggers:

@@ -12,6 +12,7 @@ import onnx
 from model.forecaster import Forecaster
 from model.recurrent import LSTMTrace, RecurrentLayer, RNNTrace, Weights, lstm, rnn
 from model.spec import ModelSpec
+from model.training.model_file import read_model
 from model.windows import Windows
 
 _TOLERANCE = 1e-5  # of a hidden state, which lies in (-1, 1): what float32 leaves
@@ -33,7 +34,7 @@ def trace_recurrent_layers(model: bytes, windows: Windows) -> tuple[RecurrentLay
         OpenError: the graph has other recurrent operators than its spec says, or the equations do not come to what
             ONNX Runtime computes.
     """
-    proto = onnx.load_from_string(model)
+    proto = read_model(model)
     spec = Forecaster(model).spec
     nodes = _recurrent(proto.graph, spec)
     wanted = list(dict.fromkeys(name for node, _ in nodes for name in _shown(node)))

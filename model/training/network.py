@@ -74,7 +74,7 @@ class SegmentLSTM(nn.Module):
             `uses_residual_prior`.
     """
 
-    half_usual: Tensor | None
+    half_residual_quantiles: Tensor | None
 
     def __init__(self, spec: ModelSpec, statistics: Statistics, edges: Tensor, usual: Tensor | None = None) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class SegmentLSTM(nn.Module):
         known, observed, calendar = 2 * len(spec.known_future), 2 * len(spec.observed), len(CALENDAR)
         self.known = Scaled(statistics.known_location, statistics.known_scale)
         self.observed = Scaled(statistics.observed_location, statistics.observed_scale)
-        self.identity = nn.Embedding(len(spec.series) + 1, _IDENTITY)
+        self.series_embedding = nn.Embedding(len(spec.series) + 1, _IDENTITY)
         self.segment_in = nn.Linear(segment * 2, size)
         self.segment_known = nn.Linear(segment * known, size, bias=False) if known else None
         self.segment_observed = nn.Linear(segment * observed, size, bias=False) if observed else None
@@ -100,11 +100,11 @@ class SegmentLSTM(nn.Module):
         self.step_window = nn.Linear(_IDENTITY + 3, size, bias=False)
         self.step_calendar = nn.Linear(3 * calendar, size, bias=False)
         self.dropout = SequenceDropout()
-        self.shift = nn.Linear(self.features.direct, 1, bias=False)
-        nn.init.zeros_(self.shift.weight)
+        self.linear_skip = nn.Linear(self.features.direct, 1, bias=False)
+        nn.init.zeros_(self.linear_skip.weight)
         self.head: Head = HEADS[spec.head](size, spec.levels, edges)
         # Halved here: what the graph computed with fitted numbers alone the exporter would fold, see heads.SoftmaxHead.
-        self.register_buffer("half_usual", None if usual is None else usual / 2)
+        self.register_buffer("half_residual_quantiles", None if usual is None else usual / 2)
         for recurrent in (self.encoder, self.decoder):
             if isinstance(recurrent, nn.LSTM):
                 raise_forget_bias(recurrent)
@@ -122,7 +122,7 @@ class SegmentLSTM(nn.Module):
         shape = ((value - location) / spread * mask).clamp(-CLIP, CLIP)
         window = torch.cat(
             [
-                self.identity(series),
+                self.series_embedding(series),
                 torch.sqrt(scale / spread),  # no Log: see heads._positive
                 torch.asinh(location / spread) / 3,
                 mask.mean(dim=1, keepdim=True),
@@ -157,12 +157,12 @@ class SegmentLSTM(nn.Module):
         hidden = self.step_in(torch.cat([steps, direct], dim=2)) + self.step_window(window)[:, None]
         hidden = hidden + self.step_calendar(torch.cat(of.then_and_now(calendar, base_lag), dim=2))
         # What a linear regression on lags and covariates finds need not be learned through a hidden layer.
-        return self.head(nn.functional.silu(hidden), self.shift(direct)), base, scale[..., None]
+        return self.head(nn.functional.silu(hidden), self.linear_skip(direct)), base, scale[..., None]
 
     def quantiles(self, raw: Tensor, base: Tensor, scale: Tensor) -> Tensor:
         """(B, H, Q) raw quantiles from what `forward` gives."""
         scaled = self.head.quantiles(raw)
-        return base + scale * (scaled if self.half_usual is None else scaled / 2 + self.half_usual)
+        return base + scale * (scaled if self.half_residual_quantiles is None else scaled / 2 + self.half_residual_quantiles)
 
     def predict_outputs(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor

@@ -146,7 +146,7 @@ def test_the_manifest_says_how_wide_the_intervals_were_and_should_have_been(benc
     asked = []
     for factor in (1.0, 2.0):
         proto = onnx.load_from_string(changed(bench.onnx, ("Identity", None)))
-        (stretch,) = [entry for entry in proto.graph.initializer if entry.name == "stretch"]
+        (stretch,) = [entry for entry in proto.graph.initializer if entry.name == "interval_scale"]
         wider = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(stretch) * np.float32(factor), stretch.name)
         stretch.CopyFrom(wider)
         asked.append(bench.train(proto.SerializeToString())["required_scale"])

@@ -63,7 +63,7 @@ def test_one_member_goes_on_or_begins_anew_and_the_others_stay(trained):
     anew = trained(40, first, True)
     assert which(anew, first) == "bcd"
     # It began elsewhere than any did.
-    assert not torch.equal(anew.networks[2].identity.weight, first.networks[0].identity.weight)
+    assert not torch.equal(anew.networks[2].series_embedding.weight, first.networks[0].series_embedding.weight)
 
 
 def test_training_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_says_so(caplog):

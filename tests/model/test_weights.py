@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from model.spec import ModelSpec
-from model.training import export, graph
+from model.training import export
 from model.training.export import from_onnx, to_onnx, verify_export
+from model.training.export_cache import use_export_cache
+from model.training.graph import graph_template
 from model.training.network import Ensemble, SegmentLSTM, Statistics, uses_residual_prior
 from model.training.samples import sampler
 from tests.support import made
@@ -35,7 +37,7 @@ def network(spec: ModelSpec, seed: int) -> Ensemble:
         edges = torch.cumsum(torch.rand(65) / 5, 0) - 6 if spec.head == "softmax" else torch.empty(0)
         usual = torch.randn(spec.horizon, len(spec.levels)).sort(dim=1).values if uses_residual_prior(spec) else None
         one = SegmentLSTM(spec, statistics, edges, usual)
-        for parameter in (one.shift.weight, *one.head.out.parameters()):  # what begins as zeros
+        for parameter in (one.linear_skip.weight, *one.head.out.parameters()):  # what begins as zeros
             torch.nn.init.normal_(parameter, std=0.1)
         return one
 
@@ -58,23 +60,52 @@ def test_every_weight_comes_back(spec):
     assert [name for name in expected if not torch.equal(held[name], expected[name])] == []
 
 
+def refuse_export(*_: object) -> bytes:
+    raise AssertionError("a graph was exported")
+
+
 def test_a_second_network_of_a_shape_needs_no_second_export(spec, monkeypatch):
     panel = made.panel(spec)
     last = panel.first + 1200
     samples = sampler(spec, panel, last, 0, last).draw(np.random.default_rng(0), 70).windows
     first = to_onnx(network(spec, 1))
+    previous = use_export_cache(refuse_export)
+    try:
+        second = network(spec, 2)
+        model = to_onnx(second)
+        assert model != first
+        assert verify_export(second, model, samples, (1, 2, 70)) <= 1e-5
+        assert to_onnx(network(spec, 1)) == first
+        monkeypatch.setattr(export, "graph_template", refuse_export)  # another process holds only the first file
+        assert to_onnx(second, like=first) == model
+    finally:
+        use_export_cache(previous)
 
-    def again(*_: object) -> None:
-        raise AssertionError("it was exported again")
 
-    monkeypatch.setattr(graph, "_exported", again)
-    second = network(spec, 2)
-    model = to_onnx(second)
-    assert model != first
-    assert verify_export(second, model, samples, (1, 2, 70)) <= 1e-5
-    assert to_onnx(network(spec, 1)) == first
-    monkeypatch.setattr(export, "graph", again)  # as in another process, which has the first one's file
-    assert to_onnx(second, like=first) == model
+def test_a_cache_gets_one_key_per_shape():
+    """The shape is what an exported graph depends on: sizes and settings of the network, but no names."""
+    shape = made.spec(horizon=31)  # no other test exports it
+
+    class Requested(Exception):
+        """The key that was requested from the cache."""
+
+    def request(key: str, export: object) -> bytes:
+        raise Requested(key)
+
+    def key(spec: ModelSpec) -> str:
+        with pytest.raises(Requested) as requested:
+            graph_template(spec)
+        return str(requested.value)
+
+    previous = use_export_cache(request)
+    try:
+        first = key(shape)
+        for alike in ({"series": ("x", "y", "z")}, {"known_future": ("wind",)}, {"timezone": "UTC"}, {"members": 3}):
+            assert key(replace(shape, **alike)) == first, alike
+        others = {"series": ("x", "y")}, {"known_future": ()}, {"head": "softmax"}, {"hidden_size": 9}, {"layers": 2}
+        assert len({first, *(key(replace(shape, **other)) for other in others)}) == 6
+    finally:
+        use_export_cache(previous)
 
 
 def test_a_file_of_another_spec_gives_none(spec):
