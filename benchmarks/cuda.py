@@ -25,10 +25,11 @@ from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
 from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
-from model.training import fit
 from model.training.export import to_onnx
+from model.training.fit import BATCH_SIZE, fit
 from model.training.network import Ensemble
-from model.training.samples import LabeledWindows, Sampler, make_batch, sampler
+from model.training.options import EarlyStopping, FitOptions, TrainingData
+from model.training.samples import LabeledWindows, build_sampler, make_batch
 from model.windows import Windows
 
 ROUNDS = 5
@@ -71,7 +72,7 @@ def _spec(head: str, cell: str = "lstm", hidden: int = 128, members: int = 4) ->
     )  # fmt: skip
 
 
-def _data(spec: ModelSpec) -> tuple[Sampler, LabeledWindows]:
+def _data(spec: ModelSpec) -> TrainingData:
     """Return training windows, and the windows of the last 14 issue times."""
     random = np.random.default_rng(0)
     hours, first = np.arange(_DAYS * 24), 400_000
@@ -83,19 +84,16 @@ def _data(spec: ModelSpec) -> tuple[Sampler, LabeledWindows]:
     issues = first + len(hours) - 24 * np.arange(1, 15)
     steps, rows = np.repeat(issues, _SERIES), np.tile(np.arange(_SERIES), len(issues))
     last = int(issues.min()) - _HORIZON
-    return sampler(spec, panel, last, 0, last), make_batch(spec, panel, rows, steps, panel.grid.start(steps))
+    validation = make_batch(spec, panel, rows, steps, panel.grid.start(steps))
+    return TrainingData(build_sampler(spec, panel, last, 0, last), validation)
 
 
-def _fitted(
-    spec: ModelSpec, updates: int, device: str, source: Sampler, validation: LabeledWindows
-) -> tuple[Ensemble, float]:
+def _fitted(data: TrainingData, updates: int, device: str, threads: int = 2) -> tuple[Ensemble, float]:
     """Return a network after a number of updates per member, and the seconds of its fit."""
-    ticks = itertools.count()  # a clock that counts updates
-    fit._PATIENCE = updates
+    never = EarlyStopping(every=50, patience=updates)
+    options = FitOptions(7, max_updates=updates, full_stopping=never, device=device, threads=threads)
     started = time.perf_counter()
-    network = fit.fit(
-        spec, source, validation, 7, updates * spec.members, lambda: next(ticks), lambda _: None, device=device
-    )
+    network = fit(data, options)
     return network, time.perf_counter() - started
 
 
@@ -109,9 +107,9 @@ def _parity() -> str:
     rows += ["| cell | head | float32 | TF32 (not used) |", "|---|---|---:|---:|"]
     for cell, head in itertools.product(("lstm", "rnn"), ("quantile", "softmax")):
         spec = _spec(head, cell)
-        source, validation = _data(spec)
-        onnx = to_onnx(_fitted(spec, 40, "cpu", source, validation)[0])
-        windows = validation.windows
+        data = _data(spec)
+        onnx = to_onnx(_fitted(data, 40, "cpu")[0])
+        windows = data.validation.windows
         expected = Forecaster(onnx, threads=os.cpu_count() or 1).quantiles(windows)
         largest = np.abs(expected).max(axis=(1, 2), keepdims=True)
         errors = []
@@ -128,9 +126,9 @@ def _parity() -> str:
 
 def _speed() -> str:
     spec = _spec("quantile")
-    source, validation = _data(spec)
-    onnx = to_onnx(_fitted(spec, 20, "cpu", source, validation)[0])
-    windows = validation.windows[np.arange(_WINDOWS) % len(validation.windows)]
+    data = _data(spec)
+    onnx = to_onnx(_fitted(data, 20, "cpu")[0])
+    windows = data.validation.windows[np.arange(_WINDOWS) % len(data.validation.windows)]
     few = windows[np.arange(4096)]
     cores = os.cpu_count() or 1
     rows = ["## Forecast\n", f"{_WINDOWS:,} windows in memory, through `Forecaster.quantiles`.\n"]
@@ -161,21 +159,20 @@ def _median_seconds(call: Callable[[], object]) -> float:
 
 
 def _training() -> str:
-    rows = ["## Training\n", f"One member, {fit._BATCH} windows per update, with its pinball on later issue times."]
+    rows = ["## Training\n", f"One member, {BATCH_SIZE} windows per update, with its pinball on later issue times."]
     rows += ["\n| | hidden size | updates a second | | pinball |", "|---|---:|---:|---:|---:|"]
     for hidden, updates in _UPDATES.items():
         first = None
         spec = _spec("quantile", hidden=hidden, members=1)
-        source, validation = _data(spec)
+        data = _data(spec)
         for name, device, threads in (
             ("CPU, one thread", "cpu", 1),
             ("CPU, two threads", "cpu", 2),
             ("CUDA", "cuda", 1),
         ):
-            fit._THREADS = threads
-            _fitted(spec, 10, device, source, validation)
-            network, seconds = _fitted(spec, updates, device, source, validation)
-            score = _score(network, validation)
+            _fitted(data, 10, device, threads)
+            network, seconds = _fitted(data, updates, device, threads)
+            score = _score(network, data.validation)
             first = first or seconds
             rows.append(f"| {name} | {hidden} | {updates / seconds:.1f} | {first / seconds:.1f} x | {score:.3f} |")
     return "\n".join(rows) + "\n"

@@ -81,11 +81,11 @@ def champion(spec: ModelSpec) -> bytes:
     import torch
 
     from model.training.export import to_onnx
-    from model.training.network import Ensemble, SegmentLSTM, Statistics
+    from model.training.network import CovariateStatistics, Ensemble, SegmentLSTM
 
     torch.manual_seed(1)
     known, observed = torch.zeros(len(spec.known_future)), torch.zeros(len(spec.observed))
-    statistics = Statistics(known, known + 1, observed, observed + 1)
+    statistics = CovariateStatistics(known, known + 1, observed, observed + 1)
     members = [SegmentLSTM(spec, statistics, torch.linspace(-5, 5, 65)) for _ in range(spec.members)]
     return to_onnx(Ensemble(spec, members))
 

@@ -65,7 +65,7 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
     from flows import clock
     from flows.settings import file as pipeline_file
     from flows.stages import training_data
-    from model.training.samples import sampler
+    from model.training.samples import build_sampler
     from storage.store import open_store
 
     def drawn(path: Path):
@@ -73,7 +73,7 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
         at = clock.parse_time(ISSUE, pipeline.pipeline.timezone)
         panel, first = training_data.read_training_panel(pipeline, open_store(pipeline.pipeline.store), at)
         folds, recent, last = training_data.split_history(pipeline, at, first, panel.first)
-        source = sampler(pipeline.spec(panel.series), panel, last, 0, int(folds.steps[-1]))
+        source = build_sampler(pipeline.spec(panel.series), panel, last, 0, int(folds.steps[-1]))
         fold = source.draw(np.random.default_rng(0), 500)
         return fold.windows.sha256(), fold.actual.tobytes(), folds.issues.tolist(), recent.issues.tolist()
 

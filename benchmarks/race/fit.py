@@ -8,7 +8,6 @@ update. Figures are medians of alternating runs.
 
 from __future__ import annotations
 
-import itertools
 import os
 import statistics
 import sys
@@ -66,14 +65,12 @@ def gatecast(updates: int, bfloat16: bool) -> None:
 
     from model.panel import Channel, Panel, RevisionLayer
     from model.spec import ModelSpec
-    from model.training import fit
-    from model.training.samples import sampler
+    from model.training.fit import fit
+    from model.training.options import FitOptions, TrainingData
+    from model.training.samples import build_sampler
 
     if bfloat16 and not torch.cpu._is_amx_tile_supported():
         sys.exit("This processor has no AMX tiles for bfloat16.")
-    # Replaces the choice by processor.
-    fit._fast_bfloat16 = lambda: bfloat16  # type: ignore[assignment]
-    fit._THREADS = 1
     names = tuple(f"s{number:03}" for number in range(_SERIES))
     spec = ModelSpec(
         "1h", "UTC", None, HORIZON, CONTEXT, 168, 24, LEVELS, 0.0, None, (), (), "quantile", "lstm", HIDDEN, 1, 1, 0,
@@ -81,11 +78,9 @@ def gatecast(updates: int, bfloat16: bool) -> None:
     )  # fmt: skip
     first = 400_000
     panel = Panel(spec.grid, names, first, Channel("y", (RevisionLayer(_values(), None),)), (), ())
-    source = sampler(spec, panel, first + _HOURS - HORIZON, 0, first)
-    ticks = itertools.count()  # a clock that counts updates
-    fit.fit(
-        spec, source, source.draw(np.random.default_rng(0), WINDOWS), 7, updates, lambda: next(ticks), lambda _: None
-    )
+    source = build_sampler(spec, panel, first + _HOURS - HORIZON, 0, first)
+    data = TrainingData(source, source.draw(np.random.default_rng(0), WINDOWS))
+    fit(data, FitOptions(7, max_updates=updates, threads=1, bfloat16=bfloat16))
 
 
 def plain(updates: int) -> None:

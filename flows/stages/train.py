@@ -170,14 +170,15 @@ def _fit(
     from model.training.devices import resolve_device
     from model.training.export import to_onnx, verified_network, verify_export
     from model.training.fit import fit, is_member_copy
-    from model.training.samples import TooLittleHistory, make_batch, sampler
+    from model.training.options import FitOptions, TrainingData
+    from model.training.samples import TooLittleHistory, build_sampler, make_batch
 
     if len(spec.series) < len(panel.series):
         # New series are forecast through the unknown identity, which must not be fitted on them alone.
         panel = panel.take(np.flatnonzero(np.isin(panel.series, spec.series)))
     lead = int(panel.grid.start(folds.steps[-1:])[0] - folds.issues[-1])
     try:
-        source = sampler(spec, panel, last, lead, int(folds.steps[-1]))
+        source = build_sampler(spec, panel, last, lead, int(folds.steps[-1]))
     except TooLittleHistory as error:
         raise DataError(f"pipeline {settings.name!r}: too little history to train on: {error}") from None
     nights = recent.window_keys(panel)
@@ -193,10 +194,10 @@ def _fit(
         start = None
     device = resolve_device(settings.training.device)
     renew = start is not None and weights is not None and (start.renew or (start.fill and is_member_copy(weights)))
+    options = FitOptions(settings.training.seed, max_seconds=max(budget - _OVERHEAD, budget / 2), device=device)
     network = fit(
-        spec, source, validation, settings.training.seed, max(budget - _OVERHEAD, budget / 2),
-        lambda: time.monotonic() - started, lambda done: progress("train", 0.9 * done),
-        weights, renew, past, device,
+        TrainingData(source, validation), options, weights, renew, past,
+        elapsed=lambda: time.monotonic() - started, advance=lambda share: progress("train", 0.9 * share),
     )  # fmt: skip
     progress("export and prove", 0.9)
     onnx = to_onnx(network, start.onnx if start else None)
@@ -205,7 +206,7 @@ def _fit(
         return to_instant(int(panel.grid.end(np.array([step + spec.horizon - 1]))[0])).isoformat()
 
     return onnx, {
-        "windows": len(source.known),
+        "windows": len(source.starts),
         "fitted_to": end(last),
         "seen_to": end(int(recent.steps[-1])),
         "parity": verify_export(network, onnx, samples),

@@ -12,15 +12,15 @@ from model.windows import Windows
 logger = logging.getLogger(__name__)
 
 
-def tensors(part: Windows, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """Windows as the keyword arguments of the network."""
-    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in part.inputs().items()}
+def to_tensors(windows: Windows, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """Return windows as the keyword arguments of the network."""
+    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in windows.inputs().items()}
 
 
 def resolve_device(device: str) -> str:
-    """The device that is wished for, or the CPU, and a warning, where torch does not see it."""
+    """Return the device to train on: the requested one, or the CPU, with a warning, if torch cannot use it."""
     if device == "cuda" and not torch.cuda.is_available():
-        built = "this build of torch has no CUDA" if torch.version.cuda is None else "torch sees no GPU"
-        logger.warning("training runs on the CPU: %s", built)
+        reason = "this build of torch has no CUDA" if torch.version.cuda is None else "torch finds no GPU"
+        logger.warning('training.device is "cuda", but %s. This run trains on the CPU.', reason)
         return "cpu"
     return device

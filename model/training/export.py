@@ -8,7 +8,7 @@ import torch
 
 from model.forecaster import SPEC_KEY, Forecaster
 from model.spec import ModelSpec
-from model.training.fit import tensors
+from model.training.devices import to_tensors
 from model.training.graph import ExportError, graph_template
 from model.training.model_file import WEIGHTS_KEY, properties, read_model
 from model.training.network import Ensemble, untrained_network
@@ -89,7 +89,7 @@ def verify_export(
     for size in batches:
         part = samples[np.arange(size) % len(samples)]
         with torch.inference_mode():
-            expected = network.outputs(**tensors(part))
+            expected = network.outputs(**to_tensors(part))
         found = forecaster.outputs(part, list(expected))
         for value, (name, tensor) in zip(found, expected.items(), strict=True):
             wanted = tensor.numpy().astype(np.float64)

@@ -1,7 +1,7 @@
 """Training of an ensemble: members one after the other, then one interval scale for all.
 
-A member minimises the pinball loss, or the continuous ranked probability score with a softmax head. Its training ends by
-early stopping, after `max_updates` updates or when the time is used up.
+A member minimises the pinball loss, or the continuous ranked probability score with a softmax head. Its training ends
+by early stopping, after `max_updates` updates or when the time is used up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from model.training.samples import LabeledWindows, augment_missing
 from model.training.statistics import bin_edges, covariate_statistics, residual_quantiles, series_weights
 from model.windows import Windows
 
-_BATCH_SIZE = 64
+BATCH_SIZE = 64  # windows per update
 _LEARNING_RATE = 2e-3
 _WARM_UP = 50  # updates
 _MAX_GRADIENT_NORM = 1.0
@@ -165,7 +165,7 @@ def _fit_member(
             break
         for group in optimiser.param_groups:
             group["lr"] = _LEARNING_RATE * min(1.0, update / _WARM_UP)
-        batch = source.draw(random, _BATCH_SIZE)
+        batch = source.draw(random, BATCH_SIZE)
         loss = _training_loss(network, batch, augment_missing(random, spec, batch.windows), weights, bfloat16)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

@@ -181,7 +181,9 @@ def _export(module: torch.nn.Module, inputs: _Inputs, outputs: Sequence[str]) ->
             custom_translation_table={torch.ops.aten.rnn_tanh.input: _rnn_operator},
         )  # fmt: skip
     if program is None:
-        raise ExportError("torch's exporter returned no model. Install the version of torch that constraints.txt names.")
+        raise ExportError(
+            "torch's exporter returned no model. Install the version of torch that constraints.txt names."
+        )
     exported = program.model_proto
     for node in exported.graph.input:
         if node.name == "calendar":

@@ -26,7 +26,7 @@ _DROPOUT = 0.3  # of what the two recurrent networks take and give; docs/experim
 
 
 @dataclass(frozen=True)
-class Statistics:
+class CovariateStatistics:
     """Location and scale of the covariates over the fitting data, (K,) and (O,) each."""
 
     known_location: Tensor
@@ -76,7 +76,9 @@ class SegmentLSTM(nn.Module):
 
     half_residual_quantiles: Tensor | None
 
-    def __init__(self, spec: ModelSpec, statistics: Statistics, edges: Tensor, usual: Tensor | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, statistics: CovariateStatistics, edges: Tensor, usual: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.spec = spec
         size, segment = spec.hidden_size, spec.segment
@@ -162,7 +164,9 @@ class SegmentLSTM(nn.Module):
     def quantiles(self, raw: Tensor, base: Tensor, scale: Tensor) -> Tensor:
         """(B, H, Q) raw quantiles from what `forward` gives."""
         scaled = self.head.quantiles(raw)
-        return base + scale * (scaled if self.half_residual_quantiles is None else scaled / 2 + self.half_residual_quantiles)
+        return base + scale * (
+            scaled if self.half_residual_quantiles is None else scaled / 2 + self.half_residual_quantiles
+        )
 
     def predict_outputs(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
@@ -237,7 +241,9 @@ def untrained_network(spec: ModelSpec) -> Ensemble:
     edges = torch.linspace(-1, 1, BINS + 1) if spec.head == "softmax" else torch.empty(0)
 
     def member() -> SegmentLSTM:
-        statistics = Statistics(torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed))
+        statistics = CovariateStatistics(
+            torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed)
+        )
         usual = torch.zeros(spec.horizon, len(spec.levels)) if uses_residual_prior(spec) else None
         return SegmentLSTM(spec, statistics, edges.clone(), usual)
 

@@ -44,11 +44,11 @@ class Sampler:
     last: int
     lead: int
     phase: int
-    known: np.ndarray  # (starts,) (row, step) pairs that have something to learn from
+    starts: np.ndarray  # (starts,) (row, step) pairs that have something to learn from
 
     def draw(self, random: np.random.Generator, count: int) -> LabeledWindows:
         """`count` windows with their truth."""
-        pairs = self.known[random.integers(0, len(self.known), count)]
+        pairs = self.starts[random.integers(0, len(self.starts), count)]
         rows, steps = pairs[:, 0], pairs[:, 1].copy()
         nightly = random.random(count) < 0.5
         segment = self.spec.segment if self.spec.grid.step else 1
@@ -65,7 +65,7 @@ def make_batch(
     return LabeledWindows(build_windows(spec, panel, rows, steps, issues), actual)
 
 
-def sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> Sampler:
+def build_sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> Sampler:
     """Everything a model may be fitted on: forecasts that begin within the panel and at `last` at the latest.
 
     Raises:

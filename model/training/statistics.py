@@ -9,9 +9,9 @@ import torch
 
 from model.baseline import seasonal_scale
 from model.spec import UNKNOWN, ModelSpec
-from model.training.devices import tensors
+from model.training.devices import to_tensors
 from model.training.heads import BINS
-from model.training.network import SegmentLSTM, Statistics, uses_residual_prior
+from model.training.network import CovariateStatistics, SegmentLSTM, uses_residual_prior
 from model.training.samples import LabeledWindows, Sampler
 from model.windows import Windows, embedding_index
 
@@ -32,7 +32,7 @@ def series_weights(source: Sampler) -> torch.Tensor:
     return torch.from_numpy(weight)
 
 
-def covariate_statistics(sample: Windows) -> Statistics:
+def covariate_statistics(sample: Windows) -> CovariateStatistics:
     """Return location and scale of the covariates over the sample's windows."""
 
     def moments(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,7 +44,7 @@ def covariate_statistics(sample: Windows) -> Statistics:
         spread = np.where(spread > 0, spread, 1.0)
         return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
 
-    return Statistics(*moments(sample.known_future), *moments(sample.observed))
+    return CovariateStatistics(*moments(sample.known_future), *moments(sample.observed))
 
 
 def bin_edges(spec: ModelSpec, sample: LabeledWindows) -> torch.Tensor:
@@ -76,5 +76,5 @@ def scaled_residuals(spec: ModelSpec, sample: LabeledWindows) -> np.ndarray:
     """(B, H) actuals less the base, in units of their windows."""
     blank = SegmentLSTM(replace(spec, head="quantile"), covariate_statistics(sample.windows), torch.empty(0)).eval()
     with torch.inference_mode():
-        _, base, scale = blank(**tensors(sample.windows))
+        _, base, scale = blank(**to_tensors(sample.windows))
     return (sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()

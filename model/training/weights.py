@@ -8,7 +8,7 @@ ONNX: input, output, forget, candidate).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -93,7 +93,7 @@ def match_initializers(state: State, model: onnx.ModelProto) -> dict[str, Initia
     return found if placed >= {name for name, entry in state.items() if entry.numel()} else None
 
 
-def to_json(member: dict[str, InitializerSource]) -> str:
+def to_json(member: Mapping[str, InitializerSource]) -> str:
     """Where the weights of one member lie, as text for the file's metadata; see `weight_map`."""
     return json.dumps({name: asdict(form) for name, form in member.items()}, sort_keys=True)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from flows.stages.train import train
 from model.training.network import has_equal_weights
+from model.training.options import EarlyStopping, FitOptions
 from storage import layout, registry
 from tests.support.challengers import AFTER, LATER, NOW, scaled, spoil_model
 
@@ -15,8 +17,8 @@ from tests.support.challengers import AFTER, LATER, NOW, scaled, spoil_model
 @pytest.fixture
 def short(monkeypatch) -> None:
     """Fits stop at the first look that brings nothing: what comes out is not asked for, only what it went on from."""
-    monkeypatch.setattr("model.training.fit._EVERY", 10)
-    monkeypatch.setattr("model.training.fit._PATIENCE", 1)
+    stopping = EarlyStopping(every=10, patience=1)
+    monkeypatch.setattr("model.training.options.FitOptions", partial(FitOptions, full_stopping=stopping))
 
 
 def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, short):

@@ -16,7 +16,7 @@ from tests.support.networks import LEVELS, train
 @pytest.fixture(scope="module", params=[1, 3])
 def softmax(request):
     """A fitted softmax network of so many members."""
-    network, samples, _ = train(made.spec(head="softmax", members=request.param), steps_done=120)
+    network, samples, _ = train(made.spec(head="softmax", members=request.param), updates=120)
     network.interval_scale.fill_(1.6)
     model = to_onnx(network)
     assert verify_export(network, model, samples) <= 1e-5
@@ -90,5 +90,5 @@ def test_the_baselines_agrees_with_its_quantiles():
 
 
 def test_a_quantile_heads_file_has_none():
-    network, _, _ = train(made.spec(), steps_done=5)
+    network, _, _ = train(made.spec(), updates=5)
     assert not Forecaster(to_onnx(network)).has_probabilities

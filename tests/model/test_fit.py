@@ -1,76 +1,84 @@
-"""Which members a fit trains, and what stands in the places of those for which there was no time."""
+"""Training of an ensemble: which members are trained, and what fills the places for which no time is left."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from model.training.devices import resolve_device
-from model.training.fit import fit, is_member_copy, tensors
+from model.training.devices import resolve_device, to_tensors
+from model.training.fit import fit, is_member_copy
 from model.training.heads import pinball
 from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
+from model.training.options import EarlyStopping, FitOptions
 from tests.support import made
 
-SPEC = made.spec(members=3)
+Train = Callable[..., Ensemble]
 
 
 @pytest.fixture(scope="module")
-def trained():
-    """A function that fits by a clock that counts calls: one at every update, and two a member."""
-    source, validation = made.training_data(SPEC)
+def train() -> Train:
+    """Train three members by a clock that counts its calls: one per update, and two per member."""
+    data = made.training_data(made.spec(members=3))
 
-    def fitted(budget: float, *start: object) -> Ensemble:
+    def trained(seconds: float, start: Ensemble | None = None, renew: bool = False) -> Ensemble:
         ticks = itertools.count()
-        return fit(SPEC, source, validation, 7, budget, lambda: next(ticks), lambda done: None, *start)
+        options = FitOptions(7, max_seconds=seconds, full_stopping=EarlyStopping(every=5, patience=1))
+        return fit(data, options, start, renew, elapsed=lambda: next(ticks))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.training.fit._EVERY", 5)
-        patch.setattr("model.training.fit._PATIENCE", 1)
-        yield fitted
+    return trained
 
 
-def which(network: Ensemble, *others: Ensemble) -> str:
-    """A letter for each member, the same for equal ones; those of `others` have theirs first."""
-    found: list[SegmentLSTM] = []
-    letters = ""
-    for member in (member for one in (*others, network) for member in one.networks):
-        known = [number for number, seen in enumerate(found) if has_equal_weights(seen, member)]
-        if not known:
-            found.append(member)
-        letters += "abcdefghi"[known[0] if known else len(found) - 1]
-    return letters[-len(network.networks) :]
+def letters(network: Ensemble, *others: Ensemble) -> str:
+    """Return a letter for each member, equal for equal members. Members of `others` get the first letters."""
+    distinct: list[SegmentLSTM] = []
+    text = ""
+    for member in (member for ensemble in (*others, network) for member in ensemble.networks):
+        equal = [number for number, other in enumerate(distinct) if has_equal_weights(other, member)]
+        if not equal:
+            distinct.append(member)
+        text += "abcdefghi"[equal[0] if equal else len(distinct) - 1]
+    return text[-len(network.networks) :]
 
 
-def test_what_there_is_no_time_for_is_a_copy_until_its_turn_comes(trained):
-    first = trained(30)
-    assert (which(first), is_member_copy(first)) == ("aaa", True)
-    second = trained(30, first, True)
-    assert (which(second, first), is_member_copy(second)) == ("aab", True)
-    third = trained(30, second, True)
-    assert (which(third, first, second), is_member_copy(third)) == ("abc", False)
+def test_copies_fill_the_places_of_members_that_are_not_trained_yet(train: Train):
+    first = train(30)
+    assert (letters(first), is_member_copy(first)) == ("aaa", True)
+    second = train(30, first, renew=True)
+    assert (letters(second, first), is_member_copy(second)) == ("aab", True)
+    third = train(30, second, renew=True)
+    assert (letters(third, first, second), is_member_copy(third)) == ("abc", False)
 
 
-def test_time_that_is_left_goes_to_the_next_member(trained):
-    assert which(trained(30)) == "aaa"
-    assert which(trained(100_000)) == "abc"
+def test_remaining_time_goes_to_the_next_member(train: Train):
+    assert letters(train(30)) == "aaa"
+    assert letters(train(100_000)) == "abc"
 
 
-def test_one_member_goes_on_or_begins_anew_and_the_others_stay(trained):
-    first = trained(100_000)
-    assert which(trained(40, first, False), first)[:2] == "bc"
-    anew = trained(40, first, True)
-    assert which(anew, first) == "bcd"
-    # It began elsewhere than any did.
-    assert not torch.equal(anew.networks[2].series_embedding.weight, first.networks[0].series_embedding.weight)
+def test_one_member_continues_or_begins_anew_and_the_others_stay(train: Train):
+    first = train(100_000)
+    assert letters(train(40, first), first)[:2] == "bc"
+    renewed = train(40, first, renew=True)
+    assert letters(renewed, first) == "bcd"
+    # The new member began with weights that no other member began with.
+    assert not torch.equal(renewed.networks[2].series_embedding.weight, first.networks[0].series_embedding.weight)
 
 
-def test_training_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_says_so(caplog):
+def test_max_updates_bounds_each_member():
+    data = made.training_data(made.spec(members=2))
+    shares: list[float] = []
+    options = FitOptions(7, max_updates=20, full_stopping=EarlyStopping(every=10, patience=100))
+    assert letters(fit(data, options, advance=shares.append)) == "ab"
+    assert shares == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_without_a_gpu_training_runs_on_the_cpu_with_a_warning(caplog: pytest.LogCaptureFixture):
     if torch.cuda.is_available():
-        pytest.skip("torch sees a GPU here, so nothing falls back")
+        pytest.skip("torch has a GPU here")
     assert resolve_device("cuda") == "cpu"
-    assert "training runs on the CPU" in caplog.text
+    assert "trains on the CPU" in caplog.text
     caplog.clear()
     assert resolve_device("cpu") == "cpu"
     assert not caplog.text
@@ -78,17 +86,17 @@ def test_training_on_a_gpu_that_is_not_there_runs_on_the_cpu_and_says_so(caplog)
 
 def test_a_gpu_learns_what_the_cpu_learns():
     if resolve_device("cuda") == "cpu":
-        pytest.skip("torch sees no GPU")
+        pytest.skip("torch has no GPU here")
     spec = made.spec(hidden_size=32)
-    source, validation = made.training_data(spec)
+    data = made.training_data(spec)
+    validation = data.validation
 
-    def score(device: str) -> float:
-        ticks = itertools.count()
-        network = fit(spec, source, validation, 7, 300, lambda: next(ticks), lambda done: None, device=device)
+    def loss(device: str) -> float:
+        network = fit(data, FitOptions(7, max_updates=300, device=device))
         with torch.inference_mode():
-            found = network(**tensors(validation.windows))
-        unit = torch.from_numpy(validation.actual).abs().mean(dim=1, keepdim=True)
-        loss = pinball(found, torch.tensor(spec.levels), torch.from_numpy(validation.actual)).mean(dim=-1)
-        return float((loss / unit).nanmean())
+            quantiles = network(**to_tensors(validation.windows))
+        size = torch.from_numpy(validation.actual).abs().mean(dim=1, keepdim=True)
+        losses = pinball(quantiles, torch.tensor(spec.levels), torch.from_numpy(validation.actual)).mean(dim=-1)
+        return float((losses / size).nanmean())
 
-    assert score("cuda") == pytest.approx(score("cpu"), rel=0.15)
+    assert loss("cuda") == pytest.approx(loss("cpu"), rel=0.15)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -12,15 +11,13 @@ import pytest
 import torch
 
 from model.forecaster import Forecaster
+from model.training.devices import to_tensors
 from model.training.export import ExportError, to_onnx, verify_export
-from model.training.features import Features
-from model.training.fit import fit, tensors
-from model.training.heads import QuantileHead, SoftmaxHead
-from model.training.network import Ensemble, SegmentLSTM, Statistics
-from model.training.samples import TooLittleHistory, sampler
+from model.training.network import CovariateStatistics, Ensemble, SegmentLSTM
+from model.training.samples import TooLittleHistory, build_sampler
 from model.windows import Windows
 from tests.support import made
-from tests.support.networks import LEVELS, train
+from tests.support.networks import train
 
 
 @pytest.fixture(scope="module", params=["quantile", "softmax"])
@@ -105,11 +102,13 @@ def test_it_is_the_same_at_the_size_of_a_real_network(head, monkeypatch):
     spec = made.spec(head=head, hidden_size=128)
     panel = made.panel(spec)
     samples = (
-        sampler(spec, panel, panel.first + 1200, 0, panel.first + 1200).draw(np.random.default_rng(0), 300).windows
+        build_sampler(spec, panel, panel.first + 1200, 0, panel.first + 1200)
+        .draw(np.random.default_rng(0), 300)
+        .windows
     )
     none = torch.zeros(1)
     torch.manual_seed(1)
-    network = SegmentLSTM(spec, Statistics(none, none + 1, none, none + 1), torch.linspace(-5, 5, 65))
+    network = SegmentLSTM(spec, CovariateStatistics(none, none + 1, none, none + 1), torch.linspace(-5, 5, 65))
     model = to_onnx(Ensemble(spec, [network]))
     whole = Forecaster(model).quantiles(samples)
     for chunk, threads in ((1, 2), (5, 1), (64, 3), (256, 2)):
@@ -157,9 +156,9 @@ def test_a_file_that_wants_a_calendar_for_each_window_is_given_it(exported):
 def test_it_learns(head):
     """Noise of 0.2 is all that cannot be known, so the best median's error is 1/sqrt(2) of the naive's, or less."""
     spec = made.spec(head=head, hidden_size=32)
-    network, _, validation = train(spec, steps_done=500)
+    network, _, validation = train(spec, updates=500)
     with torch.inference_mode():
-        quantiles = network(**tensors(validation.windows)).numpy()
+        quantiles = network(**to_tensors(validation.windows)).numpy()
     size = np.array([1, 30, 1000])[validation.windows.series - 1][:, None]
     naive = validation.windows.target[:, -24:]
     error = (np.abs(quantiles[:, :, spec.levels.index(0.5)] - validation.actual) / size).mean()
@@ -168,7 +167,7 @@ def test_it_learns(head):
     np.testing.assert_allclose(below, spec.levels, atol=0.1)
 
 
-def test_prove_refuses_another_networks_file(exported):
+def test_another_networks_file_is_refused(exported):
     network, samples, _, _ = exported
     with torch.no_grad():
         changed = type(network)(network.spec, list(network.members)).eval()
@@ -205,54 +204,7 @@ def test_too_little_history():
     spec = made.spec()
     panel = made.panel(spec, columns=110)
     with pytest.raises(TooLittleHistory):
-        sampler(spec, panel, panel.first + 80, 0, 0)
-
-
-def test_softmax_quantiles_interpolate_the_cumulative_probabilities():
-    edges = torch.tensor([-1.0, 0.0, 1.0, 3.0])
-    head = SoftmaxHead(4, LEVELS, edges)
-    raw = torch.log(torch.tensor([[[0.2, 0.3, 0.5]]]))
-    # 0.1 is half way through the first bin; 0.5 ends the second; 0.9 is four fifths through the last.
-    np.testing.assert_allclose(head.quantiles(raw)[0, 0], [-0.5, 0.05 / 0.3, 1.0, 2.6], atol=1e-5)
-
-
-def test_quantile_head_ascends():
-    head = QuantileHead(4, LEVELS, torch.empty(0))
-    assert (head.quantiles(torch.randn(50, 3, 4) * 20).diff(dim=-1) >= 0).all()
-
-
-def test_the_unit_of_a_market_is_how_wild_it_is_of_late():
-    of = Features(made.spec(season=1, segment=5, context=60))
-
-    def unit(*sizes: float) -> float:
-        """Of a walk whose steps are of these sizes, up and down in turns."""
-        walk = torch.cumsum(torch.tensor(sizes) * (-1) ** torch.arange(60), 0)[None]
-        return float(of.scales(walk, torch.ones_like(walk))[2])
-
-    assert unit(*[1.0] * 60) == pytest.approx(1.0)
-    late, early = unit(*[1.0] * 50, *[4.0] * 10), unit(*[4.0] * 10, *[1.0] * 50)
-    assert 2 < late < 3.5
-    assert 1 < early < 1.3
-    # One spike does not make the unit its own.
-    assert unit(*[1.0] * 55, 100.0, *[1.0] * 4) < 5
-
-
-def test_a_market_is_forecast_half_by_what_is_usual():
-    spec = made.spec(season=1, horizon=5, segment=5, context=60)
-    source, validation = made.training_data(spec)
-    ticks = itertools.count()
-    (network,) = fit(spec, source, validation, 7, 30, lambda: next(ticks), lambda done: None).networks
-    drawn = source.draw(np.random.default_rng(1), 3000)
-    with torch.inference_mode():
-        raw, base, scale = network(**tensors(drawn.windows))
-        told = network.quantiles(raw, base, scale)
-        said = base + scale * network.head.quantiles(raw)
-        residual = (torch.from_numpy(drawn.actual)[..., None] - base) / scale
-        usual = (2 * told - said - base) / scale
-    assert (told.diff(dim=-1) >= 0).all()
-    found = torch.nanquantile(residual[..., 0], torch.tensor(spec.levels), dim=0).T
-    np.testing.assert_allclose(usual.mean(dim=0), found, atol=0.15)
-    np.testing.assert_allclose(usual.std(dim=0), 0, atol=1e-2)
+        build_sampler(spec, panel, panel.first + 80, 0, 0)
 
 
 def test_not_a_model():

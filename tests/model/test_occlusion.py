@@ -15,7 +15,7 @@ from tests.support.networks import train
 
 @pytest.fixture(scope="module")
 def fitted():
-    network, samples, _ = train(made.spec(), steps_done=300)
+    network, samples, _ = train(made.spec(), updates=300)
     return Forecaster(to_onnx(network)), samples
 
 

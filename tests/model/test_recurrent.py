@@ -10,8 +10,8 @@ import torch
 from model.forecaster import SPEC_KEY, Forecaster
 from model.recurrent import LSTMTrace
 from model.training import introspection as opened
+from model.training.devices import to_tensors
 from model.training.export import to_onnx
-from model.training.fit import tensors
 from model.training.introspection import UnsupportedGraphError, trace_recurrent_layers
 from tests.support import made
 from tests.support.networks import train
@@ -20,7 +20,7 @@ from tests.support.networks import train
 @pytest.fixture(scope="module", params=["lstm", "rnn"])
 def fitted(request):
     """A network of two members and two layers, fitted, exported; and windows with gaps."""
-    network, samples, _ = train(made.spec(cell=request.param, members=2, layers=2, horizon=30), steps_done=60)
+    network, samples, _ = train(made.spec(cell=request.param, members=2, layers=2, horizon=30), updates=60)
     part = samples[:5]
     part.target[1, 10:20] = np.nan
     return network, part, to_onnx(network)
@@ -39,7 +39,7 @@ def by_torch(network, windows):
         for part in ("encoder", "decoder")
     ]
     with torch.inference_mode():
-        network(**tensors(windows))
+        network(**to_tensors(windows))
     for handle in handles:
         handle.remove()
     return seen

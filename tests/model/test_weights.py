@@ -13,8 +13,8 @@ from model.training import export
 from model.training.export import from_onnx, to_onnx, verify_export
 from model.training.export_cache import use_export_cache
 from model.training.graph import graph_template
-from model.training.network import Ensemble, SegmentLSTM, Statistics, uses_residual_prior
-from model.training.samples import sampler
+from model.training.network import CovariateStatistics, Ensemble, SegmentLSTM, uses_residual_prior
+from model.training.samples import build_sampler
 from tests.support import made
 
 SHAPES = [
@@ -31,7 +31,7 @@ def network(spec: ModelSpec, seed: int) -> Ensemble:
 
     def member() -> SegmentLSTM:
         known, observed = len(spec.known_future), len(spec.observed)
-        statistics = Statistics(
+        statistics = CovariateStatistics(
             torch.randn(known), torch.rand(known) + 1, torch.randn(observed), torch.rand(observed) + 1
         )
         edges = torch.cumsum(torch.rand(65) / 5, 0) - 6 if spec.head == "softmax" else torch.empty(0)
@@ -67,7 +67,7 @@ def refuse_export(*_: object) -> bytes:
 def test_a_second_network_of_a_shape_needs_no_second_export(spec, monkeypatch):
     panel = made.panel(spec)
     last = panel.first + 1200
-    samples = sampler(spec, panel, last, 0, last).draw(np.random.default_rng(0), 70).windows
+    samples = build_sampler(spec, panel, last, 0, last).draw(np.random.default_rng(0), 70).windows
     first = to_onnx(network(spec, 1))
     previous = use_export_cache(refuse_export)
     try:

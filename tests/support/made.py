@@ -10,7 +10,8 @@ import polars as pl
 from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
-from model.training.samples import LabeledWindows, Sampler, make_batch, sampler
+from model.training.options import TrainingData
+from model.training.samples import build_sampler, make_batch
 
 
 def spec(**changes) -> ModelSpec:
@@ -45,14 +46,14 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
     )  # fmt: skip
 
 
-def training_data(of: ModelSpec) -> tuple[Sampler, LabeledWindows]:
-    """What a network of `of` is fitted on, and a week of nights for its early stop."""
+def training_data(of: ModelSpec) -> TrainingData:
+    """Return windows to fit a network of `of` on, and those of a week for early stopping."""
     given = panel(of)
     last = given.first + 1200
     steps = last + 24 * np.arange(1, 8)
     rows = np.tile(np.arange(3), 7)
     validation = make_batch(of, given, rows, np.repeat(steps, 3), np.repeat(given.grid.start(steps), 3))
-    return sampler(of, given, last, 0, last), validation
+    return TrainingData(build_sampler(of, given, last, 0, last), validation)
 
 
 def hourly(first: datetime, values: np.ndarray, series: str = "a") -> pl.DataFrame:

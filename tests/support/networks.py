@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 
 from model.training.fit import fit
 from model.training.network import Ensemble
+from model.training.options import FitOptions
 from tests.support import made
 
 LEVELS = (0.1, 0.25, 0.5, 0.9)
 
 
-def train(spec, steps_done=60, seed=7):
-    source, validation = made.training_data(spec)
+def train(spec, updates=60, seed=7):
+    data = made.training_data(replace(spec, members=1))
 
     def member(number: int) -> Ensemble:
-        ticks = itertools.count()  # a clock that counts calls: so many steps, whatever the machine
-        alone = replace(spec, members=1)
-        return fit(alone, source, validation, seed + number, steps_done, lambda: next(ticks), lambda done: None)
+        return fit(data, FitOptions(seed + number, max_updates=updates))
 
     members = [member(number) for number in range(spec.members)]
     network = Ensemble(spec, [one.networks[0] for one in members]).eval()
     network.interval_scale.copy_(members[0].interval_scale)
-    return network, source.draw(np.random.default_rng(0), 400).windows, validation
+    return network, data.source.draw(np.random.default_rng(0), 400).windows, data.validation

@@ -28,7 +28,7 @@ MADE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 def inspection(folder: Path, **changes) -> Inspection:
     """One window of a network that was fitted for a few steps."""
     spec = made.spec(timezone="Europe/Berlin", **changes)
-    network, samples, _ = train(spec, steps_done=5)
+    network, samples, _ = train(spec, updates=5)
     model = to_onnx(network)
     forecaster, window = Forecaster(model), samples[3:4]
     window.target[0, 30:40] = np.nan

@@ -7,7 +7,6 @@ fitted before.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -19,9 +18,11 @@ from model.evaluation.promotion import decide
 from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
 from model.timegrid import TimeGrid
-from model.training import fit as fitting
+from model.training.devices import to_tensors
+from model.training.fit import fit
 from model.training.network import Ensemble
-from model.training.samples import make_batch, sampler
+from model.training.options import FitOptions, TrainingData
+from model.training.samples import build_sampler, make_batch
 from model.windows import Windows
 
 pytestmark = pytest.mark.timeout(1800)  # a minute and a half of one core; a busy machine gives less of it
@@ -46,7 +47,7 @@ class Network:
     def quantiles(self, windows: Windows) -> np.ndarray:
         days = np.repeat(windows.calendar, len(windows) // len(windows.calendar), axis=0)
         with torch.inference_mode():
-            return self.network(**fitting.tensors(replace(windows, calendar=days))).numpy().astype(np.float64)
+            return self.network(**to_tensors(replace(windows, calendar=days))).numpy().astype(np.float64)
 
 
 def simulated(seed: int, turns: bool) -> Panel:
@@ -74,23 +75,16 @@ def nights(first: int, last: int) -> IssueTimes:
 
 def fitted(panel: Panel, first: int, last: int, stop: IssueTimes, steps: int, seed: int) -> Network:
     """Fitted on forecasts that begin on days `first` to `last`, stopped early on `stop`, for so many steps at most."""
-    source = sampler(SPEC, panel, FIRST + last, 0, 0)
-    source = replace(source, first=FIRST + first, known=source.known[source.known[:, 1] >= FIRST + first])
-    ticks = itertools.count()  # a clock that counts calls: equal steps on any machine
+    source = build_sampler(SPEC, panel, FIRST + last, 0, 0)
+    source = replace(source, first=FIRST + first, starts=source.starts[source.starts[:, 1] >= FIRST + first])
     validation = make_batch(SPEC, panel, *stop.window_keys(panel))
-    return Network(fitting.fit(SPEC, source, validation, seed, steps, lambda: next(ticks), lambda done: None))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Products this small lose ten times over by waiting for a second thread on a busy machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "_THREADS", 1)
-        yield
+    # Waiting for a second thread on a busy machine makes products of this size ten times slower.
+    options = FitOptions(seed, max_updates=steps, threads=1)
+    return Network(fit(TrainingData(source, validation), options))
 
 
 @pytest.fixture(scope="module")
-def champions(one_thread) -> list[Network]:
+def champions() -> list[Network]:
     """A champion for each seed, fitted before the day on which the world may turn."""
     stop = nights(TURN - 27, TURN - 4)
     return [fitted(simulated(seed, turns=False), 28, TURN - 30, stop, 130, seed) for seed in SEEDS]
