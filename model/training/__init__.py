@@ -1,1 +1,1 @@
-"""The only room that imports torch and onnx. The train stage enters it, late."""
+"""Training of the network and its export to ONNX: the only package that imports torch and onnx."""

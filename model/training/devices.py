@@ -1,4 +1,4 @@
-"""Device selection and conversion of windows to tensors."""
+"""Device of a training, and windows as tensors on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export to one ONNX file, and the proof that it computes what torch computes."""
+"""Export of a network to one ONNX file, and the check that the file computes what torch computes."""
 
 from __future__ import annotations
 
@@ -16,95 +16,119 @@ from model.training.weights import State, weight_map
 from model.windows import Windows
 
 _TOLERANCE = 1e-5
-_STEEP = 1e-3  # of the softmax head's quantiles and edges, see `verify_export`
+# Tolerance for quantiles and edges of a softmax head, see `verify_export`.
+_SOFTMAX_TOLERANCE = 1e-3
 
 
 def to_onnx(network: Ensemble, like: bytes | None = None) -> bytes:
-    """The network as ONNX bytes: weights inside, native recurrent operators, dynamic batch, spec in metadata.
+    """Return the network as an ONNX file, with weights inside, native recurrent operators and the spec as metadata.
 
     Args:
-        like: a file that `from_onnx` reads for this spec. Its graph is taken, which spares the exporter's seconds.
+        network: Network to write.
+        like: Model file that `from_onnx` can read for this spec. Its graph is used, which saves the seconds of an
+            export.
     """
     model = onnx.ModelProto()
     model.CopyFrom(read_model(like) if like else graph_template(network.spec))
-    written = properties(model)
-    forms = weight_map(written[WEIGHTS_KEY], network.spec.members)
+    metadata = properties(model)
+    sources = weight_map(metadata[WEIGHTS_KEY], network.spec.members)
     state = network.state_dict()
     for initializer in model.graph.initializer:
-        if form := forms.get(initializer.name):
-            numbers = form.write(state).reshape(tuple(initializer.dims))
-            initializer.CopyFrom(onnx.numpy_helper.from_array(numbers, initializer.name))
-    onnx.helper.set_model_props(model, written | {SPEC_KEY: network.spec.to_json()})
+        if source := sources.get(initializer.name):
+            values = source.write(state).reshape(tuple(initializer.dims))
+            initializer.CopyFrom(onnx.numpy_helper.from_array(values, initializer.name))
+    onnx.helper.set_model_props(model, metadata | {SPEC_KEY: network.spec.to_json()})
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
-def from_onnx(model: bytes, spec: ModelSpec) -> Ensemble | None:
-    """The network of `spec` whose weights an ONNX file holds; None if it is of another shape, series or season."""
-    proto = read_model(model)
-    written = properties(proto)
-    if written.get(SPEC_KEY) != spec.to_json() or WEIGHTS_KEY not in written:
+def from_onnx(content: bytes, spec: ModelSpec) -> Ensemble | None:
+    """Return the network that a model file holds, or None if the file was made for another spec."""
+    model = read_model(content)
+    metadata = properties(model)
+    if metadata.get(SPEC_KEY) != spec.to_json() or WEIGHTS_KEY not in metadata:
         return None
-    held = {initializer.name: initializer for initializer in proto.graph.initializer}
+    initializers = {initializer.name: initializer for initializer in model.graph.initializer}
     network = untrained_network(spec)
-    state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # is in no file
+    state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # not in files
     try:
-        for name, form in weight_map(written[WEIGHTS_KEY], spec.members).items():
-            state |= form.read(onnx.numpy_helper.to_array(held[name]))
+        for name, source in weight_map(metadata[WEIGHTS_KEY], spec.members).items():
+            state |= source.read(onnx.numpy_helper.to_array(initializers[name]))
         network.load_state_dict(state)
-    except (KeyError, ValueError, RuntimeError):  # of an earlier version, whose layers had other names or sizes
+    except (KeyError, ValueError, RuntimeError):  # a file of an earlier version, whose layers differ
         return None
     return network
 
 
-def verified_network(model: bytes, spec: ModelSpec, samples: Windows) -> Ensemble | None:
-    """The network of `from_onnx`; None also if its file computes something else than this code does with its weights,
-    as one of an earlier version may.
+def verified_network(content: bytes, spec: ModelSpec, samples: Windows) -> Ensemble | None:
+    """Return the network of `from_onnx`, or None also if this version computes something else with its weights.
+
+    Args:
+        content: Model file.
+        spec: Spec that the network must have.
+        samples: Windows on which the file and the network are compared.
     """
-    network = from_onnx(model, spec)
+    network = from_onnx(content, spec)
     try:
         if network is not None:
-            verify_export(network, model, samples, (64,))
+            verify_export(network, content, samples, (64,))
     except ExportError:
         return None
     return network
 
 
 def verify_export(
-    network: Ensemble, model: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)
+    network: Ensemble, content: bytes, samples: Windows, batches: tuple[int, ...] = (1, 2, 7, 64, 1000)
 ) -> float:
-    """Largest relative error of ONNX Runtime against torch on real windows, at several batch sizes; of a softmax head
-    that of its probabilities.
+    """Compare ONNX Runtime with torch at several batch sizes, and check that missing values are masked in the graph.
 
-    Also poisons one window with NaN: it must not change any other, and must come out finite, since a missing
-    value is masked inside the graph.
+    An error is relative to the largest output of its window. With a softmax head, the probabilities must agree within
+    1e-5, but quantiles and edges only within 1e-3: where a bin has hardly any probability, the last bit of a sum moves
+    a quantile through it.
+
+    A NaN in one window must not change another window's forecast, and its own forecast must be finite.
+
+    Args:
+        network: Network in torch.
+        content: Its model file.
+        samples: Real windows.
+        batches: Batch sizes.
+
+    Returns:
+        The largest relative error: of the probabilities with a softmax head, else of the quantiles.
 
     Raises:
-        ExportError: the error exceeds 1e-5 of a window's scale, or NaN spreads. Of a softmax head that holds for the
-            probabilities; a quantile, and the edges that are stretched around the median, may be off by 1e-3, since
-            a quantile in a bin of hardly any probability passes through it with the last bit of a sum.
+        ExportError: An error exceeds its tolerance, or a NaN spreads.
     """
-    forecaster = Forecaster(model)
+    forecaster = Forecaster(content)
     worst = 0.0
     for size in batches:
-        part = samples[np.arange(size) % len(samples)]
+        batch = samples[np.arange(size) % len(samples)]
         with torch.inference_mode():
-            expected = network.outputs(**to_tensors(part))
-        found = forecaster.outputs(part, list(expected))
-        for value, (name, tensor) in zip(found, expected.items(), strict=True):
-            wanted = tensor.numpy().astype(np.float64)
-            unit = np.abs(wanted).max(axis=tuple(range(1, wanted.ndim)), keepdims=True) + 1e-9
-            error = float((np.abs(value - wanted) / unit).max())
-            if "probabilities" not in expected or name == "probabilities" or not error <= _STEEP:
+            expected = network.outputs(**to_tensors(batch))
+        computed = forecaster.outputs(batch, list(expected))
+        for values, (name, tensor) in zip(computed, expected.items(), strict=True):
+            error = _relative_error(values, tensor.numpy().astype(np.float64))
+            if "probabilities" not in expected or name == "probabilities" or not error <= _SOFTMAX_TOLERANCE:
                 worst = max(worst, error)
     if not worst <= _TOLERANCE:
-        raise ExportError(f"ONNX Runtime and torch differ by {worst:.1e} (relative); at most {_TOLERANCE:.0e}")
-    part = samples[np.arange(2) % len(samples)]
-    clean = forecaster.quantiles(part)
-    for name in ("target", "known_future", "observed"):
-        poisoned = {**part.inputs(), name: getattr(part, name).copy()}
-        poisoned[name][0, ::5] = np.nan
-        result = forecaster.quantiles(Windows(**poisoned))
-        if not (np.isfinite(result).all() and (result[1] == clean[1]).all()):
-            raise ExportError(f"a missing value in {name} is not masked inside the graph")
+        raise ExportError(f"ONNX Runtime and torch differ by {worst:.1e} (relative). The limit is {_TOLERANCE:.0e}.")
+    _verify_masks(forecaster, samples[np.arange(2) % len(samples)])
     return worst
+
+
+def _relative_error(values: np.ndarray, expected: np.ndarray) -> float:
+    largest = np.abs(expected).max(axis=tuple(range(1, expected.ndim)), keepdims=True) + 1e-9
+    return float((np.abs(values - expected) / largest).max())
+
+
+def _verify_masks(forecaster: Forecaster, pair: Windows) -> None:
+    """Raise ExportError if a NaN in the first of two windows changes the second, or makes a forecast not finite."""
+    clean = forecaster.quantiles(pair)
+    for name in ("target", "known_future", "observed"):
+        poisoned = {**pair.inputs(), name: getattr(pair, name).copy()}
+        poisoned[name][0, ::5] = np.nan
+        quantiles = forecaster.quantiles(Windows(**poisoned))
+        if not (np.isfinite(quantiles).all() and (quantiles[1] == clean[1]).all()):
+            raise ExportError(f"A missing value of {name} is not masked in the exported graph.")

@@ -1,6 +1,6 @@
-"""What the network is given that needs no weights: units, lags, levels and the newest values of a context.
+"""Features of a window that need no weights: location, scale, seasonal base, lags, levels and newest values.
 
-Shapes as in network.py. A value that was not visible is nought, and its mask too.
+Shapes as in network.py. A value that was not visible is 0, and so is its mask.
 """
 
 from __future__ import annotations
@@ -10,68 +10,78 @@ from torch import Tensor, nn
 
 from model.spec import ModelSpec
 
-NEWEST = 3  # steps whose mean tells where the target is just now
-LEVELS = 4  # recent levels, see `Features.levels`
-_BACK = (1, 2, 3, 7, 14)  # segments back at which a step sees its own phase
-_TINY = 1e-30  # a root has no gradient at nought
-_HALF_LIFE = 5.0  # steps
-CLIP = 10.0  # scaled inputs beyond this are spikes or faults; the network sees the limit
+#: Number of newest steps whose values and mean describe the current level.
+NEWEST = 3
+#: Number of features of `Features.level_differences`.
+LEVELS = 4
+#: Limit of scaled inputs. Larger values are spikes or faults, and the network receives the limit instead.
+CLIP = 10.0
+_LAG_SEGMENTS = (1, 2, 3, 7, 14)
+_TINY = 1e-30  # a square root has no gradient at 0
+_HALF_LIFE = 5.0  # steps after which a change of a market counts half
 
 
 class Features:
-    """Of windows of one spec.
+    """Features of the windows of one spec.
 
     Attributes:
-        back: segments back at which the lags are; those within the context.
-        direct: how many numbers a step may be forecast from directly: its lags and their masks, its covariates, recent
-            levels, the newest values.
+        lag_segments: Lags in segments, those that lie within the context.
+        direct_size: Number of features of a step that bypass the recurrent layers: lags and their masks, covariates
+            at the step and before, level differences and newest differences.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
-        self.back = [b for b in _BACK if b <= -(-spec.context // spec.segment)]
+        self.lag_segments = [lag for lag in _LAG_SEGMENTS if lag <= -(-spec.context // spec.segment)]
         count = len(spec.known_future)
-        self.direct = len(self.back) * (2 + count) + 6 * count + LEVELS + 2 * (NEWEST + count)
+        self.direct_size = len(self.lag_segments) * (2 + count) + 6 * count + LEVELS + 2 * (NEWEST + count)
 
-    def scales(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Location, standard deviation and unit of the context; (B, 1) each.
+    def window_statistics(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return location, standard deviation and scale of the context, shape (B, 1) each.
 
-        The unit is the mean absolute change over a segment, or over a season where that is shorter. Not over a longer
-        season: after one week of frost all of a context of two weeks differs from the week before, and an error is
-        measured, and made, by the frost. Where the base is the last value, as of a market, the changes enter by their
-        roots: their mean is five times what it was for all of the weeks in which one spike lies in the context.
+        The scale is the mean absolute change over a segment, or over a season if that is shorter. A longer season would
+        measure unusual weeks: after a week of frost, a whole context of two weeks differs from the week before.
+
+        A market's base is its last value. There the scale is the squared mean of the changes' square roots, which one
+        spike moves less, and recent changes count more (docs/experiments.md, "Markets").
         """
         lag = min(self.spec.season, self.spec.segment)
         count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
-        first = _total(value) / count
-        centred = (value - first) * mask  # twice: a large level costs float32 its small digits
-        location = first + _total(centred) / count
+        first = _stable_sum(value) / count
+        centred = (value - first) * mask  # centred twice, because float32 loses the small digits of a large level
+        location = first + _stable_sum(centred) / count
         centred = (value - location) * mask
         floor = 1e-4 * location.abs() + 1e-6
-        spread = torch.sqrt(_total(centred * centred) / count) + floor
+        spread = torch.sqrt(_stable_sum(centred * centred) / count) + floor
         if lag >= self.spec.context:
             return location, spread, spread
         both = mask[:, lag:] * mask[:, :-lag]
         pairs = both.sum(dim=1, keepdim=True)
         change = (centred[:, lag:] - centred[:, :-lag]).abs() * both
         if self.spec.season == 1:
-            fading = self._fading(change)
-            change = (_total(torch.sqrt(change + _TINY) * fading) / _total(both * fading).clamp(min=_TINY)) ** 2
+            weights = self._volatility_weights(change)
+            roots = _stable_sum(torch.sqrt(change + _TINY) * weights)
+            change = (roots / _stable_sum(both * weights).clamp(min=_TINY)) ** 2
         else:
-            change = _total(change) / pairs.clamp(min=1.0)
+            change = _stable_sum(change) / pairs.clamp(min=1.0)
         scale = torch.where(pairs > 0, torch.maximum(change, 0.02 * spread), spread)
         return location, spread, scale
 
-    def _fading(self, changes: Tensor) -> Tensor:
-        """Weights of the changes of a context, oldest first: half of all is alike, half fades with their age, as in a
-        GARCH model (Bollerslev 1986), whose variance returns to its long mean.
+    def _volatility_weights(self, changes: Tensor) -> Tensor:
+        """Return weights of the changes of a context, oldest first, shape (T,).
+
+        One half of the weight is constant, the other decays exponentially with age. A GARCH model (Bollerslev 1986)
+        does the same: its variance follows recent changes and returns to a long-run mean.
         """
         age = torch.arange(changes.shape[1] - 1, -1, -1, dtype=changes.dtype, device=changes.device)
         recent = torch.exp2(-age / _HALF_LIFE)
         return recent / recent.sum() + 1 / len(age)
 
     def seasonal_base(self, value: Tensor, mask: Tensor, location: Tensor) -> tuple[Tensor, int]:
-        """The seasonal naive forecast (B, H, 1): the newest visible value of each phase, else the location."""
+        """Return the seasonal naive forecast, shape (B, H, 1), and its lag in steps.
+
+        It is the newest visible value of each phase of the season, else the location.
+        """
         spec = self.spec
         count = spec.context // spec.season
         if count == 0:
@@ -85,84 +95,101 @@ class Features:
         return phase.repeat(1, repeats)[:, : spec.horizon, None], spec.season
 
     def lags(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Each step's own phase in earlier segments, (B, H, lags), and their masks."""
+        """Return the values at the same phase of earlier segments, and their masks, shape (B, H, lags) each."""
         both = self.segments(torch.stack([value, mask], dim=2)).reshape(value.shape[0], -1, self.spec.segment, 2)
-        picked = torch.stack([both[:, -back] for back in self.back], dim=2)  # (B, P, lags, 2)
+        picked = torch.stack([both[:, -lag] for lag in self.lag_segments], dim=2)  # (B, P, lags, 2)
         repeats = -(-self.spec.horizon // self.spec.segment)
         picked = picked.repeat(1, repeats, 1, 1)[:, : self.spec.horizon]
         return picked[..., 0], picked[..., 1]
 
-    def changes(self, known: Tensor) -> list[Tensor]:
-        """(B, H, K) for each lag: the covariates of a step less what they were where the lag is from."""
+    def covariate_differences(self, known: Tensor) -> list[Tensor]:
+        """Return the covariates of a step minus those at each lag, shape (B, H, K) per lag."""
         spec, count = self.spec, len(self.spec.known_future)
         phase = torch.arange(spec.horizon, device=known.device) % spec.segment
-        then = [(spec.context - back * spec.segment + phase).clamp(min=0) for back in self.back]
-        return [known[:, spec.context :, :count] - known[:, index, :count] for index in then]
+        lagged = [(spec.context - lag * spec.segment + phase).clamp(min=0) for lag in self.lag_segments]
+        return [known[:, spec.context :, :count] - known[:, index, :count] for index in lagged]
 
-    def levels(self, centred: Tensor, mask: Tensor, base_lag: int) -> Tensor:
-        """(B, H, 4), alike at every step: how recent means, in scales, differ from earlier ones.
+    def level_differences(self, centred: Tensor, mask: Tensor, base_lag: int) -> Tensor:
+        """Return differences between recent means and earlier ones, in scales, equal at every step, shape (B, H, 4).
 
-        The last segment and the one that the base is from; the last three steps and those that the base is from; the
-        last segment and the last seven; the last three steps and the last segment.
+        The four compare: the last segment and the one that the base is from; the newest steps and those that the base
+        is from; the last segment and the last seven; the newest steps and the last segment.
         """
         spec = self.spec
 
         def mean(first: int, length: int) -> Tensor:
             part = slice(max(0, spec.context - first), max(length, spec.context - first + length))
-            return _total(centred[:, part]) / _total(mask[:, part]).clamp(min=1.0)
+            return _stable_sum(centred[:, part]) / _stable_sum(mask[:, part]).clamp(min=1.0)
 
         segment, week = spec.segment, min(7 * spec.segment, spec.context)
-        day, last = mean(segment, segment), mean(NEWEST, NEWEST)
-        levels = torch.cat(
+        last_segment, newest = mean(segment, segment), mean(NEWEST, NEWEST)
+        differences = torch.cat(
             [
-                day - mean(segment + base_lag, segment), last - mean(NEWEST + base_lag, NEWEST),
-                day - mean(week, week), last - day,
+                last_segment - mean(segment + base_lag, segment), newest - mean(NEWEST + base_lag, NEWEST),
+                last_segment - mean(week, week), newest - last_segment,
             ],
             dim=1,
         ).clamp(-CLIP, CLIP)  # fmt: skip
-        return levels[:, None].expand(-1, spec.horizon, -1)
+        return differences[:, None].expand(-1, spec.horizon, -1)
 
-    def newest(self, centred: Tensor, mask: Tensor, known: Tensor, base_lag: int) -> Tensor:
-        """(B, H, 2 (3 + K)), alike at every step: each of the newest values, in scales, against those one segment and
-        one season before, and the newest covariates against theirs, which tell how much of it the weather is.
+    def newest_differences(self, centred: Tensor, mask: Tensor, known: Tensor, base_lag: int) -> Tensor:
+        """Return differences of the newest values and covariates, equal at every step, shape (B, H, 2 (3 + K)).
+
+        Each of the newest values is compared, in scales, with the one a season and the one a segment before. So are the
+        newest covariates, which show how much of a difference the weather explains.
         """
         spec, count = self.spec, len(self.spec.known_future)
         now = slice(spec.context - NEWEST, spec.context)
         parts = []
         for lag in (base_lag, spec.segment):
             end = max(spec.context - lag, NEWEST)
-            then = slice(end - NEWEST, end)
-            parts.append((centred[:, now] - centred[:, then]) * mask[:, now] * mask[:, then])
+            before = slice(end - NEWEST, end)
+            parts.append((centred[:, now] - centred[:, before]) * mask[:, now] * mask[:, before])
             parts.append(known[:, spec.context - 1, :count] - known[:, end - 1, :count])
         return torch.cat(parts, dim=1).clamp(-CLIP, CLIP)[:, None].expand(-1, spec.horizon, -1)
 
-    def then_and_now(self, table: Tensor, base_lag: int) -> list[Tensor]:
-        """Covariates (B, C + H, F) at each step of the horizon, one segment earlier, and where the base is from."""
+    def current_and_lagged(self, table: Tensor, base_lag: int) -> list[Tensor]:
+        """Return covariates at each step of the horizon, one segment earlier, and at the base's step.
+
+        Args:
+            table: Covariates of context and horizon, (B, C + H, F).
+            base_lag: Lag of the base in steps.
+
+        Returns:
+            Three tensors of shape (B, H, F).
+        """
         spec = self.spec
         step = torch.arange(spec.horizon, device=table.device)
-        now = spec.context + step
-        return [table[:, index] for index in (now, *(
-            (spec.context - lag + step % lag).clamp(min=0) for lag in (spec.segment, base_lag)
-        ))]  # fmt: skip
+        lagged = [(spec.context - lag + step % lag).clamp(min=0) for lag in (spec.segment, base_lag)]
+        return [table[:, index] for index in (spec.context + step, *lagged)]
 
     def segment_calendar(self, table: Tensor, ahead: bool = False) -> Tensor:
-        """(B, T, F) -> (B, M, 2F): the calendar at both ends of each segment tells what lies between."""
-        pad = -table.shape[1] % self.spec.segment
-        if pad:
-            table = nn.functional.pad(table, (0, 0, 0, pad) if ahead else (0, 0, pad, 0))
+        """Return the calendar at the first and last step of each segment, (B, T, F) to (B, M, 2F)."""
+        padded = self._pad(table, ahead)
         segment = self.spec.segment
-        return torch.cat([table[:, ::segment], table[:, segment - 1 :: segment]], dim=2)
+        return torch.cat([padded[:, ::segment], padded[:, segment - 1 :: segment]], dim=2)
 
     def segments(self, table: Tensor, ahead: bool = False) -> Tensor:
-        """(B, T, F) -> (B, M, P * F); a length that is no multiple of P is padded with zeros at its far end."""
-        pad = -table.shape[1] % self.spec.segment
-        if pad:
-            table = nn.functional.pad(table, (0, 0, 0, pad) if ahead else (0, 0, pad, 0))
-        return table.reshape(table.shape[0], -1, self.spec.segment * table.shape[2])
+        """Return the steps of each segment side by side, (B, T, F) to (B, M, P * F).
+
+        Args:
+            table: Values per step.
+            ahead: Whether the table is of the horizon. Zeros complete its last segment, else the first one.
+        """
+        padded = self._pad(table, ahead)
+        return padded.reshape(padded.shape[0], -1, self.spec.segment * padded.shape[2])
+
+    def _pad(self, table: Tensor, ahead: bool) -> Tensor:
+        missing = -table.shape[1] % self.spec.segment
+        if not missing:
+            return table
+        return nn.functional.pad(table, (0, 0, 0, missing) if ahead else (0, 0, missing, 0))
 
 
-def _total(rows: Tensor) -> Tensor:
-    """(B, T) -> (B, 1) sums. ONNX Runtime adds in an order that depends on where in memory a row begins; padded
-    to whole cache lines every row begins alike, and its sum does not depend on its place in the batch.
+def _stable_sum(rows: Tensor) -> Tensor:
+    """Return the sums of rows, (B, T) to (B, 1), equal for a row at any place in a batch.
+
+    ONNX Runtime adds in an order that depends on where in memory a row begins. Rows that are padded to whole cache
+    lines all begin alike.
     """
     return nn.functional.pad(rows, (0, -rows.shape[1] % 16)).sum(dim=1, keepdim=True)

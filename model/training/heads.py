@@ -1,6 +1,7 @@
-"""Heads: from the hidden vector of a step to quantiles of its scaled residual, never crossing by construction.
+"""Heads: from the hidden vector of a step to quantiles of its scaled residual, which never cross by construction.
 
-Shapes: B windows, H horizon, Z hidden size, Q quantile levels, N bins.
+Shapes: B windows, H horizon, Z hidden size, Q quantile levels, N bins. A scaled residual is the actual minus the base,
+divided by the scale of the window.
 """
 
 from __future__ import annotations
@@ -12,22 +13,28 @@ BINS = 64
 
 
 def pinball(quantiles: Tensor, levels: Tensor, actual: Tensor) -> Tensor:
-    """max(q e, (q - 1) e) per level, no factor 2: (B, H, Q) from `actual` (B, H)."""
+    """Return the pinball loss max(q e, (q - 1) e) per level, without a factor 2, shape (B, H, Q).
+
+    Args:
+        quantiles: Quantiles, (B, H, Q).
+        levels: Quantile levels q, (Q,).
+        actual: Actuals, (B, H). The error e is the actual minus the quantile.
+    """
     error = actual[..., None] - quantiles
     return torch.maximum(levels * error, (levels - 1) * error)
 
 
 def _positive(raw: Tensor) -> Tensor:
-    """`exp(raw)` below zero and `1 + raw` above.
+    """Return a positive number: `exp(raw)` below zero and `1 + raw` above.
 
-    Not softplus: ONNX Runtime computes Softplus and Log with other last bits in the tail of a vector than within
-    it, so that a series' forecast would depend on how many others share its batch. Exp does not.
+    Softplus and Log are avoided. At the end of a vector, ONNX Runtime computes their last bits differently, so a
+    forecast would depend on the size of its batch. Exp has no such difference.
     """
     return torch.exp(raw.clamp(max=0.0)) + raw.clamp(min=0.0)
 
 
 class QuantileHead(nn.Module):
-    """The median, and positive increments away from it on either side."""
+    """A head that returns the median, and positive increments away from it on either side."""
 
     levels: Tensor
 
@@ -37,17 +44,25 @@ class QuantileHead(nn.Module):
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
         self.out = nn.Linear(size, len(levels))
         nn.init.zeros_(self.out.weight)
-        # Start near the spread of a standard residual, not at one that is far too wide or nil.
+        # The first quantiles have about the spread of a scaled residual, so early updates do not only widen them.
         nn.init.constant_(self.out.bias, -1.5)
         nn.init.zeros_(self.out.bias[self.middle : self.middle + 1])
 
     def forward(self, hidden: Tensor, shift: Tensor) -> Tensor:
-        """(B, H, Z) -> (B, H, Q): median at the middle, moved by `shift` (B, H, 1), raw increments around it."""
+        """Return the raw output: the median at the middle, raw increments around it.
+
+        Args:
+            hidden: Hidden vectors, (B, H, Z).
+            shift: Number added to the median, (B, H, 1).
+
+        Returns:
+            Tensor of shape (B, H, Q).
+        """
         raw, m = self.out(hidden), self.middle
         return torch.cat([raw[..., :m], raw[..., m : m + 1] + shift, raw[..., m + 1 :]], dim=-1)
 
     def quantiles(self, raw: Tensor) -> Tensor:
-        """(B, H, Q) scaled quantiles."""
+        """Return the scaled quantiles, shape (B, H, Q), from the raw output."""
         m = self.middle
         median = raw[..., m : m + 1]
         above = _positive(raw[..., m + 1 :]).cumsum(dim=-1)
@@ -55,18 +70,18 @@ class QuantileHead(nn.Module):
         return torch.cat([median - below, median, median + above], dim=-1)
 
     def loss(self, raw: Tensor, actual: Tensor) -> Tensor:
-        """(B, H) pinball loss of scaled residuals (B, H)."""
+        """Return the mean pinball loss over the levels, (B, H), of scaled residuals (B, H)."""
         return pinball(self.quantiles(raw), self.levels, actual).mean(dim=-1)
 
 
 class SoftmaxHead(nn.Module):
-    """Probabilities over bins of the scaled residual; quantiles by interpolating their cumulative sum.
+    """A head that returns probabilities of bins of the scaled residual, and quantiles by interpolation.
 
-    The density is constant within a bin, so its quantile function is piecewise linear. Residuals beyond the
-    outer edges count with the outer bins.
+    The density is constant within a bin, so the quantile function is piecewise linear. Residuals beyond the outer edges
+    count to the outer bins.
 
-    What follows from the edges is held beside them, so that the exported graph computes nothing with fitted numbers
-    alone: the exporter would fold that, and the graph would fit no other network's weights (see weights.py).
+    Numbers that follow from the edges are stored beside them. If the graph computed them, the exporter would fold them
+    into constants, and the graph would fit no other network's weights (see weights.py).
     """
 
     levels: Tensor
@@ -87,29 +102,38 @@ class SoftmaxHead(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, hidden: Tensor, shift: Tensor) -> Tensor:
-        """(B, H, Z) -> (B, H, N) logits, tilted towards where `shift` (B, H, 1) points.
+        """Return the logits of the bins, tilted by `shift`.
 
-        A tilt by the bins' centres moves the mean (Esscher 1932); a number for every bin does not shift the bins.
+        The tilt is proportional to the centres of the bins, which moves the mean (Esscher 1932).
+
+        Args:
+            hidden: Hidden vectors, (B, H, Z).
+            shift: Tilt per unit of the scaled residual, (B, H, 1).
+
+        Returns:
+            Tensor of shape (B, H, N).
         """
-        return self.out(hidden) + shift * self.centres
+        logits: Tensor = self.out(hidden) + shift * self.centres
+        return logits
 
     def quantiles(self, raw: Tensor) -> Tensor:
-        """(B, H, Q): the edge below plus the share of each bin's width that a level has passed."""
+        """Return the scaled quantiles, shape (B, H, Q): the lowest edge plus the share of each bin below the level."""
         probability = torch.softmax(raw, dim=-1)
         before = probability.cumsum(dim=-1) - probability
-        passed = (self.levels[:, None] - before[..., None, :]) / (probability[..., None, :] + 1e-12)
-        return self.low + (passed.clamp(0.0, 1.0) * self.width).sum(dim=-1)
+        share = (self.levels[:, None] - before[..., None, :]) / (probability[..., None, :] + 1e-12)
+        return self.low + (share.clamp(0.0, 1.0) * self.width).sum(dim=-1)
 
     def loss(self, raw: Tensor, actual: Tensor) -> Tensor:
-        """(B, H) continuous ranked probability score of scaled residuals (B, H) (Gneiting and Raftery 2007).
+        """Return the continuous ranked probability score, (B, H), of scaled residuals (B, H).
 
-        Not cross-entropy, which does not know that a neighbouring bin is nearly right.
+        See Gneiting and Raftery (2007). Cross-entropy would ignore that a neighbouring bin is nearly right.
         """
         cumulative = torch.softmax(raw, dim=-1).cumsum(dim=-1)[..., :-1]
         inner = self.edges[1:-1]
         width = (self.edges[2:] - self.edges[:-2]) / 2
         below = (actual[..., None] <= inner).to(raw.dtype)
-        return ((cumulative - below) ** 2 * width).sum(dim=-1)
+        score: Tensor = ((cumulative - below) ** 2 * width).sum(dim=-1)
+        return score
 
 
 Head = QuantileHead | SoftmaxHead

@@ -24,7 +24,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """When a member's training ends because the validation windows show no improvement.
+    """Rule that ends a member's training when the validation windows show no improvement.
 
     Attributes:
         every: Updates between two evaluations of the validation windows.

@@ -1,4 +1,4 @@
-"""What a network is fitted on: windows at random issue times with what came, some without what a night may lack."""
+"""Training windows at random issue times with their actuals, some with inputs hidden that a run may lack."""
 
 from __future__ import annotations
 
@@ -11,31 +11,46 @@ from model.panel import Panel
 from model.spec import UNKNOWN, ModelSpec
 from model.windows import Windows, build_windows
 
-_NO_SEASON = 0.7  # share of training windows that do not see the position in the year
+_FEWEST_WINDOWS = 64
+_ALIGNED = 0.5  # share of windows that start where a segment of the nightly forecasts starts
+_LATE_TAIL = 0.1
+_GAP = 0.05
+_NO_COVARIATE = 0.05
+_NO_COVARIATE_AHEAD = 0.05
+_UNKNOWN_SERIES = 0.1
+_NO_DAY_OF_YEAR = 0.7
 _OF_YEAR = np.array([name.startswith("year_") for name in CALENDAR])
 
 
 class TooLittleHistory(ValueError):
-    """There are not enough windows to fit a model and to stop it early."""
+    """The history has too few windows to train a model."""
 
 
 @dataclass(frozen=True)
 class LabeledWindows:
-    """Windows and the truth apart: what the model may see, and what came."""
+    """Windows and their actuals: what the model may see, and the truth.
+
+    Attributes:
+        windows: B windows.
+        actual: Actuals of the horizon, (B, H) float32, NaN if unknown.
+    """
 
     windows: Windows
-    actual: np.ndarray  # (B, H) float32, NaN where it is not known
+    actual: np.ndarray
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws training windows: any series at any step, as of an issue time that lies as far before its step
-    as the pipeline's does.
+    """Source of random training windows: any series at any step, as of the issue time that belongs to the step.
 
     Attributes:
-        first, last: steps at which a forecast may start (inclusive) so that it ends within the fitting data.
-        lead: microseconds from issue time to the start of the first period.
-        phase: one window in two starts at this remainder modulo a segment, as nightly forecasts do.
+        spec: Spec of the windows.
+        panel: Series with all revisions.
+        first: First step at which a forecast may start.
+        last: Last step at which a forecast may start.
+        lead: Microseconds from the issue time to the start of the first period.
+        phase: Step whose remainder modulo the segment is that of nightly forecasts. Half of the windows start there.
+        starts: (row, step) pairs at which a window has enough context and an actual, (N, 2).
     """
 
     spec: ModelSpec
@@ -44,69 +59,80 @@ class Sampler:
     last: int
     lead: int
     phase: int
-    starts: np.ndarray  # (starts,) (row, step) pairs that have something to learn from
+    starts: np.ndarray
 
     def draw(self, random: np.random.Generator, count: int) -> LabeledWindows:
-        """`count` windows with their truth."""
+        """Return `count` random windows with their actuals."""
         pairs = self.starts[random.integers(0, len(self.starts), count)]
         rows, steps = pairs[:, 0], pairs[:, 1].copy()
-        nightly = random.random(count) < 0.5
+        is_aligned = random.random(count) < _ALIGNED
         segment = self.spec.segment if self.spec.grid.step else 1
         aligned = steps - (steps - self.phase) % segment
-        steps = np.where(nightly & (aligned >= self.first), aligned, steps)
+        steps = np.where(is_aligned & (aligned >= self.first), aligned, steps)
         return make_batch(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.lead)
 
 
 def make_batch(
     spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray
 ) -> LabeledWindows:
-    """Windows as of `issues`, and the last known actuals of their horizons."""
+    """Return windows with the newest revision of their actuals.
+
+    Args:
+        spec: Spec of the windows.
+        panel: Series with all revisions.
+        rows: Series of each window, (B,).
+        steps: First step of each horizon, (B,).
+        issues: Issue times in microseconds, (B,).
+    """
     actual = panel.target.final(rows, steps - panel.first, spec.horizon)
     return LabeledWindows(build_windows(spec, panel, rows, steps, issues), actual)
 
 
 def build_sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> Sampler:
-    """Everything a model may be fitted on: forecasts that begin within the panel and at `last` at the latest.
+    """Return the sampler of all windows that a model may be fitted on. Arguments are the attributes of `Sampler`.
 
     Raises:
-        TooLittleHistory: fewer than 64 such windows hold enough of a context and an actual.
+        TooLittleHistory: Fewer than 64 windows have enough visible context and an actual.
     """
     final = panel.target.final(np.arange(len(panel.series)), np.zeros(len(panel.series), np.int64), panel.columns)
-    seen = np.cumsum(np.pad(~np.isnan(final), ((0, 0), (1, 0))), axis=1)
+    visible = np.cumsum(np.pad(~np.isnan(final), ((0, 0), (1, 0))), axis=1)
     starts = np.arange(spec.context, last - panel.first + 1)
-    history = seen[:, starts] - seen[:, starts - spec.context]
-    future = seen[:, np.minimum(starts + spec.horizon, panel.columns)] - seen[:, starts]
+    history = visible[:, starts] - visible[:, starts - spec.context]
+    future = visible[:, np.minimum(starts + spec.horizon, panel.columns)] - visible[:, starts]
     row, column = np.nonzero((history >= spec.min_visible) & (future > 0))
-    if len(row) < 64:
+    if len(row) < _FEWEST_WINDOWS:
         raise TooLittleHistory(
-            f"only {len(row)} training windows of {spec.context} + {spec.horizon} steps; at least 64 are needed"
+            f"The history has {len(row)} training windows of {spec.context} + {spec.horizon} steps. "
+            f"At least {_FEWEST_WINDOWS} are needed."
         )
-    known = np.stack([row, starts[column] + panel.first], axis=1)
-    return Sampler(spec, panel, panel.first + spec.context, last, lead, phase, known)
+    pairs = np.stack([row, starts[column] + panel.first], axis=1)
+    return Sampler(spec, panel, panel.first + spec.context, last, lead, phase, pairs)
 
 
 def augment_missing(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:
-    """Take away what a night may lack, so that the network has met it: gaps, late tails, absent covariates,
-    series it does not know.
+    """Return windows in which some inputs are hidden, so that the network learns to forecast without them.
+
+    It may hide the newest values of the target, a gap in its context, or a covariate, everywhere or in the horizon
+    alone. It may also hide the identity of the series and the day of the year.
     """
     count = len(drawn)
     target, known = drawn.target.copy(), drawn.known_future.copy()
     observed, series = drawn.observed.copy(), drawn.series.copy()
     column = np.arange(spec.context)
-    tail = np.where(random.random(count) < 0.1, random.integers(1, spec.segment + 1, count), 0)
+    tail = np.where(random.random(count) < _LATE_TAIL, random.integers(1, spec.segment + 1, count), 0)
     target[column >= (spec.context - tail)[:, None]] = np.nan
-    gap = np.where(random.random(count) < 0.05, random.integers(1, spec.context // 2 + 1, count), 0)
+    gap = np.where(random.random(count) < _GAP, random.integers(1, spec.context // 2 + 1, count), 0)
     start = random.integers(0, spec.context, count)
     target[(column >= start[:, None]) & (column < (start + gap)[:, None])] = np.nan
-    absent = random.random((count, known.shape[2])) < 0.05
+    absent = random.random((count, known.shape[2])) < _NO_COVARIATE
     known[np.broadcast_to(absent[:, None], known.shape)] = np.nan
-    blind = random.random((count, known.shape[2])) < 0.05
+    blind = random.random((count, known.shape[2])) < _NO_COVARIATE_AHEAD
     known[:, spec.context :][np.broadcast_to(blind[:, None], (count, spec.horizon, known.shape[2]))] = np.nan
-    absent = random.random((count, observed.shape[2])) < 0.05
+    absent = random.random((count, observed.shape[2])) < _NO_COVARIATE
     observed[np.broadcast_to(absent[:, None], observed.shape)] = np.nan
-    series[random.random(count) < 0.1] = UNKNOWN
-    # The day of the year tells which year's days these are when there are few years: learned by heart, it is wrong
-    # the year after. Hidden in most windows, it says no more than a season does.
+    series[random.random(count) < _UNKNOWN_SERIES] = UNKNOWN
+    # With few years of history, the day of the year identifies the year, and the network memorises its days. Hidden in
+    # most windows, it still carries the season.
     calendar = np.repeat(drawn.calendar, count // len(drawn.calendar), axis=0)
-    calendar *= ~((random.random(count) < _NO_SEASON)[:, None, None] & _OF_YEAR)
+    calendar *= ~((random.random(count) < _NO_DAY_OF_YEAR)[:, None, None] & _OF_YEAR)
     return Windows(target, known, observed, calendar, series)

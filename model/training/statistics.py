@@ -1,4 +1,4 @@
-"""Statistics of the training data that the network keeps as constants."""
+"""Statistics of the training windows: weights of the series, and constants that a member keeps beside its weights."""
 
 from __future__ import annotations
 
@@ -15,66 +15,75 @@ from model.training.network import CovariateStatistics, SegmentLSTM, uses_residu
 from model.training.samples import LabeledWindows, Sampler
 from model.windows import Windows, embedding_index
 
-_TAILS = (0.002, 0.998)  # levels between which half of the softmax head's bins are evenly spaced
+_TAILS = (0.002, 0.998)  # levels between which half of the softmax head's edges are evenly spaced
 
 
 def series_weights(source: Sampler) -> torch.Tensor:
-    """(series + 1,) one over each series' seasonal naive MAE; 1 for the unknown entry and where unknown."""
+    """Return the weight of each entry of the series embedding in loss and score, shape (series + 1,).
+
+    It is one over the in-sample seasonal naive MAE of the series, as in MASE, so that series of any size count alike.
+    The unknown entry, and a series whose MAE is unknown or 0, have weight 1.
+    """
     panel, spec = source.panel, source.spec
     count = len(panel.series)
     final = panel.target.final(np.arange(count), np.zeros(count, np.int64), source.last - panel.first + 1)
     scale = seasonal_scale(final, spec.season)
-    weight = np.ones(len(spec.series) + 1, np.float32)
-    usable = np.isfinite(scale) & (scale > 0)
-    entry = embedding_index(spec, panel.series)
-    weight[entry[usable]] = 1 / scale[usable]
-    weight[UNKNOWN] = 1.0
-    return torch.from_numpy(weight)
+    weights = np.ones(len(spec.series) + 1, np.float32)
+    has_scale = np.isfinite(scale) & (scale > 0)
+    entries = embedding_index(spec, panel.series)
+    weights[entries[has_scale]] = 1 / scale[has_scale]
+    weights[UNKNOWN] = 1.0
+    return torch.from_numpy(weights)
 
 
-def covariate_statistics(sample: Windows) -> CovariateStatistics:
-    """Return location and scale of the covariates over the sample's windows."""
+def covariate_statistics(windows: Windows) -> CovariateStatistics:
+    """Return mean and standard deviation of the covariates over windows."""
+    return CovariateStatistics(*_moments(windows.known_future), *_moments(windows.observed))
 
-    def moments(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        flat = table.reshape(table.shape[0] * table.shape[1], table.shape[2]).astype(np.float64)
-        known = ~np.isnan(flat)
-        count = np.maximum(known.sum(axis=0), 1)
-        mean = np.where(known, flat, 0).sum(axis=0) / count
-        spread = np.sqrt((np.where(known, flat - mean, 0) ** 2).sum(axis=0) / count)
-        spread = np.where(spread > 0, spread, 1.0)
-        return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(spread.astype(np.float32))
 
-    return CovariateStatistics(*moments(sample.known_future), *moments(sample.observed))
+def _moments(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation of the visible values, (B, T, F) to (F,) each; 1 for no deviation."""
+    flat = table.reshape(table.shape[0] * table.shape[1], table.shape[2]).astype(np.float64)
+    visible = ~np.isnan(flat)
+    count = np.maximum(visible.sum(axis=0), 1)
+    mean = np.where(visible, flat, 0).sum(axis=0) / count
+    deviation = np.sqrt((np.where(visible, flat - mean, 0) ** 2).sum(axis=0) / count)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))
 
 
 def bin_edges(spec: ModelSpec, sample: LabeledWindows) -> torch.Tensor:
-    """(BINS + 1,) edges of the softmax head's bins: quantiles of the scaled residuals met in training."""
+    """Return the edges of the softmax head's bins in scales, ascending, shape (N + 1,); empty for a quantile head."""
     if spec.head != "softmax":
         return torch.empty(0)
-    residual = scaled_residuals(spec, sample).ravel()
-    residual = residual[~np.isnan(residual)]
-    # Half of the edges where the residuals are, half evenly over their range: wide bins in the tails would make
-    # long tails of the mass in them.
-    low, high = np.quantile(residual, _TAILS)
-    dense = np.quantile(residual, np.linspace(0, 1, BINS // 2 + 1))
+    residuals = scaled_residuals(spec, sample).ravel()
+    residuals = residuals[~np.isnan(residuals)]
+    # Half of the edges are quantiles of the residuals, half are evenly spaced over their range. With the former alone,
+    # the bins in the tails would be wide, and the probability in them would lengthen the tails.
+    low, high = np.quantile(residuals, _TAILS)
+    dense = np.quantile(residuals, np.linspace(0, 1, BINS // 2 + 1))
     edges = np.sort(np.concatenate([dense, np.linspace(low, high, BINS // 2)]))
-    # A little room for what was never met, and no bin without width.
+    # The outer bins also hold residuals somewhat beyond the sample's. Every bin has a positive width.
     reach = 0.05 * (edges[-1] - edges[0]) + 1e-3
     edges[0], edges[-1] = edges[0] - reach, edges[-1] + reach
     return torch.from_numpy(np.maximum.accumulate(edges + np.arange(BINS + 1) * 1e-6).astype(np.float32))
 
 
 def residual_quantiles(spec: ModelSpec, sample: LabeledWindows) -> torch.Tensor | None:
-    """(H, Q) quantiles of the scaled residuals met in training; None for a network that does not lean on them."""
+    """Return the quantiles of the scaled residuals at each step, shape (H, Q); None without a residual prior."""
     if not uses_residual_prior(spec):
         return None
-    found = np.nanquantile(scaled_residuals(spec, sample), spec.levels, axis=0)  # (Q, H)
-    return torch.from_numpy(np.nan_to_num(found).T.astype(np.float32).copy())
+    quantiles = np.nanquantile(scaled_residuals(spec, sample), spec.levels, axis=0)  # (Q, H)
+    return torch.from_numpy(np.nan_to_num(quantiles).T.astype(np.float32).copy())
 
 
 def scaled_residuals(spec: ModelSpec, sample: LabeledWindows) -> np.ndarray:
-    """(B, H) actuals less the base, in units of their windows."""
-    blank = SegmentLSTM(replace(spec, head="quantile"), covariate_statistics(sample.windows), torch.empty(0)).eval()
+    """Return the actuals minus the base, divided by the scale of their windows, shape (B, H).
+
+    Base and scale need no weights, so a network with random weights computes them.
+    """
+    network = SegmentLSTM(replace(spec, head="quantile"), covariate_statistics(sample.windows), torch.empty(0)).eval()
     with torch.inference_mode():
-        _, base, scale = blank(**to_tensors(sample.windows))
-    return (sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()
+        _, base, scale = network(**to_tensors(sample.windows))
+    residuals: np.ndarray = (sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()
+    return residuals

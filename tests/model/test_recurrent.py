@@ -128,5 +128,5 @@ def test_a_file_that_is_built_otherwise_is_refused(fitted):
     other = {"lstm": "rnn", "rnn": "lstm"}[network.spec.cell]
     (props,) = (entry for entry in proto.metadata_props if entry.key == SPEC_KEY)
     props.value = props.value.replace(f'"{network.spec.cell}"', f'"{other}"')
-    with pytest.raises(UnsupportedGraphError, match="the file has 0"):
+    with pytest.raises(UnsupportedGraphError, match="The model file has 0"):
         trace_recurrent_layers(proto.SerializeToString(), windows)

@@ -19,7 +19,7 @@ def test_the_scale_of_a_market_follows_its_recent_volatility():
     def scale(*sizes: float) -> float:
         """Return the scale of a walk with steps of these sizes, up and down in alternation."""
         walk = torch.cumsum(torch.tensor(sizes) * (-1) ** torch.arange(60), 0)[None]
-        return float(features.scales(walk, torch.ones_like(walk))[2])
+        return float(features.window_statistics(walk, torch.ones_like(walk))[2])
 
     assert scale(*[1.0] * 60) == pytest.approx(1.0)
     late, early = scale(*[1.0] * 50, *[4.0] * 10), scale(*[4.0] * 10, *[1.0] * 50)
