@@ -102,6 +102,6 @@ def test_a_network_is_written_into_the_graph_of_an_old_file(model, samples):
 
 def test_the_gates_of_an_old_file_can_be_traced(model, samples):
     layers = trace_recurrent_layers(model, samples)
-    assert [(at.member, at.part) for at in layers] == [
+    assert [(at.member, at.subnetwork) for at in layers] == [
         (0, "encoder"), (0, "decoder"), (1, "encoder"), (1, "decoder"),
     ]  # fmt: skip
