@@ -1,7 +1,8 @@
-"""From history to panels: what the model is given to look at."""
+"""Panels of the history: the arrays that models and baseline read."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,10 +15,10 @@ from storage import history
 from storage.store import Store
 
 _TARGET = "target"
-_EVER = datetime(9999, 1, 1, tzinfo=UTC)
+_END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 
-#: By feed: which columns are wanted, and what each is called from there on.
-Wanted = dict[str, dict[str, str]]
+#: Columns to read by feed, each with its name in the result.
+Columns = dict[str, dict[str, str]]
 
 
 def to_micros(instant: datetime) -> int:
@@ -31,111 +32,128 @@ def to_instant(micros: int) -> datetime:
 
 
 def known_series(settings: Pipeline, store: Store, as_of: datetime) -> tuple[str, ...]:
-    """Every series of which the target feeds had said anything at `as_of`, sorted."""
+    """Return the ids of all series with a row in a target feed that was available at `as_of`, sorted."""
     feeds = settings.feeds("target")
     ids = {name for feed in feeds for name in history.read_series_ids(store, settings.name, feed.name, as_of)}
     return tuple(sorted(ids))
 
 
 def newest_target(settings: Pipeline, store: Store, not_after: datetime) -> datetime | None:
-    """When the newest target value of the history became known, None if there is none."""
-    found = [
+    """Return when the newest target value became available, at most `not_after`, None if there is no value."""
+    times = [
         history.newest_available_at(store, settings.name, feed.name, feed.values[0], not_after)
         for feed in settings.feeds("target")
     ]
-    return max((time for time in found if time is not None), default=None)
+    return max((time for time in times if time is not None), default=None)
 
 
 def visible_panel(
     settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
-    """The as-of view of `as_of`, alone: what a forecast is made from."""
-    return _panel(settings, store, series, as_of, first, columns, revised=False)
+    """Return the as-of view of `as_of`, the input of a forecast.
+
+    Args:
+        settings: Settings of the pipeline.
+        store: Store with the history.
+        series: Series ids, sorted.
+        as_of: Instant at which values must have been available.
+        first: First step of the panel.
+        columns: Number of steps.
+    """
+    return _panel(settings, store, series, _Range(as_of, first, columns, revised=False))
 
 
 def revision_panel(
     settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> Panel:
-    """Every revision up to `as_of`: what training windows, each with an as-of of its own, are made from."""
-    return _panel(settings, store, series, as_of, first, columns, revised=True)
+    """Return every revision up to `as_of`, the input of training windows, each of which has its own issue time.
+
+    Arguments are those of `visible_panel`.
+    """
+    return _panel(settings, store, series, _Range(as_of, first, columns, revised=True))
 
 
 def visible_target(
     settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
 ) -> np.ndarray:
-    """(S, N) float32: the target alone of `visible_panel`, NaN where nothing was known."""
-    (target,) = _channels(settings, store, _target(settings), series, as_of, first, columns, False)
-    return target.layers[0].values
+    """Return the target of `visible_panel`, float32, shape (S, N), NaN where no value is visible. Read-only."""
+    (target,) = _channels(settings, store, _target_columns(settings), series, _Range(as_of, first, columns, False))
+    # Without any visible value the channel has one row for all series.
+    return np.broadcast_to(target.layers[0].values, (len(series), columns))
 
 
 def known_actuals(settings: Pipeline, store: Store, since: datetime) -> pl.DataFrame:
-    """What the periods from `since` on turned out to be, as far as the history knows by now.
+    """Return the latest known target values of all periods that start at `since` or later.
 
     Returns:
-        series_id, valid_time, actual: one row a series and period, none where there is no value (any more).
+        Table of series_id, valid_time and actual, with one row for each series and period that has a value.
     """
-    rows = _frame(settings, store, _target(settings), _EVER, since, revised=False)
-    known = pl.col(_TARGET).is_not_null() & pl.col(_TARGET).is_not_nan()
-    return rows.filter(known).select(*history.KEY, actual=_TARGET)
+    rows = _read_feeds(settings, store, _target_columns(settings), _END_OF_TIME, since, revised=False)
+    is_known = pl.col(_TARGET).is_not_null() & pl.col(_TARGET).is_not_nan()
+    return rows.filter(is_known).select(*history.KEY, actual=_TARGET)
 
 
-def _target(settings: Pipeline) -> Wanted:
+def _target_columns(settings: Pipeline) -> Columns:
     return {feed.name: {feed.values[0]: _TARGET} for feed in settings.feeds("target")}
 
 
-def _panel(
-    settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int,
-    revised: bool,
-) -> Panel:  # fmt: skip
-    def read(wanted: Wanted) -> list[Channel]:
-        return _channels(settings, store, wanted, series, as_of, first, columns, revised)
+@dataclass(frozen=True)
+class _Range:
+    """Part of the history to read: `columns` steps from `first` on, as of `as_of`, with or without all revisions."""
 
+    as_of: datetime
+    first: int
+    columns: int
+    revised: bool
+
+
+def _panel(settings: Pipeline, store: Store, series: tuple[str, ...], part: _Range) -> Panel:
     def covariates(role: str) -> tuple[Channel, ...]:
-        # What the same feeds give is read together.
-        together: dict[tuple[str, ...], dict[str, str]] = {}
+        # Covariates of the same feeds are read together.
+        names_by_feeds: dict[tuple[str, ...], dict[str, str]] = {}
         for name in settings.covariates(role):
-            owners = tuple(feed.name for feed in settings.feeds(role) if name in feed.values)
-            together.setdefault(owners, {})[name] = name
-        found: dict[str, Channel] = {}
-        for owners, names in together.items():
-            found |= {channel.name: channel for channel in read(dict.fromkeys(owners, names))}
-        return tuple(found[name] for name in settings.covariates(role))
+            feeds = tuple(feed.name for feed in settings.feeds(role) if name in feed.values)
+            names_by_feeds.setdefault(feeds, {})[name] = name
+        by_name: dict[str, Channel] = {}
+        for feeds, names in names_by_feeds.items():
+            read = _channels(settings, store, dict.fromkeys(feeds, names), series, part)
+            by_name |= {channel.name: channel for channel in read}
+        return tuple(by_name[name] for name in settings.covariates(role))
 
-    (target,) = read(_target(settings))
-    return Panel(settings.grid, series, first, target, covariates("known_future"), covariates("observed"))
+    (target,) = _channels(settings, store, _target_columns(settings), series, part)
+    return Panel(settings.grid, series, part.first, target, covariates("known_future"), covariates("observed"))
 
 
 def _channels(
-    settings: Pipeline, store: Store, wanted: Wanted, series: tuple[str, ...], as_of: datetime, first: int,
-    columns: int, revised: bool,
-) -> list[Channel]:  # fmt: skip
+    settings: Pipeline, store: Store, columns: Columns, series: tuple[str, ...], part: _Range
+) -> list[Channel]:
     grid = settings.grid
-    since = to_instant(int(grid.start(np.array([first]))[0]))
-    within = (min(series), max(series)) if series else None
-    frame = _frame(settings, store, wanted, as_of, since, revised, within)
-    # What one feed knew comes series by series; that of several is in no order.
-    grouped = len(wanted) == 1 and not revised
-    names = list(next(iter(wanted.values())).values())
-    return scatter_channels(PanelLayout(grid, series, first, columns), frame, names, grouped)
+    since = to_instant(int(grid.start(np.array([part.first]))[0]))
+    id_range = (min(series), max(series)) if series else None
+    table = _read_feeds(settings, store, columns, part.as_of, since, part.revised, id_range)
+    # The as-of view of one feed is sorted by series. Rows of several feeds are in no order.
+    is_grouped = len(columns) == 1 and not part.revised
+    names = list(next(iter(columns.values())).values())
+    return scatter_channels(PanelLayout(grid, series, part.first, part.columns), table, names, is_grouped)
 
 
-def _frame(
-    settings: Pipeline, store: Store, wanted: Wanted, as_of: datetime, since: datetime, revised: bool,
-    within: tuple[str, str] | None = None,
+def _read_feeds(
+    settings: Pipeline, store: Store, columns: Columns, as_of: datetime, since: datetime, revised: bool,
+    id_range: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Columns of several feeds as one table: series_id, valid_time, values; available_at too where `revised`."""
-    read = history.read_revisions if revised or len(wanted) > 1 else history.read_as_of
-    frames = [
-        read(store, settings.name, feed, list(names), as_of, since, within).rename(names)
-        for feed, names in wanted.items()
+    """Return several feeds as one table: series_id, valid_time, values, and available_at if `revised`."""
+    read = history.read_revisions if revised or len(columns) > 1 else history.read_as_of
+    tables = [
+        read(store, settings.name, feed, list(names), as_of, since, id_range).rename(names)
+        for feed, names in columns.items()
     ]
-    frame = pl.concat(frames)
-    if frame["series_id"].null_count() and any(feed.series_id for feed in settings.feed if feed.name in wanted):
-        # Whether series share it is the feeds' to say, not that of the rows which happen to be read.
-        frame = frame.filter(pl.col("series_id").is_not_null())
-    if len(frames) > 1:
-        # The feeds of one role are one table: what became known last counts, whichever feed said it.
-        frame = frame.sort("available_at", nulls_last=False, maintain_order=True)
+    table = pl.concat(tables)
+    if table["series_id"].null_count() and any(feed.series_id for feed in settings.feed if feed.name in columns):
+        # The settings decide whether series share a covariate, not the rows that happen to be read.
+        table = table.filter(pl.col("series_id").is_not_null())
+    if len(tables) > 1:
+        # Feeds of one role are one table, in which the value that became available last counts.
+        table = table.sort("available_at", nulls_last=False, maintain_order=True)
         if not revised:
-            frame = frame.unique(history.KEY, keep="last", maintain_order=True).drop("available_at")
-    return frame
+            table = table.unique(history.KEY, keep="last", maintain_order=True).drop("available_at")
+    return table

@@ -60,7 +60,9 @@ def forecast_shard(
     context, horizon = settings.pipeline.context, settings.pipeline.horizon
     first = settings.grid.first_step(to_micros(issue_time))
     panel = visible_panel(settings, store, series, issue_time, first - context, context + horizon)
-    newest = newest_steps(panel.target.layers[0].values[:, :context], first)
+    # Without any visible value the target has one row for all series.
+    target = np.broadcast_to(panel.target.layers[0].values, (len(series), context + horizon))
+    newest = newest_steps(target[:, :context], first)
     was_known = newest != NO_VALUE
     without_value = np.flatnonzero(~was_known)
     if len(without_value):

@@ -140,6 +140,14 @@ def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, si
     assert set(series) == {"LDC1", "LDC2", "LDC3"} - set(report["ended"])
 
 
+def test_series_silent_for_longer_than_the_context_come_from_the_baseline(opened):
+    settings, store, _ = opened
+    report = forecast(settings, store, clock.parse_time("2018-12-01", settings.pipeline.timezone))
+    assert report["status"] == {"baseline": 72}
+    assert "only 0 of 336 values of the context were known" in report["reasons"][0]["reason"]
+    assert pl.read_parquet(report["path"], hive_partitioning=False)["q50"].is_finite().all()
+
+
 def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened):
     import onnxruntime
 
