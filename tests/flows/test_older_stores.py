@@ -53,7 +53,7 @@ def samples() -> Windows:
     return Windows(target, nothing, nothing[:, :10], calendar, random.integers(0, 2, 70))
 
 
-def test_an_old_champion_forecasts_the_same(old):
+def test_an_old_champion_forecasts_the_same(old: tuple[Pipeline, Store]) -> None:
     settings, store = old
     published = forecast(settings, store, ISSUE_TIME)
     assert published["model_version"] == VERSION
@@ -64,18 +64,18 @@ def test_an_old_champion_forecasts_the_same(old):
     np.testing.assert_allclose(found.select(quantiles), recorded.select(quantiles), rtol=1e-6)
 
 
-def test_a_training_continues_from_an_old_champion(old):
+def test_a_training_continues_from_an_old_champion(old: tuple[Pipeline, Store]) -> None:
     settings, store = old
     short = settings.training.model_copy(update={"budget": settings.training.budget / 100})
     settings = settings.model_copy(update={"training": short})
     later = datetime(2023, 8, 15, tzinfo=UTC)
     manifest = train(settings, store, later, later)
-    assert manifest["went_on_from"] == VERSION
+    assert manifest["warm_start_from"] == VERSION
     assert manifest["full_fit"] == ISSUE_TIME.isoformat()
     assert from_onnx(registry.load(store, "old", manifest["version"]), settings.spec(("close",))) is not None
 
 
-def test_an_old_file_gives_the_network_that_it_holds(model, samples):
+def test_an_old_file_gives_the_network_that_it_holds(model: bytes, samples: Windows) -> None:
     spec = Forecaster(model).spec
     network = verified_network(model, spec, samples)
     assert network is not None
@@ -86,7 +86,7 @@ def test_an_old_file_gives_the_network_that_it_holds(model, samples):
         np.testing.assert_array_equal(member.series_embedding.weight.detach(), held[f"{number}.member.identity.weight"])
 
 
-def test_a_network_is_written_into_the_graph_of_an_old_file(model, samples):
+def test_a_network_is_written_into_the_graph_of_an_old_file(model: bytes, samples: Windows) -> None:
     network = from_onnx(model, Forecaster(model).spec)
     assert network is not None
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_a_network_is_written_into_the_graph_of_an_old_file(model, samples):
     assert b"stretch" not in written
 
 
-def test_the_gates_of_an_old_file_can_be_traced(model, samples):
+def test_the_gates_of_an_old_file_can_be_traced(model: bytes, samples: Windows) -> None:
     layers = trace_recurrent_layers(model, samples)
     assert [(at.member, at.subnetwork) for at in layers] == [
         (0, "encoder"), (0, "decoder"), (1, "encoder"), (1, "decoder"),

@@ -43,7 +43,7 @@ def letters(network: Ensemble, *others: Ensemble) -> str:
     return text[-len(network.networks) :]
 
 
-def test_copies_fill_the_places_of_members_that_are_not_trained_yet(train: Train):
+def test_copies_fill_the_places_of_members_that_are_not_trained_yet(train: Train) -> None:
     first = train(30)
     assert (letters(first), is_member_copy(first)) == ("aaa", True)
     second = train(30, first, renew=True)
@@ -52,12 +52,12 @@ def test_copies_fill_the_places_of_members_that_are_not_trained_yet(train: Train
     assert (letters(third, first, second), is_member_copy(third)) == ("abc", False)
 
 
-def test_remaining_time_goes_to_the_next_member(train: Train):
+def test_remaining_time_goes_to_the_next_member(train: Train) -> None:
     assert letters(train(30)) == "aaa"
     assert letters(train(100_000)) == "abc"
 
 
-def test_one_member_continues_or_begins_anew_and_the_others_stay(train: Train):
+def test_one_member_continues_or_begins_anew_and_the_others_stay(train: Train) -> None:
     first = train(100_000)
     assert letters(train(40, first), first)[:2] == "bc"
     renewed = train(40, first, renew=True)
@@ -66,7 +66,7 @@ def test_one_member_continues_or_begins_anew_and_the_others_stay(train: Train):
     assert not torch.equal(renewed.networks[2].series_embedding.weight, first.networks[0].series_embedding.weight)
 
 
-def test_max_updates_bounds_each_member():
+def test_max_updates_bounds_each_member() -> None:
     data = made.training_data(made.spec(members=2))
     shares: list[float] = []
     options = FitOptions(7, max_updates=20, full_stopping=EarlyStopping(every=10, patience=100))
@@ -74,7 +74,7 @@ def test_max_updates_bounds_each_member():
     assert shares == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
-def test_without_a_gpu_training_runs_on_the_cpu_with_a_warning(caplog: pytest.LogCaptureFixture):
+def test_without_a_gpu_training_runs_on_the_cpu_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     if torch.cuda.is_available():
         pytest.skip("torch has a GPU here")
     assert resolve_device("cuda") == "cpu"
@@ -84,7 +84,7 @@ def test_without_a_gpu_training_runs_on_the_cpu_with_a_warning(caplog: pytest.Lo
     assert not caplog.text
 
 
-def test_a_gpu_learns_what_the_cpu_learns():
+def test_a_gpu_learns_what_the_cpu_learns() -> None:
     if resolve_device("cuda") == "cpu":
         pytest.skip("torch has no GPU here")
     spec = made.spec(hidden_size=32)

@@ -13,7 +13,7 @@ from model.training.options import FitOptions
 from tests.support import made
 
 
-def test_the_scale_of_a_market_follows_its_recent_volatility():
+def test_the_scale_of_a_market_follows_its_recent_volatility() -> None:
     features = Features(made.spec(season=1, segment=5, context=60))
 
     def scale(*sizes: float) -> float:
@@ -29,7 +29,7 @@ def test_the_scale_of_a_market_follows_its_recent_volatility():
     assert scale(*[1.0] * 55, 100.0, *[1.0] * 4) < 5
 
 
-def test_a_market_forecast_is_the_mean_of_network_and_residual_quantiles():
+def test_a_market_forecast_is_the_mean_of_network_and_residual_quantiles() -> None:
     spec = made.spec(season=1, horizon=5, segment=5, context=60)
     data = made.training_data(spec)
     (network,) = fit(data, FitOptions(7, max_updates=30)).networks
