@@ -8,6 +8,7 @@ from typing import Any
 
 from storage import layout
 from storage.schemas import DataError
+from storage.schemas.records import RunRecord
 from storage.store import Store
 
 
@@ -19,7 +20,7 @@ def write(store: Store, pipeline: str, issue_time: datetime, record: dict[str, A
     return store.put(layout.run_record(pipeline, issue_time), json.dumps(record, indent=2).encode() + b"\n")
 
 
-def read(store: Store, pipeline: str, since: datetime | None = None) -> list[dict[str, Any]]:
+def read(store: Store, pipeline: str, since: datetime | None = None) -> list[RunRecord]:
     """The records of the nights issued at or after `since`, oldest first; empty where none was kept.
 
     Raises:
@@ -32,8 +33,9 @@ def read(store: Store, pipeline: str, since: datetime | None = None) -> list[dic
     return [_record(store, key, content) for key, content in zip(keys, store.get_all(keys), strict=True)]
 
 
-def _record(store: Store, key: str, content: bytes) -> dict[str, Any]:
+def _record(store: Store, key: str, content: bytes) -> RunRecord:
     try:
-        return json.loads(content)
+        record: RunRecord = json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{store.uri(key)} is not valid JSON ({error}); remove it or restore it from a copy") from None
+    return record

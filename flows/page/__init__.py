@@ -1,1 +1,1 @@
-"""The page people read in the morning: tables in, one HTML file out. No disk, no clock, no Prefect."""
+"""HTML pages from tables and records: the report page and the inspection page. No disk, no clock, no Prefect."""

@@ -1,28 +1,49 @@
-"""One HTML file that needs nothing else: a template, what its scripts draw, and a policy that runs only these."""
+"""A page as one HTML file: template, style, scripts, packed data, and a policy that allows only these scripts."""
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING
 
-from flows.page.number_format import figure, percent, ratio
-from flows.page.payload import pack
+from flows.page.number_format import format_percent, format_ratio
+
+if TYPE_CHECKING:
+    import jinja2
 
 
-def write(template: str, scripts: tuple[str, ...], content: dict[str, Any], **values: Any) -> str:
-    """The page of a template of `assets`, its scripts, the `content` that they unpack, and the template's `values`."""
-    texts = [_bundle(), *(_asset(name) for name in scripts)]
+def render_document(
+    template: str, scripts: tuple[str, ...], content: Mapping[str, object], values: Mapping[str, object]
+) -> str:
+    """Return the HTML of a page.
+
+    Args:
+        template: Name of a template in `assets`.
+        scripts: Names of the page's scripts in `assets`, in order.
+        content: Data for the scripts, as JSON values.
+        values: Variables of the template.
+    """
+    script_texts = [_vega_bundle(), *(_asset(name) for name in scripts)]
     return _template(template).render(
-        **values, packed=pack(content), style=_asset("page.css"), scripts=texts,
-        hashes=[_hash(text) for text in texts],
+        **values, packed=pack_json(content), style=_asset("page.css"), scripts=script_texts,
+        hashes=[_policy_hash(text) for text in script_texts],
     )  # fmt: skip
 
 
-def _template(name: str) -> Any:
+def pack_json(content: Mapping[str, object]) -> str:
+    """Return JSON, compressed by gzip, as base64 text. It is safe in any HTML element and deterministic."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+
+
+def _template(name: str) -> jinja2.Template:
+    # Only the pages need Jinja, so that other commands do not pay for its import.
     import jinja2
 
     environment = jinja2.Environment(
@@ -30,11 +51,10 @@ def _template(name: str) -> Any:
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     environment.filters |= {
-        "percent": percent,
-        "ratio": ratio,
-        "figure": figure,
-        # The verb stands in front of the reason already.
-        "after_verb": lambda reason: re.sub(r"^(promoted|refused): ", "", reason),
+        "percent": format_percent,
+        "ratio": format_ratio,
+        # The template writes the decision itself, in front of the reason.
+        "without_decision": lambda reason: re.sub(r"^(promoted|refused|not promoted): ", "", reason),
     }
     return environment.get_template(name)
 
@@ -44,8 +64,8 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, for the Vega-Lite that Altair writes."""
+def _vega_bundle() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, in the Vega-Lite version that Altair writes."""
     import altair
     import vl_convert
 
@@ -53,7 +73,7 @@ def _bundle() -> str:
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
 
 
-def _hash(script: str) -> str:
-    """What the page's own policy allows to run, and nothing else."""
+def _policy_hash(script: str) -> str:
+    """Return the hash of a script for the page's Content-Security-Policy."""
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

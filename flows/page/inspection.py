@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from flows.page.local_time import at_micros
+from flows.page.local_time import instant_from_micros
 from flows.settings.pipeline import Pipeline
 from model.occlusion import OcclusionEffects
 from model.recurrent import RecurrentLayer
@@ -59,4 +59,4 @@ class Inspection:
 
     def period_starts(self, steps: np.ndarray) -> list[datetime]:
         """Return the start times of the periods at `steps`, where 0 is the first period of the horizon."""
-        return [at_micros(int(start)) for start in self.settings.grid.start(self.first_step + steps)]
+        return [instant_from_micros(int(start)) for start in self.settings.grid.start(self.first_step + steps)]

@@ -1,209 +1,319 @@
-"""One forecast of one series, seen from the inside: facts -> one HTML file."""
+"""The inspection page: one forecast with the effects of its inputs and the states of its model, as one HTML file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
-from flows.page import document
+from flows.page.chart_data import ChartData, ChartRow, VegaSpec
+from flows.page.document import render_document
 from flows.page.inspection import Inspection
-from flows.page.local_time import LocalTimes
-from flows.page.number_format import figure, percent
+from flows.page.local_time import LocalTimeFormat, Tick
+from flows.page.number_format import MISSING, format_number, format_percent
 from model.occlusion import segment_bounds
 from model.recurrent import LSTMTrace, RecurrentLayer
 from storage.schemas import quantile_column
 
-_DAILY = ("1d", "1b")
 _SCRIPTS = ("theme.js", "drawing.js", "unpack.js", "inspect.js")
-_UNITS = 256  # of a layer drawn; of a larger one every so many
-_LAYERS = 8  # whose units are drawn; the means of all are
+_MAX_UNITS = 256  # drawn of one layer, at equal distances in the order of the map
+_MAX_LAYERS = 8  # with maps of their units; the other layers have means only
+_BAR_HALF_WIDTH = 0.45
 
 
-def render(found: Inspection) -> str:
-    """The page."""
-    # Late: Altair takes half a second, and no other command draws.
-    from flows.page.inspection_charts import specs
+class InspectionContent(TypedDict):
+    """Data that the scripts of the inspection page read."""
 
-    times = LocalTimes(found.settings.pipeline.timezone, found.settings.pipeline.frequency in _DAILY)
-    segments = _segments(found, times)
-    covariates = _covariates(found)
-    layers = [_layer(found, at, segments) for at in _pairs(found.layers)]
-    fan = _fan(found, times)
-    begin = found.spec.context - min(found.spec.context, max(found.spec.horizon, 2 * found.spec.segment))
-    close = [row for row in fan["rows"] if row["x"] >= begin]
-    charts = {"fan": fan, "close": fan | {"rows": close}, **_moved(found, segments)}
+    specs: dict[str, VegaSpec]
+    charts: dict[str, ChartData]
+
+
+class ForecastRow(TypedDict):
+    """Forecast and actual value of one period as text."""
+
+    when: str
+    low: str
+    median: str
+    high: str
+    actual: str
+
+
+class SegmentRow(TypedDict):
+    """Effect of one segment on the median as text: mean absolute change and mean change."""
+
+    when: str
+    size: str
+    change: str
+
+
+class CovariateRow(TypedDict):
+    """Mean absolute change of the median without one covariate as text: everywhere, and in the horizon only."""
+
+    name: str
+    everywhere: str
+    horizon: str
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Steps of the recurrence: the M segments of the context, then those of the horizon.
+
+    Attributes:
+        spans: Period names of each segment.
+        ticks: Labels of the axis.
+        context_count: M.
+        sizes: Mean absolute change of the median without each segment of the context, shape (M,).
+    """
+
+    spans: list[str]
+    ticks: list[Tick]
+    context_count: int
+    sizes: np.ndarray
+
+
+class LayerPair(NamedTuple):
+    """Encoder and decoder of one layer."""
+
+    encoder: RecurrentLayer
+    decoder: RecurrentLayer
+
+
+class LayerView(TypedDict):
+    """Charts and table of one layer. `maps` are chart names with their captions, empty if units are not drawn."""
+
+    member: int
+    number: int
+    has_gates: bool
+    has_maps: bool
+    maps: list[tuple[str, str]]
+    charts: dict[str, ChartData]
+    #: Columns of `table`, besides the segment.
+    columns: list[str]
+    table: list[tuple[str, list[str]]]
+
+
+def render_inspection_page(inspection: Inspection) -> str:
+    """Return the HTML of the inspection page."""
+    # Altair takes half a second to import, and no other command draws charts.
+    from flows.page.inspection_charts import inspection_specs
+
+    spec, manifest = inspection.spec, inspection.manifest
+    times = LocalTimeFormat(inspection.settings.pipeline.timezone, inspection.settings.pipeline.frequency)
+    segments = _segments(inspection, times)
+    segment_rows = _segment_rows(inspection, segments)
+    layers = [_layer_view(inspection, pair, segments) for pair in _layer_pairs(inspection.layers)]
+    fan = _fan_chart(inspection, times)
+    first_close = spec.context - min(spec.context, max(spec.horizon, 2 * spec.segment))
+    close_rows = fan["rows"][first_close:]
+    charts: dict[str, ChartData] = {
+        "fan": fan,
+        "close": {**fan, "rows": close_rows},
+        **_effect_charts(inspection, segments),
+    }
     for number, layer in enumerate(layers):
         charts |= {f"{name}-{number}": chart for name, chart in layer["charts"].items()}
-    content = {"specs": specs(found), "charts": charts}
-    median = found.quantiles[:, found.spec.levels.index(0.5)]
-    return document.write(
-        "inspect.html", _SCRIPTS, content,
-        series=found.series_id, pipeline=found.settings, unit=found.unit, spec=found.spec, manifest=found.manifest,
-        issue=times.moment(found.issue_time, year=True), made_at=times.moment(found.made_at, year=True),
-        notes=found.notes, low=figure(median.min()), high=figure(median.max()),
-        came=int(np.isfinite(found.actuals).sum()), as_of=_told(found.manifest["as_of"], times),
-        trained_at=_told(found.manifest.get("trained_at"), times),
-        fitted_to=_told(found.manifest.get("fitted_to"), times),
-        seen=percent(float(np.isfinite(found.window.target).mean())), known=bool(found.window.series[0]),
-        segments=segments["table"], covariates=covariates, first_segment=_strongest(segments), layers=layers,
-        forecast=_table(found, times),
-    )  # fmt: skip
+    content: InspectionContent = {"specs": inspection_specs(inspection), "charts": charts}
+    median = inspection.quantiles[:, spec.levels.index(0.5)]
+    return render_document(
+        "inspect.html",
+        _SCRIPTS,
+        content,
+        {
+            "series": inspection.series_id,
+            "settings": inspection.settings,
+            "unit": inspection.unit,
+            "spec": spec,
+            "manifest": manifest,
+            "issue": times.format_moment(inspection.issue_time, year=True),
+            "made_at": times.format_moment(inspection.made_at, year=True),
+            "notes": inspection.notes,
+            "low": format_number(median.min()),
+            "high": format_number(median.max()),
+            "actual_count": int(np.isfinite(inspection.actuals).sum()),
+            "as_of": _moment_text(manifest["as_of"], times),
+            "trained_at": _moment_text(manifest.get("trained_at"), times),
+            "fitted_to": _moment_text(manifest.get("fitted_to"), times),
+            "visible_share": format_percent(float(np.isfinite(inspection.window.target).mean())),
+            "is_known": bool(inspection.window.series[0]),
+            "segments": segment_rows,
+            "covariates": _covariate_rows(inspection),
+            "strongest_segment": segment_rows[int(segments.sizes.argmax())],
+            "layers": layers,
+            "forecast": _forecast_rows(inspection, times),
+        },
+    )
 
 
-def _told(instant: str | None, times: LocalTimes) -> str:
-    return "not on record" if instant is None else times.moment(datetime.fromisoformat(instant), year=True)
+def _moment_text(instant: str | None, times: LocalTimeFormat) -> str:
+    return "not recorded" if instant is None else times.format_moment(datetime.fromisoformat(instant), year=True)
 
 
-def _fan(found: Inspection, times: LocalTimes) -> dict[str, Any]:
-    """The context, the quantiles and what came: a row a period."""
-    context, horizon = found.spec.context, found.spec.horizon
-    actual = np.concatenate([found.window.target[0], found.actuals])
-    starts = found.period_starts(np.arange(-context, horizon))
-    names = [quantile_column(level) for level in found.spec.levels]
-    rows: list[dict[str, Any]] = []
+def _fan_chart(inspection: Inspection, times: LocalTimeFormat) -> ChartData:
+    """Return the context, the quantiles and the actual values, one row per period."""
+    context, horizon = inspection.spec.context, inspection.spec.horizon
+    values = np.concatenate([inspection.window.target[0], inspection.actuals])
+    starts = inspection.period_starts(np.arange(-context, horizon))
+    names = [quantile_column(level) for level in inspection.spec.levels]
+    rows: list[ChartRow] = []
     for x, start in enumerate(starts):
-        row: dict[str, Any] = {
-            "x": x, "when": times.period(start), "actual": _number(actual[x]), "came": figure(float(actual[x])),
-            "median": "\N{EN DASH}", "span": "\N{EN DASH}",
+        row: ChartRow = {
+            "x": x, "when": times.format_period(start), "actual": _chart_number(values[x]),
+            "actual_text": format_number(float(values[x])), "median_text": MISSING, "range_text": MISSING,
         }  # fmt: skip
         if x >= context:
-            values = dict(zip(names, map(_number, found.quantiles[x - context]), strict=True))
-            low, high = (figure(values[name]) for name in (names[0], names[-1]))
-            row |= values | {"median": figure(values["q50"]), "span": f"{low} to {high}"}
+            quantiles = dict(zip(names, map(_chart_number, inspection.quantiles[x - context]), strict=True))
+            low, high = (format_number(quantiles[name]) for name in (names[0], names[-1]))
+            row |= {**quantiles, "median_text": format_number(quantiles["q50"]), "range_text": f"{low} to {high}"}
         rows.append(row)
-    return {"spec": "fan", "rows": rows, "ticks": times.ticks(starts), "more": {"issue": [{"x": context - 0.5}]}}
+    datasets: dict[str, list[ChartRow]] = {"issue": [{"x": context - 0.5}]}
+    return {"spec": "fan", "rows": rows, "ticks": times.period_ticks(starts), "datasets": datasets}
 
 
-def _segments(found: Inspection, times: LocalTimes) -> dict[str, Any]:
-    """The steps of the recurrence, those of the encoder and then those of the decoder, and what each moved."""
-    spec = found.spec
+def _segments(inspection: Inspection, times: LocalTimeFormat) -> Segments:
+    """Return the segments of the encoder and then those of the decoder."""
+    spec = inspection.spec
     past = segment_bounds(spec.context, spec.segment) - spec.context
     ahead = np.minimum(np.arange(0, -(-spec.horizon // spec.segment) + 1) * spec.segment, spec.horizon)
     bounds = np.concatenate([past, ahead[1:]])
-    starts, last = found.period_starts(bounds[:-1]), found.period_starts(bounds[1:] - 1)
+    starts, last_starts = inspection.period_starts(bounds[:-1]), inspection.period_starts(bounds[1:] - 1)
     spans = [
-        times.period(begin) if begin == end else f"{times.period(begin)} to {times.period(end)}"
-        for begin, end in zip(starts, last, strict=True)
+        times.format_period(first) if first == last else f"{times.format_period(first)} to {times.format_period(last)}"
+        for first, last in zip(starts, last_starts, strict=True)
     ]
-    size = np.abs(found.effects.segments).mean(axis=1)
-    return {
-        "spans": spans,
-        "ticks": times.segments(starts, len(past) - 1),
-        "past": len(past) - 1,
-        "size": size,
-        "table": [
-            {"when": span, "size": figure(value), "change": figure(change)}
-            for span, value, change in zip(spans, size, found.effects.segments.mean(axis=1), strict=False)
-        ],
-    }
+    return Segments(
+        spans=spans,
+        ticks=times.segment_ticks(starts, len(past) - 1),
+        context_count=len(past) - 1,
+        sizes=np.abs(inspection.effects.segments).mean(axis=1),
+    )
 
 
-def _strongest(segments: dict[str, Any]) -> dict[str, str]:
-    return segments["table"][int(segments["size"].argmax())]
-
-
-def _moved(found: Inspection, segments: dict[str, Any]) -> dict[str, Any]:
-    ticks = [tick for tick in segments["ticks"] if tick.at < segments["past"]]
-    sizes = [
-        {"left": x - 0.45, "right": x + 0.45, "when": segments["spans"][x], "size": _number(value)}
-        for x, value in enumerate(segments["size"])
+def _segment_rows(inspection: Inspection, segments: Segments) -> list[SegmentRow]:
+    changes = inspection.effects.segments.mean(axis=1)
+    return [
+        {"when": span, "size": format_number(size), "change": format_number(change)}
+        for span, size, change in zip(segments.spans, segments.sizes, changes, strict=False)
     ]
-    cells = [
-        {"left": x - 0.5, "right": x + 0.5, "low": step + 0.5, "high": step + 1.5, "when": segments["spans"][x],
-         "step": step + 1, "value": _number(value)}
-        for x, changes in enumerate(found.effects.segments)
+
+
+def _effect_charts(inspection: Inspection, segments: Segments) -> dict[str, ChartData]:
+    """Return the charts of the segments' effects: their mean size, and each step's change."""
+    ticks = [tick for tick in segments.ticks if tick.at < segments.context_count]
+    bars: list[ChartRow] = [
+        {"left": x - _BAR_HALF_WIDTH, "right": x + _BAR_HALF_WIDTH, "when": segments.spans[x],
+         "size": _chart_number(size)}
+        for x, size in enumerate(segments.sizes)
+    ]  # fmt: skip
+    cells: list[ChartRow] = [
+        {"left": x - 0.5, "right": x + 0.5, "low": step + 0.5, "high": step + 1.5, "when": segments.spans[x],
+         "step": step + 1, "value": _chart_number(value)}
+        for x, changes in enumerate(inspection.effects.segments)
         for step, value in enumerate(changes)
     ]  # fmt: skip
     return {
-        "segments": {"spec": "segments", "rows": sizes, "ticks": ticks},
+        "segments": {"spec": "segments", "rows": bars, "ticks": ticks},
         "steps": {"spec": "steps", "rows": cells, "ticks": ticks},
     }
 
 
-def _covariates(found: Inspection) -> list[dict[str, str]]:
-    """A row a covariate, the strongest first; hidden wholly, and over the horizon where it reaches there."""
+def _covariate_rows(inspection: Inspection) -> list[CovariateRow]:
+    """Return the covariates, largest effect first. An observed covariate has no values in the horizon."""
 
     def size(change: np.ndarray | None) -> float | None:
         return None if change is None else float(np.abs(change).mean())
 
+    effects = inspection.effects
     rows = [
-        (name, size(change), size(found.effects.horizon_covariates.get(name)))
-        for name, change in found.effects.covariates.items()
+        (name, size(change), size(effects.horizon_covariates.get(name))) for name, change in effects.covariates.items()
     ]
     rows.sort(key=lambda row: -(row[1] or 0.0))
-    return [{"name": name, "wholly": figure(wholly), "ahead": figure(ahead)} for name, wholly, ahead in rows]
+    return [
+        {"name": name, "everywhere": format_number(everywhere), "horizon": format_number(horizon)}
+        for name, everywhere, horizon in rows
+    ]
 
 
-def _pairs(layers: tuple[RecurrentLayer, ...]) -> list[tuple[RecurrentLayer, RecurrentLayer]]:
-    """Encoder and decoder of each layer of each member."""
-    decoders = {(at.member, at.number): at for at in layers if at.subnetwork == "decoder"}
-    return [(at, decoders[at.member, at.number]) for at in layers if at.subnetwork == "encoder"]
+def _layer_pairs(layers: tuple[RecurrentLayer, ...]) -> list[LayerPair]:
+    """Return encoder and decoder of each layer of each member."""
+    decoders = {(layer.member, layer.number): layer for layer in layers if layer.subnetwork == "decoder"}
+    return [LayerPair(layer, decoders[layer.member, layer.number]) for layer in layers if layer.subnetwork == "encoder"]
 
 
-def _layer(found: Inspection, pair: tuple[RecurrentLayer, RecurrentLayer], segments: dict[str, Any]) -> dict[str, Any]:
-    """Charts and table of one layer: the encoder's steps, and the decoder's after them."""
-    encoder, decoder = (at.trace for at in pair)
-    gated = isinstance(encoder, LSTMTrace)
-    names = ("input_gate", "forget_gate", "output_gate", "cell_state", "hidden_state") if gated else ("hidden_state",)
-    values = {
-        name: np.concatenate([getattr(encoder, name)[:, 0], getattr(decoder, name)[:, 0]]) for name in names
-    }  # (T, Z) each
+def _layer_view(inspection: Inspection, pair: LayerPair, segments: Segments) -> LayerView:
+    """Return charts and table of one layer, with the decoder's steps after the encoder's."""
+    encoder, decoder = pair.encoder.trace, pair.decoder.trace
+    has_gates = isinstance(encoder, LSTMTrace)
+    names = ["input_gate", "forget_gate", "output_gate", "cell_state"] if has_gates else []
+    names.append("hidden_state")
+    # Each has the shape (T, Z): T steps, Z units.
+    values = {name: np.concatenate([getattr(encoder, name)[:, 0], getattr(decoder, name)[:, 0]]) for name in names}
     means = {name: (np.abs(value) if "state" in name else value).mean(axis=1) for name, value in values.items()}
     if isinstance(encoder, LSTMTrace):
-        # The first row is what was there before the first segment: nothing.
+        # The first row is the part of the initial cell state, which is zero.
         written = np.abs(encoder.state_contributions()[1:, 0]).sum(axis=1)
         means["written"] = written / written.sum()
-    order = np.argsort(values["forget_gate" if gated else "hidden_state"].mean(axis=0))
-    place = {"ticks": segments["ticks"], "more": {"issue": [{"x": segments["past"] - 0.5}]}}
-    spans = segments["spans"]
-    rows = [
-        {"x": x, "when": span, **{name: _number(mean[x]) for name, mean in means.items() if x < len(mean)}}
+    spans, ticks = segments.spans, segments.ticks
+    datasets: dict[str, list[ChartRow]] = {"issue": [{"x": segments.context_count - 0.5}]}
+    rows: list[ChartRow] = [
+        {"x": x, "when": span, **{name: _chart_number(mean[x]) for name, mean in means.items() if x < len(mean)}}
         for x, span in enumerate(spans)
     ]
-    charts: dict[str, Any] = {"states": {"spec": "states" if gated else "hidden", "rows": rows, **place}}
-    if gated:
-        charts["gates"] = {"spec": "gates", "rows": rows, **place}
-        bars = [row | {"left": row["x"] - 0.45, "right": row["x"] + 0.45} for row in rows[: segments["past"]]]
-        charts["written"] = {"spec": "written", "rows": bars, "ticks": segments["ticks"]}
-    drawn = pair[0].member * found.spec.layers + pair[0].number < _LAYERS
-    if drawn:
-        shown = order[np.linspace(0, len(order) - 1, min(len(order), _UNITS)).astype(int)]
-        for name, value in values.items():
-            charts[name] = {"spec": name, "rows": _cells(value[:, shown], shown, spans), **place}
-    return {
-        "member": pair[0].member + 1,
-        "number": pair[0].number + 1,
-        "gated": gated,
-        "drawn": drawn,
-        "maps": [(name, name.replace("_", " ")) for name in names] if drawn else [],
-        "charts": charts,
-        "table": [{"when": span, **{name: f"{m[x]:.3f}" if x < len(m) else "" for name, m in means.items()}}
-                  for x, span in enumerate(spans)],
+    state_spec = "states" if has_gates else "hidden"
+    charts: dict[str, ChartData] = {
+        "states": {"spec": state_spec, "rows": rows, "ticks": ticks, "datasets": datasets}
     }  # fmt: skip
+    if has_gates:
+        bars: list[ChartRow] = [
+            {**row, "left": x - _BAR_HALF_WIDTH, "right": x + _BAR_HALF_WIDTH}
+            for x, row in enumerate(rows[: segments.context_count])
+        ]
+        charts["gates"] = {"spec": "gates", "rows": rows, "ticks": ticks, "datasets": datasets}
+        charts["written"] = {"spec": "written", "rows": bars, "ticks": ticks}
+    has_maps = pair.encoder.member * inspection.spec.layers + pair.encoder.number < _MAX_LAYERS
+    if has_maps:
+        order = np.argsort(values["forget_gate" if has_gates else "hidden_state"].mean(axis=0))
+        units = order[np.linspace(0, len(order) - 1, min(len(order), _MAX_UNITS)).astype(int)]
+        for name, value in values.items():
+            cells = _unit_cells(value[:, units], units, spans)
+            charts[name] = {"spec": name, "rows": cells, "ticks": ticks, "datasets": datasets}
+    return {
+        "member": pair.encoder.member + 1,
+        "number": pair.encoder.number + 1,
+        "has_gates": has_gates,
+        "has_maps": has_maps,
+        "maps": [(name, name.replace("_", " ")) for name in names] if has_maps else [],
+        "charts": charts,
+        "columns": [name.replace("_", " ") for name in means],
+        "table": [
+            (span, [f"{mean[x]:.3f}" if x < len(mean) else "" for mean in means.values()])
+            for x, span in enumerate(spans)
+        ],
+    }
 
 
-def _cells(values: np.ndarray, units: np.ndarray, spans: list[str]) -> list[dict[str, Any]]:
+def _unit_cells(values: np.ndarray, units: np.ndarray, spans: list[str]) -> list[ChartRow]:
+    """Return the cells of a map of `values`, shape (T, units)."""
     return [
         {"left": x - 0.5, "right": x + 0.5, "low": row, "high": row + 1, "unit": int(unit), "when": spans[x],
-         "value": _number(values[x, row])}
+         "value": _chart_number(values[x, row])}
         for x in range(len(values))
         for row, unit in enumerate(units)
     ]  # fmt: skip
 
 
-def _table(found: Inspection, times: LocalTimes) -> list[dict[str, str]]:
-    middle = found.spec.levels.index(0.5)
+def _forecast_rows(inspection: Inspection, times: LocalTimeFormat) -> list[ForecastRow]:
+    starts = inspection.period_starts(np.arange(inspection.spec.horizon))
+    median_column = inspection.spec.levels.index(0.5)
     return [
-        {"when": times.period(start), "low": figure(q[0]), "median": figure(q[middle]), "high": figure(q[-1]),
-         "came": figure(float(came))}
-        for start, q, came in zip(
-            found.period_starts(np.arange(found.spec.horizon)), found.quantiles, found.actuals, strict=True
-        )
+        {"when": times.format_period(start), "low": format_number(quantiles[0]),
+         "median": format_number(quantiles[median_column]), "high": format_number(quantiles[-1]),
+         "actual": format_number(float(actual))}
+        for start, quantiles, actual in zip(starts, inspection.quantiles, inspection.actuals, strict=True)
     ]  # fmt: skip
 
 
-def _number(value: float) -> float | None:
-    """Five significant digits, for reading and for drawing."""
+def _chart_number(value: float) -> float | None:
+    """Return a number with five significant digits, None for NaN."""
     return float(f"{value:.5g}") if np.isfinite(value) else None

@@ -1,6 +1,6 @@
-"""Times as people of the pipeline's zone write them, and where the axis of a chart is labelled.
+"""Format of times in the pipeline's zone, and labels of a chart's time axis.
 
-The browser is told texts, never instants: no zone of the reader's and no clock change can shift them.
+The browser receives finished texts. So neither the reader's zone nor a clock change can shift a time.
 """
 
 from __future__ import annotations
@@ -10,71 +10,86 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+_DAILY = ("1d", "1b")
+
 
 class Tick(NamedTuple):
-    """A label at column `at`; of the levels, 0 is shown always, 1 and 2 only where there is room."""
+    """One label of an axis.
+
+    Attributes:
+        at: Column number.
+        level: 0 if the label is always shown, 1 if only on charts of medium width, 2 if only on wide charts.
+        label: Text.
+    """
 
     at: int
     level: int
     label: str
 
 
-class LocalTimes:
-    """Writes instants in `zone`; periods of `daily` pipelines are days, others have a time of day."""
+class LocalTimeFormat:
+    """Format of times in one zone. Periods of daily pipelines are written as days, other periods with their time."""
 
-    def __init__(self, zone: str, daily: bool) -> None:
-        self._zone, self._daily = ZoneInfo(zone), daily
+    def __init__(self, zone: str, frequency: str) -> None:
+        self._zone, self._is_daily = ZoneInfo(zone), frequency in _DAILY
 
-    def moment(self, instant: datetime, year: bool = False) -> str:
-        """`Sat 1 Sep 00:00 EDT`: the abbreviation tells the two hours of an autumn night apart."""
-        return self._write(instant, f"%a %-d %b{' %Y' if year else ''} %H:%M %Z")
+    def format_moment(self, instant: datetime, year: bool = False) -> str:
+        """Return day, time and zone, for example `Sat 1 Sep 00:00 EDT`.
 
-    def clock(self, instant: datetime) -> str:
-        """`00:04 EDT`."""
-        return self._write(instant, "%H:%M %Z")
+        The zone's abbreviation distinguishes the two equal hours at the end of summer time.
+        """
+        return self._format(instant, f"%a %-d %b{' %Y' if year else ''} %H:%M %Z")
 
-    def day(self, instant: datetime, year: bool = False) -> str:
-        """`Sat 1 Sep`."""
-        return self._write(instant, f"%a %-d %b{' %Y' if year else ''}")
+    def format_clock(self, instant: datetime) -> str:
+        """Return time and zone, for example `00:04 EDT`."""
+        return self._format(instant, "%H:%M %Z")
 
-    def period(self, start: datetime) -> str:
-        """Name of the period that begins at `start`."""
-        return self.day(start) if self._daily else self.moment(start)
+    def format_day(self, instant: datetime, year: bool = False) -> str:
+        """Return the day, for example `Sat 1 Sep`."""
+        return self._format(instant, f"%a %-d %b{' %Y' if year else ''}")
 
-    def ticks(self, starts: Sequence[datetime]) -> list[Tick]:
-        """Labels of the periods that begin at `starts`: days and times of day, or weeks and days."""
-        local = [start.astimezone(self._zone) for start in starts]
-        found = []
-        for at, here in enumerate(local):
-            if self._daily:
-                found.append(Tick(at, 0 if (len(local) - 1 - at) % 7 == 0 else 2, f"{here:%-d %b}"))
-            # A clock change may skip midnight: the day's first period carries its name.
-            elif here.date() != local[at - 1].date() if at else (here.hour, here.minute) == (0, 0):
-                found.append(Tick(at, 0, f"{here:%a %-d %b}"))
-            elif here.minute == 0 and here.hour % 6 == 0 and here.hour:
-                found.append(Tick(at, 1 if here.hour == 12 else 2, f"{here:%H:%M}"))
-        return found
+    def format_period(self, start: datetime) -> str:
+        """Return the name of the period that begins at `start`."""
+        return self.format_day(start) if self._is_daily else self.format_moment(start)
 
-    def nights(self, issues: Sequence[datetime]) -> list[Tick]:
-        """Labels of an axis of nights: a week apart, counted back from the newest."""
-        count = len(issues)
+    def period_ticks(self, starts: Sequence[datetime]) -> list[Tick]:
+        """Return labels of consecutive periods: weeks and days if daily, else days and times of day."""
+        local_starts = [start.astimezone(self._zone) for start in starts]
+        ticks = []
+        for at, local in enumerate(local_starts):
+            if self._is_daily:
+                ticks.append(Tick(at, 0 if (len(local_starts) - 1 - at) % 7 == 0 else 2, f"{local:%-d %b}"))
+            # A clock change may skip midnight, so the first period of a day gets the day's label.
+            elif local.date() != local_starts[at - 1].date() if at else (local.hour, local.minute) == (0, 0):
+                ticks.append(Tick(at, 0, f"{local:%a %-d %b}"))
+            elif local.minute == 0 and local.hour % 6 == 0 and local.hour:
+                ticks.append(Tick(at, 1 if local.hour == 12 else 2, f"{local:%H:%M}"))
+        return ticks
+
+    def issue_ticks(self, issue_times: Sequence[datetime]) -> list[Tick]:
+        """Return labels of an axis of issue times: every seventh, counted back from the newest."""
+        count = len(issue_times)
         return [
-            Tick(at, 0 if (count - 1 - at) % 14 == 0 else 1, self._write(issue, "%-d %b"))
-            for at, issue in enumerate(issues)
+            Tick(at, 0 if (count - 1 - at) % 14 == 0 else 1, self._format(issue_time, "%-d %b"))
+            for at, issue_time in enumerate(issue_times)
             if (count - 1 - at) % 7 == 0
         ]
 
-    def segments(self, starts: Sequence[datetime], issue: int) -> list[Tick]:
-        """Labels of segments that begin at `starts`; where room is short every second or fourth from `issue` on."""
+    def segment_ticks(self, starts: Sequence[datetime], issue_column: int) -> list[Tick]:
+        """Return labels of segments. Narrow charts show every second or fourth, counted from `issue_column`."""
         return [
-            Tick(at, 0 if (at - issue) % 4 == 0 else 1 if (at - issue) % 2 == 0 else 2, self._write(start, "%-d %b"))
+            Tick(
+                at,
+                0 if (at - issue_column) % 4 == 0 else 1 if (at - issue_column) % 2 == 0 else 2,
+                self._format(start, "%-d %b"),
+            )
             for at, start in enumerate(starts)
         ]
 
-    def _write(self, instant: datetime, shape: str) -> str:
-        return f"{instant.astimezone(self._zone):{shape}}"
+    def _format(self, instant: datetime, pattern: str) -> str:
+        return f"{instant.astimezone(self._zone):{pattern}}"
 
 
-def at_micros(micros: int) -> datetime:
-    """The instant `micros` microseconds after 1970-01-01, UTC."""
+def instant_from_micros(micros: int) -> datetime:
+    """Return the instant that is `micros` microseconds after 1970-01-01 UTC."""
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)

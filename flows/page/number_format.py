@@ -1,29 +1,31 @@
-"""Numbers as the page writes them: true minus signs, thousands set apart, a dash where there is nothing to tell."""
+"""Format of numbers on the pages: true minus signs, grouped thousands, and a dash for a missing value."""
 
 from __future__ import annotations
 
-_NOTHING = "\N{EN DASH}"
+#: Text for a missing value.
+MISSING = "\N{EN DASH}"
 
 
-def percent(share: float | None, digits: int = 0) -> str:
-    """`71%`."""
-    return _NOTHING if share is None or share != share else _sign(f"{100 * share:.{digits}f}%")
+def format_percent(share: float | None, digits: int = 0) -> str:
+    """Return a share as percent, for example `71%`."""
+    return MISSING if share is None or share != share else _with_sign(f"{100 * share:.{digits}f}%")
 
 
-def figure(value: float | None) -> str:
-    """Four significant digits, and never fewer than the whole ones: `12,345`, `801.9`, `4.500`."""
+def format_number(value: float | None) -> str:
+    """Return a number with four significant digits and all its whole digits: `12,345`, `801.9`, `4.500`."""
     if value is None or value != value:
-        return _NOTHING
+        return MISSING
     size = abs(value)
-    places = next((p for limit, p in ((1000, 0), (100, 1), (10, 2), (1, 3)) if size >= limit), 4)
-    return _sign(f"{value:,.{places}f}")
+    decimals = next((count for limit, count in ((1000, 0), (100, 1), (10, 2), (1, 3)) if size >= limit), 4)
+    return _with_sign(f"{value:,.{decimals}f}")
 
 
-def ratio(value: float | None) -> str:
-    """`0.203`."""
-    return _NOTHING if value is None or value != value else _sign(f"{value:.3f}")
+def format_ratio(value: float | None) -> str:
+    """Return a ratio with three decimals, for example `0.203`."""
+    return MISSING if value is None or value != value else _with_sign(f"{value:.3f}")
 
 
-def _sign(text: str) -> str:
-    nothing = not any(digit in text for digit in "123456789")
-    return text.replace("-", "" if nothing else "\N{MINUS SIGN}")
+def _with_sign(text: str) -> str:
+    """Return a number's text with a true minus sign, and without any sign if it is rounded to zero."""
+    is_zero = not any(digit in text for digit in "123456789")
+    return text.replace("-", "" if is_zero else "\N{MINUS SIGN}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
 from storage.schemas import INSTANT
-from storage.schemas.records import Manifest
+from storage.schemas.records import Manifest, RunRecord
 
 #: Number of scored issue times in the figures of the page.
 SCORED_ISSUE_TIMES = 28
@@ -69,7 +68,7 @@ class PageData:
     issue_times: tuple[datetime, ...] = ()
     status_counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=STATUS_SCHEMA))
     scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORE_SCHEMA))
-    run_records: tuple[dict[str, Any], ...] = ()
+    run_records: tuple[RunRecord, ...] = ()
     manifests: tuple[Manifest, ...] = ()
     champion: str | None = None
     quarantined: dict[str, pl.DataFrame] = field(default_factory=dict)
@@ -84,9 +83,9 @@ class PageData:
         """The target's unit for display."""
         return self.settings.unit or "the target's unit"
 
-    def run_record(self, issue_time: datetime | None) -> dict[str, Any]:
-        """Return the newest run record of an issue time, or an empty one."""
+    def run_record(self, issue_time: datetime | None) -> RunRecord | None:
+        """Return the newest run record of an issue time, None if there is none."""
         for record in reversed(self.run_records):
             if issue_time is not None and datetime.fromisoformat(record["issue_time"]) == issue_time:
                 return record
-        return {}
+        return None

@@ -1,95 +1,115 @@
-"""One row a series: what made its forecast, how large it is, how good it was; and which series matter, and why."""
+"""Table of all series with their status, level and figures, and the choice of the series that the page shows first."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from flows.page import skill
-from flows.page.number_format import percent
+from flows.page.number_format import format_percent
 from flows.page.page_data import PageData
 from storage.schemas import BASELINE, MODEL, STALE_MODEL
 
-#: How the page names what made a row.
-NAMES = {MODEL: "the champion", STALE_MODEL: "a stale model", BASELINE: "the baseline"}
+#: Text for each status, as the source of a row.
+STATUS_NAMES = {MODEL: "the champion", STALE_MODEL: "a stale model", BASELINE: "the baseline"}
 
-#: The most series shown without being asked for, and the most of each kind of reason.
-SHOWN = 6
-_NOT_MODEL, _ALERTED, _WORST, _WIDE = 3, 2, 2, 1
-_FAR_OFF = 0.1  # of coverage from 80%
-_ENOUGH = 24  # scored rows
+#: Largest number of series shown first.
+MAX_SELECTED = 6
+# Largest number of series selected for each reason.
+_MAX_NOT_CHAMPION, _MAX_ALERTED, _MAX_LOWEST_SKILL, _MAX_MISCALIBRATED = 3, 2, 2, 1
+_NOMINAL_COVERAGE = 0.8
+_COVERAGE_TOLERANCE = 0.1
+_MIN_SCORED_ROWS = 24
 
-RULE = (
-    f"At most {SHOWN}, in this order: up to three that are not the champion's tonight, two with an alert, the two of "
-    f"lowest skill over the last {skill.RECENT} nights, the one whose 80% interval was furthest off, then the largest."
+SELECTION_RULE = (
+    f"At most {MAX_SELECTED} series, chosen in this order: up to three that the champion does not forecast, two with "
+    f"an alert, the two with the lowest skill over the last {skill.RECENT} nights, the one whose coverage of the 80% "
+    "interval is furthest from 80%, then the largest."
 )
 
 
-class Matter(NamedTuple):
-    """A series (its row in the table) and why it is shown."""
+class SelectedSeries(NamedTuple):
+    """A series that the page shows first.
+
+    Attributes:
+        row: Row number in the table of series.
+        reasons: Every reason for which it is selected.
+    """
 
     row: int
     reasons: list[str]
 
 
 def series_table(data: PageData, rows: pl.DataFrame) -> pl.DataFrame:
-    """series_id, status, reason, level (mean median), skill, coverage, n of the scored nights, recent_skill, alert.
+    """Return one row per series of the newest forecast, sorted by series_id.
 
     Args:
-        rows: scored rows, from `skill.came_true`.
+        data: Content of the store.
+        rows: Scored rows from `skill.scorable_rows`.
+
+    Returns:
+        Columns series_id, status, reason, level (mean of the median), skill, coverage, n and other figures of all
+        rows, recent_skill, alert.
     """
     if data.latest is None:
         return pl.DataFrame()
-    worst = pl.Enum([MODEL, STALE_MODEL, BASELINE])
+    worst_last = pl.Enum([MODEL, STALE_MODEL, BASELINE])
     table = (
         data.latest.group_by("series_id")
         .agg(
-            pl.col("status").cast(worst).max().cast(pl.String),
+            pl.col("status").cast(worst_last).max().cast(pl.String),
             pl.col("reason").drop_nulls().first(),
             pl.col("q50").mean().alias("level"),
         )
         .sort("series_id")
     )
-    recent = skill.by_series(skill.newest(rows, skill.RECENT)).select("series_id", recent_skill="skill")
+    recent = skill.by_series(skill.newest_issue_times(rows, skill.RECENT)).select("series_id", recent_skill="skill")
     table = table.join(skill.by_series(rows), on="series_id", how="left").join(recent, on="series_id", how="left")
+    return table.join(_alerts(data), on="series_id", how="left").sort("series_id")
+
+
+def _alerts(data: PageData) -> pl.DataFrame:
+    """Return the first alert of each series in the newest run: series_id, alert."""
+    record = data.run_record(data.latest_issue_time)
     alerts: dict[str, str] = {}
-    for alert in data.run_record(data.latest_issue_time).get("alerts") or []:
+    for alert in (record.get("alerts") if record else None) or []:
         alerts.setdefault(alert.get("series_id") or "", f"{alert.get('check')}: {alert.get('detail')}")
-    known = pl.DataFrame(
-        {"series_id": list(alerts), "alert": list(alerts.values())}, schema={"series_id": pl.String, "alert": pl.String}
-    )
-    return table.join(known, on="series_id", how="left").sort("series_id")
+    schema = {"series_id": pl.String(), "alert": pl.String()}
+    return pl.DataFrame({"series_id": list(alerts), "alert": list(alerts.values())}, schema=schema)
 
 
-def matter(table: pl.DataFrame) -> list[Matter]:
-    """The series to look at first, each with every reason that chose it."""
+def select_series(table: pl.DataFrame) -> list[SelectedSeries]:
+    """Return the series to show first, each with every reason that applies. See SELECTION_RULE."""
     if table.is_empty():
         return []
     rows = table.with_row_index("row")
-    chosen: dict[int, list[str]] = {}
+    selected: dict[int, list[str]] = {}
 
-    def choose(found: pl.DataFrame, count: int, why: Any) -> None:
-        for row in found.head(count).iter_rows(named=True):
-            if row["row"] in chosen or len(chosen) < SHOWN:
-                chosen.setdefault(row["row"], []).append(why(row))
+    def select(candidates: pl.DataFrame, count: int, reason_of: Callable[[dict[str, Any]], str]) -> None:
+        for row in candidates.head(count).iter_rows(named=True):
+            if row["row"] in selected or len(selected) < MAX_SELECTED:
+                selected.setdefault(row["row"], []).append(reason_of(row))
 
-    level = pl.col("level").abs()
-    choose(
-        rows.filter(pl.col("status") != MODEL).sort(level, descending=True),
-        _NOT_MODEL, lambda r: f"made by {NAMES[r['status']]}: {r['reason']}",
+    size = pl.col("level").abs()
+    select(
+        rows.filter(pl.col("status") != MODEL).sort(size, descending=True),
+        _MAX_NOT_CHAMPION, lambda row: f"forecast by {STATUS_NAMES[row['status']]}: {row['reason']}",
     )  # fmt: skip
-    choose(rows.filter(pl.col("alert").is_not_null()), _ALERTED, lambda r: f"alert: {r['alert']}")
-    judged = rows.filter(pl.col("n") >= _ENOUGH)
-    choose(
-        judged.filter(pl.col("recent_skill").is_not_null()).sort("recent_skill"),
-        _WORST, lambda r: f"lowest skill of the last {skill.RECENT} nights: {percent(r['recent_skill'])}",
-    )  # fmt: skip
-    off = (pl.col("coverage") - 0.8).abs()
-    choose(
-        judged.filter(off > _FAR_OFF).sort(off, descending=True),
-        _WIDE, lambda r: f"80% interval furthest off: it held {percent(r['coverage'])}",
-    )  # fmt: skip
-    largest = rows.filter(~pl.col("row").is_in(list(chosen))).sort(level, descending=True, nulls_last=True)
-    choose(largest, SHOWN, lambda _: "among the largest")
-    return [Matter(row, reasons) for row, reasons in chosen.items()]
+    select(rows.filter(pl.col("alert").is_not_null()), _MAX_ALERTED, lambda row: f"alert: {row['alert']}")
+    scored = rows.filter(pl.col("n") >= _MIN_SCORED_ROWS)
+    select(
+        scored.filter(pl.col("recent_skill").is_not_null()).sort("recent_skill"),
+        _MAX_LOWEST_SKILL,
+        lambda row: f"lowest skill of the last {skill.RECENT} nights: {format_percent(row['recent_skill'])}",
+    )
+    error = (pl.col("coverage") - _NOMINAL_COVERAGE).abs()
+    select(
+        scored.filter(error > _COVERAGE_TOLERANCE).sort(error, descending=True),
+        _MAX_MISCALIBRATED,
+        lambda row: f"coverage of the 80% interval furthest from 80%: {format_percent(row['coverage'])}",
+    )
+    largest = rows.filter(~pl.col("row").is_in(list(selected))).sort(size, descending=True, nulls_last=True)
+    select(largest, MAX_SELECTED, lambda _: "among the largest series")
+    return [SelectedSeries(row, reasons) for row, reasons in selected.items()]

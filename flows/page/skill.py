@@ -1,103 +1,150 @@
-"""From scored rows to the figures of the page: skill, coverage and calibration by night, series and step.
+"""Skill, coverage and calibration of scored rows, by issue time, series and step.
 
-Skill is 1 - pinball / the baseline's pinball. Over several series each error is divided by its series' scale (the
-denominator of MASE), so that a large series does not speak for the small ones.
+Skill is 1 - pinball / the baseline's pinball. Over several series, each error is divided by its series' scale (the
+denominator of MASE), so that large series do not dominate small ones.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple, TypedDict, cast
 
 import numpy as np
 import polars as pl
 
 from storage.schemas import INSTANT
 
+#: Number of issue times in "recent" figures.
 RECENT = 7
 
 _WEIGHT = pl.when(pl.col("scale") > 0).then(1 / pl.col("scale"))
 
 
-def came_true(scores: pl.DataFrame) -> pl.DataFrame:
-    """The rows that can be judged, with `weight`, null where the series has no scale."""
-    finite = [pl.col(c).is_finite() for c in ("actual", "pinball", "baseline_pinball")]
-    return scores.filter(*finite).with_columns(weight=_WEIGHT, covered_80=pl.col("covered_80").fill_nan(None))
+class Figures(TypedDict):
+    """Figures of a group of scored rows; None where they are undefined."""
+
+    n: int
+    skill: float | None
+    coverage: float | None
+    mase: float | None
+    baseline_mase: float | None
 
 
-def overall(rows: pl.DataFrame) -> dict[str, float | None]:
-    """n, skill, coverage, mase and baseline_mase of all rows; None where there is nothing to tell from."""
-    return rows.select(*_figures("weight")).row(0, named=True)
+class LevelShare(NamedTuple):
+    """Share of the actual values at or below the quantile of one level."""
+
+    level: float
+    share: float
 
 
-def by_night(rows: pl.DataFrame) -> pl.DataFrame:
-    """issue_time and the figures of `overall`, oldest first."""
+class PitBin(NamedTuple):
+    """Density of the actual values between the quantiles of two neighbouring levels. 1 is expected."""
+
+    low: float
+    high: float
+    density: float
+
+
+@dataclass(frozen=True)
+class ScoreArrays:
+    """Mean scores by series and issue time. Each array has the shape (S, K), with NaN where nothing is scored.
+
+    Attributes:
+        issue_times: The K issue times.
+        pinball: Mean pinball of the forecast.
+        baseline_pinball: Mean pinball of the baseline.
+        coverage: Share of actual values inside the 80% interval.
+    """
+
+    issue_times: list[datetime]
+    pinball: np.ndarray
+    baseline_pinball: np.ndarray
+    coverage: np.ndarray
+
+
+def scorable_rows(scores: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with an actual value, with their `weight`: null where the series has no scale."""
+    is_finite = [pl.col(c).is_finite() for c in ("actual", "pinball", "baseline_pinball")]
+    return scores.filter(*is_finite).with_columns(weight=_WEIGHT, covered_80=pl.col("covered_80").fill_nan(None))
+
+
+def overall(rows: pl.DataFrame) -> Figures:
+    """Return the figures of all rows together."""
+    return cast(Figures, rows.select(*_figures("weight")).row(0, named=True))
+
+
+def by_issue_time(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a table of issue_time and the figures of `overall`, oldest first."""
     return rows.group_by("issue_time").agg(*_figures("weight")).sort("issue_time")
 
 
 def by_step(rows: pl.DataFrame) -> pl.DataFrame:
-    """Step and the figures of `overall`."""
+    """Return a table of step and the figures of `overall`."""
     return rows.group_by("step").agg(*_figures("weight")).sort("step")
 
 
 def by_series(rows: pl.DataFrame) -> pl.DataFrame:
-    """series_id, n, skill, coverage, mae, baseline_mae, in the target's unit."""
-    plain = rows.with_columns(weight=pl.lit(1.0))
-    return plain.group_by("series_id").agg(*_figures("weight")).rename({"mase": "mae", "baseline_mase": "baseline_mae"})
+    """Return a table of series_id, n, skill, coverage, mae and baseline_mae, in the target's unit."""
+    unweighted = rows.with_columns(weight=pl.lit(1.0))
+    figures = unweighted.group_by("series_id").agg(*_figures("weight"))
+    return figures.rename({"mase": "mae", "baseline_mase": "baseline_mae"})
 
 
-def newest(rows: pl.DataFrame, nights: int) -> pl.DataFrame:
-    """The rows of the last `nights` issue times."""
-    issues = rows["issue_time"].unique().sort().tail(nights)
-    return rows.filter(pl.col("issue_time").is_in(issues.implode()))
+def newest_issue_times(rows: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Return the rows of the last `count` issue times."""
+    issue_times = rows["issue_time"].unique().sort().tail(count)
+    return rows.filter(pl.col("issue_time").is_in(issue_times.implode()))
 
 
-def night_arrays(rows: pl.DataFrame, series: tuple[str, ...], issues: list[datetime]) -> dict[str, np.ndarray]:
-    """(S, K) arrays of mean pinball, baseline_pinball and coverage by series and issue time, NaN where none."""
-    found = rows.group_by("series_id", "issue_time").agg(
+def score_arrays(rows: pl.DataFrame, series_ids: tuple[str, ...], issue_times: list[datetime]) -> ScoreArrays:
+    """Return the mean scores of S series at K issue times."""
+    means = rows.group_by("series_id", "issue_time").agg(
         pl.col("pinball", "baseline_pinball").mean(), coverage=pl.col("covered_80").mean()
     )
-    place = pl.DataFrame({"series_id": pl.Series(series, dtype=pl.String)}).with_row_index("row")
-    when = pl.DataFrame({"issue_time": pl.Series(issues, dtype=INSTANT)}).with_row_index("column")
-    found = found.join(place, on="series_id").join(when, on="issue_time")
-    arrays = {}
-    for name in ("pinball", "baseline_pinball", "coverage"):
-        array = np.full((len(series), len(issues)), np.nan)
-        array[found["row"].to_numpy(), found["column"].to_numpy()] = found[name].cast(pl.Float64).to_numpy()
-        arrays[name] = array
-    return arrays
+    series_rows = pl.DataFrame({"series_id": pl.Series(series_ids, dtype=pl.String)}).with_row_index("row")
+    columns = pl.DataFrame({"issue_time": pl.Series(issue_times, dtype=INSTANT)}).with_row_index("column")
+    means = means.join(series_rows, on="series_id").join(columns, on="issue_time")
+
+    def as_array(name: str) -> np.ndarray:
+        array = np.full((len(series_ids), len(issue_times)), np.nan)
+        array[means["row"].to_numpy(), means["column"].to_numpy()] = means[name].cast(pl.Float64).to_numpy()
+        return array
+
+    return ScoreArrays(issue_times, as_array("pinball"), as_array("baseline_pinball"), as_array("coverage"))
 
 
-def reliability(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[tuple[float, float]]:
-    """(level, share of actuals at or below that quantile), one a level; empty without PIT values."""
-    pit = rows["pit"].drop_nulls().drop_nans()
-    return [(level, float((pit <= level + 1e-9).mean())) for level in levels] if len(pit) else []  # type: ignore[arg-type]
+def reliability(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[LevelShare]:
+    """Return the share of actual values at or below the quantile of each level; empty without PIT values."""
+    pit = rows["pit"].drop_nulls().drop_nans().to_numpy()
+    return [LevelShare(level, float((pit <= level + 1e-9).mean())) for level in levels] if len(pit) else []
 
 
-def pit_histogram(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[tuple[float, float, float]]:
-    """(from, to, share of actuals / width): what fell between neighbouring quantiles, 1 where all is calibrated."""
-    below = [0.0, *(share for _, share in reliability(rows, levels)), 1.0]
+def pit_histogram(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[PitBin]:
+    """Return the density of actual values between neighbouring quantiles; empty without PIT values."""
+    shares = [0.0, *(share for _, share in reliability(rows, levels)), 1.0]
     edges = [0.0, *levels, 1.0]
-    if len(below) != len(edges):
+    if len(shares) != len(edges):
         return []
     return [
-        (low, high, (under_high - under_low) / (high - low))
-        for low, high, under_low, under_high in zip(edges, edges[1:], below, below[1:], strict=False)
+        PitBin(low, high, (share_high - share_low) / (high - low))
+        for low, high, share_low, share_high in zip(edges, edges[1:], shares, shares[1:], strict=False)
     ]
 
 
 def _figures(weight: str) -> list[pl.Expr]:
-    """Expressions of one group; a null weight leaves the row out of all but n and coverage."""
-    weighed = {
+    """Return the aggregations of one group. A row without a weight counts only in n and coverage."""
+    weighted = {
         name: (pl.col(name) * pl.col(weight)).sum()
         for name in ("pinball", "baseline_pinball", "absolute_error", "baseline_absolute_error")
     }
     count = pl.col(weight).count()
     return [
         pl.len().alias("n"),
-        pl.when(weighed["baseline_pinball"] > 0)
-        .then(1 - weighed["pinball"] / weighed["baseline_pinball"])
+        pl.when(weighted["baseline_pinball"] > 0)
+        .then(1 - weighted["pinball"] / weighted["baseline_pinball"])
         .alias("skill"),
         pl.col("covered_80").mean().alias("coverage"),
-        pl.when(count > 0).then(weighed["absolute_error"] / count).alias("mase"),
-        pl.when(count > 0).then(weighed["baseline_absolute_error"] / count).alias("baseline_mase"),
+        pl.when(count > 0).then(weighted["absolute_error"] / count).alias("mase"),
+        pl.when(count > 0).then(weighted["baseline_absolute_error"] / count).alias("baseline_mase"),
     ]

@@ -1,159 +1,190 @@
-"""Last night in one colour and one sentence.
+"""Verdict on the newest run: one colour and one sentence.
 
-green: published whole. amber: published, but degraded. red: nothing published for the newest issue due, or
-published after its deadline.
+Green: a complete forecast was published in time. Amber: the forecast is degraded. Red: nothing was published for the
+newest issue time that is due, or it was published after its deadline.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
-from flows.page.local_time import LocalTimes
-from flows.page.number_format import percent
+from flows.page.local_time import LocalTimeFormat
+from flows.page.number_format import format_percent
 from flows.page.page_data import PageData
-from flows.page.series_table import NAMES
+from flows.page.series_table import STATUS_NAMES
+from flows.page.skill import Figures
 from storage.schemas import BASELINE, MODEL, STALE_MODEL
+from storage.schemas.records import RunRecord
 
-_REASONS = 2
-_STEPS = {"15m": "quarter-hours", "30m": "half-hours", "1h": "hours", "1d": "days", "1b": "business days"}
+_MAX_REASONS = 2
+_PERIOD_NAMES = {"15m": "quarter-hours", "30m": "half-hours", "1h": "hours", "1d": "days", "1b": "business days"}
+
+Colour = Literal["green", "amber", "red"]
 
 
 class Verdict(NamedTuple):
-    """`colour` of green, amber, red; `word` says it without colour and begins `sentence`; `notes`: what else counts."""
+    """Verdict on the newest run.
 
-    colour: str
-    word: str
+    Attributes:
+        colour: Colour of the page's head.
+        headline: The verdict in words. `sentence` begins with it.
+        sentence: What was published and when, why it is degraded, and the skill of the last forecasts.
+        notes: Further facts, each one sentence.
+    """
+
+    colour: Colour
+    headline: str
     sentence: str
     notes: list[str]
 
 
-def verdict(data: PageData, times: LocalTimes, skill: dict[str, Any], nights: int) -> Verdict:
-    """Judge the newest night.
+def make_verdict(data: PageData, times: LocalTimeFormat, figures: Figures, scored: int) -> Verdict:
+    """Return the verdict on the newest run.
 
     Args:
-        skill: `skill.overall` of the last `nights` scored nights.
+        data: Content of the store.
+        times: Format of times.
+        figures: Figures of the scored issue times, from `skill.overall`.
+        scored: Number of scored issue times.
     """
     notes = _notes(data, times)
-    if data.latest is None or _missing(data):
-        return Verdict("red", "Nothing was published", _nothing(data, times), notes)
+    if data.latest is None or _is_overdue(data):
+        return Verdict("red", "No forecast published", _nothing_published(data, times), notes)
     record = data.run_record(data.latest_issue_time)
-    late = _beyond_deadline(record)
-    whole = bool((data.latest["status"] == MODEL).all()) and not record.get("degraded")
-    colour, word = ("green", "Published whole") if whole else ("amber", "Published degraded")
-    if late is not None and late > timedelta(0):
-        colour, word = "red", "Published too late"
-    sentence = f"{word}{_when(record, times, late)}: {_what(data, times)}"
-    if not whole:
-        sentence += f"; {_why(data, record)}"
-    return Verdict(colour, word, f"{sentence}; {_how_good(skill, nights)}.", notes)
+    delay = _delay(record)
+    is_complete = bool((data.latest["status"] == MODEL).all()) and not (record and record.get("degraded"))
+    colour: Colour = "green" if is_complete else "amber"
+    headline = f"{'Complete' if is_complete else 'Degraded'} forecast published"
+    if delay is not None and delay > timedelta(0):
+        colour, headline = "red", "Forecast published too late"
+    sentence = f"{headline}{_when_published(record, times, delay)}: {_content(data, times)}"
+    if not is_complete:
+        sentence += f"; {_degradation(data, record)}"
+    return Verdict(colour, headline, f"{sentence}. {_quality(figures, scored)}.", notes)
 
 
-def _missing(data: PageData) -> bool:
-    """Whether the newest forecast begins before that of the issue that is due: weekends of markets are no gap."""
-    published = data.latest_issue_time
-    assert published is not None
+def _is_overdue(data: PageData) -> bool:
+    """Return whether the newest forecast begins before the forecast that is due.
+
+    Issue times on a market's weekend have the same first period, so a forecast for one of them covers the others.
+    """
+    latest = data.latest_issue_time
+    assert latest is not None
     grid = data.settings.grid
-    return grid.first_step(_micros(published)) < grid.first_step(_micros(data.due))
+    return grid.first_step(_micros(latest)) < grid.first_step(_micros(data.due))
 
 
-def _nothing(data: PageData, times: LocalTimes) -> str:
+def _nothing_published(data: PageData, times: LocalTimeFormat) -> str:
     deadline = data.due + data.settings.forecast.deadline
-    failures = [f"{stage}: {text}" for stage, text in (data.run_record(data.due).get("failures") or {}).items()]
-    why = f" ({'; '.join(failures)})" if failures else ""
+    record = data.run_record(data.due)
+    failures = [f"{stage} failed: {error}" for stage, error in _failures(record).items()]
+    reason = f" ({'; '.join(failures)})" if failures else ""
     newest = (
-        f"the newest forecast is that of {times.moment(data.latest_issue_time)}"
+        f"The newest forecast was issued {times.format_moment(data.latest_issue_time)}"
         if data.latest_issue_time
-        else "nothing has ever been published"
+        else "No forecast has been published before"
     )
     return (
-        f"Nothing was published for {times.moment(data.due)}, due by {times.clock(deadline)}{why}; {newest}, "
-        f"and the store has {_data(data.newest_target, times)}."
+        f"No forecast published for {times.format_moment(data.due)}, due by {times.format_clock(deadline)}{reason}. "
+        f"{newest}. The store has {_data_range(data.newest_target, times)}."
     )
 
 
-def _when(record: dict[str, Any], times: LocalTimes, late: timedelta | None) -> str:
-    if not record.get("published_at"):
+def _when_published(record: RunRecord | None, times: LocalTimeFormat, delay: timedelta | None) -> str:
+    published_at = record.get("published_at") if record else None
+    if not published_at:
         return ""
-    at = f" at {times.clock(datetime.fromisoformat(record['published_at']))}"
-    if late is None:
+    at = f" at {times.format_clock(datetime.fromisoformat(published_at))}"
+    if delay is None:
         return at
-    return f"{at}, {duration(abs(late))} {'after' if late > timedelta(0) else 'before'} the deadline"
+    return f"{at}, {format_duration(abs(delay))} {'after' if delay > timedelta(0) else 'before'} the deadline"
 
 
-def _what(data: PageData, times: LocalTimes) -> str:
+def _content(data: PageData, times: LocalTimeFormat) -> str:
+    """Return which series and periods the newest forecast has, and from which model and data."""
     assert data.latest is not None
-    rows = data.latest.select("valid_time").unique().sort("valid_time")["valid_time"]
+    periods = data.latest.select("valid_time").unique().sort("valid_time")["valid_time"]
     count = len(data.series_ids)
     series = f"{count:,} series" if count != 1 else "1 series"
-    steps = f"{len(rows)} {_STEPS[data.settings.pipeline.frequency]}"
-    source = f"by {_model(data, times)}, from {_data(data.data_until, times)}"
-    return f"{series}, {steps} from {times.period(rows[0])}, {source}"
+    horizon = f"{len(periods)} {_PERIOD_NAMES[data.settings.pipeline.frequency]} from {times.format_period(periods[0])}"
+    return f"{series}, {horizon}, by {_model(data, times)} with {_data_range(data.data_until, times)}"
 
 
-def _model(data: PageData, times: LocalTimes) -> str:
+def _model(data: PageData, times: LocalTimeFormat) -> str:
     assert data.latest is not None
     versions = data.latest["model_version"].drop_nulls().unique().to_list()
     if not versions:
-        return "the baseline alone"
-    as_of = {m["version"]: m["as_of"] for m in data.manifests}
+        return "the baseline only"
+    as_of = {manifest["version"]: manifest["as_of"] for manifest in data.manifests}
     if len(versions) > 1 or versions[0] not in as_of:
         return f"model {', '.join(sorted(versions))}"
-    return f"the model of {times.day(datetime.fromisoformat(as_of[versions[0]]), year=True)}"
+    return f"the model of {times.format_day(datetime.fromisoformat(as_of[versions[0]]), year=True)}"
 
 
-def _data(until: datetime | None, times: LocalTimes) -> str:
-    return f"data known up to {times.moment(until)}" if until else "no data"
+def _data_range(until: datetime | None, times: LocalTimeFormat) -> str:
+    return f"data available until {times.format_moment(until)}" if until else "no data"
 
 
-def _why(data: PageData, record: dict[str, Any]) -> str:
+def _degradation(data: PageData, record: RunRecord | None) -> str:
+    """Return why the forecast is degraded: fallbacks with their most frequent reasons, and failed stages."""
     assert data.latest is not None
     total = len(data.series_ids)
     parts = []
     for status in (BASELINE, STALE_MODEL):
-        those = data.latest.filter(status=status)
-        if those.is_empty():
+        rows = data.latest.filter(status=status)
+        if rows.is_empty():
             continue
-        said = those.group_by("reason").len().sort("len", "reason", descending=[True, False])["reason"].to_list()
-        more = f" and {len(said) - _REASONS} more reasons" if len(said) > _REASONS else ""
+        reasons = rows.group_by("reason").len().sort("len", "reason", descending=[True, False])["reason"].to_list()
+        more = f" and {len(reasons) - _MAX_REASONS} more reasons" if len(reasons) > _MAX_REASONS else ""
         parts.append(
-            f"{those['series_id'].n_unique():,} of {total:,} by {NAMES[status]} because "
-            f"{', or because '.join(str(reason) for reason in said[:_REASONS])}{more}"
+            f"{rows['series_id'].n_unique():,} of {total:,} series by {STATUS_NAMES[status]} because "
+            f"{', or because '.join(str(reason) for reason in reasons[:_MAX_REASONS])}{more}"
         )
-    parts += [f"{stage} failed: {text}" for stage, text in (record.get("failures") or {}).items()]
-    return "; ".join(parts) or "its record says that it was degraded, not why"
+    parts += [f"{stage} failed: {error}" for stage, error in _failures(record).items()]
+    return "; ".join(parts) or "the run record has no reason for this"
 
 
-def _how_good(skill: dict[str, Any], nights: int) -> str:
-    if not nights or skill["skill"] is None:
-        return "no earlier night has been scored yet"
-    side = "below" if skill["skill"] >= 0 else "above"
-    coverage = skill["coverage"]
-    held = "" if coverage is None else f", and the 80% interval held {percent(coverage)} of what came"
-    span = "night" if nights == 1 else f"{nights} nights"
-    return f"over the last {span} the pinball was {percent(abs(skill['skill']))} {side} the baseline's{held}"
+def _quality(figures: Figures, scored: int) -> str:
+    skill, coverage = figures["skill"], figures["coverage"]
+    if not scored or skill is None:
+        return "No earlier forecast has been scored yet"
+    side = "below" if skill >= 0 else "above"
+    interval = (
+        "" if coverage is None else
+        f", and the 80% interval contained {format_percent(coverage)} of the actual values"
+    )  # fmt: skip
+    nights = "night" if scored == 1 else f"{scored} nights"
+    return f"Over the last {nights}, pinball was {format_percent(abs(skill))} {side} the baseline's{interval}"
 
 
-def _notes(data: PageData, times: LocalTimes) -> list[str]:
+def _notes(data: PageData, times: LocalTimeFormat) -> list[str]:
     notes = []
     if data.is_replay:
         notes.append(
-            "A replay of the past: the data end long before this page was made, "
-            f"and the night is judged as of their end, {times.day(data.due, year=True)}."
+            "This is a replay of the past: the data end long before this page was made. The verdict is for the end of "
+            f"the data, {times.format_day(data.due, year=True)}."
         )
-    failed = data.run_record(data.latest_issue_time).get("failures") or {}
-    notes += [f"{stage} failed and the night went on without it: {text}" for stage, text in failed.items()]
+    failures = _failures(data.run_record(data.latest_issue_time))
+    notes += [f"{stage} failed, and the run continued without it: {error}" for stage, error in failures.items()]
     return notes
 
 
-def _beyond_deadline(record: dict[str, Any]) -> timedelta | None:
-    if not record.get("published_at") or not record.get("deadline"):
+def _failures(record: RunRecord | None) -> dict[str, str]:
+    return (record.get("failures") if record else None) or {}
+
+
+def _delay(record: RunRecord | None) -> timedelta | None:
+    """Return the time from the deadline to publication: negative in time, None if the record lacks one of them."""
+    published_at = record.get("published_at") if record else None
+    deadline = record.get("deadline") if record else None
+    if not published_at or not deadline:
         return None
-    return datetime.fromisoformat(record["published_at"]) - datetime.fromisoformat(record["deadline"])
+    return datetime.fromisoformat(published_at) - datetime.fromisoformat(deadline)
 
 
-def duration(length: timedelta) -> str:
-    """`45 s`, `6 min`, `3 h 20 min`, `4 days`."""
+def format_duration(length: timedelta) -> str:
+    """Return a duration as `45 s`, `6 min`, `3 h 20 min` or `4 days`."""
     seconds = int(length.total_seconds())
     if seconds < 60:
         return f"{seconds} s"

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from flows.page.inspection import Inspection
-from flows.page.inspection_page import render
+from flows.page.inspection_page import render_inspection_page
 from flows.settings.pipeline import Pipeline
 from flows.stages.fallback import LoadedModel, ModelChain, load_champion
 from flows.stages.panels import known_series, to_micros, visible_panel, visible_target
@@ -41,7 +41,7 @@ def inspect(
             that did is gone, or the training extra, with which a model is opened, is not installed.
     """
     found = collect_inspection(settings, store, series_id, issue_time, now)
-    content = render(found).encode()
+    content = render_inspection_page(found).encode()
     if output is None:
         place = store.put(layout.inspection(settings.name, issue_time, series_id), content)
     else:

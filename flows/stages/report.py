@@ -11,7 +11,7 @@ import polars as pl
 
 from flows import clock
 from flows.page.page_data import SCORE_SCHEMA, SCORED_ISSUE_TIMES, SHOWN_ISSUE_TIMES, STATUS_SCHEMA, PageData
-from flows.page.render import render
+from flows.page.report_page import render_report_page
 from flows.settings.pipeline import Pipeline
 from flows.stages.lateness import REPLAY_AGE
 from flows.stages.panels import newest_target, to_micros, visible_panel
@@ -40,13 +40,13 @@ def report(settings: Pipeline, store: Store, now: datetime, output: Path | None 
     Raises:
         DataError: a file that the page is made from is damaged.
     """
-    page, judged = render(collect_page_data(settings, store, now))
+    page, verdict = render_report_page(collect_page_data(settings, store, now))
     content = page.encode()
     if output is None:
         place = store.put(layout.report(settings.name), content)
     else:
         place = open_store(str(output.parent)).put(output.name, content)
-    return {"path": place, "colour": judged.colour, "sentence": judged.sentence, "bytes": len(content)}
+    return {"path": place, "colour": verdict.colour, "sentence": verdict.sentence, "bytes": len(content)}
 
 
 def collect_page_data(settings: Pipeline, store: Store, now: datetime) -> PageData:

@@ -38,7 +38,7 @@ def test_it_writes_one_page_that_needs_no_network(pipeline, tmp_path):
     page = (tmp_path / "page.html").read_text()
     version = said(gatecast("models", pipeline, "--json"))["champion"]
     assert report["model_version"] == version and version in page
-    assert "forecast of Sat 1 Sep 2018 00:00 EDT" in page
+    assert "forecast issued Sat 1 Sep 2018 00:00 EDT" in page
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page)
     assert len(report["moved_by_segments"]) == 14
     assert report["moved"]["temperature_forecast"] > 0 < report["moved_by_horizon"]["temperature_forecast"]
@@ -133,4 +133,4 @@ def test_a_plain_network_shows_its_hidden_state_only(pipeline):
     assert done.returncode == 0, done.stderr
     assert all(isinstance(layer.trace, RNNTrace) for layer in facts(path).layers)
     page = (path.parent / "page.html").read_text()
-    assert "no gates and no cell state" in page and "How far the gates are open" not in page
+    assert "no gates and no cell state" in page and "Mean opening of the gates" not in page

@@ -1,10 +1,10 @@
 "use strict";
-// The charts of one forecast seen from the inside: every one has its rows in the page.
+// Draw the charts of the inspection page. The page carries the rows of each chart.
 (async () => {
   const { specs, charts } = await unpacked;
   for (const element of document.querySelectorAll("[data-chart]")) {
-    const found = charts[element.dataset.chart];
-    drawing(element, specs[found.spec], found.rows, found.ticks, found.more);
+    const chart = charts[element.dataset.chart];
+    drawChart(element, specs[chart.spec], chart.rows, chart.ticks, chart.datasets);
   }
   document.documentElement.dataset.ready = "yes";
 })();

@@ -1,197 +1,210 @@
 "use strict";
-// The series: unpack the data once, draw what is asked for, search, sort, tables as alternatives.
+// Draw the charts of the report page, search and sort its series, and show the series that the reader chooses.
 (async () => {
-  const PAGE = 50;
+  const LIST_STEP = 50; // series added to the list by one click
   const byId = (id) => document.getElementById(id);
   const { series, specs, charts, unit } = await unpacked;
 
   for (const element of document.querySelectorAll("[data-chart]")) {
-    const found = charts[element.dataset.chart];
-    drawing(element, specs[element.dataset.chart], found.rows, found.ticks);
+    const chart = charts[element.dataset.chart];
+    drawChart(element, specs[element.dataset.chart], chart.rows, chart.ticks);
   }
-  const ready = () => { document.documentElement.dataset.ready = "yes"; performance.mark("ready"); };
-  if (!series.count) { ready(); return; }
+  const setReady = () => { document.documentElement.dataset.ready = "yes"; performance.mark("ready"); };
+  if (!series.count) { setReady(); return; }
 
-  const low = series.names[0], high = series.names.at(-1);
-  const names = { model: "model", stale_model: "stale model", baseline: "baseline" };
-  const percent = (share) => share === null ? "–" : `${Math.round(100 * share)}%`.replace("-", "−");
-  const formats = new Map();
-  function number(value, places) {
+  const low = series.quantile_names[0], high = series.quantile_names.at(-1);
+  const statusNames = { model: "model", stale_model: "stale model", baseline: "baseline" };
+  const formatPercent = (share) => share === null ? "–" : `${Math.round(100 * share)}%`.replace("-", "−");
+  const numberFormats = new Map();
+  function formatDecimals(value, places) {
     if (value === null || value === undefined) return "–";
-    if (!formats.has(places)) {
-      formats.set(places, new Intl.NumberFormat("en", { minimumFractionDigits: places, maximumFractionDigits: places }));
+    if (!numberFormats.has(places)) {
+      numberFormats.set(places, new Intl.NumberFormat("en", { minimumFractionDigits: places, maximumFractionDigits: places }));
     }
-    return formats.get(places).format(value).replace("-", "−");
+    return numberFormats.get(places).format(value).replace("-", "−");
   }
-  // Four significant digits, as the figures of the page that need no script.
-  function figure(value) {
+  // Four significant digits, as format_number in number_format.py.
+  function formatNumber(value) {
     const size = Math.abs(value ?? 0);
-    return number(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
+    return formatDecimals(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
   }
-  const level = (name) => `${name.slice(1).replace("_", ".")}%`;
+  const percentOf = (quantileName) => `${quantileName.slice(1).replace("_", ".")}%`;
 
-  // A row a period: x, when, actual, the quantiles of tonight (q..) and of the forecast before (eq..).
-  function periods(row) {
-    const curve = series.curves[row];
-    if (!curve) return null;
-    const places = series.decimals[row], size = series.names.length;
+  // Return one row per period: actual value, quantiles (q...) and quantiles of the previous forecast (eq...).
+  function fanRows(row) {
+    const curves = series.curves[row];
+    if (!curves) return null;
+    const places = series.decimals[row], size = series.quantile_names.length;
     return series.periods.map((when, x) => {
-      const found = { x, when, actual: curve.a[x] };
-      fill(found, "", curve.q, x - series.fan_at);
-      if (curve.e) fill(found, "e", curve.e, x - series.earlier_at);
-      const { [low]: from, [high]: to, q50, eq50, actual } = found;
-      found.came = number(actual, places);
-      found.median = number(q50, places);
-      found.span = q50 === undefined ? "–" : `${number(from, places)} to ${number(to, places)}`;
-      found.before = number(eq50, places);
-      return found;
+      const period = { x, when, actual: curves.actual[x] };
+      addQuantiles(period, "", curves.quantiles, x - series.forecast_column);
+      if (curves.earlier) addQuantiles(period, "e", curves.earlier, x - series.earlier_column);
+      const { [low]: from, [high]: to, q50, eq50, actual } = period;
+      period.actual_text = formatDecimals(actual, places);
+      period.median_text = formatDecimals(q50, places);
+      period.range_text = q50 === undefined ? "–" : `${formatDecimals(from, places)} to ${formatDecimals(to, places)}`;
+      period.earlier_text = formatDecimals(eq50, places);
+      return period;
     });
 
-    function fill(found, prefix, values, step) {
+    function addQuantiles(period, prefix, values, step) {
       if (step < 0 || step >= series.horizon || values[step * size] === null) return;
-      series.names.forEach((name, i) => { found[prefix + name] = values[step * size + i]; });
+      series.quantile_names.forEach((name, i) => { period[prefix + name] = values[step * size + i]; });
     }
   }
 
-  function fan(element, row) {
-    const rows = periods(row);
+  function drawFan(element, row) {
+    const rows = fanRows(row);
     const places = series.decimals[row];
-    const ahead = rows.filter((r) => r.q50 !== undefined);
-    const medians = ahead.map((r) => r.q50);
-    element.setAttribute("aria-label", `Fan chart of ${series.ids[row]}: median from ${number(Math.min(...medians), places)} `
-      + `to ${number(Math.max(...medians), places)} in ${unit}, ${ahead[0].when} to ${ahead.at(-1).when}; the table below has the values`);
-    drawing(element, specs.fan, rows, series.ticks, { issue: [{ x: series.issue }] });
+    const forecast = rows.filter((period) => period.q50 !== undefined);
+    const medians = forecast.map((period) => period.q50);
+    element.setAttribute("aria-label", `Fan chart of ${series.ids[row]}: median from ${formatDecimals(Math.min(...medians), places)} `
+      + `to ${formatDecimals(Math.max(...medians), places)} in ${unit}, ${forecast[0].when} to ${forecast.at(-1).when}. `
+      + "The table below has the values.");
+    drawChart(element, specs.fan, rows, series.ticks, { issue: [{ x: series.issue_x }] });
   }
 
-  function table(place, head, rows) {
-    const made = document.createElement("table");
-    const line = made.createTHead().insertRow();
-    head.forEach((name, i) => line.append(cell("th", name, i, "col")));
-    const body = made.createTBody();
+  function fillTable(container, head, rows) {
+    const table = document.createElement("table");
+    const headLine = table.createTHead().insertRow();
+    head.forEach((name, i) => headLine.append(makeCell("th", name, i, "col")));
+    const body = table.createTBody();
     for (const row of rows) {
       const line = body.insertRow();
-      row.forEach((value, i) => line.append(cell(i ? "td" : "th", value, i, i ? null : "row")));
+      row.forEach((value, i) => line.append(makeCell(i ? "td" : "th", value, i, i ? null : "row")));
     }
-    place.replaceChildren(made);
+    container.replaceChildren(table);
 
-    function cell(tag, text, column, scope) {
-      const made = document.createElement(tag);
-      made.textContent = text;
-      if (scope) made.scope = scope;
-      if (column) made.className = "number";
-      return made;
+    function makeCell(tag, text, column, scope) {
+      const cell = document.createElement(tag);
+      cell.textContent = text;
+      if (scope) cell.scope = scope;
+      if (column) cell.className = "number";
+      return cell;
     }
   }
 
-  function fanTable(place, row) {
-    const rows = periods(row);
-    if (!rows) { place.textContent = "The page does not have the curves of this series; the forecast file has."; return; }
+  function fillFanTable(container, row) {
+    const rows = fanRows(row);
+    if (!rows) {
+      container.textContent = "This page does not have the curves of this series. They are in the forecast file.";
+      return;
+    }
     const places = series.decimals[row];
-    const head = ["period", "actual", level(low), "median", level(high), "median, forecast before"];
-    table(place, head, rows.map((r) => [r.when, r.came, number(r[low], places), r.median, number(r[high], places), r.before]).reverse());
+    const head = ["period", "actual", percentOf(low), "median", percentOf(high), "median, previous forecast"];
+    const cells = (period) => [period.when, period.actual_text, formatDecimals(period[low], places), period.median_text,
+      formatDecimals(period[high], places), period.earlier_text];
+    fillTable(container, head, rows.map(cells).reverse());
   }
 
-  function onceOpen(details, fill) {
+  // Tables are long, so each is filled when the reader opens it.
+  function fillWhenOpen(details, fill) {
     details.ontoggle = () => { if (details.open) fill(details.querySelector(".scroll")); };
     if (details.open) details.ontoggle();
   }
 
-  for (const element of document.querySelectorAll("[data-fan]")) fan(element, Number(element.dataset.fan));
+  for (const element of document.querySelectorAll("[data-fan]")) drawFan(element, Number(element.dataset.fan));
   for (const details of document.querySelectorAll("[data-fan-table]")) {
-    onceOpen(details, (place) => fanTable(place, Number(details.dataset.fanTable)));
+    fillWhenOpen(details, (container) => fillFanTable(container, Number(details.dataset.fanTable)));
   }
 
-  // One series, chosen.
-  function open(row, focus = true) {
-    const one = byId("one"), places = series.decimals[row], curve = series.curves[row];
-    one.hidden = false;
-    one.querySelector("h3 bdi").textContent = series.ids[row];
-    const why = series.reason[row] === null ? "" : ` because ${series.reasons[series.reason[row]]}`;
-    byId("one-about").textContent = `Made by: ${names[series.status[row]]}${why}. Mean ${figure(series.level[row])} `
-      + `(${unit}). Skill of the last 7 nights ${percent(series.recent_skill[row])}, of all shown ${percent(series.skill[row])}; `
-      + `the 80% interval held ${percent(series.coverage[row])}.`;
-    byId("one-fan").hidden = byId("one-past").hidden = !curve;
-    onceOpen(byId("one-table"), (place) => fanTable(place, row));
-    if (curve) {
-      fan(byId("one-fan"), row);
-      const nights = series.nights.map((when, x) => ({ x, when, pinball: curve.p[x], baseline: curve.b[x], coverage: curve.c[x] }));
-      byId("one-past").hidden = !nights.length;
-      byId("one-nights").setAttribute("aria-label", `Pinball of ${series.ids[row]} by night, forecast and baseline; the table below has the values`);
-      drawing(byId("one-nights"), specs["series-nights"], nights, series.night_ticks);
-      onceOpen(byId("one-nights-table"), (place) => table(place, ["night", "pinball", "baseline", "held"],
-        nights.map((n) => [n.when, number(n.pinball, places + 1), number(n.baseline, places + 1), percent(n.coverage)]).reverse()));
+  // Show one series below the list.
+  function showSeries(row, setFocus = true) {
+    const card = byId("chosen"), places = series.decimals[row], curves = series.curves[row];
+    card.hidden = false;
+    card.querySelector("h3 bdi").textContent = series.ids[row];
+    const number = series.reason_numbers[row];
+    const reason = number === null ? "" : ` (${series.reasons[number]})`;
+    byId("chosen-figures").textContent = `Status: ${statusNames[series.status[row]]}${reason}. `
+      + `Mean forecast: ${formatNumber(series.level[row])} (${unit}). `
+      + `Skill: ${formatPercent(series.recent_skill[row])} over the last 7 nights, ${formatPercent(series.skill[row])} over all nights on this page. `
+      + `Coverage of the 80% interval: ${formatPercent(series.coverage[row])}.`;
+    byId("chosen-fan").hidden = byId("chosen-past").hidden = !curves;
+    fillWhenOpen(byId("chosen-table"), (container) => fillFanTable(container, row));
+    if (curves) {
+      drawFan(byId("chosen-fan"), row);
+      const nights = series.issue_labels.map((when, x) => (
+        { x, when, pinball: curves.pinball[x], baseline: curves.baseline_pinball[x], coverage: curves.coverage[x] }));
+      byId("chosen-past").hidden = !nights.length;
+      byId("chosen-pinball").setAttribute("aria-label", `Pinball of ${series.ids[row]} by night, forecast and baseline. The table below has the values.`);
+      drawChart(byId("chosen-pinball"), specs["series-pinball"], nights, series.issue_ticks);
+      const cells = (night) => [night.when, formatDecimals(night.pinball, places + 1), formatDecimals(night.baseline, places + 1),
+        formatPercent(night.coverage)];
+      fillWhenOpen(byId("chosen-pinball-table"),
+        (container) => fillTable(container, ["night", "pinball", "baseline", "coverage"], nights.map(cells).reverse()));
     }
     history.replaceState(null, "", `#series=${encodeURIComponent(series.ids[row])}`);
-    if (focus) { byId("one-name").focus({ preventScroll: true }); one.scrollIntoView({ block: "start" }); }
+    if (setFocus) { byId("chosen-name").focus({ preventScroll: true }); card.scrollIntoView({ block: "start" }); }
   }
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.series");
-    if (button) open(Number(button.dataset.row));
+    if (button) showSeries(Number(button.dataset.row));
   });
 
-  // Search and sort.
-  const haystack = series.ids.map((id, row) => `${id} ${names[series.status[row]]}`.toLocaleLowerCase());
+  // Search and sort the list of series.
+  const searchTexts = series.ids.map((id, row) => `${id} ${statusNames[series.status[row]]}`.toLocaleLowerCase());
   const body = document.querySelector("#list tbody");
-  let key = "ids", up = true, found = [], shown = 0;
+  let sortKey = "ids", isAscending = true, matches = [], listed = 0;
 
   function search() {
     const words = byId("query").value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
-    found = [...series.ids.keys()].filter((row) => words.every((word) => haystack[row].includes(word)));
-    const column = series[key], sign = up ? 1 : -1;
-    if (key !== "ids" || !up) {
-      found.sort((a, b) => {
+    matches = [...series.ids.keys()].filter((row) => words.every((word) => searchTexts[row].includes(word)));
+    const column = series[sortKey], sign = isAscending ? 1 : -1;
+    if (sortKey !== "ids" || !isAscending) {
+      matches.sort((a, b) => {
         if (column[a] === null || column[b] === null) return (column[a] === null) - (column[b] === null) || a - b;
         return sign * (column[a] > column[b] ? 1 : column[a] < column[b] ? -1 : 0) || a - b;
       });
     }
-    byId("found").textContent = words.length ? `${found.length.toLocaleString("en")} of ${series.count.toLocaleString("en")} series match` : "";
+    byId("match-count").textContent = words.length ? `${matches.length.toLocaleString("en")} of ${series.count.toLocaleString("en")} series match` : "";
     body.replaceChildren();
-    shown = 0;
-    more();
+    listed = 0;
+    listMore();
   }
 
-  function more() {
-    for (const row of found.slice(shown, shown + (shown ? PAGE : 10))) {
+  function listMore() {
+    for (const row of matches.slice(listed, listed + (listed ? LIST_STEP : 10))) {
       const line = body.insertRow();
-      const name = document.createElement("th");
-      name.scope = "row";
+      const head = document.createElement("th");
+      head.scope = "row";
       const button = document.createElement("button");
       button.type = "button";
       button.className = "series";
       button.dataset.row = row;
       button.append(Object.assign(document.createElement("bdi"), { textContent: series.ids[row] }));
-      name.append(button);
-      line.append(name);
-      for (const text of [figure(series.level[row]), percent(series.recent_skill[row]), percent(series.coverage[row])]) {
+      head.append(button);
+      line.append(head);
+      for (const text of [formatNumber(series.level[row]), formatPercent(series.recent_skill[row]), formatPercent(series.coverage[row])]) {
         line.append(Object.assign(line.insertCell(), { textContent: text, className: "number" }));
       }
-      line.insertCell().textContent = names[series.status[row]];
+      line.insertCell().textContent = statusNames[series.status[row]];
     }
-    shown = body.rows.length;
-    byId("more").hidden = shown >= found.length;
-    byId("more").textContent = `Show ${Math.min(PAGE, found.length - shown)} more of ${found.length.toLocaleString("en")}`;
+    listed = body.rows.length;
+    byId("more").hidden = listed >= matches.length;
+    byId("more").textContent = `Show ${Math.min(LIST_STEP, matches.length - listed)} more of ${matches.length.toLocaleString("en")}`;
   }
 
-  function asked() {
+  function seriesInAddress() {
     try { return decodeURIComponent(/^#series=(.*)$/.exec(location.hash)?.[1] ?? ""); } catch { return ""; }
   }
 
   for (const head of document.querySelectorAll("[data-sort]")) {
     head.querySelector("button").addEventListener("click", () => {
-      up = key === head.dataset.sort ? !up : true;
-      key = head.dataset.sort;
+      isAscending = sortKey === head.dataset.sort ? !isAscending : true;
+      sortKey = head.dataset.sort;
       for (const other of document.querySelectorAll("[data-sort]")) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      head.setAttribute("aria-sort", isAscending ? "ascending" : "descending");
       search();
     });
   }
-  let waiting = 0;
-  byId("query").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 80); });
-  byId("more").addEventListener("click", more);
+  // A search on every key press is slow with thousands of series.
+  let searchTimer = 0;
+  byId("query").addEventListener("input", () => { clearTimeout(searchTimer); searchTimer = setTimeout(search, 80); });
+  byId("more").addEventListener("click", listMore);
   search();
 
-  const row = series.ids.indexOf(asked());
-  if (row >= 0) open(row);
-  ready();
+  const row = series.ids.indexOf(seriesInAddress());
+  if (row >= 0) showSeries(row);
+  setReady();
 })();

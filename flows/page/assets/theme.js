@@ -1,27 +1,27 @@
 "use strict";
-// Light or dark: what the reader's system says, until the button says otherwise.
+// Light or dark mode: the system's preference, until the reader presses the button.
 const theme = (() => {
   const root = document.documentElement;
   const button = document.getElementById("theme");
-  const system = matchMedia("(prefers-color-scheme: dark)");
+  const systemPreference = matchMedia("(prefers-color-scheme: dark)");
   const listeners = [];
   let chosen = null;
-  try { chosen = localStorage.getItem("gatecast-theme"); } catch { /* a browser that keeps nothing for files */ }
+  try { chosen = localStorage.getItem("gatecast-theme"); } catch { /* Some browsers deny storage to local files. */ }
 
-  function show() {
-    const dark = chosen ? chosen === "dark" : system.matches;
-    root.dataset.theme = dark ? "dark" : "light";
-    button.textContent = dark ? "Light mode" : "Dark mode";
+  function apply() {
+    const isDark = chosen ? chosen === "dark" : systemPreference.matches;
+    root.dataset.theme = isDark ? "dark" : "light";
+    button.textContent = isDark ? "Light mode" : "Dark mode";
     listeners.forEach((listener) => listener());
   }
 
   button.addEventListener("click", () => {
     chosen = root.dataset.theme === "dark" ? "light" : "dark";
-    try { localStorage.setItem("gatecast-theme", chosen); } catch { /* then only this time */ }
-    show();
+    try { localStorage.setItem("gatecast-theme", chosen); } catch { /* Then the choice is lost when the page closes. */ }
+    apply();
   });
-  system.addEventListener("change", show);
+  systemPreference.addEventListener("change", apply);
   button.hidden = false;
-  show();
-  return { changed: (listener) => listeners.push(listener) };
+  apply();
+  return { onChange: (listener) => listeners.push(listener) };
 })();

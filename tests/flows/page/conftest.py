@@ -1,4 +1,4 @@
-"""A real browser, and the page of a thousand series with names that mean harm."""
+"""Fixtures of the page tests: a browser, and the page of a thousand series with hostile names."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ _OPTIONS = (
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium, which `.ci/run` installs; playwright's own download is not needed."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
+    """Start the Chromium of the system, which `.ci/run` installs. Playwright's own download is not needed."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, headless=True, args=_OPTIONS.split())
+        chromium = playwright.chromium.launch(executable_path=executable, headless=True, args=_OPTIONS.split())
         yield chromium
         chromium.close()
 
 
 @pytest.fixture(scope="session")
 def thousand(tmp_path_factory) -> Path:
-    """The page of 1,000 series over 29 nights; nine of them fell back tonight."""
+    """Write the page of 1,000 series at 29 issue times. Nine series of the newest forecast are baseline rows."""
     path = made(tmp_path_factory.mktemp("thousand"), [*HOSTILE, *FEEDERS], count=29, fallback=9)
-    pipeline = pipeline_file.read(path)
-    return Path(report(pipeline, open_store(pipeline.pipeline.store), NOW)["path"])
+    settings = pipeline_file.read(path)
+    return Path(report(settings, open_store(settings.pipeline.store), NOW)["path"])
 
 
 @pytest.fixture
 def reader(browser):
-    """`reader(width=390, dark=True)`: a window of its own."""
+    """Return a function that opens a window, for example `reader(width=390, dark=True)`."""
     contexts = []
 
     def window(width: int = 1280, dark: bool = False) -> Reader:
         scheme = "dark" if dark else "light"
-        # A zone far from the pipeline's: no time on the page may be the reader's.
+        # The reader's zone must not appear on the page, so it is far from the pipeline's zone.
         context = browser.new_context(
             viewport={"width": width, "height": 844}, color_scheme=scheme, timezone_id="Pacific/Auckland"
         )

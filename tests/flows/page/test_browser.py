@@ -1,4 +1,4 @@
-"""The page in a real browser: what a reader sees, with a mouse, a keyboard, a phone, or a screen reader."""
+"""Tests of the report page in a real browser: mouse, keyboard, phone and accessibility rules."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _MEGABYTE = 1_000_000
 
 @pytest.fixture(scope="module")
 def first_night(tmp_path_factory) -> Path:
-    return of(write(tmp_path_factory.mktemp("first")))
+    return write_page(write(tmp_path_factory.mktemp("first")))
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory) -> Path:
-    return of(made(tmp_path_factory.mktemp("few"), ["north", "south", "west"], count=9))
+    return write_page(made(tmp_path_factory.mktemp("few"), ["north", "south", "west"], count=9))
 
 
-def of(path: Path) -> Path:
-    """The page of a pipeline file."""
+def write_page(path: Path) -> Path:
+    """Write the page of a pipeline file and return its path."""
     pipeline = pipeline_file.read(path)
     return Path(report(pipeline, open_store(pipeline.pipeline.store), NOW)["path"])
 
@@ -39,7 +39,7 @@ def any_page(request) -> Path:
     return request.getfixturevalue(request.param)
 
 
-def test_every_chart_is_drawn_without_an_error_or_a_request(reader, any_page):
+def test_every_chart_is_drawn_without_error_or_request(reader, any_page):
     window = reader()
     page = window.open(any_page)
     window.to_the_end()
@@ -48,34 +48,33 @@ def test_every_chart_is_drawn_without_an_error_or_a_request(reader, any_page):
     drawn = page.locator(".chart:visible svg").count()
     assert drawn == page.locator(".chart:visible").count()
     if "first" not in str(any_page):
-        # The last thing drawn of a fan is what came, in ink.
         assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 4
 
 
-def test_a_thousand_series_open_within_the_promise(reader, thousand):
+def test_a_thousand_series_open_in_time(reader, thousand):
     assert thousand.stat().st_size < 15 * _MEGABYTE
     window = reader()
     window.open(thousand)
-    taken = window.page.evaluate("performance.timing.domContentLoadedEventEnd - performance.timing.navigationStart")
-    first = window.page.evaluate("performance.getEntriesByName('ready')[0].startTime")
-    # Two seconds are promised; a machine that is shared with other tests gets some more.
-    assert taken < 6000
-    assert first < 6000
+    loaded = window.page.evaluate("performance.timing.domContentLoadedEventEnd - performance.timing.navigationStart")
+    ready = window.page.evaluate("performance.getEntriesByName('ready')[0].startTime")
+    # docs/page.md has the times of an idle machine. Tests share theirs, so the limits are wide.
+    assert loaded < 6000
+    assert ready < 6000
     assert window.page.locator("svg").count() < 20
 
 
-def test_search_finds_by_name_and_by_what_made_it(reader, thousand):
+def test_search_by_name_and_status(reader, thousand):
     page = reader().open(thousand)
     assert page.locator("#list tbody tr").count() == 10
     page.get_by_role("searchbox").fill("FEEDER 0123")
-    told = page.locator("#found")
-    told.get_by_text("1 of 1,000 series match").wait_for()
-    assert told.get_attribute("aria-live") == "polite"
+    count = page.locator("#match-count")
+    count.get_by_text("1 of 1,000 series match").wait_for()
+    assert count.get_attribute("aria-live") == "polite"
     assert page.locator("#list tbody tr").all_inner_texts()[0].startswith("feeder 0123")
     page.get_by_role("searchbox").fill("baseline")
-    told.get_by_text("9 of 1,000 series match").wait_for()
+    count.get_by_text("9 of 1,000 series match").wait_for()
     page.get_by_role("searchbox").fill("nothing has this name")
-    told.get_by_text("0 of 1,000 series match").wait_for()
+    count.get_by_text("0 of 1,000 series match").wait_for()
     assert page.locator("#list tbody tr").count() == 0
     page.get_by_role("searchbox").fill("")
     page.get_by_role("button", name="Show 50 more of 1,000").click()
@@ -91,16 +90,16 @@ def test_a_hostile_name_is_text(reader, thousand, number):
     button = page.locator("#list tbody button.series").first
     button.click()
     assert button.evaluate("element => element.textContent") == name
-    heading = page.locator("#one-name")
+    heading = page.locator("#chosen-name")
     assert heading.evaluate("element => element.textContent") == name
-    assert name in page.locator("#one-fan").get_attribute("aria-label")
-    page.locator("#one-fan svg").wait_for()
-    assert page.locator("#one img, #list img, #list script, #one b").count() == 0
+    assert name in page.locator("#chosen-fan").get_attribute("aria-label")
+    page.locator("#chosen-fan svg").wait_for()
+    assert page.locator("#chosen img, #list img, #list script, #chosen b").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    # The address names the series, and leads back to it.
+    # The address names the series, so that a reload shows it again.
     again = reader()
     again.open(thousand, re.sub(r"^[^#]*", "", page.url))
-    assert again.page.locator("#one-name").evaluate("element => element.textContent") == name
+    assert again.page.locator("#chosen-name").evaluate("element => element.textContent") == name
     assert window.trouble == again.trouble == []
 
 
@@ -112,26 +111,26 @@ def test_everything_works_from_the_keyboard(reader, thousand):
     assert page.evaluate("document.activeElement.id") == "main"
     page.locator("#query").focus()
     page.keyboard.type("feeder 0500")
-    page.locator("#found").get_by_text("1 of 1,000 series match").wait_for()
+    page.locator("#match-count").get_by_text("1 of 1,000 series match").wait_for()
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.textContent") == "feeder 0500":
             break
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "one-name"
+    assert page.evaluate("document.activeElement.id") == "chosen-name"
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    table = page.locator("#one-table table")
+    table = page.locator("#chosen-table table")
     table.wait_for()
     assert table.locator("tbody tr").count() == 72
     assert table.locator("tbody th").first.inner_text() == "Mon 26 Oct 23:00 CET"
     names = table.locator("tbody th").all_inner_texts()
     assert {"Sun 25 Oct 02:00 CEST", "Sun 25 Oct 02:00 CET"} <= set(names)
-    ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert ring == "solid"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
 
 
-def test_tables_are_sorted_by_their_heads(reader, thousand):
+def test_click_on_a_head_sorts_the_list(reader, thousand):
     page = reader().open(thousand)
     head = page.locator("[data-sort=level] button")
     first = page.locator("#list tbody td").first
@@ -146,28 +145,28 @@ def test_tables_are_sorted_by_their_heads(reader, thousand):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_light_and_dark_on_a_phone_and_a_desk(reader, thousand, width, dark):
+def test_light_and_dark_on_phone_and_desktop(reader, thousand, width, dark):
     window = reader(width, dark)
     page = window.open(thousand)
     page.locator("#list button.series").nth(3).click()
     window.to_the_end()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
-    wide = page.evaluate(
+    too_wide = page.evaluate(
         """[...document.querySelectorAll("main *")].filter((element) => !element.closest(".scroll, nav, .hidden-text")
            && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML)"""
     )
-    assert wide == []
-    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    lightness = sum(int(part) for part in re.findall(r"\d+", paper)[:3])
+    assert too_wide == []
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    lightness = sum(int(part) for part in re.findall(r"\d+", background)[:3])
     assert (lightness < 150) == dark
-    inks = page.locator(".fan svg path[stroke]").evaluate_all("paths => paths.map((p) => p.getAttribute('stroke'))")
-    assert ("#e9e8e3" in inks) == dark
-    assert ("#1b1f24" in inks) != dark
+    strokes = page.locator(".fan svg path[stroke]").evaluate_all("paths => paths.map((p) => p.getAttribute('stroke'))")
+    assert ("#e9e8e3" in strokes) == dark
+    assert ("#1b1f24" in strokes) != dark
     assert window.trouble == []
 
 
-def test_the_switch_turns_the_page_and_its_charts(reader, few):
+def test_mode_button_changes_page_and_charts(reader, few):
     window = reader()
     page = window.open(few)
     window.to_the_end()
@@ -180,7 +179,7 @@ def test_the_switch_turns_the_page_and_its_charts(reader, few):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing(reader, any_page, dark):
+def test_axe_reports_no_accessibility_violation(reader, any_page, dark):
     window = reader(dark=dark)
     page = window.open(any_page)
     if page.locator("#list button.series").count():
@@ -188,17 +187,17 @@ def test_axe_finds_nothing(reader, any_page, dark):
     window.to_the_end()
     for details in page.locator("details").all():
         details.locator("summary").click()
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    result = Axe().run(page)
+    assert result.violations_count == 0, result.generate_report()
     assert page.locator("h1").count() == 1
     assert {"main", "banner", "contentinfo", "navigation"} <= {
         role for role in ("main", "banner", "contentinfo", "navigation") if page.get_by_role(role).count()
     }
 
 
-def test_a_browser_that_cannot_unpack_says_so_and_keeps_the_rest(reader, few):
+def test_a_browser_without_decompression_has_a_message_and_the_texts(reader, few):
     window = reader()
     window.page.add_init_script("delete window.DecompressionStream")
     window.page.goto(few.as_uri())
     window.page.get_by_role("alert").get_by_text("This browser cannot unpack the data").wait_for()
-    assert "Published whole" in window.page.locator("h1").inner_text()
+    assert "Complete forecast published" in window.page.locator("h1").inner_text()

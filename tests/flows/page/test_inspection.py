@@ -1,4 +1,4 @@
-"""The page of `gatecast inspect` in a real browser, of models of several shapes."""
+"""Tests of the inspection page in a real browser, for models of several shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from flows.page.inspection import Inspection
-from flows.page.inspection_page import render
+from flows.page.inspection_page import render_inspection_page
 from flows.settings import file as pipeline_file
 from model.forecaster import Forecaster
 from model.occlusion import occlusion_effects
@@ -26,7 +26,7 @@ MADE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def inspection(folder: Path, **changes) -> Inspection:
-    """One window of a network that was fitted for a few steps."""
+    """Return the inspection of one window of a network that was fitted for a few updates."""
     spec = made.spec(timezone="Europe/Berlin", **changes)
     network, samples, _ = train(spec, updates=5)
     model = to_onnx(network)
@@ -46,39 +46,39 @@ def inspection(folder: Path, **changes) -> Inspection:
 @pytest.fixture(
     scope="module", params=[{}, {"cell": "rnn", "layers": 2, "horizon": 30}, {"members": 2, "layers": 2, "horizon": 30}]
 )
-def found(request, tmp_path_factory) -> Inspection:
+def inspected(request, tmp_path_factory) -> Inspection:
     return inspection(tmp_path_factory.mktemp("inspection"), **request.param)
 
 
 @pytest.fixture(scope="module")
-def page(found, tmp_path_factory) -> Path:
+def page(inspected, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / "inspection.html"
-    path.write_text(render(found))
+    path.write_text(render_inspection_page(inspected))
     return path
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_every_chart_is_drawn_without_an_error_or_a_request(reader, found, page, dark):
+def test_every_chart_is_drawn_without_error_or_request(reader, inspected, page, dark):
     window = reader(dark=dark)
     opened = window.open(page)
     opened.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     window.to_the_end()
     assert window.trouble == []
     assert [url for url in window.requests if not url.startswith("data:")] == [page.as_uri()]
-    pairs = found.spec.members * found.spec.layers
-    each = 2 if found.spec.cell == "rnn" else 8  # lines and maps of a layer
+    pairs = inspected.spec.members * inspected.spec.layers
+    each = 2 if inspected.spec.cell == "rnn" else 8  # lines and maps of a layer
     assert opened.locator(".chart svg").count() == 4 + pairs * each
     assert opened.locator("h1").inner_text().startswith(HOSTILE[1])
 
 
-def test_no_barrier_for_anybody(reader, page):
+def test_axe_reports_no_accessibility_violation(reader, page):
     window = reader(width=390)
     opened = window.open(page)
     window.to_the_end()
-    found = Axe().run(opened)
-    assert found.violations_count == 0, found.generate_report()
+    result = Axe().run(opened)
+    assert result.violations_count == 0, result.generate_report()
     assert opened.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_the_same_facts_give_the_same_page(found):
-    assert render(found) == render(replace(found))
+def test_same_inspection_has_the_same_page(inspected):
+    assert render_inspection_page(inspected) == render_inspection_page(replace(inspected))

@@ -1,4 +1,4 @@
-"""Local times and labels over the clock changes."""
+"""Tests of local times and axis labels around clock changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.page.local_time import LocalTimes
+from flows.page.local_time import LocalTimeFormat
 
 
 def hours(first: datetime, count: int) -> list[datetime]:
@@ -14,35 +14,35 @@ def hours(first: datetime, count: int) -> list[datetime]:
 
 
 @pytest.mark.parametrize(
-    ("first", "day_is", "noon_after"),
+    ("first", "day_length", "noon_at"),
     [
         (datetime(2026, 10, 24, 22, tzinfo=UTC), 25, 13),  # clocks go back: 00:00 CEST to 00:00 CET
         (datetime(2026, 3, 28, 23, tzinfo=UTC), 23, 11),  # clocks go forward
         (datetime(2026, 6, 30, 22, tzinfo=UTC), 24, 12),
     ],
 )
-def test_a_day_is_as_wide_as_it_is_long(first, day_is, noon_after):
-    ticks = LocalTimes("Europe/Berlin", daily=False).ticks(hours(first, 30))
+def test_width_of_a_day_is_its_length(first, day_length, noon_at):
+    ticks = LocalTimeFormat("Europe/Berlin", "1h").period_ticks(hours(first, 30))
     days = [tick.at for tick in ticks if tick.level == 0]
-    assert days == [0, day_is]
-    assert next((tick.at, tick.label) for tick in ticks if tick.level == 1) == (noon_after, "12:00")
+    assert days == [0, day_length]
+    assert next((tick.at, tick.label) for tick in ticks if tick.level == 1) == (noon_at, "12:00")
 
 
-def test_the_two_hours_of_an_autumn_night_have_two_names():
-    times = LocalTimes("Europe/Berlin", daily=False)
-    names = [times.period(t) for t in hours(datetime(2026, 10, 25, 0, tzinfo=UTC), 2)]
+def test_repeated_hours_have_different_names():
+    times = LocalTimeFormat("Europe/Berlin", "1h")
+    names = [times.format_period(t) for t in hours(datetime(2026, 10, 25, 0, tzinfo=UTC), 2)]
     assert names == ["Sun 25 Oct 02:00 CEST", "Sun 25 Oct 02:00 CET"]
 
 
-def test_a_day_whose_midnight_is_skipped_keeps_its_name():
-    # Beirut goes from 24:00 on Saturday to 01:00 on Sunday, 29 March 2026.
-    ticks = LocalTimes("Asia/Beirut", daily=False).ticks(hours(datetime(2026, 3, 28, 20, tzinfo=UTC), 6))
+def test_day_without_midnight_has_a_label():
+    # In Beirut, Saturday 24:00 is followed by Sunday 01:00 on 29 March 2026.
+    ticks = LocalTimeFormat("Asia/Beirut", "1h").period_ticks(hours(datetime(2026, 3, 28, 20, tzinfo=UTC), 6))
     assert [(tick.at, tick.label) for tick in ticks if tick.level == 0] == [(2, "Sun 29 Mar")]
 
 
-def test_periods_of_days_have_no_time_of_day():
-    times = LocalTimes("Europe/Madrid", daily=True)
+def test_daily_periods_have_no_time_of_day():
+    times = LocalTimeFormat("Europe/Madrid", "1d")
     start = datetime(2025, 6, 1, 4, tzinfo=UTC)  # a gas day
-    assert times.period(start) == "Sun 1 Jun"
-    ticks = times.ticks([start + timedelta(days=i) for i in range(15)])
+    assert times.format_period(start) == "Sun 1 Jun"
+    ticks = times.period_ticks([start + timedelta(days=i) for i in range(15)])
     assert [tick.at for tick in ticks if tick.level == 0] == [0, 7, 14]

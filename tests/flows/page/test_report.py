@@ -1,4 +1,4 @@
-"""The page of a store: its colour and sentence, what it shows, and that whatever is missing only leaves a gap."""
+"""Tests of the report page: verdict, content, and stores with missing parts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ import polars as pl
 import pytest
 
 from flows import clock
-from flows.page.payload import pack
-from flows.page.render import render
+from flows.page.document import pack_json
+from flows.page.report_page import render_report_page
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.report import collect_page_data, report
-from storage import layout
-from storage import run_records as nights
+from storage import layout, run_records
 from storage.schemas import DataError
 from storage.store import open_store
 from tests.support.commands import gatecast, said
@@ -49,121 +48,126 @@ def opened(path: Path):
 
 
 def page(path: Path, now: datetime = NOW) -> tuple[dict, str]:
-    """What the report says of itself, and the page without the scripts."""
-    told = report(*opened(path), now)
-    return told, re.sub(r"<script>.*?</script>", "", Path(told["path"]).read_text(), flags=re.DOTALL)
+    """Return the report of the command, and the page without its scripts."""
+    result = report(*opened(path), now)
+    return result, re.sub(r"<script>.*?</script>", "", Path(result["path"]).read_text(), flags=re.DOTALL)
 
 
 def packed(html: str) -> dict:
+    """Return the page's data for its scripts."""
     (text,) = re.findall(r'id="packed">([^<]*)<', html)
     return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
-def change(path: Path, issue: datetime, **facts) -> None:
-    """The record of a night with other facts."""
+def change_record(path: Path, issue: datetime, **changes) -> None:
+    """Change keys of the run record of an issue time."""
     store = open_store(str(path.parent / "store"))
-    nights.write(store, "made", issue, json.loads(store.get(layout.run_record("made", issue))) | facts)
+    run_records.write(store, "made", issue, json.loads(store.get(layout.run_record("made", issue))) | changes)
 
 
-def test_a_whole_night_is_green_and_its_sentence_tells_all(path):
-    told, html = page(path)
-    assert told["path"] == str(path.parent / "store/reports/made.html")
-    assert told["colour"] == "green"
-    held = pl.read_parquet(path.parent / "store/scores/made/*.parquet")["covered_80"].mean()
-    assert told["sentence"] == (
-        "Published whole at 00:04 CET, 6 min before the deadline: 3 series, 24 hours from Mon 26 Oct 00:00 CET, by the "
-        "model of Tue 6 Oct 2026, from data known up to Mon 26 Oct 00:00 CET; over the last 9 nights the pinball was "
-        f"50% below the baseline's, and the 80% interval held {held:.0%} of what came."
+def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path):
+    result, html = page(path)
+    assert result["path"] == str(path.parent / "store/reports/made.html")
+    assert result["colour"] == "green"
+    coverage = pl.read_parquet(path.parent / "store/scores/made/*.parquet")["covered_80"].mean()
+    assert result["sentence"] == (
+        "Complete forecast published at 00:04 CET, 6 min before the deadline: 3 series, 24 hours from Mon 26 Oct 00:00 "
+        "CET, by the model of Tue 6 Oct 2026 with data available until Mon 26 Oct 00:00 CET. Over the last 9 nights, "
+        f"pinball was 50% below the baseline's, and the 80% interval contained {coverage:.0%} of the actual values."
     )
-    assert told["bytes"] == len(Path(told["path"]).read_bytes())
+    assert result["bytes"] == len(Path(result["path"]).read_bytes())
     for shown in ("flat_line", "newest value 2 h later than usual", "no time in &#39;t&#39;", "PIT is not uniform",
                   "no champion to beat", "ingest 3.2 s", "MAE, MW"):  # fmt: skip
         assert shown in html, shown
 
 
-def test_the_curves_are_the_forecast_the_night_before_and_what_came(path):
+def test_curves_are_the_forecast_the_previous_one_and_the_actual_values(path):
     data = packed(page(path)[1])["series"]
     row, store = data["ids"].index("south"), path.parent / "store"
     rows = pl.read_parquet(store / "latest/made.parquet").filter(series_id="south")
     curve = data["curves"][str(row)]
     quantiles = rows.select("^q.*$").to_numpy().ravel().tolist()
     places = data["decimals"][row]
-    assert curve["q"] == pytest.approx(quantiles, abs=0.51 * 10**-places)
+    assert curve["quantiles"] == pytest.approx(quantiles, abs=0.51 * 10**-places)
     history = pl.read_parquet(store / "history/made/demand/*.parquet").filter(series_id="south").sort("valid_time")
-    known = [value for value in curve["a"] if value is not None]
+    known = [value for value in curve["actual"] if value is not None]
     assert known == pytest.approx(history["y"].tail(48).to_list(), rel=1e-4)
-    # Two days before the issue are 48 hours; one of them had 25, so that the first is 01:00 of the day before.
+    # The page shows 48 hours before the issue time. One day has 25 hours, so the first hour is 01:00.
     assert data["periods"][0] == "Sat 24 Oct 01:00 CEST"
-    assert data["periods"][data["fan_at"]] == "Mon 26 Oct 00:00 CET"
-    assert data["earlier_at"] == data["fan_at"] - 25
-    assert data["nights"][-1] == "Sun 25 Oct"
+    assert data["periods"][data["forecast_column"]] == "Mon 26 Oct 00:00 CET"
+    assert data["earlier_column"] == data["forecast_column"] - 25
+    assert data["issue_labels"][-1] == "Sun 25 Oct"
 
 
-def test_fallbacks_are_amber_with_the_why(tmp_path):
-    told, html = page(made(tmp_path, NAMES, count=3, fallback=1))
-    assert told["colour"] == "amber"
-    assert told["sentence"].startswith("Published degraded at 00:04 CET, 6 min before the deadline: 3 series")
-    assert f"1 of 3 by the baseline because {FEWEST}" in told["sentence"]
-    assert f"made by the baseline: {FEWEST}" in html
-    assert '<span class="n">1</span> series by the baseline' in html
+def test_fallbacks_are_amber_with_their_reasons(tmp_path):
+    result, html = page(made(tmp_path, NAMES, count=3, fallback=1))
+    assert result["colour"] == "amber"
+    assert result["sentence"].startswith(
+        "Degraded forecast published at 00:04 CET, 6 min before the deadline: 3 series"
+    )
+    assert f"1 of 3 series by the baseline because {FEWEST}" in result["sentence"]
+    assert f"forecast by the baseline: {FEWEST}" in html
+    assert '<span class="count">1</span> series by the baseline' in html
 
 
 def test_a_failed_stage_is_amber_and_named(path):
-    change(path, ISSUE, degraded=True, failures={"ingest:weather": "<b>404</b>"})
-    told, html = page(path)
-    assert told["colour"] == "amber"
-    assert "ingest:weather failed: <b>404</b>" in told["sentence"]
+    change_record(path, ISSUE, degraded=True, failures={"ingest:weather": "<b>404</b>"})
+    result, html = page(path)
+    assert result["colour"] == "amber"
+    assert "ingest:weather failed: <b>404</b>" in result["sentence"]
     assert "<b>404</b>" not in html
     assert html.count("&lt;b&gt;404&lt;/b&gt;") >= 3
 
 
 def test_after_the_deadline_is_red(path):
-    change(path, ISSUE, published_at=(ISSUE + timedelta(minutes=70)).isoformat())
-    told, _ = page(path)
-    assert told["colour"] == "red"
-    assert told["sentence"].startswith("Published too late at 01:10 CET, 1 h 0 min after the deadline: 3 series")
-
-
-def test_nothing_for_the_issue_that_is_due_is_red(path):
-    tomorrow = ISSUE + timedelta(days=1)
-    nights.write(open_store(str(path.parent / "store")), "made", tomorrow, {
-        "issue_time": tomorrow.isoformat(), "failures": {"forecast": "no space left"}, "forecast": None})  # fmt: skip
-    told, html = page(path, tomorrow + timedelta(minutes=11))
-    assert told["colour"] == "red"
-    assert told["sentence"] == (
-        "Nothing was published for Tue 27 Oct 00:00 CET, due by 00:10 CET (forecast: no space left); the newest "
-        "forecast is that of Mon 26 Oct 00:00 CET, and the store has data known up to Mon 26 Oct 00:00 CET."
+    change_record(path, ISSUE, published_at=(ISSUE + timedelta(minutes=70)).isoformat())
+    result, _ = page(path)
+    assert result["colour"] == "red"
+    assert result["sentence"].startswith(
+        "Forecast published too late at 01:10 CET, 1 h 0 min after the deadline: 3 series"
     )
-    assert "nothing published" in html
-    # Until its deadline has passed, the night is not missing.
+
+
+def test_no_forecast_for_the_due_issue_time_is_red(path):
+    tomorrow = ISSUE + timedelta(days=1)
+    run_records.write(open_store(str(path.parent / "store")), "made", tomorrow, {
+        "issue_time": tomorrow.isoformat(), "failures": {"forecast": "no space left"}, "forecast": None})  # fmt: skip
+    result, html = page(path, tomorrow + timedelta(minutes=11))
+    assert result["colour"] == "red"
+    assert result["sentence"] == (
+        "No forecast published for Tue 27 Oct 00:00 CET, due by 00:10 CET (forecast failed: no space left). The newest "
+        "forecast was issued Mon 26 Oct 00:00 CET. The store has data available until Mon 26 Oct 00:00 CET."
+    )
+    assert "no forecast published" in html
+    # A forecast is not missing before its deadline.
     assert page(path, tomorrow + timedelta(minutes=9))[0]["colour"] == "green"
 
 
-def test_data_that_end_long_ago_are_a_replay(path):
-    told, html = page(path, NOW + timedelta(days=400))
-    assert told["colour"] == "green"
-    assert "A replay of the past" in html
+def test_old_data_are_a_replay(path):
+    result, html = page(path, NOW + timedelta(days=400))
+    assert result["colour"] == "green"
+    assert "This is a replay of the past" in html
 
 
-def test_a_market_has_no_forecast_to_miss_on_a_weekend(path):
-    facts = collect_page_data(*opened(path), NOW)
-    at = facts.settings.pipeline.model_copy(update={"frequency": "1b"})
-    markets = facts.settings.model_copy(update={"pipeline": at})
+def test_no_forecast_of_a_market_is_overdue_on_a_weekend(path):
+    data = collect_page_data(*opened(path), NOW)
+    at = data.settings.pipeline.model_copy(update={"frequency": "1b"})
+    markets = data.settings.model_copy(update={"pipeline": at})
     saturday = datetime(2026, 10, 24, tzinfo=ZONE)
-    friday = facts.latest.with_columns(issue_time=pl.lit(saturday).cast(facts.latest.schema["issue_time"]))
+    friday = data.latest.with_columns(issue_time=pl.lit(saturday).cast(data.latest.schema["issue_time"]))
     for due, colour in ((saturday + timedelta(days=2), "green"), (saturday + timedelta(days=3), "red")):
-        _, judged = render(replace(facts, settings=markets, latest=friday, due=due, earlier=None))
-        assert judged.colour == colour
+        _, verdict = render_report_page(replace(data, settings=markets, latest=friday, due=due, earlier=None))
+        assert verdict.colour == colour
 
 
 @pytest.mark.parametrize("missing", ["scores", "nights", "quarantine", "models", "history", "latest"])
-def test_what_is_missing_leaves_a_gap_and_no_more(path, missing):
+def test_missing_part_of_the_store_leaves_a_gap(path, missing):
     shutil.rmtree(path.parent / "store" / missing)
-    told, html = page(path)
-    assert told["colour"] == "green"
-    assert {"scores": "No forecast has been scored yet", "nights": "is not on record", "latest": "north",
-            "quarantine": "Nothing of it was ever refused", "models": "No model has been trained yet",
-            "history": "from no data"}[missing] in html  # fmt: skip
+    result, html = page(path)
+    assert result["colour"] == "green"
+    assert {"scores": "No forecast has been scored yet", "nights": "has no recorded row counts", "latest": "north",
+            "quarantine": "No row of this feed has been refused", "models": "No model has been trained yet",
+            "history": "with no data"}[missing] in html  # fmt: skip
 
 
 def test_a_real_market_without_a_champion(tmp_path):
@@ -175,48 +179,57 @@ def test_a_real_market_without_a_champion(tmp_path):
     ingest(pipeline, store, issues[-1], NOW)
     for issue in issues:
         forecast(pipeline, store, issue, needs_champion=False)
-    told = report(pipeline, store, NOW)
-    assert told["colour"] == "amber"
-    assert "4 series, 5 business days from Mon 24 Dec, by the baseline alone" in told["sentence"]
-    assert "4 of 4 by the baseline because there is no champion; no earlier night has been scored" in told["sentence"]
-    data = packed(Path(told["path"]).read_text())["series"]
-    # Christmas and New Year are no business days of the exchange.
-    assert data["periods"][data["fan_at"] :] == ["Mon 24 Dec", "Wed 26 Dec", "Thu 27 Dec", "Fri 28 Dec", "Mon 31 Dec"]
-    # The issue of Saturday has the same first period as that of Monday.
-    assert data["earlier_at"] == data["fan_at"]
+    result = report(pipeline, store, NOW)
+    assert result["colour"] == "amber"
+    assert "4 series, 5 business days from Mon 24 Dec, by the baseline only" in result["sentence"]
+    assert (
+        "4 of 4 series by the baseline because there is no champion. No earlier forecast has been scored"
+        in result["sentence"]
+    )
+    data = packed(Path(result["path"]).read_text())["series"]
+    # Christmas and New Year are not business days of the exchange.
+    assert data["periods"][data["forecast_column"] :] == [
+        "Mon 24 Dec",
+        "Wed 26 Dec",
+        "Thu 27 Dec",
+        "Fri 28 Dec",
+        "Mon 31 Dec",
+    ]
+    # The issue times of Saturday and Monday have the same first period.
+    assert data["earlier_column"] == data["forecast_column"]
 
 
-def test_one_level_alone_has_a_page_too(path):
+def test_a_single_quantile_level_has_a_page(path):
     path.write_text(path.read_text().replace("season = 168", "season = 168\nquantile_levels = [0.5]"))
     assert page(path)[0]["colour"] == "green"
 
 
-def test_an_alert_about_no_single_series(path):
-    change(path, ISSUE, alerts=[{"check": "late_feed", "series_id": None, "detail": "weather"}])
+def test_alert_on_all_series(path):
+    change_record(path, ISSUE, alerts=[{"check": "late_feed", "series_id": None, "detail": "weather"}])
     assert "<strong>late_feed</strong> <bdi>all series</bdi>: weather" in page(path)[1]
 
 
-def test_the_first_night_has_a_page(tmp_path):
-    told, html = page(write(tmp_path))
-    assert told["colour"] == "red"
-    assert "nothing has ever been published" in told["sentence"]
+def test_a_store_without_forecasts_has_a_page(tmp_path):
+    result, html = page(write(tmp_path))
+    assert result["colour"] == "red"
+    assert "No forecast has been published before" in result["sentence"]
     assert "There is no series yet" in html
     assert "no network" in html
 
 
-def test_the_same_store_gives_the_same_bytes(path):
+def test_same_store_has_the_same_page(path):
     first = Path(page(path)[0]["path"]).read_bytes()
     assert Path(page(path)[0]["path"]).read_bytes() == first
 
 
-def test_a_damaged_file_is_named(path):
-    place = next((path.parent / "store/scores/made").iterdir())
-    place.write_bytes(b"not parquet")
+def test_error_names_a_damaged_file(path):
+    scores = next((path.parent / "store/scores/made").iterdir())
+    scores.write_bytes(b"not parquet")
     with pytest.raises(DataError, match="scores"):
         report(*opened(path), NOW)
 
 
-def test_the_command_writes_the_page_and_loads_no_prefect_torch_or_pandas(path, tmp_path):
+def test_command_writes_the_page_without_prefect_torch_or_pandas(path, tmp_path):
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     for module in ("torch", "onnx", "pandas", "prefect"):
@@ -231,14 +244,14 @@ def test_the_command_writes_the_page_and_loads_no_prefect_torch_or_pandas(path, 
     assert gatecast("report", tmp_path / "no.toml").returncode == 2
 
 
-def test_curves_beyond_the_room_are_left_out_and_the_page_says_so(path, monkeypatch):
-    monkeypatch.setattr("flows.page.payload.ROOM", 700)
+def test_curves_beyond_the_limit_are_left_out_with_a_note(path, monkeypatch):
+    monkeypatch.setattr("flows.page.series_payload.MAX_VALUES", 700)
     html = page(path)[1]
     assert len(packed(html)["series"]["curves"]) == 1
-    assert "The page has the curves of 1 of 3 series" in html
+    assert "This page has the curves of 1 of 3 series" in html
 
 
-def test_the_unit_is_the_target_feeds(path):
+def test_unit_is_that_of_the_target_feed(path):
     text = path.read_text()
     path.write_text(text.replace('unit = "MW"\n', ""))
     assert "MAE, the target&#39;s unit" in page(path)[1]
@@ -251,8 +264,8 @@ def test_the_unit_is_the_target_feeds(path):
         pipeline_file.read(path)
 
 
-def test_packing_is_the_same_for_the_same_and_holds_any_text():
+def test_packed_json_is_deterministic_and_holds_any_text():
     content = {"names": ["</script>", "\u2028", "\N{FACTORY}", '"']}
-    assert pack(content) == pack(content)
-    assert json.loads(gzip.decompress(base64.b64decode(pack(content)))) == content
-    assert re.fullmatch(r"[A-Za-z0-9+/=]*", pack(content))
+    assert pack_json(content) == pack_json(content)
+    assert json.loads(gzip.decompress(base64.b64decode(pack_json(content)))) == content
+    assert re.fullmatch(r"[A-Za-z0-9+/=]*", pack_json(content))

@@ -1,0 +1,253 @@
+"""Sections of the report page about operation: models, feeds, fallbacks and failures, duration of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypedDict
+
+import polars as pl
+
+from flows.page.chart_data import ChartData, ChartRow, rounded
+from flows.page.local_time import LocalTimeFormat
+from flows.page.number_format import format_number
+from flows.page.page_data import SHOWN_ISSUE_TIMES, PageData
+from flows.page.series_table import STATUS_NAMES
+from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL
+from storage.schemas.records import CandidateScores, FeedReport, FindingRecord, Manifest
+
+_MAX_REFUSED_ROWS = 12
+_MAX_FINDINGS = 8
+_MAX_FALLBACKS = 20
+_ALL_SERIES = "all series"
+
+
+class ModelEntry(TypedDict):
+    """One model version, with the pinball of each candidate on the held-out issue times as text."""
+
+    version: str
+    as_of: str
+    challenger: str
+    champion: str
+    baseline: str
+    promoted: bool
+    is_champion: bool
+    reason: str
+
+
+class FindingEntry(TypedDict):
+    """One finding of a feed's checks."""
+
+    check: str
+    series_id: str
+    when: str
+    detail: str
+
+
+class FeedEntry(TypedDict):
+    """One feed: row counts of the last run, findings, and refused rows.
+
+    Attributes:
+        newest_period: Newest period in the feed.
+        reasons: Number of refused rows by reason, most frequent first.
+        columns: Columns of `rows`.
+        rows: Newest refused rows as text, newest first.
+    """
+
+    name: str
+    role: str
+    counts: FeedReport | None
+    newest_period: str | None
+    late: str | None
+    failure: str | None
+    findings: list[FindingEntry]
+    more_findings: int
+    refused: int
+    reasons: list[tuple[str, int]]
+    columns: list[str]
+    rows: list[list[str]]
+
+
+class StatusEntry(TypedDict):
+    """Number of rows by status at one issue time, as text."""
+
+    when: str
+    rows_text: str
+
+
+class FallbackEntry(TypedDict):
+    """Number of series of one issue time that the champion does not forecast for this reason."""
+
+    when: str
+    status: str
+    reason: str
+    series: int
+
+
+class FailureEntry(TypedDict):
+    """Failed stage of one run."""
+
+    when: str
+    stage: str
+    error: str
+
+
+class AlertEntry(TypedDict):
+    """Alert of the newest run."""
+
+    check: str
+    series_id: str
+    detail: str
+
+
+class FallbackSection(TypedDict):
+    """Status of the rows of each issue time, with the reasons for fallbacks, failures and alerts."""
+
+    chart: ChartData
+    table: list[StatusEntry]
+    newest: list[FallbackEntry]
+    earlier: list[FallbackEntry]
+    failures: list[FailureEntry]
+    alerts: list[AlertEntry]
+
+
+def model_entries(data: PageData, times: LocalTimeFormat) -> list[ModelEntry]:
+    """Return every model version, newest first."""
+    return [_model_entry(manifest, data.champion, times) for manifest in reversed(data.manifests)]
+
+
+def _model_entry(manifest: Manifest, champion: str | None, times: LocalTimeFormat) -> ModelEntry:
+    scores = manifest.get("scores") or {}
+    decision = manifest.get("decision")
+    return {
+        "version": manifest["version"],
+        "as_of": times.format_moment(datetime.fromisoformat(manifest["as_of"]), year=True),
+        "challenger": _pinball_text(scores, "challenger"),
+        "champion": _pinball_text(scores, "champion"),
+        "baseline": _pinball_text(scores, "baseline"),
+        "promoted": bool(decision and decision.get("promoted")),
+        "is_champion": manifest["version"] == champion,
+        "reason": (decision and decision.get("reason")) or "the manifest has no reason",
+    }
+
+
+def _pinball_text(scores: Mapping[str, CandidateScores], candidate: str) -> str:
+    of_candidate = scores.get(candidate)
+    return format_number(of_candidate.get("pinball") if of_candidate else None)
+
+
+def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
+    """Return each feed with what the last run recorded about it, and its refused rows."""
+    record = data.run_records[-1] if data.run_records else None
+    ingest = record.get("ingest") if record else None
+    counts_of = (ingest.get("feeds") if ingest else None) or {}
+    late = (record.get("late") if record else None) or {}
+    failures = (record.get("failures") if record else None) or {}
+    entries: list[FeedEntry] = []
+    for feed in data.settings.feed:
+        counts = counts_of.get(feed.name)
+        refused = data.quarantined.get(feed.name, pl.DataFrame({"reason": []}, schema={"reason": pl.String}))
+        newest = refused.tail(_MAX_REFUSED_ROWS).reverse()
+        last = counts.get("last") if counts else None
+        findings = (counts.get("findings") if counts else None) or []
+        largest = sorted(findings, key=lambda finding: -(finding.get("rows") or 0))[:_MAX_FINDINGS]
+        entries.append(
+            {
+                "name": feed.name,
+                "role": feed.role.replace("_", " "),
+                "counts": counts,
+                "newest_period": times.format_period(datetime.fromisoformat(last)) if last else None,
+                "late": late.get(feed.name),
+                "failure": failures.get(f"ingest:{feed.name}"),
+                "findings": [_finding_entry(finding, times) for finding in largest],
+                "more_findings": max(0, len(findings) - _MAX_FINDINGS),
+                "refused": len(refused),
+                "reasons": list(refused["reason"].value_counts(sort=True).iter_rows()) if len(refused) else [],
+                "columns": newest.columns,
+                "rows": [[_cell_text(value, times) for value in row] for row in newest.iter_rows()],
+            }
+        )
+    return entries
+
+
+def _finding_entry(finding: FindingRecord, times: LocalTimeFormat) -> FindingEntry:
+    ends = [finding.get("first"), finding.get("last")]
+    days = [times.format_day(datetime.fromisoformat(end), year=True) for end in ends if end]
+    return {
+        "check": finding["check"],
+        "series_id": finding.get("series_id") or _ALL_SERIES,
+        "when": " to ".join(dict.fromkeys(days)),
+        "detail": finding["detail"],
+    }
+
+
+def fallback_section(data: PageData, times: LocalTimeFormat) -> FallbackSection:
+    """Return the status of each issue time's rows, and the newest fallbacks, failures and alerts."""
+    counts = data.status_counts
+    chart: list[ChartRow] = []
+    table: list[StatusEntry] = []
+    for x, issue_time in enumerate(data.issue_times):
+        rows_of = dict(counts.filter(issue_time=issue_time).group_by("status").agg(pl.col("rows").sum()).iter_rows())
+        total = sum(rows_of.values())
+        model, stale, baseline = (rows_of.get(status, 0) / max(total, 1) for status in (MODEL, STALE_MODEL, BASELINE))
+        when = times.format_day(issue_time)
+        rows_text = ", ".join(f"{rows:,} by {STATUS_NAMES[status]}" for status, rows in sorted(rows_of.items()))
+        rows_text = rows_text or "no forecast published"
+        chart.append(
+            {"x": x, "left": x - 0.42, "right": x + 0.42, "when": when, "zero": 0, "model": rounded(model),
+             "stale": rounded(model + stale), "baseline": rounded(model + stale + baseline), "none": int(not total),
+             "rows_text": rows_text}
+        )  # fmt: skip
+        table.append({"when": when, "rows_text": rows_text})
+    fallbacks = counts.filter(pl.col("status") != MODEL).sort("issue_time", "series", descending=True)
+    is_newest = pl.col("issue_time").eq_missing(pl.lit(data.latest_issue_time, dtype=INSTANT))
+    return {
+        "chart": {"rows": chart, "ticks": times.issue_ticks(data.issue_times)},
+        "table": table[::-1],
+        "newest": _fallback_entries(fallbacks.filter(is_newest), times),
+        "earlier": _fallback_entries(fallbacks.filter(~is_newest), times),
+        "failures": _failure_entries(data, times),
+        "alerts": _alert_entries(data),
+    }
+
+
+def _fallback_entries(fallbacks: pl.DataFrame, times: LocalTimeFormat) -> list[FallbackEntry]:
+    return [
+        {"when": times.format_day(row["issue_time"]), "reason": row["reason"], "series": row["series"],
+         "status": STATUS_NAMES[row["status"]]}
+        for row in fallbacks.head(_MAX_FALLBACKS).iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def _failure_entries(data: PageData, times: LocalTimeFormat) -> list[FailureEntry]:
+    entries: list[FailureEntry] = []
+    for record in reversed(data.run_records[-SHOWN_ISSUE_TIMES:]):
+        when = times.format_day(datetime.fromisoformat(record["issue_time"]))
+        failures = record.get("failures") or {}
+        entries += [{"when": when, "stage": stage, "error": error} for stage, error in failures.items()]
+    return entries
+
+
+def _alert_entries(data: PageData) -> list[AlertEntry]:
+    record = data.run_record(data.latest_issue_time)
+    alerts = (record.get("alerts") if record else None) or []
+    return [
+        {"check": alert["check"], "series_id": alert.get("series_id") or _ALL_SERIES, "detail": alert["detail"]}
+        for alert in alerts
+    ]
+
+
+def stage_durations(data: PageData) -> list[tuple[str, str]]:
+    """Return the stages of the newest run, each with its duration as text."""
+    record = data.run_record(data.latest_issue_time)
+    seconds = (record.get("seconds") if record else None) or {}
+    return [(stage, f"{taken:,.1f} s") for stage, taken in seconds.items() if isinstance(taken, int | float)]
+
+
+def _cell_text(value: object, times: LocalTimeFormat) -> str:
+    # A naive time in quarantine is the feed's own text, so it is not converted to local time.
+    if isinstance(value, datetime) and value.tzinfo:
+        return times.format_moment(value, year=True)
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return "" if value is None else str(value)

@@ -1,0 +1,164 @@
+"""Sections of the report page about scored forecasts: actual values, skill over time, calibration."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import polars as pl
+
+from flows.page import skill
+from flows.page.chart_data import ChartData, ChartRow, rounded
+from flows.page.local_time import LocalTimeFormat
+from flows.page.number_format import format_number, format_percent, format_ratio
+from flows.page.page_data import PageData
+from flows.page.skill import Figures, LevelShare
+
+_MAX_SERIES = 10  # in the table, because the search finds the others
+_TOLERANCE = 0.03  # difference from the nominal share that counts as calibrated
+
+
+class SeriesFigures(TypedDict):
+    """Figures of one series as text. `row` is its row in the table of series, None if it is not in it."""
+
+    row: int | None
+    series_id: str
+    mae: str
+    baseline_mae: str
+    skill: str
+    coverage: str
+
+
+class ActualsSection(TypedDict):
+    """Newest scored forecast beside its actual values, and the error by step of all scored forecasts."""
+
+    issue: str
+    figures: Figures
+    series: list[SeriesFigures]
+    #: Number of series that are not listed.
+    hidden: int
+    chart: ChartData
+    #: Step, MASE of the forecast, MASE of the baseline.
+    table: list[tuple[int, str, str]]
+
+
+class IssueFigures(TypedDict):
+    """Figures of one issue time as text."""
+
+    when: str
+    skill: str
+    coverage: str
+    n: int
+
+
+class TrendSection(TypedDict):
+    """Skill and coverage by issue time; the table is newest first."""
+
+    chart: ChartData
+    table: list[IssueFigures]
+
+
+class CalibrationSection(TypedDict):
+    """Reliability and PIT histogram of `n` values, and the conclusion in words."""
+
+    reliability: ChartData
+    pit: ChartData
+    table: list[tuple[str, str]]
+    conclusion: str
+    n: int
+
+
+def actuals_section(data: PageData, rows: pl.DataFrame, times: LocalTimeFormat) -> ActualsSection | None:
+    """Return the section on actual values, None without scored rows. Series with the lowest skill are first."""
+    if rows.is_empty():
+        return None
+    newest = skill.newest_issue_times(rows, 1)
+    series = skill.by_series(newest).sort("skill", "series_id", nulls_last=True)
+    row_of = {series_id: row for row, series_id in enumerate(data.series_ids)}
+    steps = skill.by_step(rows)
+    return {
+        "issue": times.format_moment(newest["issue_time"][0], year=True),
+        "figures": skill.overall(newest),
+        "hidden": max(0, len(series) - _MAX_SERIES),
+        "series": [
+            {"row": row_of.get(row["series_id"]), "series_id": row["series_id"], "skill": format_percent(row["skill"]),
+             "coverage": format_percent(row["coverage"]), "mae": format_number(row["mae"]),
+             "baseline_mae": format_number(row["baseline_mae"])}
+            for row in series.head(_MAX_SERIES).iter_rows(named=True)
+        ],
+        "chart": {
+            "rows": [
+                {"x": row["step"], "when": f"step {row['step']}", "model": rounded(row["mase"]),
+                 "baseline": rounded(row["baseline_mase"])}
+                for row in steps.iter_rows(named=True)
+            ],
+            "ticks": [],
+        },
+        "table": [
+            (row["step"], format_ratio(row["mase"]), format_ratio(row["baseline_mase"]))
+            for row in steps.iter_rows(named=True)
+        ],
+    }  # fmt: skip
+
+
+def trend_section(figures: pl.DataFrame, times: LocalTimeFormat) -> TrendSection | None:
+    """Return skill and coverage over time from `skill.by_issue_time`, None without scored rows."""
+    if figures.is_empty():
+        return None
+    chart: list[ChartRow] = []
+    table: list[IssueFigures] = []
+    for x, row in enumerate(figures.iter_rows(named=True)):
+        when, values = times.format_day(row["issue_time"]), (rounded(row["skill"]), rounded(row["coverage"]))
+        chart.append({"x": x, "when": when, "skill": values[0], "coverage": values[1], "n": row["n"]})
+        table.append(
+            {"when": when, "skill": format_percent(values[0], 1), "coverage": format_percent(values[1], 1),
+             "n": row["n"]}
+        )  # fmt: skip
+    ticks = times.issue_ticks(figures["issue_time"].to_list())
+    return {"chart": {"rows": chart, "ticks": ticks}, "table": table[::-1]}
+
+
+def calibration_section(data: PageData, rows: pl.DataFrame) -> CalibrationSection | None:
+    """Return the section on calibration, None without scored rows."""
+    levels = data.settings.pipeline.quantile_levels
+    shares = skill.reliability(rows, levels)
+    if not shares:
+        return None
+    bins = skill.pit_histogram(rows, levels)
+    return {
+        "reliability": {
+            "rows": [{"level": level, "share": rounded(share)} for level, share in shares],
+            "ticks": [],
+        },
+        "pit": {
+            "rows": [{"low": low, "high": high, "density": rounded(density)} for low, high, density in bins],
+            "ticks": [],
+        },
+        "table": [(f"{100 * level:g}%", format_percent(share, 1)) for level, share in shares],
+        "conclusion": _calibration_conclusion(shares, levels),
+        "n": rows["pit"].count(),
+    }
+
+
+def _calibration_conclusion(shares: list[LevelShare], levels: tuple[float, ...]) -> str:
+    """Return one or two sentences on the width of the outermost interval and on the bias of the median."""
+    share_of = dict(shares)
+    low, high = levels[0], levels[-1]
+    nominal, coverage = high - low, share_of[high] - share_of[low]
+    if low == high:
+        conclusion = "The forecast has one quantile and no interval."
+    else:
+        width = (
+            "are too narrow"
+            if coverage < nominal - _TOLERANCE
+            else "are too wide"
+            if coverage > nominal + _TOLERANCE
+            else "have about the right width"
+        )
+        interval = f"the {format_percent(nominal)} interval contains {format_percent(coverage)} of the actual values"
+        conclusion = f"The intervals {width}: {interval}."
+    bias = share_of[0.5] - 0.5
+    if abs(bias) >= _TOLERANCE:
+        side = "high" if bias > 0 else "low"
+        below = f"{format_percent(share_of[0.5])} of the actual values are at or below it, and 50% are expected"
+        conclusion += f" The median is too {side}: {below}."
+    return conclusion
