@@ -1,1 +1,1 @@
-"""How Gatecast runs for real: what is deployed to Prefect, and bringing all of it up on one machine."""
+"""Deployment of Gatecast: what Prefect gets, and an installation on one machine."""

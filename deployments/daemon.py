@@ -1,4 +1,4 @@
-"""A process that outlives its starter, known by a file with its number."""
+"""Background processes that outlive the command that starts them. A file with the process number identifies each."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.place import ROOT, BringUpError
+from deployments.installation import ROOT, InstallationError
 
 _GRACE = 15.0  # seconds between SIGTERM and SIGKILL
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """One of our long-running processes.
+    """A background process of an installation.
 
     Attributes:
-        name: of its files, `<name>.pid` and `<name>.log` in `folder`.
-        command: what runs; only a process with these words in its command line is taken for it.
+        name: Name of its files, `<name>.pid` and `<name>.log` in `folder`.
+        folder: Folder of its files.
+        command: Its command line. A process is recognised by these words in its command line.
     """
 
     name: str
@@ -31,18 +32,18 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """What it writes."""
+        """File with its output."""
         return self.folder / f"{self.name}.log"
 
     @property
     def pid(self) -> int | None:
-        """Its process, None if it does not run."""
+        """Number of its process, None if it does not run."""
         try:
             pid = int(self._file.read_text())
             words = (Path("/proc") / str(pid) / "cmdline").read_bytes().decode().split("\0")
         except (OSError, ValueError):
             return None
-        # After a restart of the machine the number may be another's.
+        # After a restart of the machine, another process may have this number.
         return pid if " ".join(self.command[1:]) in " ".join(words) else None
 
     @property
@@ -50,7 +51,7 @@ class Daemon:
         return self.folder / f"{self.name}.pid"
 
     def start(self, environment: dict[str, str]) -> bool:
-        """Start it if it does not run; whether it had to be."""
+        """Start it unless it runs, and return whether it was started."""
         if self.pid is not None:
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -62,56 +63,64 @@ class Daemon:
         self._file.write_text(str(process.pid))
         return True
 
-    def wait(self, ready: Callable[[], bool], limit: float) -> None:
-        """Until `ready`. Raises BringUpError with the end of the log if it ends or is not within `limit` seconds."""
+    def wait(self, is_ready: Callable[[], bool], limit: float) -> None:
+        """Wait until it is ready.
+
+        Args:
+            is_ready: Returns whether it is ready.
+            limit: Seconds after which it should be.
+
+        Raises:
+            InstallationError: It ended, or was not ready in time. The message holds the end of its log.
+        """
         end = time.monotonic() + limit
-        while not ready():
-            # First, since a process has no command line yet at the moment it begins.
+        while not is_ready():
+            # Sleep before the first look: a process has no command line at the moment it begins.
             time.sleep(0.5)
             if self.pid is None or time.monotonic() > end:
                 last = self.log.read_text(errors="replace")[-1500:]
-                raise BringUpError(f"{self.name} did not come up ({self.log}):\n{last}")
+                raise InstallationError(f"the {self.name} did not start ({self.log}):\n{last}")
 
     def stop(self) -> bool:
-        """End it and all that it started, gently first; whether it ran."""
+        """Stop it and its descendants, by SIGTERM and then by SIGKILL, and return whether it ran."""
         pid = self.pid
         if pid is None:
             self._file.unlink(missing_ok=True)
             return False
-        # Looked up first: a worker leaves its flow runs behind when it is told to stop.
-        family = [pid, *descendants(pid)]
-        for sign in (signal.SIGTERM, signal.SIGKILL):
+        # Find the descendants first: a worker that gets SIGTERM ends, but its flow runs go on.
+        family = [pid, *find_descendants(pid)]
+        for number in (signal.SIGTERM, signal.SIGKILL):
             for member in family:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(member, sign)
+                    os.kill(member, number)
             end = time.monotonic() + _GRACE
-            while any(alive(member) for member in family) and time.monotonic() < end:
+            while any(is_alive(member) for member in family) and time.monotonic() < end:
                 time.sleep(0.1)
         self._file.unlink(missing_ok=True)
         return True
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for does not."""
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs. A zombie, which has ended but whose parent has not waited for it, does not."""
     try:
-        return _fields(pid)[0] != "Z"
+        return _read_status(pid)[0] != "Z"
     except OSError:
         return False
 
 
-def descendants(pid: int) -> list[int]:
-    """The children of a process, theirs, and so on."""
+def find_descendants(pid: int) -> list[int]:
+    """Return the children of a process, their children, and so on."""
     parents: dict[int, int] = {}
-    for place in Path("/proc").glob("[0-9]*"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            parents[int(place.name)] = int(_fields(int(place.name))[1])
-    found, new = [], [pid]
-    while new:
-        new = [child for child, parent in parents.items() if parent in new]
-        found += new
-    return found
+            parents[int(folder.name)] = int(_read_status(int(folder.name))[1])
+    descendants, newest = [], [pid]
+    while newest:
+        newest = [child for child, parent in parents.items() if parent in newest]
+        descendants += newest
+    return descendants
 
 
-def _fields(pid: int) -> list[str]:
-    """State, parent and so on of `/proc/<pid>/stat`; the name before them may hold blanks and brackets."""
+def _read_status(pid: int) -> list[str]:
+    """Return the fields of `/proc/<pid>/stat` after the name: state, parent and so on. The name may hold brackets."""
     return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()

@@ -1,6 +1,6 @@
-"""What Prefect is told besides the deployments: the work pool, its queues, the automations, where trouble is told.
+"""Prefect's objects besides the deployments: the work pool, its queues, the automations and the webhook for alerts.
 
-Run with a client's settings: `python -m deployments.objects`. Whatever is there already is brought up to date.
+Run it with the settings of a client: `python -m deployments.objects`. Objects that exist are updated.
 """
 
 from __future__ import annotations
@@ -18,32 +18,38 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.types import SecretDict
 
-from deployments.place import POOL
+from deployments.installation import POOL
 
-#: Of the pool: a worker takes all of them, or the one it is asked to.
+#: Queues of the pool. A worker takes runs from all of them, unless its command line names one.
 QUEUES = ("nightly", "training")
 BLOCK = "gatecast-alerts"
+#: Beginning of the names of all automations of this project.
+_PREFIX = "gatecast: "
 
 
-def ensure(webhook: str | None) -> list[str]:
-    """Make or renew everything; returns the names of the automations.
+def ensure_objects(webhook: str | None) -> list[str]:
+    """Create or update everything, and return the names of the automations.
 
     Args:
-        webhook: where trouble is told; None: nowhere but in Prefect.
+        webhook: Address that gets a message about each failure. With None, failures are visible in Prefect only.
     """
     with get_client(sync_client=True) as client:
         _ensure_pool(client)
-        wanted = automations(_alert_block(webhook) if webhook else None)
+        wanted = read_automations(_save_webhook(webhook) if webhook else None)
         for automation in wanted:
             _ensure_automation(client, automation)
+        _remove_former_automations(client)
     return [automation.name for automation in wanted]
 
 
-def automations(block: UUID | None) -> list[AutomationCore]:
-    """Those of automations.yaml; without a `block` to send notifications to, those that send none."""
-    found: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("automations.yaml").read_text())
+def read_automations(block: UUID | None) -> list[AutomationCore]:
+    """Return the automations of automations.yaml.
+
+    Args:
+        block: The block that sends notifications. With None, automations that send one are left out.
+    """
     wanted = []
-    for automation in found:
+    for automation in _automations_file():
         senders = [action for action in automation["actions"] if action["type"] == "send-notification"]
         for action in senders:
             action["block_document_id"] = block
@@ -52,25 +58,44 @@ def automations(block: UUID | None) -> list[AutomationCore]:
     return wanted
 
 
+def _automations_file() -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("automations.yaml").read_text())
+    return content
+
+
 def _ensure_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    """One of this name, which says this. What says it already stays: it knows of runs that it waits for a sign of."""
-    there = client.read_automations_by_name(wanted.name)
-    kept = next((old for old in there if old.model_dump(exclude={"id"}) == wanted.model_dump()), None)
-    for old in there:
+    """Create an automation, or replace the one of this name that differs.
+
+    An equal one is kept, because it remembers which runs it waits for.
+    """
+    existing = client.read_automations_by_name(wanted.name)
+    kept = next((old for old in existing if old.model_dump(exclude={"id"}) == wanted.model_dump()), None)
+    for old in existing:
         if old is not kept:
             client.delete_automation(old.id)
     if kept is None:
         client.create_automation(wanted)
 
 
-def _alert_block(webhook: str) -> UUID:
-    """Prefect's own webhook block. The address is a secret, since whoever has it can post: it is kept encrypted."""
+def _remove_former_automations(client: SyncPrefectClient) -> None:
+    """Delete automations of this project that automations.yaml no longer names, so that none acts twice."""
+    current = {automation["name"] for automation in _automations_file()}
+    for automation in client.read_automations():
+        if automation.name.startswith(_PREFIX) and automation.name not in current:
+            client.delete_automation(automation.id)
+
+
+def _save_webhook(webhook: str) -> UUID:
+    """Save the address in a webhook block of Prefect, and return the block's id.
+
+    The address is a secret, because it lets anybody post. Prefect stores it encrypted.
+    """
     block = CustomWebhookNotificationBlock(  # type: ignore[call-arg]
         name="gatecast", url="{{address}}", json_data={"text": "{{subject}}\n{{body}}"},
         secrets=SecretDict({"address": webhook}),
     )  # fmt: skip
-    saved: Any = block.save(BLOCK, overwrite=True)
-    return saved
+    identity: Any = block.save(BLOCK, overwrite=True)
+    return UUID(str(identity))
 
 
 def _ensure_pool(client: SyncPrefectClient) -> None:
@@ -78,12 +103,12 @@ def _ensure_pool(client: SyncPrefectClient) -> None:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     except ObjectAlreadyExists:
         pass
-    there = {queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
+    existing = {queue.name for queue in client.read_work_queues(work_pool_name=POOL)}
     for queue in QUEUES:
-        if queue not in there:
+        if queue not in existing:
             client.create_work_queue(name=queue, work_pool_name=POOL)
 
 
 if __name__ == "__main__":
-    for name in ensure(os.environ.get("GATECAST_ALERT_WEBHOOK") or None):
+    for name in ensure_objects(os.environ.get("GATECAST_ALERT_WEBHOOK") or None):
         print(name)

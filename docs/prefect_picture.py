@@ -13,7 +13,7 @@ import sys
 import httpx
 from playwright.sync_api import ViewportSize, sync_playwright
 
-from deployments import place
+from deployments.installation import read_installation
 
 _SIZE: ViewportSize = {"width": 1360, "height": 1030}
 _TIMEOUT = 60_000.0  # milliseconds
@@ -22,20 +22,20 @@ _ANIMATION = 3_000.0  # milliseconds until the timeline is drawn
 
 def main(deployment: str, out: str) -> None:
     """Open the page of the newest run in a browser with the API key, and write a screenshot."""
-    bring_up = place.read()
-    secrets = bring_up.secrets()
+    installation = read_installation()
+    secrets = installation.secrets()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if secrets is None or chromium is None:
         sys.exit("The picture needs the servers of `make serve` and Chromium (apt-get install chromium).")
     _, key = secrets
-    run_id = newest_run(bring_up.url, key, deployment)
+    run_id = newest_run(installation.url, key, deployment)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=["--no-sandbox"])
         page = browser.new_page(viewport=_SIZE)
         # Prefect's login page stores the key in the same way.
         stored_key = base64.b64encode(key.encode()).decode()
         page.add_init_script(f"localStorage.setItem('prefect-password', '{stored_key}')")
-        page.goto(f"{bring_up.url.removesuffix('/api')}/runs/flow-run/{run_id}")
+        page.goto(f"{installation.url.removesuffix('/api')}/runs/flow-run/{run_id}")
         page.get_by_text("Artifacts", exact=True).click(timeout=_TIMEOUT)
         page.get_by_text("What was published").first.wait_for(timeout=_TIMEOUT)
         page.wait_for_timeout(_ANIMATION)

@@ -1,4 +1,4 @@
-# What a night needs and no more: no torch. Built from the repository's root:
+# Image for nightly runs, without torch. Build it from the repository's root:
 # docker build -f deployments/images/nightly.Dockerfile -t gatecast-nightly .
 FROM python:3.12.11-slim-bookworm
 
