@@ -1,6 +1,9 @@
-# run: the main job on the embedded sample. test: every test. check: style, types, room rules, audit. bench: measure. memory: what the gates buy. operation: ninety nights. league, race: beside
-# others, by how good and by how fast.
-# serve: Prefect, PostgreSQL and a worker on this machine; unserve stops them. test-deployment: the same, under kills.
+# run: the main job on the embedded sample.
+# quick: style, types, import rules, language and quick tests, in 90 s. test: all tests but those of the deployment.
+# check: style, types, import rules, language and known vulnerabilities. test-deployment: what `make serve` starts.
+# serve: PostgreSQL, Prefect and a worker on this machine. unserve: stop them.
+# hooks: check each commit with ruff and the import rules, and each push with `make quick`.
+# bench, memory, race, operation, league: measurements, see benchmarks/results.
 PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
@@ -8,15 +11,23 @@ BIN := $(VENV)/bin
 PEERS := store/league/$(if $(QUICK),.venv-quick,.venv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test test-deployment serve unserve check audit bench memory race operation league picture clean
+.PHONY: run quick test test-deployment serve unserve check lint types quick-tests audit hooks bench memory race operation league picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml
 	$(BIN)/gatecast nightly deployments/market.toml
 
-# Two files at a time: half of the tests wait for a process, a server or a browser.
+# The two longest parts run beside each other.
+quick: $(VENV)/.dev
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint types quick-tests
+
+quick-tests: $(VENV)/.dev
+	$(BIN)/python -m pytest -m quick --numprocesses 2 --dist worksteal
+
+# Three workers on two cores: much of the time, one waits for a process, a server or a browser. COVERAGE=1 measures
+# which branches the tests take, subprocesses included, and fails below the bound in pyproject.toml.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 test-deployment: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/deployments
@@ -27,15 +38,22 @@ serve: $(VENV)/.run
 unserve: $(VENV)/.run
 	$(BIN)/python -m deployments down
 
-check: $(VENV)/.dev
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+check: lint types audit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/python .ci/imports.py
+	$(BIN)/python .ci/language.py
+
+types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python .ci/audit.py
 
 audit: $(VENV)/.dev
 	$(BIN)/python .ci/audit.py
+
+hooks: $(VENV)/.dev
+	$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.first_light

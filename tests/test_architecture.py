@@ -3,26 +3,89 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import resource
-import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from tests.support.commands import gatecast, said
+from tests.support.commands import block, gatecast_process, said
 from tests.support.pipelines import ISSUE
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("flows", "model", "storage")
-MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+PACKAGES = ("flows", "model", "storage")
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
-def test_import_contracts():
-    done = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
+@pytest.fixture(scope="module")
+def imports() -> ModuleType:
+    """The check of import rules, .ci/imports.py."""
+    spec = importlib.util.spec_from_file_location("ci_imports", ROOT / ".ci" / "imports.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # A NamedTuple with deferred annotations looks its module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_import_is_forbidden_and_none_makes_a_cycle(imports):
+    found = imports.read_imports(ROOT, [*PACKAGES, "deployments"])
+    assert len(found) > 500
+    assert imports.forbidden_imports(found, imports.RULES) == []
+    assert imports.import_cycles(found) == []
+
+
+def test_every_rule_covers_a_module(imports):
+    modules = {entry.importer for entry in imports.read_imports(ROOT, [*PACKAGES, "deployments"])}
+    assert {imports.find_unit(module, imports.RULES) for module in modules} == set(imports.RULES)
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "words"),
+    [
+        ("model/new", "import storage.history", "model must not import storage.history"),
+        ("model/new", "from storage import history", "model must not import storage.history"),
+        ("model/new", "def f():\n    import torch", "model must not import torch within a function"),
+        ("model/checks/new", "from model.training import fit", "model must not import model.training.fit"),
+        ("storage/new", "import prefect.flows", "storage must not import prefect.flows"),
+        ("flows/new", "from prefect import flow", "flows must not import prefect"),
+        ("flows/stages/new", "from model.training import fit", "flows.stages must not import model.training.fit"),
+        ("flows/stages/new", "from . import train", "flows.stages must not import ."),
+        ("flows/page/new", "from storage import history", "flows.page must not import storage.history"),
+        ("model/new", "if True:\n    import requests", "model must not import requests"),
+    ],
+)
+def test_an_import_that_no_rule_names_is_forbidden(imports, tmp_path, module, line, words):
+    write_module(tmp_path, "storage/history", "")
+    write_module(tmp_path, "model/training/fit", "")
+    write_module(tmp_path, module, f"import json\nimport polars\n{line}\n")
+    (found,) = imports.forbidden_imports(imports.read_imports(tmp_path, ["flows", "model", "storage"]), imports.RULES)
+    assert f"{module.replace('/', '.')}:" in found and words in found
+
+
+def test_an_import_within_a_function_may_be_allowed_there_only(imports, tmp_path):
+    write_module(tmp_path, "model/training/fit", "")
+    write_module(tmp_path, "flows/stages/new", "def f():\n    from model.training import fit\n")
+    assert imports.forbidden_imports(imports.read_imports(tmp_path, ["flows", "model"]), imports.RULES) == []
+
+
+def test_a_package_without_a_rule_and_a_cycle_are_named(imports, tmp_path):
+    write_module(tmp_path, "other/a", "from other import b\n")
+    write_module(tmp_path, "other/b", "import other.c\n")
+    write_module(tmp_path, "other/c", "from other import a\ndef f():\n    from other import d\n")
+    write_module(tmp_path, "other/d", "from other import c\n")
+    found = imports.read_imports(tmp_path, ["other"])
+    assert all("no rule" in line for line in imports.forbidden_imports(found, imports.RULES))
+    assert imports.import_cycles(found) == ["cycle: other.a -> other.b -> other.c -> other.a"]
+
+
+def write_module(root: Path, name: str, text: str) -> None:
+    path = root / f"{name}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def test_only_the_pipeline_file_reads_the_environment_and_only_flows_the_clock():
@@ -32,11 +95,11 @@ def test_only_the_pipeline_file_reads_the_environment_and_only_flows_the_clock()
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         }
-        room = path.relative_to(ROOT).as_posix()
-        if room not in ("flows/settings/file.py", "flows/cli.py", "flows/__main__.py"):
-            assert "os.environ" not in names, room
-        if room != "flows/clock.py":
-            assert "datetime.now" not in names, room
+        name = path.relative_to(ROOT).as_posix()
+        if name not in ("flows/settings/file.py", "flows/cli.py", "flows/__main__.py"):
+            assert "os.environ" not in names, name
+        if name != "flows/clock.py":
+            assert "datetime.now" not in names, name
 
 
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "helper", "common", "base", "misc"])
@@ -44,24 +107,23 @@ def test_names_that_are_no_idea(name):
     assert not [path for path in MODULES if path.stem == name]
 
 
+@pytest.mark.process
 def test_a_forecast_needs_no_torch_onnx_pandas_or_prefect(pipeline, tmp_path):
-    blocked = tmp_path / "blocked"
-    blocked.mkdir()
-    for module in ("torch", "onnx", "pandas", "prefect"):
-        (blocked / f"{module}.py").write_text(f"raise ImportError('{module} must not be imported')")
+    blocked = block(tmp_path, "torch", "onnx", "pandas", "prefect")
     for command in (("ingest", "--as-of"), ("forecast", "--issue-time")):
-        done = gatecast(command[0], pipeline, command[1], ISSUE, "--json", PYTHONPATH=str(blocked))
+        done = gatecast_process(command[0], pipeline, command[1], ISSUE, "--json", PYTHONPATH=str(blocked))
         assert done.returncode == 0, done.stderr
     assert said(done)["status"] == {"model": 72}
-    done = gatecast("train", pipeline, "--as-of", ISSUE, PYTHONPATH=str(blocked))
+    done = gatecast_process("train", pipeline, "--as-of", ISSUE, PYTHONPATH=str(blocked))
     assert done.returncode == 1
 
 
+@pytest.mark.process
 def test_a_forecast_takes_under_two_seconds_of_cpu(pipeline):
     def spent() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
 
     before = spent()
-    assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
+    assert gatecast_process("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
     assert spent() - before < 2.0

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 AUDIT = Path(__file__).parent.parent / ".ci" / "audit.py"
 FAULT = {
     "id": "PYSEC-2020-1", "summary": "bad", "details": "bad", "aliases": [],
@@ -71,21 +73,21 @@ def test_a_known_vulnerability_fails_the_check(service, tmp_path):
     assert "1 known vulnerabilities in 2 packages, by osv" in done.stdout
 
 
-def test_none_is_said_with_how_many_were_looked_at(service, tmp_path):
+def test_no_vulnerability_is_reported_with_the_number_of_packages(service, tmp_path):
     service.answers = {}
     done = audit(tmp_path, service.address)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 known vulnerabilities in 2 packages, by osv" in done.stdout
 
 
-def test_where_no_service_can_be_asked_it_says_so_and_goes_on(tmp_path):
+def test_without_a_service_it_reports_so_and_passes(tmp_path):
     done = audit(tmp_path, "http://127.0.0.1:1/v1/query")
     assert done.returncode == 0
-    assert "audit: NOT AUDITED. No vulnerability service could be asked" in done.stdout
-    assert done.stdout.count("says nothing of any package") == 2
+    assert "audit: NOT AUDITED. No vulnerability service answered" in done.stdout
+    assert done.stdout.count("knows no package") == 2
 
 
-def test_check_audits():
+def test_make_check_audits():
     makefile = (AUDIT.parent.parent / "Makefile").read_text()
-    check = makefile.partition("\ncheck:")[2].partition("\n\n")[0]
-    assert ".ci/audit.py" in check
+    assert "\ncheck: lint types audit\n" in makefile
+    assert ".ci/audit.py" in makefile.partition("\naudit:")[2].partition("\n\n")[0]

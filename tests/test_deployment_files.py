@@ -25,11 +25,13 @@ from prefect.utilities.schema_tools import validate
 from prefect.utilities.schema_tools.validation import ValidationError
 from prefect.workers.process import ProcessWorker
 
-from deployments.objects import QUEUES, automations
-from deployments.place import POOL, ROOT
+from deployments.installation import POOL, ROOT
+from deployments.objects import QUEUES, read_automations
 from flows.settings import file as pipeline_file
 from tests.support.deployments import DEPLOYED, DEPLOYMENTS, PREFECT_YAML, TEMPLATE, named
 from tests.support.prefect_api import finished
+
+pytestmark = pytest.mark.prefect
 
 PIPELINES = sorted(DEPLOYMENTS.glob("*.toml"))
 UNITS = sorted((DEPLOYMENTS / "systemd").glob("*.service"))
@@ -145,14 +147,14 @@ def test_a_pool_of_either_kind_takes_its_job_variables(deployment, template):
 
 def test_the_automations_are_prefect_s():
     ours = yaml.safe_load((DEPLOYMENTS / "automations.yaml").read_text())
-    read = automations(uuid4())
+    read = read_automations(uuid4())
     assert [automation.name for automation in read] == [automation["name"] for automation in ours]
     for automation, said in zip(read, ours, strict=True):
         kept = automation.model_dump(mode="json")
         assert said.keys() <= kept.keys() and said["trigger"].keys() <= kept["trigger"].keys()
         assert kept["trigger"]["expect"] and set(kept["trigger"]["expect"]) == set(said["trigger"]["expect"])
         assert [action["type"] for action in kept["actions"]] == [action["type"] for action in said["actions"]]
-    assert {automation.name for automation in automations(None)} < {automation.name for automation in read}
+    assert {automation.name for automation in read_automations(None)} < {automation.name for automation in read}
 
 
 def environment_file(path: Path) -> dict[str, str]:

@@ -7,34 +7,32 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.support.commands import nightly, said
+from tests.support.commands import nightly, nightly_process, said
 from tests.support.pipelines import ISSUE, SHARED, write_pipeline
 
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("prefect")
+pytestmark = pytest.mark.prefect
 
 
-def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path, home):
+def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path):
+    """On Prefect's embedded API, in processes of their own, as on a machine where nothing is set up."""
     path = write_pipeline(tmp_path, budget="40s")
-    first = nightly(path, home, "--issue-time", ISSUE, "--json")
+    home = tmp_path / "prefect"
+    first = nightly_process(path, home, "--issue-time", ISSUE, "--json")
     assert first.returncode == 0, first.stderr
     report = said(first)
     assert report["train"]["trained"]
     published = Path(report["forecast"]["path"])
     content = published.read_bytes()
-    second = nightly(path, home, "--issue-time", ISSUE, "--json")
+    second = nightly_process(path, home, "--issue-time", ISSUE, "--json")
     assert second.returncode == 0, second.stderr
     assert not said(second)["train"]["trained"]
     assert {f["added"] for f in said(second)["ingest"]["feeds"].values()} == {0}
     assert published.read_bytes() == content
 
 
-def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_path, home, prefect_server):
+def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_path, prefect_server):
     path = write_pipeline(tmp_path)
-    environment = {"GATECAST_TRAINING__BUDGET": "6s", **prefect_server}
-    good = nightly(path, home, "--issue-time", "2018-02-10", "--json", **environment)
+    good = nightly(path, prefect_server, "--issue-time", "2018-02-10", "--json")
     # Ten days of history are too few to train on: the night is published from the baseline.
     assert good.returncode == 3, good.stderr
     assert "too little history" in said(good)["failures"]["train"]
@@ -42,21 +40,14 @@ def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_pa
     assert rows["status"].unique().to_list() == ["baseline"]
     assert rows["reason"].unique().to_list() == ["there is no champion"]
     (tmp_path / "load.parquet").write_bytes(b"not parquet")
-    bad = nightly(path, home, "--issue-time", "2018-02-10", "--json", **environment)
+    bad = nightly(path, prefect_server, "--issue-time", "2018-02-10", "--json")
     assert bad.returncode == 3, bad.stderr
     assert "load.parquet" in said(bad)["failures"]["ingest:demand"]
     assert said(bad)["ingest"]["feeds"]["weather"]["read"] > 0, "the other feed is taken in all the same"
 
 
-def test_nothing_to_forecast_from_is_1_and_publishes_nothing(tmp_path, home, prefect_server):
-    path = write_pipeline(tmp_path)
-    done = nightly(path, home, "--issue-time", "2001-01-01", **prefect_server)
-    assert done.returncode == 1
-    assert "no target value was known" in done.stderr
-    assert not list(tmp_path.rglob("forecasts"))
-
-
-def test_gas_of_spain(tmp_path, home):
+@pytest.mark.shared
+def test_gas_of_spain(tmp_path, prefect_server):
     source = SHARED / "spain_daily.parquet"
     if not source.exists():
         pytest.skip("the shared development data are not beside this checkout")
@@ -64,7 +55,7 @@ def test_gas_of_spain(tmp_path, home):
     gas = pl.read_parquet(source).filter(pl.col("series_id").str.starts_with("gas"))
     gas.select("series_id", "ds", "y").write_csv(tmp_path / "gas.csv")
     done = nightly(
-        path, home, "--issue-time", "2025-06-01T06:00", "--json", GAS_URI=str(tmp_path / "gas.csv"),
+        path, prefect_server, "--issue-time", "2025-06-01T06:00", "--json", GAS_URI=str(tmp_path / "gas.csv"),
         GATECAST_PIPELINE__STORE=str(tmp_path / "store"), GATECAST_TRAINING__BUDGET="40s",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -18,9 +18,11 @@ from prefect.utilities.schema_tools import is_valid_schema
 from prefect.utilities.templating import find_placeholders
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
-from deployments.place import POOL
+from deployments.installation import POOL
 from tests.support.deployments import DEPLOYED, DEPLOYMENTS, TEMPLATE, named
 from tests.support.prefect_api import finished
+
+pytestmark = pytest.mark.cluster
 
 
 class Kubernetes:

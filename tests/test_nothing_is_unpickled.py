@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import gatecast, nightly, said
+from tests.support.commands import gatecast_process, nightly_process, said
 from tests.support.pipelines import ISSUE, write_pipeline
 
 ROOT = Path(__file__).parent.parent
@@ -71,19 +71,21 @@ def test_prefect_stores_no_results() -> None:
                     assert text.endswith("**TASK)") or not_stored, f"{path.name}: {text}"
 
 
+@pytest.mark.process
 def test_no_run_unpickles_anything(prefect_server: dict[str, str], tmp_path: Path) -> None:
     """A nightly run with a training, in all its processes, and the single stages."""
     log = tmp_path / "unpickled.txt"
     audited = audit(tmp_path / "audit", log)
     path = write_pipeline(tmp_path / "p", budget="40s")
     home = Path(prefect_server["PREFECT_HOME"])
-    done = nightly(path, home, "--issue-time", ISSUE, "--json", **audited, **prefect_server)
+    done = nightly_process(path, home, "--issue-time", ISSUE, "--json", **audited, **prefect_server)
     assert said(done)["train"]["trained"] and said(done)["failures"] == {}
     for command in (("forecast", "--issue-time", ISSUE), ("report",), ("models",)):
-        assert gatecast(command[0], path, *command[1:], **audited).returncode in (0, 3)
+        assert gatecast_process(command[0], path, *command[1:], **audited).returncode in (0, 3)
     assert not log.exists(), log.read_text()[:4000]
 
 
+@pytest.mark.process
 def test_the_audit_hook_records_an_unpickling(tmp_path: Path) -> None:
     log = tmp_path / "unpickled.txt"
     subprocess.run(

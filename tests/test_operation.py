@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 
 import polars as pl
+import pytest
 
 from benchmarks.operation import Operation, sample
 from benchmarks.operation_proof import prove
+
+pytestmark = pytest.mark.prefect
 
 FAULTS = {
     1: "late feed", 2: "missing feed", 3: "corrupted file", 4: "killed writer", 5: "hung source", 6: "revised actuals",

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from deployments.place import ROOT
+from deployments.installation import ROOT
 from model.evaluation.alerts import DECAY
 from tests.support import runbook
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from tests.support.commands import gatecast, nightly, said
+from tests.support.commands import gatecast, nightly_process, said
 from tests.support.pipelines import ISSUE, write_pipeline
 from tests.support.prefect_api import events, every
 
@@ -183,14 +183,14 @@ def test_nights_leave_no_secret_anywhere(trained, prefect_server, password, web,
         "PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
     }  # fmt: skip
     home = Path(prefect_server["PREFECT_HOME"])
-    worked = nightly(path, home, "--issue-time", ISSUE, "--json", **environment)
+    worked = nightly_process(path, home, "--issue-time", ISSUE, "--json", **environment)
     report = said(worked)
     assert report["failures"] == {} and report["ingest"]["feeds"]["demand"]["read"] > 1000
     path.write_text(path.read_text().replace("/w/load.csv", "/gone/load.csv").replace(host, f"{_GONE}/postgres"))
-    degraded = nightly(path, home, "--issue-time", "2018-09-02", "--json", **environment)
+    degraded = nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **environment)
     assert said(degraded)["failures"].keys() == {"ingest:demand", "ingest:weather"}
     path.write_text(path.read_text().replace('name = "small"', 'name = "doomed"'))
-    failed = nightly(path, home, "--issue-time", "2018-09-02", "--json", **environment)
+    failed = nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **environment)
     assert failed.returncode == 1
     for done in (worked, degraded, failed):
         assert not leaks((done.stdout + done.stderr).encode())

@@ -56,9 +56,9 @@ def test_the_stages_publish_the_bytes_that_they_publish_on_a_disk(pipeline, s3):
     assert not any(key.endswith(".tmp") for key in s3.objects())
 
 
-def test_a_night_from_an_empty_bucket(tmp_path, s3):
+def test_a_night_from_an_empty_bucket(tmp_path, s3, prefect_server):
     path = in_bucket(write_pipeline(tmp_path, budget="8s"))
-    done = nightly(path, tmp_path / "prefect", "--issue-time", ISSUE, "--json")
+    done = nightly(path, prefect_server, "--issue-time", ISSUE, "--json")
     assert done.returncode in (0, 3), done.stderr
     report = said(done)
     assert report["failures"] == {}

@@ -49,6 +49,7 @@ def test_pipeline_files_are_valid_and_say_what_the_task_says(name):
     assert [feed.uri for feed in pipeline.feed] == [str(path) for path in task.table_paths()]
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("name", EVERY)
 def test_every_issue_is_one_of_gatecast_and_its_horizon_is_in_the_data(name, tmp_path, monkeypatch):
     task = tasks.by_name(name)
@@ -217,6 +218,7 @@ def test_settings_and_data_make_the_key():
     assert keys[0] == keys[3]
 
 
+@pytest.mark.process
 def test_a_command_that_is_interrupted_has_its_cost_counted(monkeypatch):
     counted = []
     waits = iter([True, False])
@@ -233,6 +235,7 @@ def test_a_command_that_is_interrupted_has_its_cost_counted(monkeypatch):
     assert counted[0]["wall_s"] < 30
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("name", list(fev.SEASONAL_NAIVE))
 def test_the_windows_of_fev_bench_are_these(name, tmp_path, monkeypatch):
     task = tasks.by_name(name)
@@ -275,6 +278,8 @@ def play(folder, *arguments):
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.shared
+@pytest.mark.process
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared development data are not beside this checkout")
 def test_a_quick_league_runs_from_the_data_to_the_page(tmp_path):
     """Gatecast by its public command and two peers on real data; a second run finds everything made."""
@@ -289,6 +294,8 @@ def test_a_quick_league_runs_from_the_data_to_the_page(tmp_path):
     assert page in ran[1].stdout
 
 
+@pytest.mark.shared
+@pytest.mark.process
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared development data are not beside this checkout")
 def test_the_page_says_what_the_kept_forecasts_give(tmp_path):
     """Scored afresh, with the rules that take seconds, on a machine that has nothing else of the league."""

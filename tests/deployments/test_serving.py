@@ -6,12 +6,15 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import pytest
 import yaml
 
-from deployments.place import ROOT
+from deployments.installation import ROOT
 from storage.schemas import MODEL
 from tests.support.prefect_api import every
 from tests.support.serving import wait
+
+pytestmark = pytest.mark.deployment
 
 DEPLOYED = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from storage.schemas import MODEL
 from tests.support.prefect_api import every
 from tests.support.serving import kill, wait
+
+pytestmark = pytest.mark.deployment
 
 _STUCK = 180.0  # seconds after which no run of a dead worker may be Running
 

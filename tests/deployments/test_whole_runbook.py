@@ -5,8 +5,12 @@ Its file is the last by name: its backfill ingests all of the sample, after whic
 
 from __future__ import annotations
 
-from deployments.place import ROOT
+import pytest
+
+from deployments.installation import ROOT
 from tests.support import runbook
+
+pytestmark = pytest.mark.deployment
 
 
 def test_every_command_that_needs_the_served_machine(serving):

@@ -91,6 +91,7 @@ def test_the_scores_are_those_of_the_contract(pipeline, tmp_path):
     assert report["scores"]["n"] == len(both)
 
 
+@pytest.mark.process
 def test_a_backtest_that_was_killed_is_resumed(pipeline, tmp_path):
     out = tmp_path / "out"
     when = ["--start", ISSUE, "--end", "2018-09-25", "--retrain-every", "30d", "--json"]

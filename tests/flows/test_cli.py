@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from tests.support.commands import block, clear, gatecast, said
+from tests.support.commands import block, clear, gatecast, gatecast_process, said
 from tests.support.pipelines import ISSUE, copy_of, write_pipeline
 
 
@@ -134,9 +134,10 @@ def test_init_then_check_then_ingest(tmp_path):
     clear(gatecast("init", tmp_path / "new"), 1, "there already")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stage", ["check", "models"])
 def test_single_stages_import_no_prefect(trained, tmp_path, stage):
     """They start in about a second because of it."""
     copy = copy_of(trained, tmp_path / "copy")
-    done = gatecast(stage, copy, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
+    done = gatecast_process(stage, copy, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
     assert done.returncode == 0, done.stderr

@@ -22,6 +22,8 @@ from storage.store import Store, open_store
 from tests.support.pipelines import ISSUE, many
 from tests.support.s3_server import BUCKET
 
+pytestmark = pytest.mark.cluster
+
 SHARDS = 12
 RUN = """
 import json, sys

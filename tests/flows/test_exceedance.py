@@ -11,8 +11,10 @@ import pytest
 
 from flows.settings import file as pipeline_file
 from flows.settings.file import PipelineFileError
-from tests.support.commands import block, clear, gatecast, said
+from tests.support.commands import block, clear, gatecast, gatecast_process, said
 from tests.support.pipelines import ISSUE, write_pipeline
+
+pytestmark = pytest.mark.training
 
 ASKED = {"GATECAST_FORECAST__ABOVE": "[150, 1000.5]"}
 COLUMNS = ["p_above_150", "p_above_1000_5"]
@@ -63,8 +65,9 @@ def test_columns_come_last_and_change_nothing_else(softmax):
 
 def test_nothing_of_training_is_needed(softmax, tmp_path):
     blocked = str(block(tmp_path, "torch", "onnx", "pandas", "prefect"))
-    report, rows = published(softmax, PYTHONPATH=blocked, **ASKED)
-    assert report["status"] == {"model": 72} and rows[COLUMNS[0]].null_count() == 0
+    done = gatecast_process("forecast", softmax, "--issue-time", ISSUE, "--json", PYTHONPATH=blocked, **ASKED)
+    rows = pl.read_parquet(said(done)["path"], hive_partitioning=False)
+    assert said(done)["status"] == {"model": 72} and rows[COLUMNS[0]].null_count() == 0
 
 
 def test_rows_of_the_baseline_have_them_too(softmax):

@@ -14,8 +14,10 @@ from flows.stages.inspect import collect_inspection
 from flows.stages.train import train
 from model.recurrent import RNNTrace
 from storage.store import open_store
-from tests.support.commands import block, clear, gatecast, said
+from tests.support.commands import block, clear, gatecast, gatecast_process, said
 from tests.support.pipelines import ISSUE
+
+pytestmark = pytest.mark.training
 
 
 def inspect(path, *arguments):
@@ -111,7 +113,7 @@ def test_clear_errors(pipeline, arguments, status, words):
 
 def test_without_the_training_extra_it_names_it(pipeline, tmp_path):
     (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError('not installed', name='onnx')")
-    done = gatecast("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=str(tmp_path))
+    done = gatecast_process("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=str(tmp_path))
     clear(done, 1, "onnx", "gatecast[train]")
 
 
@@ -119,7 +121,7 @@ def test_opening_a_model_needs_no_torch_and_no_prefect(pipeline, tmp_path):
     done = inspect(pipeline, "--json")
     assert done.returncode == 0
     blocked = str(block(tmp_path, "torch", "prefect", "pandas"))
-    done = gatecast("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=blocked)
+    done = gatecast_process("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=blocked)
     assert done.returncode == 0, done.stderr
 
 

@@ -54,6 +54,7 @@ def test_no_secret_of_a_uri_in_a_line_or_a_traceback(lines):
     assert "planted" not in json.dumps(line)
 
 
+@pytest.mark.process
 def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline, lines):
     """A part of the history is damaged: the stage's process says which, as an error of storage."""
     logs.bind(run="r1", pipeline="small")

@@ -24,6 +24,8 @@ from storage.store import open_store
 from tests.support import made
 from tests.support.pipelines import ISSUE, write_pipeline
 
+pytestmark = pytest.mark.training
+
 NEW = "LDC3"
 NIGHTS = 14
 

@@ -14,6 +14,8 @@ from storage import history, quarantine
 from storage.store import open_store
 from tests.support.pipelines import SHARED
 
+pytestmark = pytest.mark.shared
+
 FILE = """
 [pipeline]
 name = "p"

@@ -10,6 +10,8 @@ import pytest
 from flows.deadline import Deadline, response_limit
 from flows.stage_process import runner
 
+pytestmark = pytest.mark.process
+
 
 def test_the_result_of_a_stage_comes_back(pipeline):
     report = runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=30)

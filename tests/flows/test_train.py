@@ -19,6 +19,8 @@ from tests.support.challengers import AFTER, LATER, NOW, Bench, changed, scaled,
 from tests.support.commands import clear, gatecast, said
 from tests.support.pipelines import ISSUE
 
+pytestmark = pytest.mark.training
+
 
 def test_the_manifest_tells_everything(bench):
     first = bench.first

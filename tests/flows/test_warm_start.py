@@ -13,6 +13,8 @@ from model.training.options import EarlyStopping, FitOptions
 from storage import layout, registry
 from tests.support.challengers import AFTER, LATER, NOW, scaled, spoil_model
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture
 def short(monkeypatch) -> None:

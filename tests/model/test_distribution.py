@@ -12,6 +12,8 @@ from model.training.export import to_onnx, verify_export
 from tests.support import made
 from tests.support.networks import LEVELS, train
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module", params=[1, 3])
 def softmax(request):

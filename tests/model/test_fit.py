@@ -15,6 +15,8 @@ from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
 from model.training.options import EarlyStopping, FitOptions
 from tests.support import made
 
+pytestmark = pytest.mark.training
+
 Train = Callable[..., Ensemble]
 
 

@@ -32,6 +32,9 @@ class Exported(NamedTuple):
     content: bytes
 
 
+pytestmark = pytest.mark.training
+
+
 @pytest.fixture(scope="module", params=["quantile", "softmax"])
 def exported(request: pytest.FixtureRequest) -> Exported:
     network, samples, _ = train(made.spec(head=request.param, members=2 if request.param == "quantile" else 1))

@@ -12,6 +12,8 @@ from model.windows import Windows
 from tests.support import made
 from tests.support.networks import train
 
+pytestmark = pytest.mark.training
+
 
 @pytest.fixture(scope="module")
 def fitted():

@@ -21,6 +21,8 @@ from model.windows import Windows
 from tests.support import made
 from tests.support.networks import train
 
+pytestmark = pytest.mark.training
+
 #: Inputs and outputs of a recurrent module of torch.
 Call = tuple[tuple[Any, ...], Any]
 

@@ -20,6 +20,8 @@ from model.training.network import CovariateStatistics, Ensemble, SegmentLSTM, u
 from model.training.samples import build_sampler
 from tests.support import made
 
+pytestmark = pytest.mark.training
+
 SHAPES: list[dict[str, Any]] = [
     {"cell": "lstm", "head": "quantile", "members": 2, "layers": 2, "horizon": 30},
     {"cell": "lstm", "head": "softmax", "members": 1, "layers": 1},

@@ -11,7 +11,7 @@ from storage.store import FolderStore, Store, open_store
 from tests.support.s3_server import BUCKET
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.s3)])
 def new_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Store]:
     """`new_store()`: an empty store, each time another."""
     if request.param == "file":

@@ -32,6 +32,7 @@ open_store(sys.argv[1]).put("forecasts/x.parquet", b"new" * int(sys.argv[2]))
 """
 
 
+@pytest.mark.process
 def test_a_writer_killed_in_the_middle_leaves_what_was_there(tmp_path):
     store = open_store(str(tmp_path))
     store.put("forecasts/x.parquet", b"old")
@@ -42,6 +43,7 @@ def test_a_writer_killed_in_the_middle_leaves_what_was_there(tmp_path):
     assert len(list((tmp_path / "forecasts").iterdir())) == 2, "the writer was killed while it wrote"
 
 
+@pytest.mark.process
 def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3):
     """Of a file beyond the size from which clients upload in parts."""
     uri = f"s3://{BUCKET}/store"
@@ -57,6 +59,7 @@ def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3):
     assert s3.objects() == ["store/forecasts/x.parquet"], "no half of an object, and no upload in parts"
 
 
+@pytest.mark.process
 def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path):
     code = LIMITED.replace("SIG_DFL", "SIG_IGN") + WRITER
     command = [sys.executable, "-c", code, str(tmp_path), "100000"]
@@ -164,6 +167,7 @@ def test_a_server_that_is_not_there(s3, monkeypatch, endpoint):
     assert "planted" not in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.process
 def test_a_folder_needs_nothing_of_s3(tmp_path):
     code = "import sys; sys.modules['obstore'] = None; from storage.store import open_store; {}"
     for uri, status, said in ((str(tmp_path), 0, ""), ("s3://market/p", 1, "pip install 'gatecast[s3]'")):

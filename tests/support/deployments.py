@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from deployments.place import ROOT
+from deployments.installation import ROOT
 
 DEPLOYMENTS = ROOT / "deployments"
 PREFECT_YAML = yaml.safe_load((DEPLOYMENTS / "prefect.yaml").read_text())

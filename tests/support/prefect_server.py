@@ -1,47 +1,51 @@
-"""A standing Prefect server for tests."""
+"""A standing Prefect server for tests: one for all processes of a session."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support import session
 
-@contextmanager
-def running(home: Path) -> Iterator[dict[str, str]]:
-    """A standing Prefect server; the environment that leads to it."""
+_STARTUP = 180.0  # seconds
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that lead to the session's server. The first call starts it."""
+    found: dict[str, str] = json.loads(session.once("prefect-server", _start).read_text())
+    return found
+
+
+def _start(path: Path) -> None:
+    home = path.with_name("prefect-home")
+    home.mkdir()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    log = (home / "server.log").open("w")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        stdout=log, stderr=log, env={**clean, **environment}, start_new_session=True,
-    )  # fmt: skip
     url = f"http://127.0.0.1:{port}/api"
-    try:
-        for _ in range(240):
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/health", timeout=2).status_code == 200:
-                    break
-            assert server.poll() is None, (home / "server.log").read_text()
-            time.sleep(0.5)
-        else:
-            pytest.fail("the Prefect server did not start within two minutes")
-        yield {"PREFECT_API_URL": url, **environment}
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-        log.close()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    settings = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    with (home / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            stdout=log, stderr=log, env={**clean, **settings}, start_new_session=True,
+        )  # fmt: skip
+    session.stop_at_end(server.pid)
+    end = time.monotonic() + _STARTUP
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
+                path.write_text(json.dumps({"PREFECT_API_URL": url, **settings}))
+                return
+        assert server.poll() is None, (home / "server.log").read_text()
+        time.sleep(0.2)
+    pytest.fail(f"the Prefect server did not start within {_STARTUP:.0f} s")

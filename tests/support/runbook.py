@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deployments.place import ROOT
+from deployments.installation import ROOT
 
 PAGE = ROOT / "docs" / "runbook.md"
 #: First words of commands that need what `make serve` brings up, of those that need nothing, and of a shell's own.

@@ -22,9 +22,8 @@ from uuid import UUID
 import httpx
 import polars as pl
 
-from deployments import place
-from deployments.daemon import alive, descendants
-from deployments.place import ROOT, Place
+from deployments.daemon import find_descendants, is_alive
+from deployments.installation import ROOT, Installation, read_installation
 from storage import registry
 from storage.store import open_store
 from tests.support.pipelines import ISSUE, SAMPLES, write_pipeline
@@ -49,9 +48,9 @@ class Serving:
     watching: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
-    def at(self) -> Place:
+    def at(self) -> Installation:
         """Where it lies."""
-        return place.read(self.environment)
+        return read_installation(self.environment)
 
     @property
     def url(self) -> str:
@@ -145,7 +144,7 @@ class Serving:
                 continue
             if self.environment["GATECAST_STATE"].encode() in said and int(proc.name) != os.getpid():
                 found[int(proc.name)] = said.split(b"\0\0")[0].replace(b"\0", b" ").decode(errors="replace")[:200]
-        return {pid: words for pid, words in found.items() if alive(pid)}
+        return {pid: words for pid, words in found.items() if is_alive(pid)}
 
 
 def wait(found: Callable[[], Any], what: str, within: float = 120) -> Any:
@@ -159,7 +158,7 @@ def wait(found: Callable[[], Any], what: str, within: float = 120) -> Any:
 
 def kill(pid: int) -> None:
     """A process and all that it started, at once and without a word."""
-    for member in [pid, *descendants(pid)]:
+    for member in [pid, *find_descendants(pid)]:
         try:
             os.kill(member, 9)
         except ProcessLookupError:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from flows.settings import file as pipeline_file
 from flows.stages.report import report
 from storage.store import open_store
 from tests.support.browser import HOSTILE, Reader
 from tests.support.report_store import NOW, made
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 FEEDERS = [f"feeder {number:04d}" for number in range(1000 - len(HOSTILE))]
 _OPTIONS = (
@@ -25,6 +28,8 @@ _OPTIONS = (
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start the Chromium of the system, which `.ci/run` installs. Playwright's own download is not needed."""
+    from playwright.sync_api import sync_playwright
+
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")

@@ -15,6 +15,8 @@ from tests.support.browser import HOSTILE
 from tests.support.report_store import NOW, made
 from tests.support.report_store import pipeline_file as write
 
+pytestmark = pytest.mark.browser
+
 _MEGABYTE = 1_000_000
 
 

@@ -22,6 +22,8 @@ from tests.support.browser import HOSTILE
 from tests.support.networks import train
 from tests.support.report_store import pipeline_file as write
 
+pytestmark = pytest.mark.browser
+
 MADE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 

@@ -24,7 +24,7 @@ from flows.stages.report import collect_page_data, report
 from storage import layout, run_records
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.support.commands import gatecast, said
+from tests.support.commands import block, gatecast, gatecast_process, said
 from tests.support.report_store import FEWEST, ISSUE, NOW, ZONE, made
 from tests.support.report_store import pipeline_file as write
 
@@ -229,12 +229,10 @@ def test_error_names_a_damaged_file(path):
         report(*opened(path), NOW)
 
 
+@pytest.mark.process
 def test_command_writes_the_page_without_prefect_torch_or_pandas(path, tmp_path):
-    blocked = tmp_path / "blocked"
-    blocked.mkdir()
-    for module in ("torch", "onnx", "pandas", "prefect"):
-        (blocked / f"{module}.py").write_text(f"raise ImportError('{module} must not be imported')")
-    done = gatecast("report", path, "--json", PYTHONPATH=str(blocked))
+    blocked = block(tmp_path, "torch", "onnx", "pandas", "prefect")
+    done = gatecast_process("report", path, "--json", PYTHONPATH=str(blocked))
     assert done.returncode == 0, done.stderr
     assert Path(said(done)["path"]) == path.parent / "store/reports/made.html"
     done = gatecast("report", path, "--output", tmp_path / "elsewhere" / "page.html")

@@ -193,6 +193,7 @@ SHARED_FEEDS = {
 }  # fmt: skip
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("name", SHARED_FEEDS)
 def test_known_faults_of_real_data_are_named_and_nothing_is_lost(name):
     source = SHARED / f"{name}.parquet"

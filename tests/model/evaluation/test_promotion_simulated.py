@@ -25,7 +25,8 @@ from model.training.options import FitOptions, TrainingData
 from model.training.samples import build_sampler, make_batch
 from model.windows import Windows
 
-pytestmark = pytest.mark.timeout(1800)  # a minute and a half of one core; a busy machine gives less of it
+# The timeout is generous: this takes a minute and a half of one core, of which a busy machine gives less.
+pytestmark = [pytest.mark.training, pytest.mark.timeout(1800)]
 
 SEEDS = range(20)
 RIGHT = 19
