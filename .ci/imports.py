@@ -24,7 +24,7 @@ RULES: dict[str, str] = {
     "flows": "flows.settings flows.stage_process flows.stages.progress late:flows.stages model click polars pydantic "
     "late:rich " + _STORAGE,
     "flows.settings": "model pydantic pydantic_core " + _STORAGE,
-    "flows.page": "flows.settings model storage.schemas altair late:jinja2 numpy polars late:vl_convert",
+    "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
     "flows.stages": "flows.clock flows.summary flows.page flows.settings model late:model.training numpy polars "
     "prometheus_client late:scipy " + _STORAGE,
     "flows.stage_process": "flows.logs late:flows.clock late:flows.settings late:flows.stages late:storage "

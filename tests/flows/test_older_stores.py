@@ -24,6 +24,8 @@ from model.windows import Windows
 from storage import registry
 from storage.store import Store, open_store
 
+pytestmark = pytest.mark.training
+
 OLD = Path(__file__).parent.parent / "data" / "version_0_1"
 VERSION = "20230814T000000Z-97361c88"
 ISSUE_TIME = datetime(2023, 8, 14, tzinfo=UTC)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from model.training.heads import QuantileHead, SoftmaxHead
+
+pytestmark = pytest.mark.training
 
 LEVELS = (0.1, 0.25, 0.5, 0.9)
 

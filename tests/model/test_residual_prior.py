@@ -12,6 +12,8 @@ from model.training.fit import fit
 from model.training.options import FitOptions
 from tests.support import made
 
+pytestmark = pytest.mark.training
+
 
 def test_the_scale_of_a_market_follows_its_recent_volatility() -> None:
     features = Features(made.spec(season=1, segment=5, context=60))
