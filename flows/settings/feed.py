@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from flows.settings.feed_options import FileOptions, Kind, KnownSourceOptions, Options
 from flows.settings.types import Day, Duration, Section, Text, Zone, to_tuple
 from model.checks.feed_shape import FeedShape
-from model.checks.series import Action
+from storage.schemas.records import Action
 from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME
 
 _KIND_BY_SCHEME = {

@@ -20,7 +20,7 @@ from flows.stages.panels import to_instant, to_micros
 from flows.stages.progress import Progress, no_progress
 from flows.stages.sources import read_feed
 from model.checks.feed_rows import CheckedRows, check_rows
-from model.checks.series import Finding
+from model.checks.findings import Finding
 from model.checks.units import check_expected_level, check_unit_ratio
 from storage import history, quarantine
 from storage.schemas import DataError

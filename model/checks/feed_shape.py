@@ -8,7 +8,19 @@ from datetime import timedelta
 
 @dataclass(frozen=True)
 class FeedShape:
-    """How a feed's table is to be read; see `[[feed]]` of the pipeline file."""
+    """Columns of a feed's table and their meaning, as in `[[feed]]` of the pipeline file.
+
+    Attributes:
+        name: Name of the feed.
+        role: "target", "known_future" or "observed".
+        series_id: Column of the series ids. None: one series, or covariates that all series share.
+        valid_time: Column of the start of the period.
+        values: Columns of the values.
+        time_zone: Zone of naive times.
+        available_after: Delay from the end of a period until its value is known.
+        available_at: Column of the instant at which a row became known, or None.
+        resample: "sum", "mean" or "last" to aggregate finer periods, or None.
+    """
 
     name: str
     role: str
@@ -22,6 +34,6 @@ class FeedShape:
 
     @property
     def columns(self) -> list[str]:
-        """The columns that the source must have."""
+        """Columns that the source must have."""
         named = [self.series_id, self.valid_time, self.available_at, *self.values]
         return list(dict.fromkeys(column for column in named if column is not None))

@@ -1,31 +1,42 @@
-"""Checks that a forecast passes before it is published: what fails one is replaced, never published."""
+"""Checks of a forecast before it is published. A forecast that fails is replaced by the fallback."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-_AT_ONCE = 512  # series: they stay in the processor's cache
+_SERIES_PER_BLOCK = 512  # A block of this size stays in the processor's cache.
 
 
-def find_faults(quantiles: np.ndarray, lower: float | None, upper: float | None) -> np.ndarray:
-    """(S,) reason why a series' forecast (S, H, Q) cannot be published, '' where it can."""
+def find_faults(quantiles: NDArray[np.float64], lower: float | None, upper: float | None) -> NDArray[np.object_]:
+    """Return why the forecast of each series cannot be published.
+
+    Args:
+        quantiles: Shape (S, H, Q), in the target's unit.
+        lower: Lower bound of the target, or None.
+        upper: Upper bound of the target, or None.
+
+    Returns:
+        Texts of shape (S,), empty where a forecast has no fault.
+    """
     reasons = np.full(len(quantiles), "", dtype=object)
-    for start in range(0, len(quantiles), _AT_ONCE):
-        part = quantiles[start : start + _AT_ONCE]
-        # What ascends from one finite number to another holds no other.
-        low, high = part[..., 0], part[..., -1]
-        sound = (part[..., 1:] >= part[..., :-1]).all(axis=(1, 2)) & np.isfinite(low).all(axis=1)
-        sound &= np.isfinite(high).all(axis=1)
-        sound &= True if lower is None else (low >= lower).all(axis=1)
-        sound &= True if upper is None else (high <= upper).all(axis=1)
-        rows = start + np.flatnonzero(~sound)
+    for start in range(0, len(quantiles), _SERIES_PER_BLOCK):
+        block = quantiles[start : start + _SERIES_PER_BLOCK]
+        # If values ascend from one finite number to another, all of them are finite.
+        lowest, highest = block[..., 0], block[..., -1]
+        is_sound = (block[..., 1:] >= block[..., :-1]).all(axis=(1, 2)) & np.isfinite(lowest).all(axis=1)
+        is_sound &= np.isfinite(highest).all(axis=1)
+        is_sound &= True if lower is None else (lowest >= lower).all(axis=1)
+        is_sound &= True if upper is None else (highest <= upper).all(axis=1)
+        rows = start + np.flatnonzero(~is_sound)
         reasons[rows] = _reasons(quantiles[rows], lower, upper)
     return reasons
 
 
-def _reasons(quantiles: np.ndarray, lower: float | None, upper: float | None) -> np.ndarray:
+def _reasons(quantiles: NDArray[np.float64], lower: float | None, upper: float | None) -> NDArray[np.object_]:
+    """Return the first fault of each series, empty where there is none."""
     with np.errstate(invalid="ignore"):
-        found = {
+        masks = {
             "the model's output is not finite": ~np.isfinite(quantiles).all(axis=(1, 2)),
             "the model's quantiles cross": (np.diff(quantiles, axis=2) < 0).any(axis=(1, 2)),
             "the model's output is below the lower bound": (
@@ -36,6 +47,6 @@ def _reasons(quantiles: np.ndarray, lower: float | None, upper: float | None) ->
             ),
         }
     reasons = np.full(len(quantiles), "", dtype=object)
-    for reason, where in reversed(found.items()):
-        reasons[where] = reason
+    for reason, mask in reversed(masks.items()):
+        reasons[mask] = reason
     return reasons

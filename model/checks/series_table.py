@@ -1,6 +1,7 @@
-"""A feed's series as flat arrays, in blocks that stay in the processor's cache.
+"""The series of a feed as flat arrays, in blocks that stay in the processor's cache.
 
-Arrays are flat: series one after the other, N rows in all, times ascending within each. No block cuts a series.
+Flat arrays hold one series after the other, with ascending times within each: N rows of S series. No block cuts a
+series.
 """
 
 from __future__ import annotations
@@ -8,54 +9,75 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from model.timegrid import TimeGrid
 from storage.schemas import series_bounds
 
-_AT_ONCE = 65_536  # rows of a block, if its series are not longer
+_ROWS_PER_BLOCK = 65_536  # more if a single series is longer
+
+
+class Neighbours(NamedTuple):
+    """The values one step and one season before and after each value, in short.
+
+    Attributes:
+        smallest: Shape (N,), infinite without neighbours.
+        largest: Shape (N,), zero without neighbours.
+        known: Number of known neighbours, shape (N,).
+    """
+
+    smallest: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    known: NDArray[np.int8]
 
 
 @dataclass(frozen=True)
 class FlatSeries:
-    """N values (float64, NaN missing) with their step numbers; series s is rows bounds[s] to bounds[s + 1].
+    """A block of series. Series s has rows bounds[s] to bounds[s + 1].
 
-    `number` and `row` say which series and which row of the feed come first here.
+    Attributes:
+        values: Shape (N,), NaN where missing.
+        steps: Step numbers, shape (N,).
+        bounds: Shape (S + 1,).
+        first_series: Number that the block's first series has in the feed.
+        first_row: Number that the block's first row has in the feed.
     """
 
-    values: np.ndarray
-    steps: np.ndarray
-    bounds: np.ndarray
-    number: int = 0
-    row: int = 0
+    values: NDArray[np.float64]
+    steps: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    first_series: int = 0
+    first_row: int = 0
 
     @cached_property
-    def series(self) -> np.ndarray:
-        """(N,) number of the series of each row, from 0."""
+    def series(self) -> NDArray[np.int32]:
+        """Number of the series of each row, from 0, shape (N,)."""
         return np.repeat(np.arange(len(self.bounds) - 1, dtype=np.int32), np.diff(self.bounds))
 
     @cached_property
-    def is_present(self) -> np.ndarray:
-        """(N,) whether there is a value."""
+    def is_present(self) -> NDArray[np.bool_]:
+        """Mask of known values, shape (N,)."""
         return ~np.isnan(self.values)
 
     @cached_property
-    def filled(self) -> np.ndarray:
-        """(N,) values, 0 where there is none."""
+    def filled(self) -> NDArray[np.float64]:
+        """Values with 0 for missing ones, shape (N,)."""
         return self.values if self.is_present.all() else np.nan_to_num(self.values)
 
     @cached_property
-    def total(self) -> np.ndarray:
-        """(S,) sums of the values that are there."""
+    def total(self) -> NDArray[np.float64]:
+        """Sum of the known values of each series, shape (S,)."""
         return np.add.reduceat(self.filled, self.bounds[:-1])
 
     @cached_property
-    def mean(self) -> np.ndarray:
-        """(S,) means of the values that are there, NaN where there are none or where one is negative.
+    def mean(self) -> NDArray[np.float64]:
+        """Mean of the known values of each series, shape (S,).
 
-        Ratios say nothing of what may be negative, such as a price.
+        NaN for a series without values or with negative ones, because ratios mean nothing for those (prices).
         """
         count = np.add.reduceat(self.is_present, self.bounds[:-1], dtype=np.int64)
         lowest = np.fmin.reduceat(self.values, self.bounds[:-1])
@@ -63,107 +85,68 @@ class FlatSeries:
 
     @cached_property
     def is_complete(self) -> bool:
-        """Whether no series lacks a step between its first and its last."""
+        """True if no series lacks a step between its first and its last."""
         ends = self.bounds[1:] - 1
         return bool((self.steps[ends] - self.steps[self.bounds[:-1]] == ends - self.bounds[:-1]).all())
 
-    def lag(self, back: int) -> np.ndarray:
-        """(N,) the value `back` steps earlier (later if negative) in the same series, NaN where there is none.
+    def lag(self, back: int) -> NDArray[np.float64]:
+        """Return the value `back` steps earlier (later if negative) in the same series, shape (N,).
 
-        Only where no step is missing in between.
+        NaN where that value is unknown, or where a step in between is missing.
         """
-        out = np.full(len(self.values), np.nan)
+        lagged = np.full(len(self.values), np.nan)
         size = abs(back)
         if size >= len(self.values):
-            return out
+            return lagged
         later, earlier = slice(size, None), slice(None, -size)
-        here, there = (later, earlier) if back > 0 else (earlier, later)
-        near = self.series[later] == self.series[earlier]
+        target, source = (later, earlier) if back > 0 else (earlier, later)
+        is_same_series = self.series[later] == self.series[earlier]
         if not self.is_complete:
-            near &= self.steps[later] - self.steps[earlier] == size
-        np.copyto(out[here], self.values[there], where=near)
-        return out
+            is_same_series &= self.steps[later] - self.steps[earlier] == size
+        np.copyto(lagged[target], self.values[source], where=is_same_series)
+        return lagged
 
-    def around(self, season: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Least and greatest of the values one step and one season before and after, and how many there are."""
-        least, greatest = np.full(len(self.values), np.inf), np.zeros(len(self.values))
-        count = np.zeros(len(self.values), np.int8)
+    def neighbours(self, season: int) -> Neighbours:
+        """Return the extremes of the values one step and one season before and after each value."""
+        smallest, largest = np.full(len(self.values), np.inf), np.zeros(len(self.values))
+        known = np.zeros(len(self.values), np.int8)
         for back in (1, -1, season, -season):
-            near = self.lag(back)
-            np.fmin(least, near, out=least)
-            np.fmax(greatest, near, out=greatest)
-            count += ~np.isnan(near)
-        return least, greatest, count
+            lagged = self.lag(back)
+            np.fmin(smallest, lagged, out=smallest)
+            np.fmax(largest, lagged, out=largest)
+            known += ~np.isnan(lagged)
+        return Neighbours(smallest, largest, known)
 
-    def by_series(self, wrong: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Series number and row numbers of the wrong (N,) rows, series by series."""
-        rows = np.flatnonzero(wrong)
+    def rows_by_series(self, mask: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield the number and the rows of each series that has rows in the mask (N,)."""
+        rows = np.flatnonzero(mask)
         if len(rows):
             cuts = np.flatnonzero(np.diff(self.series[rows])) + 1
-            for part in np.split(rows, cuts):
-                yield int(self.series[part[0]]), part
-
-
-@dataclass(frozen=True)
-class Sums:
-    """All series of a feed in short; D is the number of days that they have, one series after the other.
-
-    Attributes:
-        first, last, newest: (S,) steps of each series: its first, its last, and the last that has a value.
-        total, mean: (S,) as in `FlatSeries`.
-        days, counts: (D,) sums of the values of each day, and how many there are.
-        owner: (D,) number of the series; `begins` and `steps`: row and step with which the day begins.
-    """
-
-    first: np.ndarray
-    last: np.ndarray
-    newest: np.ndarray
-    total: np.ndarray
-    mean: np.ndarray
-    days: np.ndarray
-    counts: np.ndarray
-    owner: np.ndarray
-    begins: np.ndarray
-    steps: np.ndarray
-
-    @classmethod
-    def of(cls, table: FlatSeries, per_day: int) -> Sums:
-        """Of one block."""
-        day = table.steps // per_day
-        begins = np.flatnonzero((np.diff(day, prepend=day[0] - 1) != 0) | (np.diff(table.series, prepend=-1) != 0))
-        there = np.where(table.is_present, table.steps, np.iinfo(np.int64).min)
-        return cls(
-            table.steps[table.bounds[:-1]], table.steps[table.bounds[1:] - 1],
-            np.maximum.reduceat(there, table.bounds[:-1]), table.total, table.mean,
-            np.add.reduceat(table.filled, begins), np.add.reduceat(table.is_present, begins, dtype=np.int64),
-            table.series[begins] + table.number, begins + table.row, table.steps[begins],
-        )  # fmt: skip
-
-    @classmethod
-    def concatenated(cls, parts: list[Sums]) -> Sums:
-        """Of all blocks."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+            for group in np.split(rows, cuts):
+                yield int(self.series[group[0]]), group
 
 
 @dataclass(frozen=True)
 class SeriesTable:
-    """One value column of a feed, one row a key, series by series.
+    """One value column of a feed, sorted by series and time, with one row per key.
 
     Attributes:
-        keys: series_id, valid_time, `value`.
-        bounds: (S + 1,) rows at which the series begin.
-        order: row of the feed that each row was; None: they are the feed's own.
+        keys: Columns series_id, valid_time and the values.
+        value: Name of the value column.
+        grid: Grid of the pipeline.
+        bounds: First row of each series, and the number of rows, shape (S + 1,).
+        order: Row of the feed that each row came from. None: the rows are those of the feed.
     """
 
     keys: pl.DataFrame
     value: str
     grid: TimeGrid
-    bounds: np.ndarray
-    order: np.ndarray | None
+    bounds: NDArray[np.int64]
+    order: NDArray[np.int64] | None
 
     @classmethod
     def of(cls, rows: pl.DataFrame, value: str, grid: TimeGrid) -> SeriesTable:
-        """From accepted rows (series_id, valid_time, available_at, value); of several of one key the newest counts."""
+        """Return the table of accepted rows (series_id, valid_time, available_at, value), newest revisions only."""
         keys = rows.select("series_id", "valid_time", "available_at", value)
         bounds, order = series_bounds(keys), None
         if bounds is None:
@@ -175,22 +158,26 @@ class SeriesTable:
 
     @cached_property
     def names(self) -> list[str | None]:
-        """(S,) ids of the series."""
+        """Ids of the S series."""
         return self.keys["series_id"].gather(self.bounds[:-1]).to_list()
 
-    def values(self, first: int, last: int) -> np.ndarray:
-        """float64 values of rows `first` to `last`, NaN where there is none."""
-        return self.keys[self.value].slice(first, last - first).cast(pl.Float64).to_numpy()
+    def values(self, first: int, stop: int) -> NDArray[np.float64]:
+        """Return the values of rows `first` to `stop`, NaN where missing."""
+        return self.keys[self.value].slice(first, stop - first).cast(pl.Float64).to_numpy()
 
     def blocks(self) -> Iterator[FlatSeries]:
-        """All series, some at a time."""
+        """Yield all series, a block at a time."""
         bounds, start = self.bounds, 0
         while start < len(bounds) - 1:
-            fitting = int(np.searchsorted(bounds, bounds[start] + _AT_ONCE, side="right")) - 1
+            fitting = int(np.searchsorted(bounds, bounds[start] + _ROWS_PER_BLOCK, side="right")) - 1
             stop = max(start + 1, fitting)
-            first, last = int(bounds[start]), int(bounds[stop])
-            instants = self.keys["valid_time"].slice(first, last - first).to_physical().to_numpy()
+            first_row, last_row = int(bounds[start]), int(bounds[stop])
+            instants = self.keys["valid_time"].slice(first_row, last_row - first_row).to_physical().to_numpy()
             yield FlatSeries(
-                self.values(first, last), self.grid.index(instants), bounds[start : stop + 1] - first, start, first
+                values=self.values(first_row, last_row),
+                steps=self.grid.index(instants),
+                bounds=bounds[start : stop + 1] - first_row,
+                first_series=start,
+                first_row=first_row,
             )
             start = stop

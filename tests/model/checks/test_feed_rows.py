@@ -122,7 +122,7 @@ def test_the_first_quarter_is_not_the_hour(utc):
     result = check_rows(rows([*hours, *quarters]), shape(time_zone="UTC"), MADRID, (None, None), LATE)
     assert result.accepted["valid_time"].to_list() == [utc(2025, 9, 30, h) for h in (21, 22, 23)]
     reasons = result.refused["reason"].to_list()
-    assert reasons[0] == "one of several values within 1h: the feed is of finer steps here (see resample)"
+    assert reasons[0] == "one of several values within 1h: the feed has finer steps here (see resample)"
     assert reasons[1:] == ["time is not on the 1h grid"] * 3
     other = check_rows(
         pl.concat([rows(quarters, ids="a"), rows(quarters[:1], ids="b")]), shape(), MADRID, (None, None), LATE
@@ -146,7 +146,7 @@ def test_market_holidays_are_refused():
 def test_wrong_kinds_of_column():
     with pytest.raises(DataError, match="'y' holds text"):
         check_rows(rows([datetime(2018, 7, 1)], ["high"]), shape(), MADRID, (None, None), LATE)
-    with pytest.raises(DataError, match="'t' holds Int64 where times belong"):
+    with pytest.raises(DataError, match="'t' has type Int64"):
         check_rows(rows([1]), shape(), MADRID, (None, None), LATE)
     with pytest.raises(DataError, match="no rows"):
         check_rows(rows([datetime(2018, 7, 1)]).clear(), shape(), MADRID, (None, None), LATE)
@@ -210,5 +210,5 @@ def test_a_value_that_a_panel_cannot_hold_is_refused():
 @pytest.mark.parametrize("column", [[b"a"], [timedelta(1)], [["a"]], [{"a": "b"}]])
 def test_names_that_are_none(column):
     table = pl.DataFrame({"id": column, "t": [datetime(2018, 7, 1)], "y": [1.0]})
-    with pytest.raises(DataError, match=r"column 'id' holds .* where names belong"):
+    with pytest.raises(DataError, match=r"column 'id' has type .* series_id needs text"):
         check_rows(table, shape(), MADRID, (None, None), LATE)

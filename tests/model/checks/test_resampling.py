@@ -118,7 +118,7 @@ def test_bounds_hold_for_what_is_folded(utc):
     times, values = every(utc(2025, 10, 1), 15 * MINUTE, 12), [30.0] * 4 + [10.0] * 4 + [30.0] * 4
     result = aggregated(rows(times, values), "sum", bounds=(100.0, None))
     assert result.accepted["y"].to_list() == [120.0, 120.0]
-    assert reasons(result) == {"y is 40.0 as a sum, below the bound 100.0"}
+    assert reasons(result) == {"the sum of y is 40.0, below the bound 100.0"}
     values[5] = 900.0
     result = aggregated(rows(times, values), "mean", bounds=(0.0, 100.0))
     assert result.accepted["y"].to_list() == [30.0, 30.0]

@@ -153,7 +153,7 @@ def test_the_size_of_the_blocks_does_not_matter(monkeypatch, rows):
     actions = dict.fromkeys(WARN, "quarantine")
     whole, reasons = check_series(frame, "y", GRID, 168, actions)
     assert {finding.check for finding in whole} == set(WARN) - {"other_unit"}
-    monkeypatch.setattr("model.checks.series_table._AT_ONCE", rows)
+    monkeypatch.setattr("model.checks.series_table._ROWS_PER_BLOCK", rows)
     again, same = check_series(frame, "y", GRID, 168, actions)
     assert again == whole
     assert same.equals(reasons)

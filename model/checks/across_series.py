@@ -1,0 +1,91 @@
+"""Checks on sums of whole series: jumps of level, series that stopped, and series that equal another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from model.checks.check_context import CheckContext
+from model.checks.findings import SeriesFault
+from model.checks.series_summary import SeriesSummary
+from model.checks.series_table import SeriesTable
+
+# A level jumps if the mean of four weeks changes by _JUMP, and most of that, _ABRUPT, within two days.
+_LONG, _SHORT = 28, 2  # days
+_JUMP, _ABRUPT = 2.0, 1.6  # ratios
+_SILENT_DAYS = 3
+
+
+def find_level_jumps(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
+    """Yield the largest jump of level of each series that has one."""
+    if len(summary.day_total) < 2 * _LONG:
+        return
+    ratio, abrupt_ratio = _level_ratio(summary, _LONG), _level_ratio(summary, _SHORT)
+    jump = np.maximum(ratio, 1 / ratio)
+    same_direction = (ratio > 1) == (abrupt_ratio > 1)
+    is_jump = (jump >= _JUMP) & (np.maximum(abrupt_ratio, 1 / abrupt_ratio) >= _ABRUPT) & same_direction
+    is_jump &= ~np.isnan(summary.mean)[summary.day_series]
+    for number in np.unique(summary.day_series[is_jump]):
+        days = np.flatnonzero(is_jump & (summary.day_series == number))
+        day = days[jump[days].argmax()]
+        detail = f"level {ratio[day]:.3g} times that of the {_LONG} days before"
+        step = int(summary.day_step[day])
+        yield SeriesFault(int(number), summary.day_row[[day]], step, step, detail)
+
+
+def find_stopped(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
+    """Yield the series whose newest value is more than three days older than that of the feed."""
+    newest = int(summary.newest.max())
+    for number in np.flatnonzero(summary.newest < newest - _SILENT_DAYS * context.grid.steps_per_day):
+        last = int(summary.last[number])
+        detail = f"no value in the feed's last {newest - summary.newest[number]} periods"
+        yield SeriesFault(int(number), table.bounds[[number + 1]] - 1, last, last, detail)
+
+
+def find_same_series(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
+    """Yield the series whose values all equal those of an earlier series."""
+    sums = pl.DataFrame({"total": summary.total, "count": np.diff(table.bounds)}).with_row_index("number")
+    candidates = sums.filter((pl.len().over("total", "count") > 1) & (pl.col("total") != 0))
+    for _, group in candidates.group_by("total", "count", maintain_order=True):
+        original, *others = group["number"].to_list()
+        values = table.values(*table.bounds[original : original + 2].tolist())
+        for number in others:
+            first, stop = table.bounds[number : number + 2].tolist()
+            if np.array_equal(values, table.values(first, stop), equal_nan=True):
+                detail = f"all values equal those of another series, {table.names[original]!r}"
+                ends = int(summary.first[number]), int(summary.last[number])
+                yield SeriesFault(number, np.arange(first, stop), *ends, detail)
+
+
+#: Checks by name.
+ACROSS_SERIES: dict[str, Callable[[SeriesTable, SeriesSummary, CheckContext], Iterator[SeriesFault]]] = {
+    "level_jump": find_level_jumps,
+    "stopped": find_stopped,
+    "same_series": find_same_series,
+}
+
+
+def _level_ratio(summary: SeriesSummary, days: int) -> NDArray[np.float64]:
+    """Return the mean of `days` days from each day on, divided by the mean of as many days before it.
+
+    Returns:
+        Array of shape (D,). The ratio is 1 where a day of the window is missing, or half of its values.
+    """
+    total, count, owner = summary.day_total, summary.day_count, summary.day_series
+    total_before, count_before = (np.concatenate([[0], np.cumsum(column)]) for column in (total, count))
+    ratio = np.ones(len(total))
+    day = np.arange(days, len(total) - days + 1)
+    if len(day):
+        before, after = (
+            (total_before[stop] - total_before[start], count_before[stop] - count_before[start])
+            for start, stop in ((day - days, day), (day, day + days))
+        )
+        enough = days * count.max() / 2
+        usable = (owner[day - days] == owner[day + days - 1]) & (before[0] > 0) & (after[0] > 0)
+        usable &= (before[1] >= enough) & (after[1] >= enough)
+        means = (after[0][usable] / after[1][usable], before[0][usable] / before[1][usable])
+        ratio[day[usable]] = means[0] / means[1]
+    return ratio

@@ -1,0 +1,81 @@
+"""Columns of a feed's table in the types of the history: series, availability and values."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from model.checks.feed_shape import FeedShape
+from model.checks.feed_times import available_times
+from model.timegrid import TimeGrid
+from storage.schemas import INSTANT, DataError
+
+_MOST_TEXT = 0.5  # If a larger share of a value column is text, the column is wrong and not its rows.
+
+
+def history_columns(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: TimeGrid) -> pl.DataFrame:
+    """Return the columns series_id, valid_time, available_at and values. A cell that cannot be read is null.
+
+    Args:
+        rows: The table as it was read.
+        time: Valid time of each row (UTC), null if it cannot be read.
+        feed: Layout of the table.
+        grid: Grid of the pipeline.
+
+    Raises:
+        DataError: A whole column has the wrong type.
+    """
+    columns = {"series_id": _series(rows, feed), "valid_time": time, "available_at": _available(rows, time, feed, grid)}
+    return pl.DataFrame(columns | {name: _numbers(rows, feed, name) for name in feed.values})
+
+
+def unreadable_numbers(text: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Return which cells of a stripped text column are neither a number nor a missing value (empty or NaN)."""
+    return numbers.is_null() & (text != "") & (text.str.to_lowercase() != "nan")
+
+
+def _series(rows: pl.DataFrame, feed: FeedShape) -> pl.Series:
+    """Return the id of each row, null for a covariate that all series share."""
+    if feed.series_id is None:
+        return pl.repeat(feed.name if feed.role == "target" else None, len(rows), dtype=pl.String, eager=True)
+    ids = rows[feed.series_id]
+    if ids.dtype.is_nested() or ids.dtype in (pl.Binary, pl.Duration, pl.Object):
+        raise DataError(
+            f"feed {feed.name!r}: column {feed.series_id!r} has type {ids.dtype}; series_id needs text or numbers"
+        )
+    return ids.cast(pl.String)
+
+
+def _numbers(rows: pl.DataFrame, feed: FeedShape, name: str) -> pl.Series:
+    """Return a value column as numbers, null where a cell is missing, NaN or unreadable."""
+    column = rows[name]
+    dtype = column.dtype
+    if dtype == pl.String:
+        text = column.str.strip_chars()
+        numbers = text.cast(pl.Float64, strict=False).fill_nan(None)
+        unreadable = unreadable_numbers(text, numbers)
+        if int(unreadable.sum() or 0) > _MOST_TEXT * int((text != "").sum() or 0):
+            row = int(unreadable.arg_true()[0])
+            raise DataError(
+                f"feed {feed.name!r}: column {name!r} holds text; values need numbers (first: {text[row]!r} in row "
+                f"{row + 1}). Name a numeric column in values."
+            )
+        return numbers
+    if not (dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null):
+        raise DataError(f"feed {feed.name!r}: column {name!r} has type {dtype}; values need numbers")
+    numbers = column.cast(pl.Float64)
+    return numbers.fill_nan(None) if numbers.is_nan().any() else numbers
+
+
+def _available(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: TimeGrid) -> pl.Series:
+    """Return when each row became known (UTC), null for known_future rows without a column for it."""
+    if feed.available_at is not None:
+        return available_times(rows, feed)
+    if feed.role == "known_future":
+        return pl.repeat(None, len(rows), dtype=INSTANT, eager=True)
+    if grid.step and not feed.resample:
+        return time + (timedelta(microseconds=grid.step) + feed.available_after)
+    steps = grid.index(time.dt.epoch("us").fill_null(0).to_numpy())
+    end = pl.Series(grid.end(steps)).cast(INSTANT).zip_with(time.is_not_null(), pl.Series([None], dtype=INSTANT))
+    return end + feed.available_after
