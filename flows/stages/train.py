@@ -28,7 +28,7 @@ from model.spec import ModelSpec
 from model.windows import has_enough_history
 from storage import registry
 from storage.schemas import DataError
-from storage.schemas.records import FitRecord, Manifest
+from storage.schemas.records import CandidateScores, FitRecord, Manifest
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ def _fit(
 def _judge(
     settings: Pipeline, store: Store, spec: ModelSpec, panel: Panel, folds: IssueTimes, onnx: bytes,
     facts: FitRecord, serving: LoadedModel | None,
-) -> tuple[IssueTimes, dict[str, dict[str, float]], float | None, Decision]:  # fmt: skip
+) -> tuple[IssueTimes, dict[str, CandidateScores], float | None, Decision]:  # fmt: skip
     """The nights that no candidate has seen, the scores on them, how much wider the challenger's intervals would have
     had to be on them, and the decision.
     """

@@ -1,1 +1,1 @@
-"""Evaluation: scores, their aggregates, comparisons and promotion."""
+"""Evaluation of forecasts: scores, aggregates, alerts, comparison and promotion."""

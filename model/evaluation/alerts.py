@@ -1,11 +1,8 @@
-"""Alerts: what in the scores of the last nights is worse than allowed, and is so beyond chance.
+"""Alerts: scores of the newest issue times that are worse than allowed, and by more than chance.
 
-A check rings when its figure over the window is beyond the limit, and when the single nights agree on it: one number a
-night, above zero where that night was worse than the limit, whose mean is above zero by `evidence` standard errors.
-Where the horizons of neighbouring nights overlap, they tell of the same days: of n nights whose horizons reach over d
-of them n / d count, as in the test of Diebold and Mariano (1995) errors further apart than the horizon are taken for
-independent. Where few count, more standard errors are asked: as many as Student's t has at the probability that
-`evidence` has in the normal distribution.
+A check raises an alert if its figure over the window is beyond the limit, and if the single issue times agree. Each
+issue time gives one number that is above zero if it was worse than the limit. Their mean must be above zero by
+`evidence` standard errors (model/evaluation/evidence.py).
 """
 
 from __future__ import annotations
@@ -17,29 +14,34 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from model.evaluation.monitoring import sum_by
+from model.evaluation.evidence import standard_errors_above_zero
+from model.evaluation.score_sums import ScoreSums
 from storage.schemas.records import Alert
 
-#: Checks that say that the model has grown worse, for which training anew is the remedy.
+CHECKS = ("skill", "coverage", "bias", "drift")
+#: Checks that show that the model has become worse. A retrain may help.
 DECAY = ("skill", "drift")
-_FEWEST = 10  # nights in the window
-_FEWEST_COUNTING = 3.0  # however long the horizon: what is far beyond a limit rings all the same
-_FEWEST_BEFORE = 28  # nights before the recent ones, for drift
-_SHOWN = 20  # series a check
+_FEWEST_IN_WINDOW = 10  # issue times
+_FEWEST_BEFORE = 28  # issue times before the recent ones, for drift
+_SERIES_PER_CHECK = 20
+_RETRAIN = "check the newest data of the feeds, then train a model on them"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the scores are held to.
+    """Limits of the scores.
 
     Attributes:
-        window: the nights looked at; recent: the newest of them, which drift compares with all before.
-        min_skill: smallest 1 - pinball / baseline_pinball.
-        min_coverage, max_coverage: of the 80% interval.
-        max_bias: largest |mean error / scale|.
-        drift: largest fall of the recent skill below the one before.
-        evidence: standard errors by which a limit must be passed.
+        window: Time span of the issue times to check.
+        recent: Time span of the newest issue times, which drift compares with all earlier ones.
+        min_skill: Smallest 1 - pinball / baseline pinball.
+        min_coverage: Smallest coverage of the 80% interval.
+        max_coverage: Largest coverage of the 80% interval.
+        max_bias: Largest absolute mean of error / scale.
+        drift: Largest fall of the recent skill below the earlier skill.
+        evidence: Standard errors by which a limit must be exceeded.
     """
 
     window: timedelta
@@ -52,215 +54,143 @@ class Limits:
     evidence: float
 
 
-class Check(NamedTuple):
-    """One check of every series: by how much it rings, (S,), NaN where not; and the sentence about series i."""
-
-    name: str
-    rings: np.ndarray
-    detail: Callable[[int], str]
-
-
-@dataclass(frozen=True)
-class ScoreSums:
-    """Sums a series and night, (S, T), NaN where a series has no score; row 0 is all series together.
+class _CheckResult(NamedTuple):
+    """Result of one check for S series.
 
     Attributes:
-        issues: (T,) us, ascending.
-        overlap: nights that a horizon reaches over.
+        name: Name of the check, one of CHECKS.
+        evidence: Standard errors by which each series is beyond the limit, NaN without an alert, shape (S,).
+        describe: Function from a series' number to a sentence about it.
     """
 
-    series: tuple[str, ...]
-    issues: np.ndarray
-    overlap: int
-    sums: dict[str, np.ndarray]
-
-    def part(self, nights: np.ndarray) -> ScoreSums:
-        """The nights where `nights` (T,) is True."""
-        tables = {name: table[:, nights] for name, table in self.sums.items()}
-        return ScoreSums(self.series, self.issues[nights], self.overlap, tables)
-
-    def mean(self, above: str, below: str) -> np.ndarray:
-        """(S,) ratio of two sums over all nights, NaN where the lower is zero."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.nansum(self.sums[above], axis=1) / np.nansum(self.sums[below], axis=1)
-
-    def each(self, above: str, below: str) -> np.ndarray:
-        """(S, T) the same of each night."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self.sums[below] > 0, self.sums[above] / self.sums[below], np.nan)
-
-    def skill(self) -> np.ndarray:
-        """(S,) 1 - pinball / baseline_pinball."""
-        return 1 - self.mean("compared", "baseline_pinball")
-
-    def worse(self, allowed: float | np.ndarray) -> np.ndarray:
-        """(S, T) (pinball - b) / (pinball + b), b `allowed` times the baseline's: no night counts for more than one."""
-        mine, bar = self.sums["compared"], allowed * self.sums["baseline_pinball"]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(mine + bar > 0, (mine - bar) / (mine + bar), np.nan)
-
-    def dates(self) -> str:
-        """Which nights these are."""
-        first, last = (np.datetime64(int(self.issues[end]), "us").astype("datetime64[D]") for end in (0, -1))
-        return f"in the {len(self.issues)} nights from {first} to {last}"
+    name: str
+    evidence: NDArray[np.float64]
+    describe: Callable[[int], str]
 
 
 def find_alerts(scores: pl.LazyFrame, limits: Limits) -> list[Alert]:
-    """What rings: {"check", "series_id" (None: all series together), "detail": a sentence}.
+    """Return the alerts, by check and by evidence.
 
     Args:
-        scores: score rows of the window and of as many nights before it as drift is to be measured against.
+        scores: Score rows of the window, and of earlier issue times to measure drift against.
+        limits: Limits of the scores.
     """
-    nights = _nights(scores)
-    if not len(nights.issues):
+    sums = ScoreSums.of(scores)
+    if not len(sums.issues):
         return []
-    window, recent = (nights.issues > nights.issues[-1] - _micros(part) for part in (limits.window, limits.recent))
-    checks = [*_checks(nights.part(window), limits)]
-    if (~recent).sum() >= _FEWEST_BEFORE:
-        checks.append(_drift(nights.part(~recent), nights.part(recent), limits))
-    found: list[Alert] = []
-    for name, rings, detail in checks:
-        # The clearest first; row 0, all series together, before any.
-        rows = sorted(np.flatnonzero(~np.isnan(rings)).tolist(), key=lambda i: (i > 0, -rings[i]))
-        found += [
-            {"check": name, "series_id": nights.series[i] if i else None, "detail": detail(i)} for i in rows[:_SHOWN]
-        ]
-        if len(rows) > _SHOWN:
-            more = f"{len(rows) - _SHOWN} more series ring for the same reason, less clearly"
-            found.append({"check": name, "series_id": None, "detail": more})
-    return found
+    in_window, is_recent = (sums.issues > sums.issues[-1] - _micros(span) for span in (limits.window, limits.recent))
+    window = sums.select(in_window)
+    results = [_check_skill(window, limits), *_check_coverage(window, limits), _check_bias(window, limits)]
+    if (~is_recent).sum() >= _FEWEST_BEFORE:
+        results.append(_check_drift(sums.select(~is_recent), sums.select(is_recent), limits))
+    return [alert for result in results for alert in _alerts(result, sums.series)]
 
 
-def _checks(window: ScoreSums, limits: Limits) -> Iterator[Check]:
-    dates, who = window.dates(), window.series
-    skill, coverage, bias = window.skill(), window.mean("covered", "covered_n"), window.mean("scaled_error", "scaled_n")
-    pinball, bar = window.mean("compared", "baseline_n"), window.mean("baseline_pinball", "baseline_n")
-    inside, rows = window.each("covered", "covered_n"), window.sums["covered_n"]
+def _alerts(result: _CheckResult, series: tuple[str, ...]) -> Iterator[Alert]:
+    """Yield the alerts of one check: first that of all series together (row 0), then those with the most evidence."""
+    alerting = np.flatnonzero(~np.isnan(result.evidence)).tolist()
+    rows = sorted(alerting, key=lambda i: (i > 0, -result.evidence[i]))
+    for i in rows[:_SERIES_PER_CHECK]:
+        yield {"check": result.name, "series_id": series[i] if i else None, "detail": result.describe(i)}
+    if len(rows) > _SERIES_PER_CHECK:
+        detail = f"{len(rows) - _SERIES_PER_CHECK} more series have this alert, with less evidence"
+        yield {"check": result.name, "series_id": None, "detail": detail}
 
-    def ring(beyond: np.ndarray, worse: np.ndarray, chance: float = 0.0) -> np.ndarray:
-        sure = _sure(worse, window.overlap, limits.evidence, np.nan_to_num(chance / np.fmax(np.nanmean(rows, 1), 1)))
-        few = (~np.isnan(worse)).sum(axis=1) < _FEWEST
-        return np.where(beyond & ~few, sure, np.nan)
 
-    yield Check(
+def _check_skill(window: ScoreSums, limits: Limits) -> _CheckResult:
+    skill, period = window.skill(), window.period()
+    pinball, baseline = window.ratio("compared", "baseline_n"), window.ratio("baseline_pinball", "baseline_n")
+    excess = window.excess_pinball(1 - limits.min_skill)
+    return _CheckResult(
         "skill",
-        ring(skill < limits.min_skill, window.worse(1 - limits.min_skill)),
+        _evidence(skill < limits.min_skill, excess, window, limits),
         lambda i: (
-            f"{who[i]}: skill against the baseline {skill[i]:.2f} {dates}, less than min_skill = {limits.min_skill:g} "
-            f"(pinball {pinball[i]:.4g}, the baseline's {bar[i]:.4g}); look at the newest data of the feeds, then "
-            "train a model on them"
+            f"{window.series[i]}: skill against the baseline is {skill[i]:.2f} {period}, below min_skill = "
+            f"{limits.min_skill:g} (pinball {pinball[i]:.4g}, baseline {baseline[i]:.4g}); {_RETRAIN}"
         ),
     )
-    # The spread of a share is at least what rows that know nothing of each other would have at the limit.
-    low, high = limits.min_coverage, limits.max_coverage
-    yield Check(
+
+
+def _check_coverage(window: ScoreSums, limits: Limits) -> Iterator[_CheckResult]:
+    coverage, by_issue = window.ratio("covered", "covered_n"), window.ratio_by_issue("covered", "covered_n")
+    low, high, period = limits.min_coverage, limits.max_coverage, window.period()
+    rows = np.fmax(np.nanmean(window.sums["covered_n"], 1), 1)
+
+    def min_variance(limit: float) -> NDArray[np.float64]:
+        # The variance of a share is at least that of independent rows at the limit.
+        variance: NDArray[np.float64] = np.nan_to_num(limit * (1 - limit) / rows)
+        return variance
+
+    yield _CheckResult(
         "coverage",
-        ring(coverage < low, low - inside, low * (1 - low)),
+        _evidence(coverage < low, low - by_issue, window, limits, min_variance(low)),
         lambda i: (
-            f"{who[i]}: the 80% interval held {coverage[i]:.0%} of the actuals {dates}, less than coverage.min = "
-            f"{low:g}: the intervals are too narrow or lie beside; do not plan by them as they are"
+            f"{window.series[i]}: the 80% interval covered {coverage[i]:.0%} of the actuals {period}, below "
+            f"coverage.min = {low:g}: the intervals are too narrow or biased; do not plan with them as they are"
         ),
     )
-    yield Check(
+    yield _CheckResult(
         "coverage",
-        ring(coverage > high, inside - high, high * (1 - high)),
+        _evidence(coverage > high, by_issue - high, window, limits, min_variance(high)),
         lambda i: (
-            f"{who[i]}: the 80% interval held {coverage[i]:.0%} of the actuals {dates}, more than coverage.max = "
-            f"{high:g}: the intervals are wider than they need be; look for feeds that come late or not at all"
+            f"{window.series[i]}: the 80% interval covered {coverage[i]:.0%} of the actuals {period}, above "
+            f"coverage.max = {high:g}: the intervals are wider than necessary; look for late or missing feeds"
         ),
     )
-    error = np.sign(bias)[:, None] * window.each("scaled_error", "scaled_n")
-    yield Check(
+
+
+def _check_bias(window: ScoreSums, limits: Limits) -> _CheckResult:
+    bias, period = window.ratio("scaled_error", "scaled_n"), window.period()
+    error = np.sign(bias)[:, None] * window.ratio_by_issue("scaled_error", "scaled_n")
+    return _CheckResult(
         "bias",
-        ring(np.abs(bias) > limits.max_bias, error - limits.max_bias),
+        _evidence(np.abs(bias) > limits.max_bias, error - limits.max_bias, window, limits),
         lambda i: (
-            f"{who[i]}: the actuals lay {abs(bias[i]):.2f} seasonal naive errors {'above' if bias[i] > 0 else 'below'} "
-            f"the median on average {dates}, more than max_bias = {limits.max_bias:g}; look for a change of level or "
-            "of unit in the feeds"
+            f"{window.series[i]}: the actuals were on average {abs(bias[i]):.2f} seasonal naive errors "
+            f"{'above' if bias[i] > 0 else 'below'} the median {period}, more than max_bias = {limits.max_bias:g}; "
+            "look for a change of level or unit in the feeds"
         ),
     )
 
 
-def _drift(before: ScoreSums, recent: ScoreSums, limits: Limits) -> Check:
-    usual, now = before.skill(), recent.skill()
-    allowed = (1 - usual + limits.drift)[:, None]
-    # The spread is that of the many nights before; a week is too short to tell its own.
-    sure = _sure(before.worse(allowed), before.overlap, limits.evidence, mean_of=recent.worse(allowed))
-    few = (~np.isnan(before.sums["compared"])).sum(axis=1) < _FEWEST_BEFORE
-    return Check(
+def _check_drift(before: ScoreSums, recent: ScoreSums, limits: Limits) -> _CheckResult:
+    skill_before, skill_now = before.skill(), recent.skill()
+    allowed = (1 - skill_before + limits.drift)[:, None]
+    # The variance is that of the many earlier issue times, because a week is too short to estimate its own.
+    evidence = standard_errors_above_zero(
+        before.excess_pinball(allowed), before.overlap, limits.evidence, mean_of=recent.excess_pinball(allowed)
+    )
+    has_enough = (~np.isnan(before.sums["compared"])).sum(axis=1) >= _FEWEST_BEFORE
+    return _CheckResult(
         "drift",
-        np.where((now < usual - limits.drift) & ~few, sure, np.nan),
+        np.where((skill_now < skill_before - limits.drift) & has_enough, evidence, np.nan),
         lambda i: (
-            f"{before.series[i]}: skill against the baseline fell from {usual[i]:.2f} {before.dates()} to {now[i]:.2f} "
-            f"{recent.dates()}, by more than drift = {limits.drift:g}; look at the newest data of the feeds, then "
-            "train a model on them"
+            f"{before.series[i]}: skill against the baseline fell from {skill_before[i]:.2f} {before.period()} to "
+            f"{skill_now[i]:.2f} {recent.period()}, by more than drift = {limits.drift:g}; {_RETRAIN}"
         ),
     )
 
 
-def _sure(
-    nightly: np.ndarray, overlap: int, evidence: float, least: np.ndarray | float = 0.0,
-    mean_of: np.ndarray | None = None,
-) -> np.ndarray:  # fmt: skip
-    """(S,) standard errors by which the mean of `nightly` (S, T) is above zero, NaN where that is not enough.
+def _evidence(
+    is_beyond: NDArray[np.bool_],
+    excess: NDArray[np.float64],
+    window: ScoreSums,
+    limits: Limits,
+    min_variance: NDArray[np.float64] | float = 0.0,
+) -> NDArray[np.float64]:
+    """Return the evidence of the series beyond a limit, NaN without an alert, shape (S,).
 
     Args:
-        least: (S,) the variance of a night is not taken for smaller.
-        mean_of: (S, R) later nights, whose mean is judged by the spread of the `nightly` ones.
+        is_beyond: Which series are beyond the limit over the whole window, shape (S,).
+        excess: By how much each issue time is beyond the limit, shape (S, T).
+        window: Scores of the window.
+        limits: Limits of the scores.
+        min_variance: Lower limit on the variance of `excess`, shape (S,).
     """
-    known = ~np.isnan(nightly)
-    count = known.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.nansum(nightly, axis=1) / count
-        apart = np.where(known, nightly - mean[:, None], 0.0)
-        counting = np.maximum(count / overlap, _FEWEST_COUNTING)
-        # Nights that tell of the same days show less of the spread than there is.
-        variance = np.maximum((apart**2).sum(axis=1) / count / (1 - 1 / counting), least)
-        if mean_of is None:
-            error = np.sqrt(variance / counting)
-        else:
-            later = (~np.isnan(mean_of)).sum(axis=1)
-            error = np.sqrt(variance / counting * (1 + count / later))
-            mean = np.nansum(mean_of, axis=1) / later
-        # Where nights do not differ at all, any excess is certain.
-        size = np.where(error > 0, mean / error, np.where(mean > 0, np.inf, 0.0))
-        return np.where((count > 0) & (size > _needed(evidence, counting - 1)), size, np.nan)
+    evidence = standard_errors_above_zero(excess, window.overlap, limits.evidence, min_variance)
+    has_enough = (~np.isnan(excess)).sum(axis=1) >= _FEWEST_IN_WINDOW
+    return np.where(is_beyond & has_enough, evidence, np.nan)
 
 
-def _needed(normal: float, freedom: np.ndarray) -> np.ndarray:
-    """Quantile of Student's t at the probability of `normal` in the normal distribution.
-
-    Abramowitz and Stegun, 26.7.5.
-    """
-    z = normal
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return sum((term / freedom**power for power, term in enumerate(terms)), np.zeros_like(freedom))
-
-
-def _nights(scores: pl.LazyFrame) -> ScoreSums:
-    each = sum_by(scores, "series_id", "issue_time")
-    last = scores.group_by("issue_time").agg(pl.col("valid_time").max()).sort("issue_time").collect(engine="in-memory")
-    names = [name for name in each.columns if name not in ("series_id", "issue_time")]
-    series, issues = each["series_id"].unique().sort(), last["issue_time"]
-    # A total is of the series that a night has, whichever they are.
-    total = each.group_by("issue_time").agg(pl.col(names).sum()).sort("issue_time")
-    row, column = (key.search_sorted(each[key.name]).to_numpy() for key in (series, issues))
-    tables = {}
-    for name in names:
-        table = np.full((len(series) + 1, len(issues)), np.nan)
-        table[0] = total[name].to_numpy()
-        table[row + 1, column] = each[name].to_numpy()
-        tables[name] = table
-    reach = issues.search_sorted(last["valid_time"], side="right").to_numpy() - np.arange(len(issues))
-    return ScoreSums(
-        ("all series", *series), issues.dt.epoch("us").to_numpy(), int(reach.max(initial=1)), tables
-    )  # fmt: skip
-
-
-def _micros(length: timedelta) -> int:
-    return length // timedelta(microseconds=1)
+def _micros(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)

@@ -1,9 +1,9 @@
-"""Calibration: how much wider the intervals must be than the network takes them to be.
+"""Calibration of the interval width.
 
-What a network asks for on nights that it was not fitted on is a factor on every quantile's distance from the median
-(split conformal prediction with the interval's half-width as the unit of the residual: Lei et al. 2018, section 5.2;
-Romano et al. 2019). A few weeks of nights say little, since their errors go together: the nights of one training are
-averaged with those on which earlier ones were judged.
+The interval scale is a factor on the distance of every quantile from the median. The scale required by issue times
+outside the fit is a split conformal prediction: its residuals are measured in half-widths of the interval (Lei et al.
+2018, section 5.2; Romano et al. 2019). Errors of a few weeks are correlated, so one training is weak evidence. Its
+required scale is averaged with a prior and with the required scales of earlier trainings.
 """
 
 from __future__ import annotations
@@ -11,42 +11,62 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-# On the years before the league's test periods the intervals of four tasks out of five had to be a fifth wider than
-# the nights of the early stop say, on which the network is at its best: docs/experiments.md. One word of many.
+# Prior, weighted as one observation. The network is at its best on the early-stopping windows, so these require too
+# narrow intervals: by a fifth for four of the five tasks of the league, in the years before its test periods
+# (docs/experiments.md).
 _PRIOR = 1.2
-_LIMITS = (0.5, 2.0)  # what a few weeks may ask for
-_RATIOS = 20_000  # looked at of one table; more say the same
+_LIMITS = (0.5, 2.0)  # of one observation
+_MOST_RATIOS = 20_000  # More ratios of one table do not change the result.
 
 
-def interval_ratios(quantiles: np.ndarray, actual: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
-    """(n,) distance of the actual from the median over that of the outer quantile on its side; of 20,000 at most.
+def interval_ratios(
+    quantiles: NDArray[np.floating], actual: NDArray[np.floating], levels: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return the distance of each actual from the median, divided by that of the outer quantile on the same side.
 
     Args:
-        quantiles: (..., Q) in the target's unit.
-        actual: (...,), NaN where unknown.
-        levels: (Q,), ascending, with 0.5.
+        quantiles: Shape (..., Q), in the target's unit.
+        actual: Shape (...,), NaN where unknown.
+        levels: Quantile levels, ascending, with 0.5.
+
+    Returns:
+        At most 20,000 ratios. Rows with an unknown actual, infinite quantiles or no width are left out.
     """
     middle = levels.index(0.5)
-    known = ~np.isnan(actual) & np.isfinite(quantiles).all(axis=-1)
-    values, spread = actual[known].astype(np.float64), quantiles[known].astype(np.float64)
-    step = 1 + len(values) // _RATIOS
-    values, spread = values[::step], spread[::step]
-    residual = values - spread[:, middle]
-    below, above = spread[:, middle] - spread[:, 0], spread[:, -1] - spread[:, middle]
+    is_known = ~np.isnan(actual) & np.isfinite(quantiles).all(axis=-1)
+    values, known_quantiles = actual[is_known].astype(np.float64), quantiles[is_known].astype(np.float64)
+    step = 1 + len(values) // _MOST_RATIOS
+    values, known_quantiles = values[::step], known_quantiles[::step]
+    median = known_quantiles[:, middle]
+    residual = values - median
+    below, above = median - known_quantiles[:, 0], known_quantiles[:, -1] - median
     width = np.where((residual < 0) & (middle > 0) | (middle == len(levels) - 1), below, above)
-    usable = width > 0
-    return np.abs(residual[usable]) / width[usable]
+    has_width = width > 0
+    ratios: NDArray[np.float64] = np.abs(residual[has_width]) / width[has_width]
+    return ratios
 
 
-def required_scale(found: np.ndarray, levels: tuple[float, ...]) -> float | None:
-    """The factor with which the outer interval would have held its share of the actuals; None if nothing says so."""
-    return float(np.quantile(found, levels[-1] - levels[0])) if len(found) else None
+def required_scale(ratios: NDArray[np.float64], levels: tuple[float, ...]) -> float | None:
+    """Return the interval scale with which the outer interval would have covered its share of the actuals.
 
+    Args:
+        ratios: Result of `interval_ratios`.
+        levels: Quantile levels, ascending.
 
-def interval_scale(now: float | None, past: Sequence[float] = ()) -> float:
-    """The factor to apply: the geometric mean of a prior, of what the nights of this training ask for, and of what
-    was right for earlier networks on nights that none of them had seen.
+    Returns:
+        None if there are no ratios.
     """
-    said = [now, *past] if now is not None else list(past)
-    return float(np.exp(np.mean(np.log([_PRIOR, *np.clip(said, *_LIMITS)]))))
+    return float(np.quantile(ratios, levels[-1] - levels[0])) if len(ratios) else None
+
+
+def interval_scale(current: float | None, past: Sequence[float] = ()) -> float:
+    """Return the interval scale to apply, the geometric mean of a prior and of all required scales.
+
+    Args:
+        current: Scale required by the validation windows of this training, None if unknown.
+        past: Scales required of earlier models by issue times that they had not seen.
+    """
+    required = [current, *past] if current is not None else list(past)
+    return float(np.exp(np.mean(np.log([_PRIOR, *np.clip(required, *_LIMITS)]))))

@@ -1,12 +1,13 @@
-"""Challenger, champion and baseline on the same issue times: losses first, means and differences apart."""
+"""Comparison of challenger, champion and baseline on the same issue times. Losses are stored before any mean."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.baseline import history_steps, seasonal_naive
 from model.checks.forecasts import find_faults
@@ -14,35 +15,41 @@ from model.evaluation import calibration, metrics
 from model.panel import Panel
 from model.spec import ModelSpec
 from model.windows import Windows, build_windows
+from storage.schemas.records import CandidateScores
 
 CHALLENGER, CHAMPION, BASELINE = "challenger", "champion", "baseline"
 
 
 class Model(Protocol):
-    """What is compared: a `Forecaster`, or anything else that forecasts windows."""
+    """A `Forecaster`, or anything else that forecasts windows."""
 
     spec: ModelSpec
 
-    def quantiles(self, windows: Windows) -> np.ndarray:
-        """(B, H, Q) in the target's unit."""
+    def quantiles(self, windows: Windows) -> NDArray[np.float64]:
+        """Return the quantiles in the target's unit, shape (B, H, Q)."""
 
 
 @dataclass(frozen=True)
 class IssueTimes:
-    """Issue times (us) and the first step of each, ascending."""
+    """Issue times in ascending order.
 
-    issues: np.ndarray
-    steps: np.ndarray
+    Attributes:
+        issues: Microseconds, shape (N,).
+        steps: First step of the forecast of each, shape (N,).
+    """
+
+    issues: NDArray[np.int64]
+    steps: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.issues)
 
     def since(self, instant: int) -> IssueTimes:
-        """Those issued at `instant` (us) or later."""
+        """Return the issue times at or after `instant` (us)."""
         return IssueTimes(self.issues[self.issues >= instant], self.steps[self.issues >= instant])
 
-    def window_keys(self, panel: Panel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, steps and issue times of every series at every one of these nights, night by night."""
+    def window_keys(self, panel: Panel) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows, steps and issue times of the windows of every series, by issue time, each of shape (N * S,)."""
         count = len(panel.series)
         rows = np.tile(np.arange(count), len(self.steps))
         return rows, np.repeat(self.steps, count), np.repeat(self.issues, count)
@@ -50,112 +57,137 @@ class IssueTimes:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Losses of every candidate over the same cells. N nights, S series.
+    """Losses of all candidates over the same cells, for N issue times and S series.
+
+    A step is judged if its actual is known and every candidate has a finite forecast of it.
 
     Attributes:
-        count: (N, S) steps judged: their actual is known, and every candidate has a finite forecast of them.
-        sums: candidate -> measure (`pinball`, `mae`, `coverage_80`) -> (N, S) sum over the steps judged.
-        level: (S,) mean absolute actual, NaN where none is known.
-        overlap: nights that one horizon reaches over.
-        fault: why the challenger's output cannot be published, None if it can.
-        required_scale: factor on the width of the challenger's intervals with which they would have held their share of
-            the actuals, see `calibration.required_scale`.
+        series: Names of the series.
+        count: Number of judged steps, shape (N, S).
+        sums: Sum over the judged steps, by candidate and measure (`pinball`, `mae`, `coverage_80`), each (N, S).
+        level: Mean absolute actual of each series, shape (S,), NaN where no actual is known.
+        overlap: Number of issue times that one horizon covers.
+        fault: Why the challenger's output cannot be published, None if it can.
+        required_scale: Interval scale that the issue times require of the challenger, on top of its own.
     """
 
     series: tuple[str, ...]
-    count: np.ndarray
-    sums: dict[str, dict[str, np.ndarray]]
-    level: np.ndarray
+    count: NDArray[np.int64]
+    sums: dict[str, dict[str, NDArray[np.float64]]]
+    level: NDArray[np.float64]
     overlap: int
     fault: str | None
     required_scale: float | None = None
 
     @property
-    def nights(self) -> int:
-        """Nights of which at least one step is judged."""
+    def judged_issues(self) -> int:
+        """Number of issue times with a judged step."""
         return int((self.count.sum(axis=1) > 0).sum())
 
-    def scores(self) -> dict[str, dict[str, float]]:
-        """By candidate: `n` steps judged, and the mean over them of each measure; NaN if there are none."""
+    def scores(self) -> dict[str, CandidateScores]:
+        """Return the mean of each measure over the `n` judged steps, by candidate. NaN without judged steps."""
         n = int(self.count.sum())
+
+        def mean(total: NDArray[np.float64]) -> float:
+            return float(total.sum()) / n if n else np.nan
+
         return {
-            name: {"n": n, **{measure: float(total.sum()) / n if n else np.nan for measure, total in sums.items()}}
+            name: {
+                "n": n, "pinball": mean(sums["pinball"]), "mae": mean(sums["mae"]),
+                "coverage_80": mean(sums["coverage_80"]),
+            }
             for name, sums in self.sums.items()
-        }
+        }  # fmt: skip
 
-    def by_series(self, candidate: str) -> np.ndarray:
-        """(S,) mean pinball of each series, NaN where none of its steps is judged."""
+    def by_series(self, candidate: str) -> NDArray[np.float64]:
+        """Return the mean pinball of each series, shape (S,), NaN where no step is judged."""
         with np.errstate(invalid="ignore"):
-            return self.sums[candidate]["pinball"].sum(axis=0) / self.count.sum(axis=0)
+            mean: NDArray[np.float64] = self.sums[candidate]["pinball"].sum(axis=0) / self.count.sum(axis=0)
+        return mean
 
-    def difference(self, other: str, rows: np.ndarray | None = None) -> np.ndarray:
-        """(n,) mean pinball of the challenger less that of `other` on each night that has a step judged.
+    def difference(self, other: str, rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Return the challenger's mean pinball minus that of `other`, at each issue time with a judged step.
 
         Args:
-            rows: series to look at; all by default.
+            other: The other candidate.
+            rows: Series to include. All by default.
         """
         rows = np.arange(len(self.series)) if rows is None else rows
         count = self.count[:, rows].sum(axis=1)
-        apart = (self.sums[CHALLENGER]["pinball"] - self.sums[other]["pinball"])[:, rows].sum(axis=1)
-        return apart[count > 0] / count[count > 0]
+        total = (self.sums[CHALLENGER]["pinball"] - self.sums[other]["pinball"])[:, rows].sum(axis=1)
+        difference: NDArray[np.float64] = total[count > 0] / count[count > 0]
+        return difference
 
 
-def compare(spec: ModelSpec, panel: Panel, nights: IssueTimes, models: Mapping[str, Model]) -> Comparison:
-    """Every candidate and the baseline as of every night, night by night: memory is that of one.
+class _Fault(NamedTuple):
+    """A forecast of the challenger that cannot be published."""
+
+    issue: int
+    row: int
+    reason: str
+
+
+def compare(spec: ModelSpec, panel: Panel, issue_times: IssueTimes, models: Mapping[str, Model]) -> Comparison:
+    """Forecast every series with every candidate and the baseline, and judge the forecasts.
+
+    One issue time is forecast at a time, so memory does not grow with their number.
 
     Args:
-        spec: what the pipeline asks for: levels, season, bounds, grid.
-        nights: at least one; the panel covers their contexts and horizons.
-        models: `challenger`, and `champion` where one serves.
+        spec: Spec of the pipeline.
+        panel: Panel that covers all contexts and horizons.
+        issue_times: At least one.
+        models: `challenger`, and `champion` if there is one.
     """
-    count, levels = len(panel.series), np.array(spec.levels)
-    names = [BASELINE, *models]
-    judged = np.zeros((len(nights), count), np.int64)
-    level = np.zeros((len(nights), count))
-    sums = {name: {m: np.zeros((len(nights), count)) for m in metrics.MEASURES} for name in names}
-    faulty: list[tuple[int, int, str]] = []
-    widths: list[np.ndarray] = []
-    back = min(history_steps(spec.season, spec.context), int(nights.steps[0]) - panel.first)
-    rows = np.arange(count)
-    for night, (issue, step) in enumerate(zip(nights.issues, nights.steps, strict=True)):
-        steps, issues = np.full(count, step), np.full(count, issue)
+    shape, levels = (len(issue_times), len(panel.series)), np.array(spec.levels)
+    count, level = np.zeros(shape, np.int64), np.zeros(shape)
+    sums = {name: {measure: np.zeros(shape) for measure in metrics.MEASURES} for name in (BASELINE, *models)}
+    faults: list[_Fault] = []
+    ratios: list[NDArray[np.float64]] = []
+    rows = np.arange(len(panel.series))
+    history = min(history_steps(spec.season, spec.context), int(issue_times.steps[0]) - panel.first)
+    for number, (issue, step) in enumerate(zip(issue_times.issues, issue_times.steps, strict=True)):
+        steps, issues = np.full(len(rows), step), np.full(len(rows), issue)
         actual = panel.target.final(rows, steps - panel.first, spec.horizon).astype(np.float64)
-        past = panel.target.as_of(rows, steps - panel.first - back, back, issues)
+        past = panel.target.as_of(rows, steps - panel.first - history, history, issues)
         naive = seasonal_naive(past, spec.season, spec.horizon, levels)
-        forecasts = {BASELINE: np.clip(naive, spec.lower, spec.upper)}  # type: ignore[call-overload]
-        served = np.ones(count, bool)
+        forecasts = {BASELINE: np.clip(naive, spec.lower, spec.upper)}
+        is_served = np.ones(len(rows), bool)
         for name, model in models.items():
-            seen = build_windows(model.spec, panel, rows, steps, issues)
-            forecasts[name] = model.quantiles(seen)
-            # With less of a context the night takes the baseline, whoever serves.
-            served &= (~np.isnan(seen.target)).sum(axis=1) >= model.spec.min_visible
-        found = find_faults(forecasts[CHALLENGER], spec.lower, spec.upper)
-        faulty += [(night, int(row), found[row]) for row in np.flatnonzero(served & (found != ""))]
-        finite = np.stack([np.isfinite(f).all(axis=2) for f in forecasts.values()]).all(axis=0)
-        actual[~(finite & served[:, None])] = np.nan
-        widths.append(calibration.interval_ratios(forecasts[CHALLENGER], actual, spec.levels))
-        judged[night] = (~np.isnan(actual)).sum(axis=1)
-        level[night] = np.nansum(np.abs(actual), axis=1)
-        for name in names:
-            for measure, score in metrics.MEASURES.items():
-                sums[name][measure][night] = np.where(
-                    np.isnan(actual), 0.0, score(forecasts[name], levels, actual)
-                ).sum(axis=1)
+            windows = build_windows(model.spec, panel, rows, steps, issues)
+            forecasts[name] = model.quantiles(windows)
+            # A nightly forecast uses the baseline for a series with less context, whichever model serves.
+            is_served &= (~np.isnan(windows.target)).sum(axis=1) >= model.spec.min_visible
+        reasons = find_faults(forecasts[CHALLENGER], spec.lower, spec.upper)
+        faults += [_Fault(number, int(row), reasons[row]) for row in np.flatnonzero(is_served & (reasons != ""))]
+        is_finite = np.stack([np.isfinite(forecast).all(axis=2) for forecast in forecasts.values()]).all(axis=0)
+        actual[~(is_finite & is_served[:, None])] = np.nan
+        ratios.append(calibration.interval_ratios(forecasts[CHALLENGER], actual, spec.levels))
+        count[number] = (~np.isnan(actual)).sum(axis=1)
+        level[number] = np.nansum(np.abs(actual), axis=1)
+        for name, forecast in forecasts.items():
+            for measure, loss in metrics.MEASURES.items():
+                judged = np.where(np.isnan(actual), 0.0, loss(forecast, levels, actual))
+                sums[name][measure][number] = judged.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        mean_level = level.sum(axis=0) / judged.sum(axis=0)
-    overlap = -(-spec.horizon // spec.grid.steps_per_day)
+        mean_level = level.sum(axis=0) / count.sum(axis=0)
     return Comparison(
-        panel.series, judged, sums, mean_level, overlap, _fault(panel.series, len(nights), faulty),
-        calibration.required_scale(np.concatenate(widths), spec.levels),
-    )  # fmt: skip
+        series=panel.series,
+        count=count,
+        sums=sums,
+        level=mean_level,
+        overlap=-(-spec.horizon // spec.grid.steps_per_day),
+        fault=_describe(faults, panel.series, len(issue_times)),
+        required_scale=calibration.required_scale(np.concatenate(ratios), spec.levels),
+    )
 
 
-def _fault(series: tuple[str, ...], nights: int, faulty: list[tuple[int, int, str]]) -> str | None:
-    """What is wrong with the challenger's output, and of which series."""
-    if not faulty:
+def _describe(faults: list[_Fault], series: tuple[str, ...], issue_count: int) -> str | None:
+    """Return a phrase for the first fault with its series and the numbers of others, None without faults."""
+    if not faults:
         return None
-    _, row, what = faulty[0]
-    others = len({row for _, row, _ in faulty}) - 1
+    others = len({fault.row for fault in faults}) - 1
     more = f" and {others} more series" if others else ""
-    of = len({night for night, _, _ in faulty})
-    return f"{what} for series {series[row]!r}{more}, on {of} of {nights} nights"
+    affected = len({fault.issue for fault in faults})
+    return (
+        f"{faults[0].reason} for series {series[faults[0].row]!r}{more}, at {affected} of {issue_count} issue times"
+    )  # fmt: skip

@@ -1,10 +1,10 @@
-"""Scores in the long run: means by whatever groups them, over windows of nights, and the shape of the PIT."""
+"""Aggregates of score rows: means by any columns or over a window of issue times, and the histogram of the PIT."""
 
 from __future__ import annotations
 
 import polars as pl
 
-#: Sums that add up over any groups of score rows; every measure is made of them.
+#: Sums that add up over any groups of score rows. All measures are ratios of them.
 _SUMS = {
     "n": pl.len().cast(pl.Int64),
     "pinball": pl.col("pinball").sum(),
@@ -12,7 +12,7 @@ _SUMS = {
     "error": pl.col("error").sum(),
     "covered": pl.col("covered_80").sum(),
     "covered_n": pl.col("covered_80").count().cast(pl.Int64),
-    # The bar is compared on the rows that it has.
+    # The model's pinball on the rows that have a baseline, for a fair comparison.
     "compared": pl.col("pinball").filter(pl.col("baseline_pinball").is_not_null()).sum(),
     "baseline_pinball": pl.col("baseline_pinball").sum(),
     "baseline_absolute_error": pl.col("baseline_absolute_error").sum(),
@@ -24,7 +24,7 @@ _SUMS = {
     "scaled_n": (pl.col("scale") > 0).sum().cast(pl.Int64),
 }
 
-#: measure: numerator and denominator among the sums
+#: Numerator and denominator among the sums, by measure.
 _MEANS = {
     "pinball": ("pinball", "n"),
     "mae": ("absolute_error", "n"),
@@ -37,66 +37,70 @@ _MEANS = {
     "baseline_coverage_80": ("baseline_covered", "baseline_covered_n"),
 }
 
-#: Columns that every table of measures has, after what groups it.
+#: Columns of every table of measures, after its group columns.
 MEASURES = ("n", *_MEANS, "skill")
 
 
 def sum_by(scores: pl.LazyFrame, *by: str) -> pl.DataFrame:
-    """The additive sums of score rows (`storage.schemas.score_schema`) by the columns `by`, in their order."""
+    """Return the sums of score rows (`storage.schemas.score_schema`) by columns, sorted by these columns."""
     return scores.group_by(by).agg(**_SUMS).sort(by).collect(engine="in-memory")
 
 
-def measures(summed: pl.DataFrame) -> pl.DataFrame:
-    """MEASURES in the place of `sums`; null where there is nothing to divide by.
+def to_measures(sums: pl.DataFrame) -> pl.DataFrame:
+    """Replace sums by MEASURES, null where the denominator is zero.
 
-    skill is 1 - pinball / baseline_pinball, over the rows that have both; mase and scaled_bias are means of
+    Skill is 1 - pinball / baseline_pinball over the rows that have both. mase and scaled_bias are the means of
     absolute_error / scale and error / scale.
     """
-    made = {name: _ratio(above, below) for name, (above, below) in _MEANS.items()}
+    means = {name: _ratio(numerator, denominator) for name, (numerator, denominator) in _MEANS.items()}
     skill = 1 - _ratio("compared", "baseline_pinball")
-    by = [name for name in summed.columns if name not in _SUMS]
-    return summed.select(*by, "n", **made, skill=skill)
+    by = [name for name in sums.columns if name not in _SUMS]
+    return sums.select(*by, "n", **means, skill=skill)
 
 
 def aggregate(scores: pl.LazyFrame, *by: str) -> pl.DataFrame:
-    """MEASURES by the columns `by`: series_id, issue_time, step, status, model_version, `weekday` or none."""
+    """Return MEASURES by columns: series_id, issue_time, step, status, model_version, `weekday`, or none of them."""
     if not by:
-        return measures(scores.select(**_SUMS).collect(engine="in-memory"))
-    return measures(sum_by(scores, *by))
+        return to_measures(scores.select(**_SUMS).collect(engine="in-memory"))
+    return to_measures(sum_by(scores, *by))
 
 
-def rolling(nightly: pl.DataFrame, nights: int) -> pl.DataFrame:
-    """MEASURES of each issue time together with those before it, `nights` in all.
+def rolling(by_issue: pl.DataFrame, window: int) -> pl.DataFrame:
+    """Return MEASURES over each issue time and those before it.
 
     Args:
-        nightly: `sums` by issue_time, ascending.
+        by_issue: Sums by issue_time from `sum_by`.
+        window: Number of issue times in all.
     """
-    return measures(nightly.with_columns(pl.col(name).rolling_sum(nights, min_samples=1) for name in _SUMS))
+    return to_measures(by_issue.with_columns(pl.col(name).rolling_sum(window, min_samples=1) for name in _SUMS))
 
 
 def with_weekday(scores: pl.LazyFrame, timezone: str) -> pl.LazyFrame:
-    """`scores` with `weekday`: 1 (Monday) to 7, of the local day in which the period begins."""
+    """Add the column `weekday`, from 1 (Monday) to 7, of the local day in which the period begins."""
     return scores.with_columns(weekday=pl.col("valid_time").dt.convert_time_zone(timezone).dt.weekday())
 
 
 def pit_histogram(scores: pl.LazyFrame, bins: int = 10) -> pl.DataFrame:
-    """How often the actual lay in each of `bins` equal slices of probability: lower, upper, n, share.
+    """Return how many actuals lie in each of `bins` equal intervals of probability.
 
-    Calibrated forecasts have equal shares; a U says that the intervals are too narrow, a hump too wide, a slope
-    that the forecasts are biased (Gneiting, Balabdaoui, Raftery 2007).
+    Shares of calibrated forecasts are equal. Too narrow intervals give a U shape, too wide ones a hump, and a bias
+    gives a slope (Gneiting, Balabdaoui and Raftery 2007).
+
+    Returns:
+        Columns lower, upper, n and share.
     """
-    # A PIT on the edge, such as 0.3, belongs to the slice above it, however it is rounded.
-    slices = (pl.col("pit") * bins + 1e-9).floor().clip(0, bins - 1).cast(pl.Int64)
-    found = scores.group_by(slice=slices).agg(n=pl.len().cast(pl.Int64)).collect(engine="in-memory")
+    # Rounding must not move a PIT on an edge, such as 0.3, into the lower bin.
+    number = (pl.col("pit") * bins + 1e-9).floor().clip(0, bins - 1).cast(pl.Int64)
+    counts = scores.group_by(bin=number).agg(n=pl.len().cast(pl.Int64)).collect(engine="in-memory")
     every = pl.DataFrame({
-        "slice": range(bins),
+        "bin": range(bins),
         "lower": [i / bins for i in range(bins)],
         "upper": [(i + 1) / bins for i in range(bins)],
     })  # fmt: skip
-    counted = every.join(found, on="slice", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
-    return counted.select("lower", "upper", "n", share=_ratio("n", pl.col("n").sum()))
+    filled = every.join(counts, on="bin", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
+    return filled.select("lower", "upper", "n", share=_ratio("n", pl.col("n").sum()))
 
 
-def _ratio(above: str, below: str | pl.Expr) -> pl.Expr:
-    divisor = pl.col(below) if isinstance(below, str) else below
-    return pl.when(divisor != 0).then(pl.col(above) / divisor)
+def _ratio(numerator: str, denominator: str | pl.Expr) -> pl.Expr:
+    divisor = pl.col(denominator) if isinstance(denominator, str) else denominator
+    return pl.when(divisor != 0).then(pl.col(numerator) / divisor)

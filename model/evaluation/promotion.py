@@ -1,136 +1,158 @@
-"""Promotion: retraining is normal, serving is earned on issue times that no candidate has seen.
+"""Promotion: the rule that decides whether a challenger serves.
 
-The challenger meets the incumbent: the champion, or the baseline while there is none. docs/promotion.md states the
-rule, with formulas and sources.
+The challenger is compared with the incumbent on issue times that no candidate has seen. The incumbent is the champion,
+or the baseline if there is none. docs/promotion.md gives the rule with formulas and sources.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from model.evaluation.comparison import BASELINE, CHALLENGER, CHAMPION, Comparison
-from model.evaluation.significance import diebold_mariano, finite, holm
+from model.evaluation.significance import DieboldMariano, diebold_mariano, finite, holm
+from storage.schemas.records import DecisionRecord, GroupTestRecord, PromotionFigures
 
 MIN_ISSUE_TIMES = 5
 _SIGNIFICANCE = 0.05
-_MOST_GROUPS = 300  # series tested one by one; more are pooled
+_MOST_GROUPS = 300  # More series are pooled instead of tested one by one.
 _POOLS = 10
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the challenger serves from now on, why in a sentence with the figures, and the figures by name."""
+    """Result of the promotion rule.
+
+    Attributes:
+        promoted: Whether the challenger serves from now on.
+        reason: A sentence with the figures.
+        figures: The figures by name.
+    """
 
     promoted: bool
     reason: str
-    figures: dict[str, Any] = field(default_factory=dict)
+    figures: PromotionFigures = field(default_factory=PromotionFigures)
 
-    def to_record(self) -> dict[str, Any]:
-        """As the manifest keeps it."""
+    def to_record(self) -> DecisionRecord:
+        """Return the decision for a manifest."""
         return {"promoted": self.promoted, "reason": self.reason, **self.figures}
 
 
 def decide(comparison: Comparison, margin: float) -> Decision:
-    """Promote or refuse the challenger.
+    """Decide whether the challenger is promoted.
 
     Args:
-        comparison: challenger, baseline and, where one serves, champion on the same unseen nights.
-        margin: relative improvement of the mean pinball asked of the challenger over the champion.
+        comparison: Challenger, baseline and, if there is one, champion on the same held-out issue times.
+        margin: Relative improvement of the mean pinball over the champion that a promotion requires.
     """
-    scores = comparison.scores()
     if comparison.fault:
-        return Decision(False, f"refused: {comparison.fault}", {"folds": comparison.nights})
-    if comparison.nights < MIN_ISSUE_TIMES:
+        return Decision(False, f"refused: {comparison.fault}", {"folds": comparison.judged_issues})
+    if comparison.judged_issues < MIN_ISSUE_TIMES:
         return Decision(
             False,
-            f"refused: only {comparison.nights} unseen nights have a value to judge by; {MIN_ISSUE_TIMES} are needed",
-            {"folds": comparison.nights},
+            f"refused: only {comparison.judged_issues} held-out issue times have an actual value, "
+            f"{MIN_ISSUE_TIMES} are needed",
+            {"folds": comparison.judged_issues},
         )
-    incumbent = CHAMPION if CHAMPION in scores else BASELINE
+    incumbent = CHAMPION if CHAMPION in comparison.sums else BASELINE
     overall = diebold_mariano(comparison.difference(incumbent), comparison.overlap)
-    groups = _groups(comparison, incumbent)
+    groups = _test_groups(comparison, incumbent)
     worst = _worst_series(comparison, incumbent)
-    figures = {
-        "folds": comparison.nights,
-        "p_value": overall.better,
-        "coverage_80": {name: finite(score["coverage_80"]) for name, score in scores.items()},
-        "worst_series": worst,
-        "tests": {
-            "incumbent": incumbent,
-            "overall": overall.figures(),
-            "baseline": diebold_mariano(comparison.difference(BASELINE), comparison.overlap).figures(),
-            "groups": groups,
-        },
-    }
-    score, bar = scores[CHALLENGER]["pinball"], scores[BASELINE]["pinball"]
-    said = f"pinball {score:.6g} on {comparison.nights} unseen nights"
-    against = f"{_change(score, bar)} the baseline's {bar:.6g}"
+    figures = _figures(comparison, incumbent, overall, groups, worst)
+    scores = comparison.scores()
+    score, baseline = scores[CHALLENGER]["pinball"], scores[BASELINE]["pinball"]
+    result = f"pinball {score:.6g} on {comparison.judged_issues} held-out issue times"
+    relation = f"{_relation(score, baseline)} the baseline's {baseline:.6g}"
     if incumbent == CHAMPION:
-        serving = scores[CHAMPION]["pinball"]
-        against = f"{_change(score, serving)} the champion's {serving:.6g} (p = {overall.better:.2g}) and {against}"
-    tail = f"; worst series {worst['series_id']!r}, {_change(worst['pinball'], worst[incumbent])} the {incumbent}'s"
-    bad = [group for group in groups if group["p_value"] < _SIGNIFICANCE]
-    if not score < bar:
-        return Decision(False, f"refused: {said} does not beat the baseline: {against}{tail}", figures)
-    if incumbent == CHAMPION and not (score < serving and score <= serving * (1 - margin)):
-        asked = f" by the margin of {margin:.1%}" if margin else ""
-        return Decision(False, f"refused: {said} does not beat the champion{asked}: {against}{tail}", figures)
-    if bad:
-        named = min(bad, key=lambda group: group["p_value"])
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        champion = scores[CHAMPION]["pinball"]
+        relation = (
+            f"{_relation(score, champion)} the champion's {champion:.6g} (p = {overall.better:.2g}) and {relation}"
+        )
+    worst_relation = _relation(float(worst["pinball"]), float(worst[incumbent]))
+    tail = f"; worst series {worst['series_id']!r}, {worst_relation} the {incumbent}'s"
+    worse_groups = [group for group in groups if group["p_value"] < _SIGNIFICANCE]
+    if not score < baseline:
+        return Decision(False, f"refused: {result} does not beat the baseline: {relation}{tail}", figures)
+    if incumbent == CHAMPION and not (score < champion and score <= champion * (1 - margin)):
+        by_margin = f" by the margin of {margin:.1%}" if margin else ""
+        return Decision(False, f"refused: {result} does not beat the champion{by_margin}: {relation}{tail}", figures)
+    if worse_groups:
+        named = min(worse_groups, key=lambda group: group["p_value"])
+        more = f" and {len(worse_groups) - 1} more" if len(worse_groups) > 1 else ""
         why = f"{named['group']}{more} significantly worse than the {incumbent}'s (p = {named['p_value']:.2g})"
-        return Decision(False, f"refused: {why}, though {said} is {against}{tail}", figures)
-    return Decision(True, f"promoted: {said}, {against}{tail}, no group significantly worse", figures)
+        return Decision(False, f"refused: {why}, although {result} is {relation}{tail}", figures)
+    return Decision(True, f"promoted: {result}, {relation}{tail}, no group significantly worse", figures)
 
 
-def refuse_too_few(fair: int, held_out: int, seen_to: dict[str, str]) -> Decision:
-    """Refuse for want of nights that nobody has seen.
+def refuse_too_few(unseen: int, held_out: int, seen_to: dict[str, str]) -> Decision:
+    """Refuse the challenger because too few held-out issue times are unseen.
 
     Args:
-        fair, held_out: nights that no candidate has seen, of how many.
-        seen_to: the latest end of what each candidate was fitted or early-stopped on.
+        unseen: Number of held-out issue times that no candidate has seen.
+        held_out: Number of held-out issue times.
+        seen_to: End of the newest period used to fit or to stop early, by candidate.
     """
     seen = " and ".join(f"the {name} has seen data up to {until}" for name, until in seen_to.items())
     return Decision(
         False,
-        f"refused: {fair} of {held_out} held-out nights are unseen by every candidate, {MIN_ISSUE_TIMES} are needed; "
-        f"{seen}",
-        {"folds": fair},
+        f"refused: {unseen} of {held_out} held-out issue times are unseen by every candidate, {MIN_ISSUE_TIMES} are "
+        f"needed; {seen}",
+        {"folds": unseen},
     )
 
 
-def _groups(comparison: Comparison, incumbent: str) -> list[dict[str, Any]]:
-    """One-sided tests that the challenger is worse, a group each, with p-values adjusted for their number."""
+def _figures(
+    comparison: Comparison, incumbent: str, overall: DieboldMariano, groups: list[GroupTestRecord],
+    worst: dict[str, str | float],
+) -> PromotionFigures:  # fmt: skip
+    against_baseline = diebold_mariano(comparison.difference(BASELINE), comparison.overlap)
+    return {
+        "folds": comparison.judged_issues,
+        "p_value": overall.better,
+        "coverage_80": {name: finite(score["coverage_80"]) for name, score in comparison.scores().items()},
+        "worst_series": worst,
+        "tests": {
+            "incumbent": incumbent,
+            "overall": overall.to_record(),
+            "baseline": against_baseline.to_record(),
+            "groups": groups,
+        },
+    }
+
+
+def _test_groups(comparison: Comparison, incumbent: str) -> list[GroupTestRecord]:
+    """Test each group of series for a worse challenger, with p-values adjusted for the number of groups.
+
+    A group is a series. Many series are pooled into ten groups by level.
+    """
     judged = np.flatnonzero(comparison.count.sum(axis=0) > 0)
     if len(judged) <= _MOST_GROUPS:
-        members = {f"series {comparison.series[i]!r}": judged[k : k + 1] for k, i in enumerate(judged)}
+        groups = {f"series {comparison.series[i]!r}": judged[k : k + 1] for k, i in enumerate(judged)}
     else:
         by_level = judged[np.argsort(comparison.level[judged], kind="stable")]
         pools = np.array_split(by_level, _POOLS)
-        members = {f"tenth {k} of {_POOLS} by level": np.sort(pool) for k, pool in enumerate(pools, start=1)}
-    tests = [diebold_mariano(comparison.difference(incumbent, rows), comparison.overlap) for rows in members.values()]
+        groups = {f"tenth {k} of {_POOLS} by level": np.sort(pool) for k, pool in enumerate(pools, start=1)}
+    tests = [diebold_mariano(comparison.difference(incumbent, rows), comparison.overlap) for rows in groups.values()]
     adjusted = holm(np.array([test.worse for test in tests]))
     return [
         {"group": name, "series": len(rows), "p_value": float(p), "statistic": finite(test.statistic)}
-        for (name, rows), test, p in zip(members.items(), tests, adjusted, strict=True)
+        for (name, rows), test, p in zip(groups.items(), tests, adjusted, strict=True)
     ]
 
 
-def _worst_series(comparison: Comparison, incumbent: str) -> dict[str, Any]:
-    """The series whose mean pinball rose most, relative to the incumbent's."""
-    mine, theirs = (comparison.by_series(name) for name in (CHALLENGER, incumbent))
+def _worst_series(comparison: Comparison, incumbent: str) -> dict[str, str | float]:
+    """Return the series with the largest ratio of the challenger's mean pinball to the incumbent's."""
+    challenger, other = (comparison.by_series(name) for name in (CHALLENGER, incumbent))
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.where(mine == theirs, 1.0, mine / theirs)  # both may be nil
-    row = int(np.nanargmax(np.where(np.isnan(mine), np.nan, change)))
-    return {"series_id": comparison.series[row], "pinball": float(mine[row]), incumbent: float(theirs[row])}
+        ratio = np.where(challenger == other, 1.0, challenger / other)  # Both may be zero.
+    row = int(np.nanargmax(np.where(np.isnan(challenger), np.nan, ratio)))
+    return {"series_id": comparison.series[row], "pinball": float(challenger[row]), incumbent: float(other[row])}
 
 
-def _change(score: float, bar: float) -> str:
-    if score == bar:
+def _relation(score: float, other: float) -> str:
+    if score == other:
         return "equal to"
-    if bar == 0:
+    if other == 0:
         return "above"
-    return f"{abs(score / bar - 1):.1%} {'below' if score < bar else 'above'}"
+    return f"{abs(score / other - 1):.1%} {'below' if score < other else 'above'}"

@@ -1,4 +1,4 @@
-"""Significance tests on loss differences: Diebold-Mariano, and Holm's adjustment."""
+"""Significance tests on loss differences: the Diebold-Mariano test and Holm's adjustment."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+from storage.schemas.records import TestRecord
 
 
 class DieboldMariano(NamedTuple):
-    """A test of equal loss. `statistic` is corrected for small samples, `uncorrected` as of 1995.
+    """Result of a test of equal loss.
 
-    Positive statistics speak against the first candidate. The one-sided p-values are those of its mean loss being
-    lower (`better`) and higher (`worse`).
+    Attributes:
+        statistic: Test statistic with the correction for small samples. If positive, the first candidate is worse.
+        uncorrected: Statistic of Diebold and Mariano (1995).
+        better: One-sided p-value of the first candidate's mean loss being lower.
+        worse: One-sided p-value of the first candidate's mean loss being higher.
+        nights: Number of issue times.
+        overlap: Number of issue times that one horizon covers.
     """
 
     statistic: float
@@ -22,23 +30,26 @@ class DieboldMariano(NamedTuple):
     nights: int
     overlap: int
 
-    def figures(self) -> dict[str, float | int | None]:
-        """For the manifest; None for a statistic that is not finite."""
-        return {name: finite(value) for name, value in self._asdict().items()}
+    def to_record(self) -> TestRecord:
+        """Return the result for a manifest."""
+        return {
+            "statistic": finite(self.statistic), "uncorrected": finite(self.uncorrected),
+            "better": finite(self.better), "worse": finite(self.worse), "nights": self.nights, "overlap": self.overlap,
+        }  # fmt: skip
 
 
-def diebold_mariano(difference: np.ndarray, overlap: int) -> DieboldMariano:
-    """Test whether the mean of loss differentials is zero.
+def diebold_mariano(difference: NDArray[np.float64], overlap: int) -> DieboldMariano:
+    """Test whether the mean of loss differences is zero.
 
-    Diebold and Mariano (1995), with the correction and the Student's t of Harvey, Leybourne and Newbold (1997). The
-    variance is Bartlett's (Newey and West 1987), which cannot be negative.
+    The test is that of Diebold and Mariano (1995), with the correction and Student's t of Harvey, Leybourne and Newbold
+    (1997). The variance is Bartlett's (Newey and West 1987), which cannot be negative.
 
     Args:
-        difference: (N,) loss of the first candidate less that of the second, a night each, in order.
-        overlap: nights that one horizon reaches over: differentials so far apart may correlate. Counted up to half
-            of the nights, since the correction has no meaning for more.
+        difference: Loss of the first candidate minus that of the second, one per issue time, in order, shape (N,).
+        overlap: Number of issue times that one horizon covers. Differences so close may be correlated. At most half of
+            the issue times count, because the correction is undefined for more.
     """
-    from scipy.special import stdtr  # of the training extra: the nightly forecast does without
+    from scipy.special import stdtr  # Part of the training extra, which the nightly forecast does not need.
 
     count = len(difference)
     overlap = max(1, min(overlap, count // 2))
@@ -46,7 +57,7 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> DieboldMariano:
     centred = difference - mean
     covariance = [float(centred[lag:] @ centred[: count - lag]) / max(count, 1) for lag in range(overlap)]
     variance = covariance[0] + 2 * sum((1 - lag / overlap) * covariance[lag] for lag in range(1, overlap))
-    # Rounding makes constant differentials vary by some 1e-16 of themselves.
+    # Rounding gives constant differences a relative variation of about 1e-16.
     if count < 2 or not variance > (1e-12 * abs(mean)) ** 2:
         statistic = 0.0 if count < 2 or mean == 0 else math.copysign(math.inf, mean)
         uncorrected = statistic
@@ -57,12 +68,19 @@ def diebold_mariano(difference: np.ndarray, overlap: int) -> DieboldMariano:
     return DieboldMariano(statistic, uncorrected, better, worse, count, overlap)
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """(G,) p-values adjusted so that all tests together err at the level of one (Holm 1979)."""
+def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values adjusted so that all tests together err at the level of one (Holm 1979).
+
+    Args:
+        p_values: Shape (G,).
+
+    Returns:
+        Array of shape (G,).
+    """
     order = np.argsort(p_values)
-    left = np.arange(len(p_values), 0, -1)
+    remaining = np.arange(len(p_values), 0, -1)
     adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * left), 1.0)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * remaining), 1.0)
     return adjusted
 
 

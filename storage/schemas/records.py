@@ -109,17 +109,23 @@ class PromotionTests(TypedDict):
     groups: list[GroupTestRecord]
 
 
-class DecisionRecord(TypedDict):
-    """Promotion decision with its figures. The figures are absent where no comparison was possible."""
+class PromotionFigures(TypedDict, total=False):
+    """Figures of a comparison. Only `folds` is present where no comparison was possible."""
+
+    #: Number of held-out issue times with a judged step.
+    folds: int
+    p_value: float | None
+    coverage_80: dict[str, float | None]
+    #: `series_id`, the challenger's `pinball`, and the incumbent's under its name.
+    worst_series: dict[str, str | float]
+    tests: PromotionTests
+
+
+class DecisionRecord(PromotionFigures):
+    """Promotion decision with its figures."""
 
     promoted: bool
     reason: str
-    folds: NotRequired[int]
-    p_value: NotRequired[float]
-    coverage_80: NotRequired[dict[str, float | None]]
-    #: `series_id`, the challenger's `pinball`, and the incumbent's under its name.
-    worst_series: NotRequired[dict[str, str | float]]
-    tests: NotRequired[PromotionTests]
 
 
 class FoldsRecord(TypedDict):

@@ -58,7 +58,7 @@ def test_a_challenger_that_was_fitted_on_its_evaluation_nights_is_refused(bench)
     manifest = bench.train(scaled(bench.onnx, 1.001), seen_to=bench.at(LATER).isoformat())
     decision = manifest["decision"]
     assert not decision["promoted"]
-    assert "0 of 7 held-out nights are unseen by every candidate, 5 are needed" in decision["reason"]
+    assert "0 of 7 held-out issue times are unseen by every candidate, 5 are needed" in decision["reason"]
     assert (manifest["folds"]["count"], manifest["scores"]) == (0, {})
     assert gatecast("models", bench.path).returncode == 0
 

@@ -1,4 +1,4 @@
-"""What rings and what does not, on made nights whose truth is known."""
+"""Alerts on synthetic scores whose truth is known."""
 
 from __future__ import annotations
 
@@ -16,61 +16,64 @@ LIMITS = Limits(timedelta(days=28), timedelta(days=7), 0.0, 0.6, 0.95, 1.0, 0.2,
 SERIES, STEPS = 4, 12
 
 
-def nights(count: int = 80, seed: int = 0, alike: float = 0.3, **changes) -> pl.LazyFrame:
-    """Scores of a calibrated model of skill 0.4, 12 steps a night; the night before tells something of the next.
+def score_rows(count: int = 80, seed: int = 0, autocorrelation: float = 0.3, **changes) -> pl.LazyFrame:
+    """Return scores of a calibrated model with skill 0.4 and 12 steps per issue time.
 
     Args:
-        changes: name=(nights from the end, series, new expected value) for ratio, coverage or bias.
+        count: Number of issue times.
+        seed: Seed of the random numbers.
+        autocorrelation: Correlation of neighbouring issue times.
+        changes: name=(issue times from the end, series, new expected value) for ratio, coverage or bias.
     """
     rng = np.random.default_rng(seed)
     noise = rng.normal(size=(count, SERIES, 1))
     for i in range(1, count):
-        noise[i] = alike * noise[i - 1] + np.sqrt(1 - alike**2) * noise[i]
+        noise[i] = autocorrelation * noise[i - 1] + np.sqrt(1 - autocorrelation**2) * noise[i]
     shape = (count, SERIES, STEPS)
     mean = {name: np.full(shape, value) for name, value in (("ratio", 0.6), ("coverage", 0.8), ("bias", 0.0))}
     for name, (last, series, value) in changes.items():
         mean[name][-last:, series] = value
     baseline = 10 * np.exp(0.3 * rng.normal(size=shape)) * np.array([1, 2, 5, 10])[:, None]
-    # A hard night is hard for all of its steps: the interval holds more of them or fewer.
-    held = np.where(mean["coverage"] < 1, mean["coverage"] + 0.08 * noise, 1.0)
+    # A difficult issue time is difficult for all of its steps: the interval covers more of them or fewer.
+    covered = np.where(mean["coverage"] < 1, mean["coverage"] + 0.08 * noise, 1.0)
     start = datetime(2024, 1, 1, tzinfo=UTC)
-    night, series, step = (axis.ravel() for axis in np.indices(shape))
+    issue, series, step = (axis.ravel() for axis in np.indices(shape))
     frame = pl.DataFrame({
         "series_id": [f"s{i}" for i in series],
-        "issue_time": [start + timedelta(days=int(i)) for i in night],
-        "valid_time": [start + timedelta(days=int(i), hours=int(h)) for i, h in zip(night, step, strict=True)],
+        "issue_time": [start + timedelta(days=int(i)) for i in issue],
+        "valid_time": [start + timedelta(days=int(i), hours=int(h)) for i, h in zip(issue, step, strict=True)],
         "pinball": (baseline * mean["ratio"] * np.exp(0.25 * noise - 0.03)).ravel(),
         "baseline_pinball": baseline.ravel(),
-        "covered_80": (rng.uniform(size=shape) < held).astype(float).ravel(),
+        "covered_80": (rng.uniform(size=shape) < covered).astype(float).ravel(),
         "error": (mean["bias"] + 0.8 * noise + 0.5 * rng.normal(size=shape)).ravel() * 3.0,
-        "scale": np.full(night.shape, 3.0),
+        "scale": np.full(issue.shape, 3.0),
     })  # fmt: skip
     others = [pl.lit(None, dtype).alias(name) for name, dtype in score_schema().items() if name not in frame.columns]
     return frame.with_columns(others).select(score_schema().keys()).lazy()
 
 
-def rung(scores, limits=LIMITS) -> set[tuple[str, str | None]]:
+def alerting(scores, limits=LIMITS) -> set[tuple[str, str | None]]:
     return {(alert["check"], alert["series_id"]) for alert in find_alerts(scores, limits)}
 
 
-def test_a_good_model_never_rings():
-    assert [found for found in (rung(nights(seed=seed)) for seed in range(60)) if found] == []
+def test_good_model_has_no_alert():
+    assert [alerts for alerts in (alerting(score_rows(seed=seed)) for seed in range(60)) if alerts] == []
 
 
 @pytest.mark.parametrize("change", [{"ratio": (80, slice(None), 1.0)}, {"bias": (80, slice(None), 1.0)}])
-def test_a_model_right_at_a_limit_rings_rarely(change):
-    # Half of the time its figure is beyond the limit by chance. With independent nights it would ring in one of 160;
-    # these are a little alike.
-    checks = [len(rung(nights(seed=seed, **change))) for seed in range(60)]
+def test_model_at_a_limit_rarely_has_an_alert(change):
+    # Its figure is beyond the limit by chance half of the time. One in 160 independent issue times would have an alert;
+    # these are a little correlated.
+    checks = [len(alerting(score_rows(seed=seed, **change))) for seed in range(60)]
     assert sum(checks) <= 0.05 * 60 * (SERIES + 1)
 
 
-def test_nights_whose_horizons_overlap_count_for_less():
-    bad = nights(ratio=(28, 1, 1.6)).collect()
+def test_overlapping_horizons_count_for_less():
+    bad = score_rows(ratio=(28, 1, 1.6)).collect()
     week = bad.with_columns(valid_time=pl.col("valid_time") + pl.duration(days=6))
-    assert ("skill", "s1") in rung(bad.lazy())
-    # 28 nights of seven days each are four weeks that are known seven times over.
-    assert ("skill", "s1") not in rung(week.lazy())
+    assert ("skill", "s1") in alerting(bad.lazy())
+    # 28 horizons of seven days each cover the same four weeks seven times.
+    assert ("skill", "s1") not in alerting(week.lazy())
 
 
 @pytest.mark.parametrize(
@@ -83,46 +86,48 @@ def test_nights_whose_horizons_overlap_count_for_less():
         ({"ratio": (7, 1, 1.7)}, "drift"),
     ],
 )
-def test_what_grew_bad_rings_for_its_series_alone(change, check):
-    found = [rung(nights(seed=seed, **change)) for seed in range(20)]
-    assert sum((check, "s1") in one for one in found) >= 18
-    assert not [one for one in found for _, series in one if series not in ("s1", None)]
+def test_bad_series_has_the_only_alert(change, check):
+    trials = [alerting(score_rows(seed=seed, **change)) for seed in range(20)]
+    assert sum((check, "s1") in alerts for alerts in trials) >= 18
+    assert not [alerts for alerts in trials for _, series in alerts if series not in ("s1", None)]
 
 
-def test_intervals_that_hold_everything_ring():
-    assert ("coverage", "s2") in rung(nights(coverage=(28, 2, 1.0)))
-    assert ("coverage", "s2") not in rung(nights(coverage=(28, 2, 1.0)), replace(LIMITS, max_coverage=1.0))
+def test_too_wide_intervals_have_an_alert():
+    assert ("coverage", "s2") in alerting(score_rows(coverage=(28, 2, 1.0)))
+    assert ("coverage", "s2") not in alerting(score_rows(coverage=(28, 2, 1.0)), replace(LIMITS, max_coverage=1.0))
 
 
 def test_all_series_together():
-    found = rung(nights(ratio=(28, slice(None), 1.6)))
-    assert ("skill", None) in found
-    assert {("skill", f"s{i}") for i in range(SERIES)} <= found
+    alerts = alerting(score_rows(ratio=(28, slice(None), 1.6)))
+    assert ("skill", None) in alerts
+    assert {("skill", f"s{i}") for i in range(SERIES)} <= alerts
 
 
-def test_a_forecast_that_is_the_baseline_never_rings():
-    same = nights().with_columns(pinball="baseline_pinball")
-    assert not [check for check, _ in rung(same) if check in DECAY]
+def test_forecast_equal_to_the_baseline_has_no_alert():
+    same = score_rows().with_columns(pinball="baseline_pinball")
+    assert not [check for check, _ in alerting(same) if check in DECAY]
 
 
-def test_too_few_nights_say_nothing():
-    assert rung(nights(9, ratio=(9, slice(None), 5.0), coverage=(9, slice(None), 0.0))) == set()
-    assert ("skill", None) in rung(nights(12, ratio=(12, slice(None), 5.0)))
-    assert find_alerts(nights().filter(False), LIMITS) == []
+def test_too_few_issue_times_have_no_alert():
+    assert alerting(score_rows(9, ratio=(9, slice(None), 5.0), coverage=(9, slice(None), 0.0))) == set()
+    assert ("skill", None) in alerting(score_rows(12, ratio=(12, slice(None), 5.0)))
+    assert find_alerts(score_rows().filter(False), LIMITS) == []
 
 
-def test_the_sentence_has_the_figures_and_what_to_do():
+def test_detail_has_figures_and_advice():
     (alert,) = [
-        a for a in find_alerts(nights(ratio=(28, 1, 1.6)), LIMITS) if (a["check"], a["series_id"]) == ("skill", "s1")
+        a
+        for a in find_alerts(score_rows(ratio=(28, 1, 1.6)), LIMITS)
+        if (a["check"], a["series_id"]) == ("skill", "s1")
     ]
-    last = nights(ratio=(28, 1, 1.6)).filter(series_id="s1").collect().tail(28 * STEPS)
+    last = score_rows(ratio=(28, 1, 1.6)).filter(series_id="s1").collect().tail(28 * STEPS)
     skill = 1 - last["pinball"].sum() / last["baseline_pinball"].sum()
-    for words in ("s1", f"{skill:.2f}", "28 nights", "2024-03-20", "min_skill = 0", "train"):
+    for words in ("s1", f"{skill:.2f}", "28 issue times", "2024-03-20", "min_skill = 0", "train"):
         assert words in alert["detail"]
 
 
-def test_many_series_ring_as_twenty_and_a_count():
-    one = nights(ratio=(28, slice(None), 3.0)).collect()
+def test_many_alerts_become_twenty_and_a_count():
+    one = score_rows(ratio=(28, slice(None), 3.0)).collect()
     many = pl.concat([one.with_columns(pl.col("series_id") + f"-{i}") for i in range(10)]).lazy()
     skill = [alert for alert in find_alerts(many, LIMITS) if alert["check"] == "skill"]
     assert len(skill) == 21

@@ -14,7 +14,7 @@ from storage.schemas import score_schema
 
 @pytest.fixture
 def scores():
-    """Two series, 40 nights, 4 steps; one in ten rows without a scale, one in ten without a baseline."""
+    """Two series, 40 issue times, 4 steps. One row in ten has no scale, and one in ten no baseline."""
     rng = np.random.default_rng(4)
     count = 2 * 40 * 4
     issues = [datetime(2024, 3, 1, tzinfo=UTC) + timedelta(days=i) for i in range(40)]
@@ -38,7 +38,7 @@ def scores():
     return frame.with_columns(others).select(pl.col(n).cast(t) for n, t in score_schema().items())
 
 
-def by_numpy(rows: pl.DataFrame) -> dict[str, float]:
+def measures_by_numpy(rows: pl.DataFrame) -> dict[str, float]:
     compared = rows.drop_nulls("baseline_pinball")
     scaled = rows.filter(pl.col("scale") > 0)
     return {
@@ -56,27 +56,27 @@ def by_numpy(rows: pl.DataFrame) -> dict[str, float]:
     }
 
 
-def test_by_series_and_step(scores):
-    found = monitoring.aggregate(scores.lazy(), "series_id", "step")
-    assert found.columns == ["series_id", "step", *monitoring.MEASURES]
-    assert len(found) == 8
-    for row in found.to_dicts():
+def test_measures_by_series_and_step(scores):
+    table = monitoring.aggregate(scores.lazy(), "series_id", "step")
+    assert table.columns == ["series_id", "step", *monitoring.MEASURES]
+    assert len(table) == 8
+    for row in table.to_dicts():
         rows = scores.filter(series_id=row.pop("series_id"), step=row.pop("step"))
-        assert row == pytest.approx(by_numpy(rows))
-    assert monitoring.aggregate(scores.lazy()).to_dicts() == [pytest.approx(by_numpy(scores))]
+        assert row == pytest.approx(measures_by_numpy(rows))
+    assert monitoring.aggregate(scores.lazy()).to_dicts() == [pytest.approx(measures_by_numpy(scores))]
 
 
-@pytest.mark.parametrize("nights", [7, 28])
-def test_rolling_windows_end_with_each_night(scores, nights):
-    found = monitoring.rolling(monitoring.sum_by(scores.lazy(), "issue_time"), nights)
+@pytest.mark.parametrize("window", [7, 28])
+def test_rolling_window_ends_with_each_issue_time(scores, window):
+    table = monitoring.rolling(monitoring.sum_by(scores.lazy(), "issue_time"), window)
     issues = scores["issue_time"].unique().sort()
-    assert found["issue_time"].equals(issues)
-    for i in (0, 5, nights - 1, nights, 39):
-        rows = scores.filter(pl.col("issue_time").is_in(issues[max(0, i - nights + 1) : i + 1].to_list()))
-        assert found.drop("issue_time").row(i, named=True) == pytest.approx(by_numpy(rows))
+    assert table["issue_time"].equals(issues)
+    for i in (0, 5, window - 1, window, 39):
+        rows = scores.filter(pl.col("issue_time").is_in(issues[max(0, i - window + 1) : i + 1].to_list()))
+        assert table.drop("issue_time").row(i, named=True) == pytest.approx(measures_by_numpy(rows))
 
 
-def test_nothing_to_divide_by_is_null_not_zero(scores):
+def test_ratio_without_a_denominator_is_null(scores):
     bare = scores.with_columns(baseline_pinball=pl.lit(None, pl.Float64), scale=pl.lit(None, pl.Float64))
     (row,) = monitoring.aggregate(bare.lazy()).to_dicts()
     assert (row["skill"], row["baseline_pinball"], row["mase"], row["scaled_bias"]) == (None, None, None, None)
@@ -92,9 +92,9 @@ def test_weekdays_are_local(scores):
 
 def test_pit_histogram(scores):
     pit = [0.05, 0.1, 0.3, 0.6, 0.7, 0.95, 0.95, 0.45]
-    found = monitoring.pit_histogram(scores.head(8).with_columns(pit=pl.Series(pit)).lazy())
-    assert found["n"].to_list() == [1, 1, 0, 1, 1, 0, 1, 1, 0, 2]
-    assert found["lower"].to_list() == [i / 10 for i in range(10)]
-    assert found["share"].sum() == pytest.approx(1)
+    table = monitoring.pit_histogram(scores.head(8).with_columns(pit=pl.Series(pit)).lazy())
+    assert table["n"].to_list() == [1, 1, 0, 1, 1, 0, 1, 1, 0, 2]
+    assert table["lower"].to_list() == [i / 10 for i in range(10)]
+    assert table["share"].sum() == pytest.approx(1)
     counts, _ = np.histogram(scores["pit"], 10, (0, 1))
     assert monitoring.pit_histogram(scores.lazy())["n"].to_list() == counts.tolist()

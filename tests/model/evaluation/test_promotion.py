@@ -8,77 +8,79 @@ from model.evaluation.comparison import Comparison
 from model.evaluation.promotion import decide, refuse_too_few
 
 
-def compared(nights: int = 28, series: int = 3, fault: str | None = None, **losses: np.ndarray | float) -> Comparison:
-    """A comparison whose losses are given for each candidate: one number, or (nights, series)."""
+def comparison_of(
+    issues: int = 28, series: int = 3, fault: str | None = None, **losses: np.ndarray | float
+) -> Comparison:
+    """Return a comparison with the losses of each candidate: one number, or an array (issues, series)."""
     sums = {
         name: {
-            "pinball": np.broadcast_to(np.asarray(loss, float), (nights, series)).copy(),
-            "mae": np.ones((nights, series)),
-            "coverage_80": np.full((nights, series), 0.75),
+            "pinball": np.broadcast_to(np.asarray(loss, float), (issues, series)).copy(),
+            "mae": np.ones((issues, series)),
+            "coverage_80": np.full((issues, series), 0.75),
         }
         for name, loss in losses.items()
     }
     names = tuple(f"s{i}" for i in range(series))
-    return Comparison(names, np.ones((nights, series), np.int64), sums, np.arange(series) + 1.0, 1, fault)
+    return Comparison(names, np.ones((issues, series), np.int64), sums, np.arange(series) + 1.0, 1, fault)
 
 
-def noisy(mean: float, *columns: float, nights: int = 28) -> np.ndarray:
-    """(nights, 3) losses around `mean`, a series' own shift added."""
-    return mean + np.array(columns or (0.0, 0.0, 0.0)) + 0.05 * np.random.default_rng(5).normal(size=(nights, 3))
+def noisy(mean: float, *columns: float, issues: int = 28) -> np.ndarray:
+    """Return losses around `mean` plus a shift per series, shape (issues, 3)."""
+    return mean + np.array(columns or (0.0, 0.0, 0.0)) + 0.05 * np.random.default_rng(5).normal(size=(issues, 3))
 
 
-def test_better_than_champion_and_baseline_is_promoted():
-    decision = decide(compared(baseline=2.0, challenger=noisy(0.9), champion=1.0), 0.0)
+def test_challenger_better_than_champion_and_baseline_is_promoted():
+    decision = decide(comparison_of(baseline=2.0, challenger=noisy(0.9), champion=1.0), 0.0)
     assert decision.promoted
     facts = decision.to_record()
     assert (facts["promoted"], facts["folds"], facts["coverage_80"]["champion"]) == (True, 28, 0.75)
     assert facts["p_value"] < 0.001
     assert facts["tests"]["incumbent"] == "champion"
     assert [group["group"] for group in facts["tests"]["groups"]] == ["series 's0'", "series 's1'", "series 's2'"]
-    for figure in ("28 unseen nights", "champion's 1 ", "baseline's 2", facts["worst_series"]["series_id"]):
+    for figure in ("28 held-out issue times", "champion's 1 ", "baseline's 2", facts["worst_series"]["series_id"]):
         assert figure in decision.reason
 
 
-def test_no_better_than_the_champion_is_refused():
+def test_challenger_equal_to_or_worse_than_the_champion_is_refused():
     for loss in (1.0, noisy(1.05)):
-        decision = decide(compared(baseline=2.0, challenger=loss, champion=1.0), 0.0)
+        decision = decide(comparison_of(baseline=2.0, challenger=loss, champion=1.0), 0.0)
         assert not decision.promoted
         assert "does not beat the champion" in decision.reason
 
 
-def test_the_margin_is_asked_for():
-    comparison = compared(baseline=2.0, challenger=noisy(0.97), champion=1.0)
+def test_margin_is_required():
+    comparison = comparison_of(baseline=2.0, challenger=noisy(0.97), champion=1.0)
     assert decide(comparison, 0.0).promoted
     refused = decide(comparison, 0.05)
     assert not refused.promoted
     assert "margin of 5.0%" in refused.reason
 
 
-def test_what_loses_to_the_baseline_is_never_promoted():
+def test_challenger_worse_than_the_baseline_is_refused():
     for champion in ({}, {"champion": 3.0}):
-        decision = decide(compared(baseline=1.0, challenger=noisy(1.1), **champion), 0.0)
+        decision = decide(comparison_of(baseline=1.0, challenger=noisy(1.1), **champion), 0.0)
         assert not decision.promoted
         assert "does not beat the baseline" in decision.reason
 
 
-def test_better_on_the_whole_and_worse_on_one_series_is_refused_with_its_name():
-    decision = decide(compared(baseline=2.0, challenger=noisy(0.8, 0.0, 0.4, 0.0), champion=1.0), 0.0)
+def test_challenger_worse_on_one_series_is_refused_with_its_name():
+    decision = decide(comparison_of(baseline=2.0, challenger=noisy(0.8, 0.0, 0.4, 0.0), champion=1.0), 0.0)
     assert not decision.promoted
     assert "series 's1' significantly worse" in decision.reason
     assert decision.figures["worst_series"]["series_id"] == "s1"
 
 
-def test_worse_on_one_series_by_chance_alone_is_no_obstacle():
+def test_challenger_worse_on_one_series_by_chance_is_promoted():
     lucky = noisy(0.9)
     lucky[:, 2] = 1.01 + np.random.default_rng(1).normal(size=28)
-    decision = decide(compared(baseline=2.0, challenger=lucky, champion=1.0), 0.0)
+    decision = decide(comparison_of(baseline=2.0, challenger=lucky, champion=1.0), 0.0)
     assert decision.promoted, decision.reason
     assert decision.figures["worst_series"]["series_id"] == "s2"
 
 
-def test_the_first_champion_is_held_against_the_baseline_series_by_series():
-    assert decide(compared(baseline=2.0, challenger=noisy(1.0)), 0.0).promoted
-    decision = decide(compared(baseline=2.0, challenger=noisy(1.0, 0.0, 1.5, 0.0)), 0.0)
+def test_first_challenger_is_compared_with_the_baseline_by_series():
+    assert decide(comparison_of(baseline=2.0, challenger=noisy(1.0)), 0.0).promoted
+    decision = decide(comparison_of(baseline=2.0, challenger=noisy(1.0, 0.0, 1.5, 0.0)), 0.0)
     assert not decision.promoted
     assert "series 's1' significantly worse than the baseline's" in decision.reason
 
@@ -86,28 +88,30 @@ def test_the_first_champion_is_held_against_the_baseline_series_by_series():
 def test_many_series_are_pooled_by_level():
     losses = np.full((28, 400), 0.5) + 0.01 * np.random.default_rng(2).normal(size=(28, 400))
     losses[:, 360:] += 1.0  # the tenth of the highest levels
-    decision = decide(compared(series=400, baseline=2.0, challenger=losses, champion=1.0), 0.0)
+    decision = decide(comparison_of(series=400, baseline=2.0, challenger=losses, champion=1.0), 0.0)
     assert not decision.promoted
     assert "tenth 10 of 10 by level significantly worse" in decision.reason
     assert [group["series"] for group in decision.figures["tests"]["groups"]] == [40] * 10
 
 
-def test_faults_and_too_few_nights_are_refused():
-    decision = decide(compared(baseline=2.0, challenger=0.5, fault="the model's quantiles cross for series 's1'"), 0.0)
+def test_faults_and_too_few_issue_times_are_refused():
+    decision = decide(
+        comparison_of(baseline=2.0, challenger=0.5, fault="the model's quantiles cross for series 's1'"), 0.0
+    )
     assert (decision.promoted, "cross for series 's1'" in decision.reason) == (False, True)
-    decision = decide(compared(nights=4, baseline=2.0, challenger=0.5), 0.0)
-    assert (decision.promoted, "only 4 unseen nights" in decision.reason) == (False, True)
+    decision = decide(comparison_of(issues=4, baseline=2.0, challenger=0.5), 0.0)
+    assert (decision.promoted, "only 4 held-out issue times" in decision.reason) == (False, True)
     decision = refuse_too_few(2, 28, {"challenger": "2018-08-30", "champion": "2018-08-01"})
     assert not decision.promoted
-    for word in ("2 of 28", "5 are needed", "challenger has seen data up to 2018-08-30"):
-        assert word in decision.reason
+    for words in ("2 of 28", "5 are needed", "challenger has seen data up to 2018-08-30"):
+        assert words in decision.reason
 
 
-def test_nights_without_a_value_are_not_judged():
-    comparison = compared(baseline=2.0, challenger=noisy(0.5), champion=1.0)
+def test_issue_times_without_a_value_are_not_judged():
+    comparison = comparison_of(baseline=2.0, challenger=noisy(0.5), champion=1.0)
     comparison.count[4:] = 0
     for sums in comparison.sums.values():
         for total in sums.values():
             total[4:] = 0
-    assert comparison.nights == 4
-    assert "only 4 unseen nights" in decide(comparison, 0.0).reason
+    assert comparison.judged_issues == 4
+    assert "only 4 held-out issue times" in decide(comparison, 0.0).reason

@@ -11,8 +11,8 @@ from model.evaluation.scoring import score_rows
 from storage.schemas import forecast_schema, quantile_levels, score_schema
 
 
-def pit_of_one(quantiles, levels, actual):
-    """The definition, without arrays."""
+def pit_of_row(quantiles, levels, actual):
+    """Return the PIT by its definition, without arrays."""
     equal = [level for level, quantile in zip(levels, quantiles, strict=True) if quantile == actual]
     if equal:
         return (equal[0] + equal[-1]) / 2
@@ -26,12 +26,12 @@ def pit_of_one(quantiles, levels, actual):
 
 
 @pytest.mark.parametrize("levels", [[0.5], [0.1, 0.5, 0.9], [0.025, 0.1, 0.5, 0.6, 0.99]])
-def test_pit_is_its_definition(levels):
+def test_pit_equals_its_definition(levels):
     rng = np.random.default_rng(0)
-    # Few different values, so that quantiles and actuals are equal again and again.
+    # Few different values make quantiles and actuals often equal.
     quantiles = np.sort(rng.integers(0, 6, (2000, len(levels))).astype(float), axis=1)
     actual = rng.integers(-2, 16, 2000) / 2
-    expected = [pit_of_one(q, levels, a) for q, a in zip(quantiles.tolist(), actual.tolist(), strict=True)]
+    expected = [pit_of_row(q, levels, a) for q, a in zip(quantiles.tolist(), actual.tolist(), strict=True)]
     np.testing.assert_allclose(metrics.pit(quantiles, np.array(levels), actual), expected, rtol=1e-12)
     assert np.isnan(metrics.pit(quantiles[:1], np.array(levels), np.array([np.nan]))).all()
 
@@ -50,7 +50,7 @@ def forecast_rows(levels, quantiles, actual):
     return rows.with_columns(**{n: pl.Series(v) for n, v in columns.items()}, actual=pl.Series(actual))
 
 
-def test_a_score_row_by_hand():
+def test_score_row_by_hand():
     rows = forecast_rows([0.1, 0.5, 0.9], np.array([[8.0, 10.0, 14.0]]), [15.0])
     (row,) = score_rows(rows, [0.1, 0.5, 0.9], np.array([[5.0, 15.0, 16.0]]), np.array([2.5])).to_dicts()
     assert (row["median"], row["error"], row["absolute_error"], row["scale"]) == (10.0, 5.0, 5.0, 2.5)
@@ -60,8 +60,8 @@ def test_a_score_row_by_hand():
     assert (row["baseline_absolute_error"], row["baseline_covered_80"]) == (0.0, 1.0)
 
 
-def test_what_cannot_be_told_is_null():
-    # Levels that do not reach from 0.1 to 0.9 tell no 80% interval; a series without a past has no baseline.
+def test_unknown_scores_are_null():
+    # Levels from 0.25 to 0.75 have no 80% interval. A series without history has no baseline.
     rows = forecast_rows([0.25, 0.5, 0.75], np.array([[8.0, 10.0, 14.0]]), [11.0])
     scored = score_rows(rows, [0.25, 0.5, 0.75], np.full((1, 3), np.nan), np.array([np.nan]))
     assert dict(scored.schema) == score_schema()
@@ -71,6 +71,6 @@ def test_what_cannot_be_told_is_null():
         assert row[column] is None
 
 
-def test_levels_come_back_from_the_columns():
+def test_levels_are_read_from_the_columns():
     levels = [0.025, 0.1, 0.5, 0.9, 0.975, 0.999]
     assert quantile_levels(list(forecast_schema(levels))) == levels

@@ -23,61 +23,61 @@ ARIMA = np.array([
 @pytest.mark.parametrize(
     ("loss", "two_sided", "greater"), [(np.square, 0.8871, 0.5565), (np.abs, 0.7818, 0.3909)]
 )  # fmt: skip
-def test_diebold_mariano_gives_rs_p_values(loss, two_sided, greater):
-    found = diebold_mariano(loss(ETS) - loss(ARIMA), 1)
-    assert 2 * min(found.better, found.worse) == pytest.approx(two_sided, abs=1e-4)
-    assert found.worse == pytest.approx(greater, abs=1e-4)
-    assert found.better + found.worse == pytest.approx(1)
+def test_diebold_mariano_equals_r(loss, two_sided, greater):
+    result = diebold_mariano(loss(ETS) - loss(ARIMA), 1)
+    assert 2 * min(result.better, result.worse) == pytest.approx(two_sided, abs=1e-4)
+    assert result.worse == pytest.approx(greater, abs=1e-4)
+    assert result.better + result.worse == pytest.approx(1)
 
 
-def test_without_overlap_it_is_the_t_test():
+def test_without_overlap_it_equals_the_t_test():
     difference = np.random.default_rng(3).normal(0.3, 1, 28)
     expected = stats.ttest_1samp(difference, 0, alternative="greater")
-    found = diebold_mariano(difference, 1)
-    assert found.statistic == pytest.approx(expected.statistic)
-    assert found.worse == pytest.approx(expected.pvalue)
+    result = diebold_mariano(difference, 1)
+    assert result.statistic == pytest.approx(expected.statistic)
+    assert result.worse == pytest.approx(expected.pvalue)
 
 
 @pytest.mark.parametrize("overlap", [2, 5, 7])
-def test_with_overlap_the_variance_is_that_of_sums_over_blocks(overlap):
+def test_variance_with_overlap_is_that_of_sums_over_blocks(overlap):
     """Bartlett's estimate is the mean square of the sums over all blocks of that length: never negative."""
     difference = np.random.default_rng(overlap).normal(0.2, 1, 28) + np.sin(np.arange(28))
     blocks = np.convolve(difference - difference.mean(), np.ones(overlap))
     variance = (blocks**2).sum() / (overlap * 28)
-    found = diebold_mariano(difference, overlap)
-    assert found.uncorrected == pytest.approx(difference.mean() / np.sqrt(variance / 28))
+    result = diebold_mariano(difference, overlap)
+    assert result.uncorrected == pytest.approx(difference.mean() / np.sqrt(variance / 28))
     correction = (28 + 1 - 2 * overlap + overlap * (overlap - 1) / 28) / 28
-    assert found.statistic == pytest.approx(found.uncorrected * np.sqrt(correction))
-    assert found.worse == pytest.approx(stats.t.sf(found.statistic, 27))
+    assert result.statistic == pytest.approx(result.uncorrected * np.sqrt(correction))
+    assert result.worse == pytest.approx(stats.t.sf(result.statistic, 27))
 
 
-def test_alternating_differentials_whose_plain_variance_is_negative():
+def test_alternating_differences_with_a_negative_plain_variance():
     difference = np.where(np.arange(28) % 2, 1.0, -0.9)
     plain = np.correlate(difference - difference.mean(), difference - difference.mean(), "full")[27:] / 28
     assert plain[0] + 2 * plain[1] < 0
     assert 0 < diebold_mariano(difference, 2).worse < 1
 
 
-def test_differentials_that_do_not_vary():
+def test_constant_differences():
     assert diebold_mariano(np.zeros(10), 7).better == 0.5
     assert diebold_mariano(np.full(10, 0.1), 1).worse == 0.0
     assert diebold_mariano(np.full(10, -0.1), 7).worse == 1.0
 
 
-def test_few_nights_bound_the_overlap():
+def test_few_issue_times_limit_the_overlap():
     assert diebold_mariano(np.random.default_rng(0).normal(size=6), 7).overlap == 3
 
 
-def test_its_size_is_near_what_it_says():
-    """Equal models: one test in twenty errs without overlap; with seven nights' overlap about one in ten."""
+def test_size_of_the_test_is_near_its_level():
+    """With equal models, one test in twenty errs without overlap, and about one in ten with an overlap of seven."""
     random = np.random.default_rng(1)
 
-    def errs(overlap: int) -> float:
+    def error_rate(overlap: int) -> float:
         noise = (np.convolve(random.normal(size=28 + overlap - 1), np.ones(overlap), "valid") for _ in range(2000))
         return float(np.mean([diebold_mariano(d, overlap).worse < 0.05 for d in noise]))
 
-    assert 0.035 < errs(1) < 0.065
-    assert errs(7) < 0.13
+    assert 0.035 < error_rate(1) < 0.065
+    assert error_rate(7) < 0.13
 
 
 def test_holm_by_hand():
