@@ -1,1 +1,1 @@
-"""WHAT: arrays and tables in, arrays and tables out. No disk, no clock, no Prefect."""
+"""Model: arrays and tables in, arrays and tables out. It knows no disk, no clock and no Prefect."""

@@ -1,114 +1,155 @@
-"""The baseline: seasonal naive with empirical quantiles. It is the bar for the model, and its fallback.
+"""Baseline forecasts: seasonal naive with empirical quantiles. A model must beat them, and they are the last fallback.
 
-The point forecast of a step is the last visible value one or more whole seasons before it. Around it lie
-the empirical quantiles of the errors that this very rule made over the history given (Hyndman and
-Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., 5.2 and 5.5).
+The point forecast of a step is the last visible value one or more whole seasons before it. The quantiles around it are
+the empirical quantiles of the errors that this rule made over the history (Hyndman and Athanasopoulos, Forecasting:
+Principles and Practice, 3rd ed., 5.2 and 5.5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 _SEASONS_OF_ERRORS = 8
-_FEWEST_STEPS = 260
+_FEWEST_STEPS = 260  # a year of business days
+
+
+class _SeasonAhead(NamedTuple):
+    """Forecast of one season of the horizon.
+
+    Attributes:
+        steps: Steps of the horizon.
+        point: Point forecasts of S series, shape (S, len(steps)).
+        errors: Errors of such forecasts over the history, shape (S, E), NaN where unknown.
+    """
+
+    steps: slice
+    point: NDArray[np.float64]
+    errors: NDArray[np.float64]
 
 
 def history_steps(season: int, context: int) -> int:
-    """Steps of history that the baseline looks at: eight seasons, or a year of business days if more."""
+    """Return the steps of history that the baseline uses: eight seasons, a year of business days, or the context."""
     return max(context, _SEASONS_OF_ERRORS * season, _FEWEST_STEPS)
 
 
-def seasonal_naive(history: np.ndarray, season: int, horizon: int, levels: np.ndarray) -> np.ndarray:
-    """Quantiles of the baseline.
+def seasonal_naive(
+    history: NDArray[np.floating], season: int, horizon: int, levels: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the quantiles of the baseline.
 
     Args:
-        history: (S, N) values before the first step forecast, NaN where not visible.
-        season, horizon: numbers of steps.
-        levels: (Q,) quantile levels.
+        history: Values before the first step of the forecast, shape (S, N), NaN where not visible.
+        season: Steps per season.
+        horizon: Steps to forecast.
+        levels: Quantile levels, shape (Q,).
 
     Returns:
-        (S, horizon, Q) float64, never crossing. A series with no visible value at all gets the quantiles of
-        all the others' values; NaN only where nothing is visible in any series.
+        Array of shape (S, horizon, Q), never crossing. A series without any visible value gets the quantiles of all
+        other values. NaN only if no series has a visible value.
     """
-    history = np.asarray(history, np.float64)
-    out = np.empty((len(history), horizon, len(levels)))
-    for part, point, errors in _rule(history, season, horizon):
-        # A rule that never met an error (one value, or a constant) says so with no spread.
-        out[:, part] = point[:, :, None] + np.nan_to_num(_quantiles(errors, levels))[:, None, :]
-    unseen = np.isnan(history).all(axis=1)
-    if unseen.any() and not unseen.all():
-        out[unseen] = np.nanquantile(history[~unseen], levels)
-    return np.sort(out, axis=2)
+    values = history.astype(np.float64, copy=False)
+    quantiles = np.empty((len(values), horizon, len(levels)))
+    for ahead in _seasons_ahead(values, season, horizon):
+        # Without any known error (one value, or a constant) the interval has no width.
+        spread = np.nan_to_num(_quantiles(ahead.errors, levels))
+        quantiles[:, ahead.steps] = ahead.point[:, :, None] + spread[:, None, :]
+    is_unseen = np.isnan(values).all(axis=1)
+    if is_unseen.any() and not is_unseen.all():
+        quantiles[is_unseen] = np.nanquantile(values[~is_unseen], levels)
+    return np.sort(quantiles, axis=2)
 
 
-def naive_probability_above(history: np.ndarray, season: int, horizon: int, above: tuple[float, ...]) -> np.ndarray:
-    """(S, horizon, X) P(value > x) of the distribution whose quantiles `seasonal_naive` gives.
+def naive_probability_above(
+    history: NDArray[np.floating], season: int, horizon: int, thresholds: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return P(value > x) for each threshold x, of the distribution whose quantiles `seasonal_naive` returns.
 
-    NaN for a series with no visible value at all. Arguments as of `seasonal_naive`; `above` holds X values.
+    Args:
+        history: Values before the first step of the forecast, shape (S, N), NaN where not visible.
+        season: Steps per season.
+        horizon: Steps to forecast.
+        thresholds: X values.
+
+    Returns:
+        Array of shape (S, horizon, X), NaN for a series without any visible value.
     """
-    history = np.asarray(history, np.float64)
-    out = np.full((len(history), horizon, len(above)), np.nan)
-    if not above:
-        return out
-    for part, point, errors in _rule(history, season, horizon):
-        for row, (middle, met) in enumerate(zip(point, errors, strict=True)):
-            ordered = np.sort(met[~np.isnan(met)]) if not np.isnan(met).all() else np.zeros(1)
-            wanted = np.array(above) - middle[:, None]  # (steps, X) errors that reach the thresholds
-            level = np.interp(wanted, ordered, np.linspace(0, 1, len(ordered)), left=0.0, right=1.0)
-            out[row, part] = np.where(wanted < ordered[-1], 1 - level, 0.0)
-    out[np.isnan(history).all(axis=1)] = np.nan
-    return out
+    values = history.astype(np.float64, copy=False)
+    probability = np.full((len(values), horizon, len(thresholds)), np.nan)
+    if not thresholds:
+        return probability
+    for ahead in _seasons_ahead(values, season, horizon):
+        for row, (point, errors) in enumerate(zip(ahead.point, ahead.errors, strict=True)):
+            ordered = np.sort(errors[~np.isnan(errors)]) if not np.isnan(errors).all() else np.zeros(1)
+            reaching = np.array(thresholds) - point[:, None]  # (steps, X) errors that reach the thresholds
+            level = np.interp(reaching, ordered, np.linspace(0, 1, len(ordered)), left=0.0, right=1.0)
+            probability[row, ahead.steps] = np.where(reaching < ordered[-1], 1 - level, 0.0)
+    probability[np.isnan(values).all(axis=1)] = np.nan
+    return probability
 
 
-def _rule(history: np.ndarray, season: int, horizon: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Of each season of the horizon its steps, their point forecasts (S, steps), and the errors (S, E) of such ones."""
+def _seasons_ahead(history: NDArray[np.float64], season: int, horizon: int) -> Iterator[_SeasonAhead]:
+    """Yield the forecasts of each season of the horizon."""
     count, length = history.shape
-    pad = -length % season
-    seasons = np.concatenate([np.full((count, pad), np.nan), history], axis=1).reshape(count, -1, season)
+    padding = np.full((count, -length % season), np.nan)
+    seasons = np.concatenate([padding, history], axis=1).reshape(count, -1, season)
     level = _last_visible(seasons)  # (S, season)
     level = np.where(np.isnan(level), _nanmedian(history)[:, None], level)
     point = level[:, np.arange(horizon) % season]
     for back in range(1, -(-horizon // season) + 1):
-        # Steps in the back-th season of the horizon lean on a value that many seasons old.
-        part = slice((back - 1) * season, min(back * season, horizon))
-        yield part, point[:, part], (seasons[:, back:] - seasons[:, :-back]).reshape(count, -1)
+        # The forecast of the n-th season of the horizon is a value n seasons old, so its errors have the same lag.
+        steps = slice((back - 1) * season, min(back * season, horizon))
+        errors = (seasons[:, back:] - seasons[:, :-back]).reshape(count, -1)
+        yield _SeasonAhead(steps, point[:, steps], errors)
 
 
-def pooled_quantiles(quantiles: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """(H, Q) quantiles of a series like the others, at each step those of all their quantiles taken together.
+def pooled_quantiles(quantiles: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the forecast of a series without history: the quantiles of all quantiles of other series, by step.
 
     Args:
-        quantiles: (S, H, Q) of the others.
-        levels: (Q,) quantile levels.
+        quantiles: Quantiles of the other series, shape (S, H, Q).
+        levels: Quantile levels, shape (Q,).
+
+    Returns:
+        Array of shape (H, Q).
     """
     pooled = quantiles.swapaxes(0, 1).reshape(quantiles.shape[1], -1)
     return np.quantile(pooled, levels, axis=1).T
 
 
-def seasonal_scale(history: np.ndarray, season: int) -> np.ndarray:
-    """(S,) in-sample MAE of the seasonal naive on `history` (S, N): the denominator of MASE. NaN if unknown."""
+def seasonal_scale(history: NDArray[np.floating], season: int) -> NDArray[np.float64]:
+    """Return the in-sample mean absolute error of the seasonal naive, the denominator of MASE.
+
+    Args:
+        history: Shape (S, N), NaN where unknown.
+        season: Steps per season.
+
+    Returns:
+        Array of shape (S,), NaN for a series without an error.
+    """
     errors = np.abs(history[:, season:] - history[:, :-season])
-    seen = ~np.isnan(errors)
-    total = np.where(seen, errors, 0).sum(axis=1)
-    return np.where(seen.any(axis=1), total / np.maximum(seen.sum(axis=1), 1), np.nan)
+    is_known = ~np.isnan(errors)
+    total = np.where(is_known, errors, 0).sum(axis=1)
+    return np.where(is_known.any(axis=1), total / np.maximum(is_known.sum(axis=1), 1), np.nan)
 
 
-def _last_visible(seasons: np.ndarray) -> np.ndarray:
-    """(S, season): for each phase the newest visible value of (S, J, season), NaN if none."""
-    rank = np.where(np.isnan(seasons), -1, np.arange(seasons.shape[1])[None, :, None]).max(axis=1)
-    newest = np.take_along_axis(seasons, np.maximum(rank, 0)[:, None, :], axis=1)[:, 0]
-    return np.where(rank < 0, np.nan, newest)
+def _last_visible(seasons: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the newest visible value of each phase, shape (S, season), from values of shape (S, J, season)."""
+    newest_season = np.where(np.isnan(seasons), -1, np.arange(seasons.shape[1])[None, :, None]).max(axis=1)
+    newest = np.take_along_axis(seasons, np.maximum(newest_season, 0)[:, None, :], axis=1)[:, 0]
+    return np.where(newest_season < 0, np.nan, newest)
 
 
-def _nanmedian(values: np.ndarray) -> np.ndarray:
+def _nanmedian(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return _quantiles(values, np.array([0.5]))[:, 0]
 
 
-def _quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """(S, Q) empirical quantiles of (S, M) that pass over NaN; NaN for a row of nothing else."""
-    ordered = np.sort(values, axis=1)  # NaN goes last
+def _quantiles(values: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the empirical quantiles of each row (S, M), ignoring NaN, shape (S, Q). NaN for a row without values."""
+    ordered = np.sort(values, axis=1)  # NaN is sorted to the end.
     count = (~np.isnan(ordered)).sum(axis=1)[:, None]
     position = np.maximum(count - 1, 0) * levels
     low = np.floor(position).astype(np.int64)
@@ -116,4 +157,5 @@ def _quantiles(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     if not ordered.shape[1]:
         return np.full((len(values), len(levels)), np.nan)
     below, above = (np.take_along_axis(ordered, i, axis=1) for i in (low, high))
-    return below + (above - below) * (position - low)
+    quantiles: NDArray[np.float64] = below + (above - below) * (position - low)
+    return quantiles

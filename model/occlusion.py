@@ -1,8 +1,8 @@
-"""What moved a forecast: parts of a window are hidden, one at a time, and the forecast is made again.
+"""Occlusion: how much each input moves a forecast, found by hiding one input at a time and forecasting again.
 
-Occlusion (Zeiler and Fergus 2014): it asks the model that serves and needs nothing of its inside. Hidden is NaN, as a
-value that is not visible, which the network knows from training. Parts that say the same cover for each other, so that
-the changes do not add up to the forecast.
+The method (Zeiler and Fergus 2014) only runs the serving model. A hidden value is NaN, like a value that is not
+visible, which the network knows from training. Inputs with the same information replace each other, so the effects do
+not add up to the forecast.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.forecaster import Forecaster
 from model.windows import Windows
@@ -18,52 +19,57 @@ from model.windows import Windows
 
 @dataclass(frozen=True)
 class OcclusionEffects:
-    """By how much the median was moved, (H,) each in the target's unit: with the part less without it.
+    """Forecast median minus the median without an input, in the target's unit, H steps each.
 
     Attributes:
-        segments: (M, H), the target in each segment of the context, oldest first.
-        covariates: by name, the covariate hidden wholly.
-        horizon_covariates: by name, the known_future covariate hidden over the horizon alone.
+        segments: Effect of the target in each of M segments of the context, oldest first, shape (M, H).
+        covariates: Effect of each covariate, by name, shape (H,).
+        horizon_covariates: Effect of each known_future covariate over the horizon only, by name, shape (H,).
     """
 
-    segments: np.ndarray
-    covariates: dict[str, np.ndarray]
-    horizon_covariates: dict[str, np.ndarray]
+    segments: NDArray[np.float64]
+    covariates: dict[str, NDArray[np.float64]]
+    horizon_covariates: dict[str, NDArray[np.float64]]
 
 
-def segment_bounds(context: int, segment: int) -> np.ndarray:
-    """(M + 1,) columns of the context at which its segments begin, and its end; the oldest may be a part of one."""
+def segment_bounds(context: int, segment: int) -> NDArray[np.int64]:
+    """Return the columns at which the M segments of a context begin, and its end, shape (M + 1,).
+
+    The oldest segment may be shorter than the others.
+    """
     count = -(-context // segment)
     return np.maximum(context - segment * np.arange(count, -1, -1), 0)
 
 
 def occlusion_effects(forecaster: Forecaster, window: Windows) -> OcclusionEffects:
-    """Hide each segment of the target and each covariate of one `window`, and see what becomes of the median."""
+    """Hide each segment of the target and each covariate of one window, and return the effects on the median."""
     spec = forecaster.spec
     bounds = segment_bounds(spec.context, spec.segment)
     known, observed = list(spec.known_future), list(spec.observed)
+    # Row 0 hides nothing. Next are the segments, the known_future covariates, these over the horizon, and the observed.
     count = 1 + len(bounds) - 1 + 2 * len(known) + len(observed)
-    target, future, past = (np.repeat(part, count, axis=0) for part in (
+    target, future, past = (np.repeat(values, count, axis=0) for values in (
         window.target, window.known_future, window.observed
     ))  # fmt: skip
     row = 1
     for begin, end in pairwise(bounds):
         target[row, begin:end] = np.nan
         row += 1
-    for place in range(len(known)):
-        future[row, :, place] = np.nan
-        future[row + len(known), spec.context :, place] = np.nan
+    for number in range(len(known)):
+        future[row, :, number] = np.nan
+        future[row + len(known), spec.context :, number] = np.nan
         row += 1
     row += len(known)
-    for place in range(len(observed)):
-        past[row, :, place] = np.nan
+    for number in range(len(observed)):
+        past[row, :, number] = np.nan
         row += 1
     hidden = Windows(target, future, past, window.calendar, np.repeat(window.series, count))
     median = forecaster.quantiles(hidden)[:, :, spec.levels.index(0.5)]
-    change = median[0] - median[1:]
-    segments, wholly, ahead, seen = np.split(change, np.cumsum([len(bounds) - 1, len(known), len(known)]))
+    effects = median[0] - median[1:]
+    groups = np.split(effects, np.cumsum([len(bounds) - 1, len(known), len(known)]))
+    segments, known_effects, horizon_effects, observed_effects = groups
     return OcclusionEffects(
         segments,
-        dict(zip([*known, *observed], [*wholly, *seen], strict=True)),
-        dict(zip(known, ahead, strict=True)),
+        dict(zip([*known, *observed], [*known_effects, *observed_effects], strict=True)),
+        dict(zip(known, horizon_effects, strict=True)),
     )

@@ -1,4 +1,4 @@
-"""What a model was built for: everything needed to feed it again, kept in the ONNX file's metadata."""
+"""Specification of a model. It is stored in the metadata of the ONNX file and is enough to build the model's inputs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,35 @@ from typing import Any
 
 from model.timegrid import TimeGrid
 
-# Entry 0 of the series embedding: a series that the model was not trained on.
+#: Entry of the series embedding for a series that the model was not trained on.
 UNKNOWN = 0
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The shape and the meaning of a model's inputs and outputs. Numbers of steps unless said otherwise."""
+    """Shape and meaning of a model's inputs and outputs.
+
+    Attributes:
+        frequency: Frequency of the grid, one of FREQUENCIES.
+        timezone: IANA zone of the local day.
+        holidays: Code of the holidays library, or None.
+        horizon: Steps forecast.
+        context: Steps that the model sees.
+        season: Steps per season.
+        segment: Steps per segment of the context.
+        levels: Quantile levels, ascending.
+        lower: Lower bound of the target, or None.
+        upper: Upper bound of the target, or None.
+        known_future: Names of the covariates known for the horizon.
+        observed: Names of the covariates known for the past only.
+        head: "quantile" or "softmax".
+        cell: "lstm" or "rnn".
+        hidden_size: Size of the recurrent state.
+        layers: Number of recurrent layers.
+        members: Number of ensemble members.
+        day_start: Microseconds from local midnight to the start of a period of 1d.
+        series: Series with an embedding of their own, by entry.
+    """
 
     frequency: str
     timezone: str
@@ -34,51 +56,51 @@ class ModelSpec:
     hidden_size: int
     layers: int
     members: int
-    day_start: int = 0  # microseconds after local midnight at which a period of 1d begins
+    day_start: int = 0
     series: tuple[str, ...] = ()
 
     @property
     def grid(self) -> TimeGrid:
-        """The grid on which the model's steps are counted."""
+        """Grid of the model's steps."""
         return TimeGrid(self.frequency, self.timezone, self.holidays, self.day_start)
 
     @property
     def min_visible(self) -> int:
-        """Visible target values a context needs before the model, not the baseline, forecasts it.
+        """Number of visible target values that the model needs in a context. With fewer, the baseline forecasts.
 
-        Half of one season, or of one segment where the season is shorter: less is not enough to scale by.
+        The number is half a season, or half a segment where the season is shorter. Fewer values give no reliable scale.
         """
         return max(1, min(self.context, max(self.season, self.segment)) // 2)
 
     @cached_property
     def entries(self) -> dict[str, int]:
-        """Entry of each series that the model was trained on in its embedding."""
+        """Embedding entry by series that the model was trained on."""
         return {name: entry for entry, name in enumerate(self.series, start=UNKNOWN + 1)}
 
     def first_difference(self, other: ModelSpec) -> str | None:
-        """The first thing in which a model of this spec cannot serve a pipeline that asks for `other`."""
+        """Return the first difference because of which this model cannot serve a pipeline with spec `other`."""
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             if field.name not in ("series", "members", "hidden_size", "layers") and mine != theirs:
-                return f"{field.name} is {_short(mine)} in the model and {_short(theirs)} in the pipeline"
+                return f"{field.name} is {_text(mine)} in the model and {_text(theirs)} in the pipeline"
         return None
 
     def to_json(self) -> str:
-        """The spec as text for the ONNX metadata."""
+        """Return the spec as text for the ONNX metadata."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """The spec back from `to_json`."""
+        """Read a spec from the text of `to_json`."""
         content: dict[str, Any] = json.loads(text)
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        return cls(**given)
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        return cls(**arguments)
 
 
 def segment_steps(frequency: str, context: int) -> int:
-    """Steps folded into one segment: a day, or a week of daily steps; never more than the context."""
+    """Return the steps of one segment: a day, or a week of daily steps, and at most the context."""
     return min(context, {"15m": 96, "30m": 48, "1h": 24, "1d": 7, "1b": 5}[frequency])
 
 
-def _short(value: object) -> str:
+def _text(value: object) -> str:
     return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

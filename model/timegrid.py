@@ -1,38 +1,47 @@
-"""The regular grid of periods of a pipeline: instants to step numbers and back, by arithmetic.
+"""The regular grid of periods of a pipeline. It converts instants to step numbers and back by arithmetic.
 
-Instants are int64 microseconds since 1970-01-01 UTC. Steps of 15m, 30m and 1h are counted in UTC, so a clock
-change never makes two of them one. Steps of 1d and 1b are local dates: days, or business days of a calendar.
+Instants are int64 microseconds since 1970-01-01 UTC. Steps of 15m, 30m and 1h are counted in UTC, so a clock change
+never merges two of them. Steps of 1d and 1b are local dates: days, or business days of a calendar.
 """
 
 from __future__ import annotations
 
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from holidays import HolidayBase
 
 MINUTE = 60_000_000
 DAY = 24 * 60 * MINUTE
 SUBDAILY = {"15m": 15 * MINUTE, "30m": 30 * MINUTE, "1h": 60 * MINUTE}
 FREQUENCIES = (*SUBDAILY, "1d", "1b")
 
-_EPOCH = np.datetime64("1970-01-05")  # a Monday; business days are counted from it
+_EPOCH = np.datetime64("1970-01-05")  # Business days are counted from this Monday.
 _CALENDAR_YEARS = range(1970, 2071)
 
 
-def local_naive(instants: np.ndarray, zone: str) -> np.ndarray:
-    """Local wall-clock times (datetime64[us]) of UTC instants (int64 us)."""
+def local_naive(instants: NDArray[np.int64], zone: str) -> NDArray[np.datetime64]:
+    """Return the local wall-clock times (datetime64[us]) of instants."""
     times = pl.Series(instants).cast(pl.Datetime("us", "UTC"))
     return times.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
 
 
-def day_starts(dates: np.ndarray, zone: str, after: int = 0) -> np.ndarray:
-    """UTC instants (int64 us) at which local `dates` (datetime64[D]) begin in `zone`: at midnight, or `after` (us)
-    it by the wall clock.
+def day_starts(dates: NDArray[np.datetime64], zone: str, offset: int = 0) -> NDArray[np.int64]:
+    """Return the instants at which local dates begin.
 
     Where a clock change skips that time, the day begins at the first instant that exists.
+
+    Args:
+        dates: Local dates (datetime64[D]).
+        zone: IANA zone.
+        offset: Microseconds by the wall clock from midnight to the start of the day.
     """
-    naive = pl.DataFrame({"t": dates.astype("datetime64[us]") + np.timedelta64(after, "us")})
+    naive = pl.DataFrame({"t": dates.astype("datetime64[us]") + np.timedelta64(offset, "us")})
     earliest = pl.col("t").dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     skipped = (pl.col("t") + pl.duration(hours=1)).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
     start = pl.coalesce(earliest, skipped).dt.convert_time_zone("UTC").dt.epoch("us")
@@ -40,13 +49,16 @@ def day_starts(dates: np.ndarray, zone: str, after: int = 0) -> np.ndarray:
 
 
 class TimeGrid:
-    """Steps of `frequency`; `timezone` and `holidays` decide what a day and a business day are.
+    """Steps of one frequency.
 
     Args:
-        frequency: one of FREQUENCIES.
+        frequency: One of FREQUENCIES.
         timezone: IANA zone of the local delivery day.
-        holidays: code of the holidays library, or None.
-        day_start: microseconds after local midnight at which a period of 1d begins (a gas day: 06:00).
+        holidays: Code of the holidays library, or None.
+        day_start: Microseconds from local midnight to the start of a period of 1d (a gas day: 06:00).
+
+    Attributes:
+        step: Length of a step in microseconds, None for 1d and 1b.
     """
 
     def __init__(self, frequency: str, timezone: str, holidays: str | None, day_start: int = 0) -> None:
@@ -55,66 +67,66 @@ class TimeGrid:
 
     @property
     def steps_per_day(self) -> int:
-        """Steps in a day of 24 hours; 1 for daily and business-daily grids."""
+        """Steps in a day of 24 hours, 1 for daily and business-daily grids."""
         return DAY // self.step if self.step else 1
 
-    def index(self, instants: np.ndarray) -> np.ndarray:
-        """Step number (int64) of the period that contains each instant."""
+    def index(self, instants: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the step number of the period that contains each instant."""
         if self.step:
             return instants // self.step
         wall = local_naive(instants, self.timezone)
         if self.frequency == "1d":
             steps = (wall - np.timedelta64(self.day_start, "us")).astype("datetime64[D]").astype(np.int64)
         else:
-            # A Saturday belongs to no period: it counts with the business day before it.
+            # A Saturday belongs to no period. It counts with the business day before it.
             dates = wall.astype("datetime64[D]")
             business = np.busday_offset(dates, 0, roll="backward", busdaycal=self._business)
             steps = np.busday_count(_EPOCH, business, busdaycal=self._business).astype(np.int64)
-        # A clock that is put back over midnight shows the old date again, on the day that has begun.
+        # A clock that is put back over midnight shows the old date again, although the next day has already begun.
         return steps + (instants >= self.start(steps + 1)) - (instants < self.start(steps))
 
-    def dates(self, steps: np.ndarray) -> np.ndarray:
-        """Local dates (datetime64[D]) on which steps begin."""
+    def dates(self, steps: NDArray[np.int64]) -> NDArray[np.datetime64]:
+        """Return the local dates (datetime64[D]) on which steps begin."""
         if self.step:
             return local_naive(self.start(steps), self.timezone).astype("datetime64[D]")
         if self.frequency == "1d":
             return steps.astype("datetime64[D]")
         return np.busday_offset(_EPOCH, steps, roll="forward", busdaycal=self._business)
 
-    def start(self, steps: np.ndarray) -> np.ndarray:
-        """Instants (int64 us) at which steps begin."""
+    def start(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the instants at which steps begin."""
         return steps * self.step if self.step else self.start_of_dates(self.dates(steps))
 
-    def start_of_dates(self, dates: np.ndarray) -> np.ndarray:
-        """Instants at which the periods named by local dates (datetime64[D]) begin; 1d and 1b only."""
-        # The hours of a day share its midnight, and the way from the wall clock to UTC is long.
+    def start_of_dates(self, dates: NDArray[np.datetime64]) -> NDArray[np.int64]:
+        """Return the instants at which the periods of local dates (datetime64[D]) begin. Only for 1d and 1b."""
+        # Conversions from the wall clock to UTC are slow, so each run of equal dates is converted once.
         runs = np.flatnonzero(np.diff(dates, prepend=dates[:1] - 1))
         return np.repeat(day_starts(dates[runs], self.timezone, self.day_start), np.diff(runs, append=len(dates)))
 
-    def end(self, steps: np.ndarray) -> np.ndarray:
-        """Instants at which the periods end; a business day ends at the next local midnight."""
+    def end(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the instants at which periods end. A business day ends at the next local midnight."""
         if self.step:
             return (steps + 1) * self.step
         return self.start_of_dates(self.dates(steps) + np.timedelta64(1, "D"))
 
     def first_step(self, instant: int) -> int:
-        """The first step that starts at or after `instant`: step 1 of a forecast issued then."""
+        """Return the first step that starts at or after `instant`, which is step 1 of a forecast issued then."""
         step = int(self.index(np.array([instant]))[0])
         return step if int(self.start(np.array([step]))[0]) >= instant else step + 1
 
-    def is_period_date(self, dates: np.ndarray) -> np.ndarray:
-        """Whether local dates (datetime64[D]) are steps of this grid: all are, but for a business-day grid."""
+    def is_period_date(self, dates: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+        """Return whether local dates (datetime64[D]) have a period. All have, except on a business-day grid."""
         if self.frequency != "1b":
             return np.ones(dates.shape, bool)
         return np.is_busday(dates, busdaycal=self._business)
 
-    def is_holiday(self, dates: np.ndarray) -> np.ndarray:
-        """Whether local dates (datetime64[D]) are holidays of the calendar; all False without one."""
+    def is_holiday(self, dates: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+        """Return whether local dates (datetime64[D]) are holidays of the calendar. Without a calendar none is."""
         days, inverse = np.unique(dates, return_inverse=True)
         return np.isin(days, self._holiday_dates)[inverse]
 
     @cached_property
-    def _holiday_dates(self) -> np.ndarray:
+    def _holiday_dates(self) -> NDArray[np.datetime64]:
         return np.array([], dtype="datetime64[D]") if self.holidays is None else _holiday_dates(self.holidays)
 
     @cached_property
@@ -123,17 +135,18 @@ class TimeGrid:
 
 
 @cache
-def _holiday_dates(code: str) -> np.ndarray:
-    # A hundred years take 20 ms, and a night asks for them again and again.
+def _holiday_dates(code: str) -> NDArray[np.datetime64]:
+    # Cached, because a hundred years take 20 ms and a nightly run makes many grids.
     return np.array(sorted(holiday_calendar(code, _CALENDAR_YEARS)), dtype="datetime64[D]")
 
 
-def holiday_calendar(code: str, years: range):  # -> holidays.HolidayBase (imported late: 60 ms)
-    """Holidays of a country (`US`), a subdivision (`DE-BY`) or a financial market (`NYSE`, `ECB`).
+def holiday_calendar(code: str, years: range) -> HolidayBase:
+    """Return the holidays of a country (`US`), a subdivision (`DE-BY`) or a financial market (`NYSE`, `ECB`).
 
-    Raises ValueError for a code that the holidays library does not know.
+    Raises:
+        ValueError: The holidays library does not know the code.
     """
-    import holidays
+    import holidays  # Imported here, because the import takes 60 ms.
 
     if code in holidays.list_supported_financial(include_aliases=True):
         return holidays.financial_holidays(code, years=years)

@@ -1,47 +1,51 @@
-"""Windows: what a model may see at an issue time. One function builds them for training and for inference."""
+"""Model input windows, built by the same function for training and inference."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model.panel import Panel
+from model.panel import Channel, Panel
 from model.spec import UNKNOWN, ModelSpec
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The inputs of the network, raw: physical units, NaN where a value was not visible. C context, H horizon.
+    """Inputs of the network for B windows, in physical units, NaN where a value was not visible.
+
+    C is the context, H the horizon, K and O the numbers of covariates.
 
     Attributes:
-        target: (B, C) float32.
-        known_future: (B, C + H, K) float32.
-        observed: (B, C, O) float32.
-        calendar: (B or 1, C + H, len(CALENDAR)) float32; 1 when all windows have one issue time.
-        series: (B,) int64, entry of the series in the model's embedding; 0 is unknown.
+        target: Shape (B, C).
+        known_future: Shape (B, C + H, K).
+        observed: Shape (B, C, O).
+        calendar: Shape (B, C + H, len(CALENDAR)), or (1, ...) if all windows have the same issue time.
+        series: Entry of the series in the model's embedding, shape (B,). 0 is unknown.
     """
 
-    target: np.ndarray
-    known_future: np.ndarray
-    observed: np.ndarray
-    calendar: np.ndarray
-    series: np.ndarray
+    target: NDArray[np.float32]
+    known_future: NDArray[np.float32]
+    observed: NDArray[np.float32]
+    calendar: NDArray[np.float32]
+    series: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.target)
 
-    def __getitem__(self, part: slice | np.ndarray) -> Windows:
-        calendar = self.calendar if len(self.calendar) == 1 else self.calendar[part]
-        return Windows(self.target[part], self.known_future[part], self.observed[part], calendar, self.series[part])
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> Windows:
+        calendar = self.calendar if len(self.calendar) == 1 else self.calendar[rows]
+        return Windows(self.target[rows], self.known_future[rows], self.observed[rows], calendar, self.series[rows])
 
-    def inputs(self) -> dict[str, np.ndarray]:
-        """By the names of the ONNX inputs."""
+    def inputs(self) -> dict[str, NDArray[np.generic]]:
+        """Return the arrays by the names of the ONNX inputs."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def sha256(self) -> str:
-        """Hash of all that the model sees."""
+        """Return a hash of all inputs."""
         digest = hashlib.sha256()
         for name, array in self.inputs().items():
             digest.update(f"{name}{array.shape}{array.dtype}".encode())
@@ -49,44 +53,63 @@ class Windows:
         return digest.hexdigest()
 
 
-def build_windows(spec: ModelSpec, panel: Panel, rows: np.ndarray, steps: np.ndarray, issues: np.ndarray) -> Windows:
-    """The windows of series `rows` (B,) whose first step forecast is `steps` (B,), as of `issues` (B,) in us.
+def build_windows(
+    spec: ModelSpec, panel: Panel, rows: NDArray[np.int64], steps: NDArray[np.int64], issues: NDArray[np.int64]
+) -> Windows:
+    """Build windows from the values that were known at their issue times.
 
-    Columns before the panel's first are the caller's error (IndexError): the panel must cover every context.
+    Args:
+        spec: Spec of the model.
+        panel: Panel that covers all contexts and horizons.
+        rows: Series of each window, shape (B,).
+        steps: First step of each forecast, shape (B,).
+        issues: Issue time of each window in microseconds, shape (B,).
+
+    Raises:
+        IndexError: The panel does not cover a window.
     """
     context, length = spec.context, spec.context + spec.horizon
     starts = steps - panel.first - context
     if starts.min(initial=0) < 0 or starts.max(initial=0) + length > panel.columns:
         raise IndexError("the panel does not cover the windows")
 
-    def stack(channels, length: int) -> np.ndarray:
-        parts = [channel.as_of(rows, starts, length, issues) for channel in channels]
-        return np.stack(parts, axis=2) if parts else np.empty((len(rows), length, 0), np.float32)
+    def stack(channels: Iterable[Channel], length: int) -> NDArray[np.float32]:
+        values = [channel.as_of(rows, starts, length, issues) for channel in channels]
+        return np.stack(values, axis=2) if values else np.empty((len(rows), length, 0), np.float32)
 
-    # All windows of a night look at the same days: one calendar serves them.
-    days = starts[:1] if len(starts) and (starts == starts[0]).all() else starts
-    calendar = np.lib.stride_tricks.sliding_window_view(panel.calendar, length, axis=0)[days].swapaxes(1, 2)
+    # All windows of one issue time cover the same steps and share one calendar.
+    calendar_starts = starts[:1] if len(starts) and (starts == starts[0]).all() else starts
+    calendars = np.lib.stride_tricks.sliding_window_view(panel.calendar, length, axis=0)
     return Windows(
         target=panel.target.as_of(rows, starts, context, issues),
         known_future=stack(panel.known_future, length),
         observed=stack(panel.observed, context),
-        calendar=calendar,
+        calendar=calendars[calendar_starts].swapaxes(1, 2),
         series=embedding_index(spec, panel.series)[rows],
     )
 
 
-def has_enough_history(panel: Panel, context: int, end: int) -> np.ndarray:
-    """(S,) whether a series has enough of a past before step `end` for a model to learn an identity of its own.
+def has_enough_history(panel: Panel, context: int, end: int) -> NDArray[np.bool_]:
+    """Return which series have enough history for an embedding of their own.
 
-    New is what shows less than two contexts and less than half of what another series shows: an identity learned from
-    so little, or never, forecasts it worse than the unknown one, which is learned from all the others.
+    A series needs two contexts of observed values before step `end`, or half as many as the longest series. With less,
+    the embedding for unknown series forecasts better, because all series train it.
+
+    Args:
+        panel: S series on the pipeline's grid.
+        context: Steps in the model's context.
+        end: First step that is not history.
+
+    Returns:
+        Array of shape (S,).
     """
-    every = np.arange(len(panel.series))
-    past = panel.target.final(every, np.zeros_like(every), max(0, end - panel.first))
-    seen = (~np.isnan(past)).sum(axis=1)
-    return (seen >= 2 * context) | (2 * seen >= seen.max(initial=0))
+    rows = np.arange(len(panel.series))
+    history = panel.target.final(rows, np.zeros_like(rows), max(0, end - panel.first))
+    observed = (~np.isnan(history)).sum(axis=1)
+    is_enough: NDArray[np.bool_] = (observed >= 2 * context) | (2 * observed >= observed.max(initial=0))
+    return is_enough
 
 
-def embedding_index(spec: ModelSpec, series: tuple[str, ...]) -> np.ndarray:
-    """(S,) int64: entry of each series in the embedding of a model of `spec`."""
+def embedding_index(spec: ModelSpec, series: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the entry of each series in the model's embedding, shape (S,)."""
     return np.array([spec.entries.get(name, UNKNOWN) for name in series], np.int64)

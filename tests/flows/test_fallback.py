@@ -162,11 +162,11 @@ def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened
 
     report = forecast(asked(False), store, at)
     assert report["provider"] == "CPUExecutionProvider" and set(report["status"]) == {"model"}
-    assert any("asked for CUDAExecutionProvider" in line for line in summary.reason_lines(report))
-    with pytest.raises(DataError, match="asked for CUDAExecutionProvider"):
+    assert any("first provider is CUDAExecutionProvider" in line for line in summary.reason_lines(report))
+    with pytest.raises(DataError, match="first provider is CUDAExecutionProvider"):
         forecast(asked(True), store, at)
     report = forecast(asked(True), store, at, needs_champion=False)
-    assert set(report["status"]) == {"baseline"} and "asked for CUDA" in report["reasons"][0]["reason"]
+    assert set(report["status"]) == {"baseline"} and "first provider is CUDA" in report["reasons"][0]["reason"]
 
 
 def test_a_provider_that_falls_back_is_reported_and_with_strict_an_error(pipeline):
@@ -181,4 +181,4 @@ def test_a_provider_that_falls_back_is_reported_and_with_strict_an_error(pipelin
     assert "CUDAExecutionProvider" in said(done)["fell_back"]
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, **asked, GATECAST_FORECAST__STRICT="true")
     assert done.returncode == 1
-    assert "asked for CUDAExecutionProvider first" in done.stderr
+    assert "first provider is CUDAExecutionProvider" in done.stderr

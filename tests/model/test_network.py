@@ -238,7 +238,7 @@ def test_a_missing_provider_is_reported(exported: Exported, caplog: pytest.LogCa
     assert "CUDAExecutionProvider" in caplog.text
     assert forecaster.provider_warning is not None and forecaster.provider_warning in caplog.text
     assert Forecaster(exported.content, ("cpu", "cuda"), strict=True).provider_warning is None
-    with pytest.raises(ValueError, match="asked for CUDAExecutionProvider first"):
+    with pytest.raises(ValueError, match="first provider is CUDAExecutionProvider"):
         Forecaster(exported.content, ("cuda", "cpu"), strict=True)
 
 
