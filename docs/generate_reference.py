@@ -1,0 +1,270 @@
+"""Generator of the tables in docs/reference.md: `python -m docs.generate_reference`.
+
+Each generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. The text around it is written by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+
+from flows.cli import main as command
+from flows.settings.reference import SettingRow, setting_rows
+from flows.stages.backtest import scores_by_step
+from storage.schemas import forecast_schema, history_schema, records, score_schema
+from storage.schemas.tables import shard_result_schema
+
+PAGE = Path(__file__).parent / "reference.md"
+_PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_COMMON_OPTIONS = ("as_json", "quiet")
+_LEVELS = [0.1, 0.5, 0.9]
+
+_FORECAST_COLUMNS = {
+    "series_id": "Id of the series.",
+    "issue_time": "Moment as of which the forecast was made.",
+    "valid_time": "Start of the period that is forecast.",
+    "step": "1 to horizon.",
+    "q10": "Quantile of level 0.1, in the target's unit. One column per level, named by the level in percent (`q2_5` "
+    "for 0.025). Quantiles never cross and lie inside `bounds`.",
+    "q50": "The median.",
+    "q90": "Quantile of level 0.9.",
+    "status": "`model`: by the champion, with all inputs. `stale_model`: by a model, but an older one, or with late or "
+    "missing inputs. `baseline`: by the seasonal naive baseline.",
+    "reason": "Why the status is not `model`. Null for `model`.",
+    "model_version": "Folder of the model below `models/<name>/`. Null for `baseline`.",
+    "p_above_30000": "P(value > 30000). One column per threshold in `[forecast] above`.",
+}
+_SCORE_COLUMNS = {
+    "series_id": "Copied from the forecast row.",
+    "issue_time": "Copied from the forecast row.",
+    "valid_time": "Copied from the forecast row.",
+    "step": "Copied from the forecast row.",
+    "status": "Copied from the forecast row.",
+    "model_version": "Copied from the forecast row.",
+    "actual": "Newest known value of the target.",
+    "median": "Quantile of level 0.5.",
+    "error": "actual - median.",
+    "absolute_error": "|actual - median|.",
+    "pinball": "Mean over levels of max(q e, (q - 1) e), e = actual - quantile, without the factor 2.",
+    "covered_80": "1 if the actual lies inside the 80% interval, else 0. Null if the levels do not reach from 0.1 to "
+    "0.9.",
+    "pit": "Probability integral transform: the level at which the actual lies.",
+    "baseline_pinball": "Pinball of the baseline of this issue time. Null if the series had no history.",
+    "baseline_absolute_error": "Absolute error of the baseline.",
+    "baseline_covered_80": "1 if the actual lies inside the baseline's 80% interval, else 0.",
+    "scale": "MAE of the seasonal naive before the issue time, the denominator of MASE. Null if no two values are a "
+    "season apart.",
+}
+_BACKTEST_COLUMNS = {
+    "series_id": "Copied from the forecast row.",
+    "issue_time": "Copied from the forecast row.",
+    "step": "Copied from the forecast row.",
+    "n": "1 if the actual is known, else 0. The scores are null then.",
+    "mae": "Absolute error of the median.",
+    "mase": "Absolute error divided by the seasonal naive MAE before the issue time.",
+    "pinball": "Mean over levels, without the factor 2.",
+    "coverage_80": "1 if the actual lies inside the 80% interval, else 0.",
+    "baseline_mae": "Absolute error of the baseline.",
+    "baseline_pinball": "Pinball of the baseline.",
+}
+_HISTORY_COLUMNS = {
+    "series_id": "Id of the series. Null for covariates shared by all series.",
+    "valid_time": "Start of the period.",
+    "available_at": "When the value became known. Null for values known at every issue time.",
+    "ingested_at": "When the value was written to the store.",
+    "<value>": "Value. One column per name in the feed's `values`.",
+}
+_SHARD_COLUMNS = {
+    "series_id": "Id of the series.",
+    "newest": "Step of the newest visible value.",
+    "ever": "True if the series ever had a value.",
+    "status": "Status of the rows. Null for a series that has ended.",
+    "reason": "Reason of the rows.",
+    "model_version": "Model of the rows.",
+    "digest": "sha256 of the data that the forecast was made from.",
+}
+
+
+def main() -> None:
+    """Write the generated parts of docs/reference.md."""
+    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def render(page: str) -> str:
+    """Return the page with its generated parts made anew.
+
+    Raises:
+        KeyError: The page names an unknown part.
+    """
+    return _PART.sub(lambda match: f"{match[1]}\n{_PARTS[match[2]]()}\n\n{match[3]}", page)
+
+
+def _pipeline_file() -> str:
+    """Return one table of keys per table of the pipeline file and, for options, per kind of source."""
+    parts = []
+    for (table, kind), rows in groupby(setting_rows(), key=lambda row: (row.table, row.kind)):
+        title = f"### `{table}`" + (f" of {kind}" if kind else "")
+        parts.append(f"{title}\n\n{_table(('key', 'type', 'default', 'meaning'), map(_setting_cells, rows))}")
+    return "\n\n".join(parts)
+
+
+def _setting_cells(row: SettingRow) -> tuple[str, ...]:
+    default = f"`{row.default}`" if _is_json(row.default) else row.default
+    if row.default.startswith("see "):
+        default = f"see `{row.default[4:]}`"
+    notes = [row.description]
+    if row.allowed.startswith("such as "):
+        notes.append(f"Such as {row.allowed.removeprefix('such as ')}.")
+    elif row.allowed:
+        notes.append(f"Allowed: {row.allowed}.")
+    return f"`{row.key}`", row.type, default, " ".join(notes).replace("<", "&lt;")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _commands() -> str:
+    """Return usage, help and options of every command."""
+    parts = [
+        f"### `gatecast {name} {_usage(each)}`\n\n{each.help}\n\n{_options(each)}".rstrip()
+        for name, each in command.commands.items()
+    ]
+    return "\n\n".join(parts)
+
+
+def _usage(each: click.Command) -> str:
+    arguments = [parameter for parameter in each.params if isinstance(parameter, click.Argument)]
+    required = [option for option in each.params if isinstance(option, click.Option) and option.required]
+    optional = len(each.params) > len(arguments) + len(required)
+    return " ".join([
+        *(argument.metavar or str(argument.name).upper() for argument in arguments),
+        *(f"{option.opts[0]} {option.metavar}" for option in required),
+        *(["[OPTIONS]"] if optional else []),
+    ])  # fmt: skip
+
+
+def _options(each: click.Command) -> str:
+    options = [
+        option
+        for option in each.params
+        if isinstance(option, click.Option) and option.name not in _COMMON_OPTIONS and not option.hidden
+    ]
+    if not options:
+        return ""
+    return _table(("option", "meaning"), (_option_cells(option) for option in options))
+
+
+def _option_cells(option: click.Option) -> tuple[str, ...]:
+    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    notes = ["Required."] if option.required else []
+    notes += ["May be repeated."] if option.multiple else []
+    return f"`{', '.join(option.opts)}{value}`", " ".join([str(option.help), *notes])
+
+
+def _tables() -> str:
+    """Return the columns of every table in the store and of a backtest's output."""
+    forecast = forecast_schema(_LEVELS, (30_000.0,))
+    scores = scores_by_step(pl.DataFrame(schema=forecast_schema(_LEVELS)), pl.DataFrame(schema=score_schema()))
+    tables: list[tuple[str, str, Mapping[str, Any], Mapping[str, str]]] = [
+        (
+            "Forecast file",
+            "Also `latest/<name>.parquet` and a backtest's `forecasts.parquet`. Sorted by series_id and valid_time.",
+            forecast,
+            _FORECAST_COLUMNS,
+        ),
+        (
+            "Scores",
+            "One row per forecast row with a known actual ([scores](scores.md)).",
+            score_schema(),
+            _SCORE_COLUMNS,
+        ),
+        ("Backtest scores", "`scores.parquet`: one row per forecast row.", scores.schema, _BACKTEST_COLUMNS),
+        ("History", "What was ingested from one feed.", history_schema(["<value>"]), _HISTORY_COLUMNS),
+        (
+            "Shard results",
+            "Internal: files below `staging/` that shards of a running forecast leave, one row per series.",
+            shard_result_schema(),
+            _SHARD_COLUMNS,
+        ),
+    ]  # fmt: skip
+    return "\n\n".join(f"### {title}\n\n{note}\n\n{_columns(schema, texts)}" for title, note, schema, texts in tables)
+
+
+def _columns(schema: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+    """Return a table of columns.
+
+    Raises:
+        ValueError: A column has no text, or a text has no column.
+    """
+    if set(schema) != set(texts):
+        raise ValueError(f"columns and texts differ: {sorted(set(schema) ^ set(texts))}")
+    return _table(("column", "type", "meaning"), ((f"`{n}`", _type(t), texts[n]) for n, t in schema.items()))
+
+
+def _type(dtype: Any) -> str:
+    if isinstance(dtype, pl.Datetime):
+        return f"timestamp[{dtype.time_unit}, {dtype.time_zone}]"
+    return str(dtype).lower()
+
+
+def _records() -> str:
+    """Return the keys of every JSON record, from the source of storage/schemas/records.py."""
+    source = Path(str(records.__file__)).read_text(encoding="utf-8")
+    lines = source.splitlines()
+    parts = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            rows = ((f"`{ast.unparse(f.target)}`", _annotation(f.annotation), _comment(lines, f)) for f in fields)
+            parts.append(f"### {node.name}\n\n{ast.get_docstring(node)}\n\n{_table(('key', 'type', 'meaning'), rows)}")
+    return "\n\n".join(parts)
+
+
+def _annotation(node: ast.expr) -> str:
+    text = ast.unparse(node).replace("'", '"')
+    optional = re.fullmatch(r"NotRequired\[(.*)\]", text)
+    return f"`{optional[1]}`, optional" if optional else f"`{text}`"
+
+
+def _comment(lines: list[str], field: ast.AnnAssign) -> str:
+    """Return the `#:` comment above a field."""
+    comment: list[str] = []
+    number = field.lineno - 2
+    while lines[number].strip().startswith("#:"):
+        comment.insert(0, lines[number].strip().removeprefix("#:").strip())
+        number -= 1
+    return " ".join(comment)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    def lines() -> Iterator[str]:
+        yield f"| {' | '.join(head)} |"
+        yield f"|{'---|' * len(head)}"
+        for row in rows:
+            yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+    return "\n".join(lines())
+
+
+_PARTS: dict[str, Callable[[], str]] = {
+    "pipeline-file": _pipeline_file,
+    "commands": _commands,
+    "tables": _tables,
+    "records": _records,
+}
+
+if __name__ == "__main__":
+    main()
