@@ -206,7 +206,7 @@ class Operation:
         fault = self.faults.get(number, "")
         with FAULTS[fault](self) as environment:
             started = time.monotonic()
-            done = self._command(issue, environment)
+            done = self.run_command(issue, environment)
         result = RunResult(
             number=number,
             fault=fault,
@@ -227,7 +227,8 @@ class Operation:
             ahead = self.world.weather.filter(pl.col("ds") <= issue + timedelta(days=2))
             ahead.write_parquet(self.folder / "weather.parquet")
 
-    def _command(self, issue: datetime, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def run_command(self, issue: datetime, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run the command for one issue time, with these environment variables beside the others."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         options = ["--issue-time", issue.isoformat(), "--json"]
         process = subprocess.Popen(

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.prefect
 
 def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path):
     """On Prefect's embedded API, in processes of their own, as on a machine where nothing is set up."""
-    path = write_pipeline(tmp_path, budget="40s")
+    path = write_pipeline(tmp_path)
     home = tmp_path / "prefect"
     first = nightly_process(path, home, "--issue-time", ISSUE, "--json")
     assert first.returncode == 0, first.stderr
@@ -56,7 +56,8 @@ def test_gas_of_spain(tmp_path, prefect_server):
     gas.select("series_id", "ds", "y").write_csv(tmp_path / "gas.csv")
     done = nightly(
         path, prefect_server, "--issue-time", "2025-06-01T06:00", "--json", GAS_URI=str(tmp_path / "gas.csv"),
-        GATECAST_PIPELINE__STORE=str(tmp_path / "store"), GATECAST_TRAINING__BUDGET="40s",
+        GATECAST_PIPELINE__STORE=str(tmp_path / "store"), GATECAST_TRAINING__BUDGET="300s",
+        GATECAST_TRAINING__MAX_UPDATES="300", GATECAST_MODEL__MEMBERS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = said(done)

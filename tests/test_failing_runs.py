@@ -87,7 +87,7 @@ def test_what_the_scores_said_last_night_makes_a_retrain_due(night, pipeline):
     place = pipeline.parent / "store/nights/small/20180908T040000Z.json"
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(record))
-    report = said(night("--issue-time", "2018-09-09", GATECAST_TRAINING__BUDGET="8s"))
+    report = said(night("--issue-time", "2018-09-09", GATECAST_TRAINING__MAX_UPDATES="20"))
     assert report["train"]["due"] == "the skill fell from 0.8 to 0.1"
 
 

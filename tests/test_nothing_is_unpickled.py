@@ -76,7 +76,7 @@ def test_no_run_unpickles_anything(prefect_server: dict[str, str], tmp_path: Pat
     """A nightly run with a training, in all its processes, and the single stages."""
     log = tmp_path / "unpickled.txt"
     audited = audit(tmp_path / "audit", log)
-    path = write_pipeline(tmp_path / "p", budget="40s")
+    path = write_pipeline(tmp_path / "p", max_updates=20)
     home = Path(prefect_server["PREFECT_HOME"])
     done = nightly_process(path, home, "--issue-time", ISSUE, "--json", **audited, **prefect_server)
     assert said(done)["train"]["trained"] and said(done)["failures"] == {}

@@ -32,7 +32,7 @@ def whole(trained, prefect_server, tmp_path_factory):
     assert first.returncode == 0, first.stderr
     settings = {**prefect_server, **JSON_LINES}
     # What is above the bound is refused. With another bound the champion does not fit, and one is trained.
-    settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "900", "GATECAST_TRAINING__BUDGET": "30s"}
+    settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "900"}
     home = Path(prefect_server["PREFECT_HOME"])
     return nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **settings), path
 

@@ -25,7 +25,7 @@ def operator_s_folder(trained: Path, folder: Path) -> Path:
         shutil.copy(table, deployments)
     text = trained.read_text().replace('name = "small"', 'name = "load"').replace('"./store"', '"../store"')
     # The champion is that of the fixture: a night has nothing to train, but for the one before it.
-    text = text.replace("[training]", '[training]\nevery = "30d"').replace('"60s"', '"40s"')
+    text = text.replace("[training]", '[training]\nevery = "30d"')
     (deployments / "load.toml").write_text(text)
     for part in ("history", "models"):
         shutil.copytree(trained.parent / "store" / part / "small", folder / "store" / part / "load")

@@ -179,7 +179,7 @@ def test_nights_leave_no_secret_anywhere(trained, prefect_server, password, web,
     wanted = web.address.replace("://", "://reader:${PW}@") + "/w/load.csv?code=${PW}"
     path.write_text(text.replace('uri = "temperature.parquet"', f'uri = "{wanted}"'))
     environment = {
-        **prefect_server, "PW": PERCENT, "AWS_SECRET_ACCESS_KEY": SECRET, "GATECAST_TRAINING__BUDGET": "6s",
+        **prefect_server, "PW": PERCENT, "AWS_SECRET_ACCESS_KEY": SECRET, "GATECAST_TRAINING__MAX_UPDATES": "20",
         "PREFECT_LOGGING_LEVEL": "DEBUG", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
     }  # fmt: skip
     home = Path(prefect_server["PREFECT_HOME"])

@@ -57,7 +57,7 @@ def test_the_stages_publish_the_bytes_that_they_publish_on_a_disk(pipeline, s3):
 
 
 def test_a_night_from_an_empty_bucket(tmp_path, s3, prefect_server):
-    path = in_bucket(write_pipeline(tmp_path, budget="8s"))
+    path = in_bucket(write_pipeline(tmp_path, max_updates=20))
     done = nightly(path, prefect_server, "--issue-time", ISSUE, "--json")
     assert done.returncode in (0, 3), done.stderr
     report = said(done)

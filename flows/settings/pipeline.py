@@ -150,6 +150,11 @@ class Training(Section):
     budget: PositiveDuration = Field(
         default=timedelta(seconds=120), description="Longest wall-clock time of the fits of one training."
     )
+    max_updates: Annotated[int, Field(ge=1)] = Field(
+        default=3000,
+        description="Most updates (optimiser steps) of one ensemble member. If the budget does not end the fits first, "
+        "the speed of the machine does not matter.",
+    )
     full_every: PositiveDuration = Field(
         default=timedelta(days=182),
         description="Time after which an ensemble member is fitted from random weights instead of a warm start.",

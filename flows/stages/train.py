@@ -194,7 +194,10 @@ def _fit(
         start = None
     device = resolve_device(settings.training.device)
     renew = start is not None and weights is not None and (start.renew or (start.fill and is_member_copy(weights)))
-    options = FitOptions(settings.training.seed, max_seconds=max(budget - _OVERHEAD, budget / 2), device=device)
+    options = FitOptions(
+        settings.training.seed, max_seconds=max(budget - _OVERHEAD, budget / 2),
+        max_updates=settings.training.max_updates, device=device,
+    )  # fmt: skip
     network = fit(
         TrainingData(source, validation), options, weights, renew, past,
         elapsed=lambda: time.monotonic() - started, advance=lambda share: progress("train", 0.9 * share),

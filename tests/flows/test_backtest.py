@@ -132,7 +132,7 @@ def test_a_folder_that_holds_something_else_is_refused(pipeline, tmp_path):
 
 
 def test_a_backtest_needs_no_earlier_ingest_or_training(tmp_path):
-    path = write_pipeline(tmp_path, budget="6s")
+    path = write_pipeline(tmp_path, max_updates=20)
     done = gatecast("backtest", path, "--start", ISSUE, "--end", "2018-09-02", "--no-promotion", "--json")
     report = said(done)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ COLUMNS = ["p_above_150", "p_above_1000_5"]
 
 @pytest.fixture(scope="module")
 def with_softmax(tmp_path_factory) -> Path:
-    path = write_pipeline(tmp_path_factory.mktemp("softmax"), head="softmax", budget="30s")
+    path = write_pipeline(tmp_path_factory.mktemp("softmax"), head="softmax")
     assert gatecast("ingest", path, "--as-of", ISSUE).returncode == 0
     done = gatecast("train", path, "--as-of", ISSUE)
     assert done.returncode == 0, done.stderr
@@ -110,7 +110,7 @@ def test_the_command_prints_them_and_leaves_the_file_alone(softmax):
 def test_a_backtest_has_them(softmax, tmp_path):
     done = gatecast(
         "backtest", softmax, "--start", "2018-09-01", "--end", "2018-09-02", "--retrain-every", "30d",
-        "--output", tmp_path / "out", "--json", GATECAST_TRAINING__BUDGET="6s", **ASKED,
+        "--output", tmp_path / "out", "--json", GATECAST_TRAINING__MAX_UPDATES="20", **ASKED,
     )  # fmt: skip
     assert done.returncode in (0, 3), done.stderr
     rows = pl.read_parquet(tmp_path / "out" / "forecasts.parquet")

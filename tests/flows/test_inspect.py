@@ -90,7 +90,7 @@ def test_the_model_that_served_then_is_opened_not_todays(pipeline):
         "--as-of",
         "2018-09-20",
         "--json",
-        GATECAST_TRAINING__BUDGET="6s",
+        GATECAST_TRAINING__MAX_UPDATES="20",
         GATECAST_TRAINING__SEED="8",
     )
     assert done.returncode == 0, done.stderr

@@ -47,7 +47,7 @@ def opened(path: Path):
 @pytest.fixture(scope="module")
 def without(tmp_path_factory) -> Path:
     """A champion that was fitted on the two other series."""
-    path = write_pipeline(tmp_path_factory.mktemp("without"), budget="40s")
+    path = write_pipeline(tmp_path_factory.mktemp("without"))
     folder = path.parent
     (folder / "load.parquet").rename(folder / "all.parquet")
     load(folder, None).filter(pl.col("series_id") != NEW).write_parquet(folder / "load.parquet")
@@ -89,7 +89,7 @@ def test_a_series_unseen_in_training_is_forecast_by_the_model(without, tmp_path,
 
 def test_a_young_series_beside_old_ones_is_no_identity_of_the_model(tmp_path):
     """An identity that was learned from a week, or was never met, forecasts worse than the unknown one."""
-    path = write_pipeline(tmp_path, budget="40s")
+    path = write_pipeline(tmp_path)
     folder = path.parent
     (folder / "load.parquet").rename(folder / "all.parquet")
     load(folder, 21).write_parquet(folder / "load.parquet")

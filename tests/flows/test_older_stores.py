@@ -68,7 +68,7 @@ def test_an_old_champion_forecasts_the_same(old: tuple[Pipeline, Store]) -> None
 
 def test_a_training_continues_from_an_old_champion(old: tuple[Pipeline, Store]) -> None:
     settings, store = old
-    short = settings.training.model_copy(update={"budget": settings.training.budget / 100})
+    short = settings.training.model_copy(update={"max_updates": 20})
     settings = settings.model_copy(update={"training": short})
     later = datetime(2023, 8, 15, tzinfo=UTC)
     manifest = train(settings, store, later, later)

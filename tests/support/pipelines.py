@@ -54,7 +54,8 @@ members = 1
 head = "{head}"
 
 [training]
-budget = "{budget}"
+budget = "300s"
+max_updates = {max_updates}
 window = "all"
 
 [promotion]
@@ -62,14 +63,14 @@ folds = 7
 """
 
 
-def write_pipeline(folder: Path, head: str = "quantile", budget: str = "60s") -> Path:
+def write_pipeline(folder: Path, head: str = "quantile", max_updates: int = 400) -> Path:
     """A pipeline file and eight months of the sample beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     since = pl.col("ds") >= pl.datetime(2018, 2, 1)
     for name in ("load", "temperature"):
         pl.read_parquet(SAMPLES / f"{name}.parquet").filter(since).write_parquet(folder / f"{name}.parquet")
     path = folder / "small.toml"
-    path.write_text(PIPELINE.format(head=head, budget=budget))
+    path.write_text(PIPELINE.format(head=head, max_updates=max_updates))
     return path
 
 

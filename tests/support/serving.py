@@ -202,7 +202,7 @@ def running(folder: Path) -> Iterator[Serving]:
 
 def _pipelines(folder: Path, weather: str) -> tuple[Path, Path]:
     """A small pipeline of the name `load`, and the same with its weather from the web."""
-    small = write_pipeline(folder, budget="8s")
+    small = write_pipeline(folder, max_updates=100)
     path = folder / "load.toml"
     path.write_text(small.read_text().replace('name = "small"', 'name = "load"'))
     held = folder / "held.toml"
