@@ -11,8 +11,6 @@ import pytest
 from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.inspect import collect_inspection
-from flows.stages.train import train
-from model.recurrent import RNNTrace
 from storage.store import open_store
 from tests.support.commands import block, clear, gatecast, gatecast_process, said
 from tests.support.pipelines import ISSUE
@@ -123,16 +121,3 @@ def test_opening_a_model_needs_no_torch_and_no_prefect(pipeline, tmp_path):
     blocked = str(block(tmp_path, "torch", "prefect", "pandas"))
     done = gatecast_process("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=blocked)
     assert done.returncode == 0, done.stderr
-
-
-def test_a_plain_network_shows_its_hidden_state_only(pipeline):
-    path = pipeline
-    path.write_text(path.read_text().replace("hidden_size = 16", 'hidden_size = 16\ncell = "rnn"'))
-    settings = pipeline_file.read(path, {"GATECAST_TRAINING__BUDGET": "20s"})
-    as_of = clock.parse_time(ISSUE, settings.pipeline.timezone)
-    train(settings, open_store(settings.pipeline.store), as_of, clock.now(), requires_promotion=False)
-    done = inspect(path, "-o", path.parent / "page.html")
-    assert done.returncode == 0, done.stderr
-    assert all(isinstance(layer.trace, RNNTrace) for layer in facts(path).layers)
-    page = (path.parent / "page.html").read_text()
-    assert "no gates and no cell state" in page and "Mean opening of the gates" not in page

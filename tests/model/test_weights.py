@@ -25,8 +25,8 @@ pytestmark = pytest.mark.training
 SHAPES: list[dict[str, Any]] = [
     {"cell": "lstm", "head": "quantile", "members": 2, "layers": 2, "horizon": 30},
     {"cell": "lstm", "head": "softmax", "members": 1, "layers": 1},
-    {"cell": "rnn", "head": "softmax", "members": 2, "layers": 1},
-    {"cell": "rnn", "head": "quantile", "members": 1, "layers": 2, "horizon": 30, "season": 1},
+    {"cell": "rnn", "head": "quantile", "members": 1, "layers": 2, "horizon": 30},
+    {"cell": "lstm", "head": "quantile", "members": 1, "layers": 1, "season": 1},
 ]
 
 

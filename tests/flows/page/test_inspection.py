@@ -15,6 +15,7 @@ from flows.page.inspection_page import render_inspection_page
 from flows.settings import file as pipeline_file
 from model.forecaster import Forecaster
 from model.occlusion import occlusion_effects
+from model.recurrent import RNNTrace
 from model.training.export import to_onnx
 from model.training.introspection import trace_recurrent_layers
 from tests.support import made
@@ -84,3 +85,11 @@ def test_axe_reports_no_accessibility_violation(reader, page):
 
 def test_same_inspection_has_the_same_page(inspected):
     assert render_inspection_page(inspected) == render_inspection_page(replace(inspected))
+
+
+def test_page_of_a_plain_recurrent_network_shows_no_gates(inspected, page):
+    is_plain = inspected.spec.cell == "rnn"
+    assert all(isinstance(layer.trace, RNNTrace) == is_plain for layer in inspected.layers)
+    text = page.read_text()
+    assert ("no gates and no cell state" in text) == is_plain
+    assert ("Mean opening of the gates" in text) != is_plain
