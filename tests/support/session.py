@@ -13,6 +13,7 @@ from pathlib import Path
 
 #: The environment variable that names the session's folder.
 FOLDER = "GATECAST_TEST_SESSION"
+_EXPORTS = Path(os.environ.get("GATECAST_TEST_CACHE", Path(__file__).parents[2] / ".pytest_cache")) / "exports"
 
 
 def begin() -> None:
@@ -27,9 +28,29 @@ def begin() -> None:
 
 def once(name: str, make: Callable[[Path], None]) -> Path:
     """Return the path that `make` wrote. The first process that needs it calls `make`, and all others wait for it."""
+    return _once(Path(os.environ[FOLDER], name), make)
+
+
+def share_exports() -> None:
+    """Keep exported graphs for all processes of this session and of later ones: an export takes 20 CPU-seconds.
+
+    The key of a graph holds the code and the versions that it depends on.
+    """
+    try:
+        from model.training.export_cache import use_export_cache
+    except ModuleNotFoundError:  # a process that does not find this project exports nothing
+        return
+    use_export_cache(_read_export)
+
+
+def _read_export(key: str, export: Callable[[], bytes]) -> bytes:
+    _EXPORTS.mkdir(parents=True, exist_ok=True)
+    return _once(_EXPORTS / f"{key}.onnx", lambda path: _write(path, export())).read_bytes()
+
+
+def _once(path: Path, make: Callable[[Path], None]) -> Path:
     import filelock
 
-    path = Path(os.environ[FOLDER], name)
     with filelock.FileLock(f"{path}.lock"):
         if not path.exists():
             complete = path.with_suffix(f".{os.getpid()}")
@@ -38,23 +59,10 @@ def once(name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def share_exports() -> None:
-    """Share exported graphs between this process and all others of the session: an export takes 20 CPU-seconds."""
-    try:
-        from model.training.export_cache import use_export_cache
-    except ModuleNotFoundError:  # a process that does not find this project exports nothing
-        return
-    use_export_cache(_shared)
-
-
 def stop_at_end(process: int) -> None:
     """Have a process and its group killed when the session ends."""
     with Path(os.environ[FOLDER], "processes").open("a") as processes:
         processes.write(f"{process}\n")
-
-
-def _shared(key: str, export: Callable[[], bytes]) -> bytes:
-    return once(f"{key}.onnx", lambda path: _write(path, export())).read_bytes()
 
 
 def _write(path: Path, content: bytes) -> None:
