@@ -1,4 +1,4 @@
-"""Generator of the tables in docs/reference.md: `python -m docs.generate_reference`.
+"""Generator of the tables in docs/reference.md and of the tree in docs/architecture.md: `python -m docs.generate`.
 
 Each generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. The text around it is written by hand.
 """
@@ -22,7 +22,9 @@ from flows.stages.backtest import scores_by_step
 from storage.schemas import forecast_schema, history_schema, records, score_schema
 from storage.schemas.tables import shard_result_schema
 
-PAGE = Path(__file__).parent / "reference.md"
+ROOT = Path(__file__).parent.parent
+#: Pages with generated parts.
+PAGES = (ROOT / "docs" / "reference.md", ROOT / "docs" / "architecture.md")
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COMMON_OPTIONS = ("as_json", "quiet")
 _LEVELS = [0.1, 0.5, 0.9]
@@ -94,8 +96,9 @@ _SHARD_COLUMNS = {
 
 
 def main() -> None:
-    """Write the generated parts of docs/reference.md."""
-    PAGE.write_text(render(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the generated parts of all pages."""
+    for path in PAGES:
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def render(page: str) -> str:
@@ -249,6 +252,27 @@ def _comment(lines: list[str], field: ast.AnnAssign) -> str:
     return " ".join(comment)
 
 
+def _tree() -> str:
+    """Return every package and module of flows, model and storage with the first sentence of its docstring."""
+    lines = [line for package in ("flows", "model", "storage") for line in _package_lines(ROOT / package, 0)]
+    return "\n".join(["```", *lines, "```"])
+
+
+def _package_lines(folder: Path, depth: int) -> Iterator[str]:
+    yield _tree_line(f"{folder.name}/", folder / "__init__.py", depth)
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if path.is_dir() and (path / "__init__.py").exists():
+            yield from _package_lines(path, depth + 1)
+        elif path.suffix == ".py" and path.name != "__init__.py":
+            yield _tree_line(path.name, path, depth + 1)
+
+
+def _tree_line(name: str, path: Path, depth: int) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    first = " ".join(docstring.partition("\n\n")[0].split())
+    return f"{'  ' * depth + name:<30}{re.split(r'(?<=[a-z0-9)`][.]) ', first)[0].rstrip('.')}"
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     def lines() -> Iterator[str]:
         yield f"| {' | '.join(head)} |"
@@ -264,6 +288,7 @@ _PARTS: dict[str, Callable[[], str]] = {
     "commands": _commands,
     "tables": _tables,
     "records": _records,
+    "tree": _tree,
 }
 
 if __name__ == "__main__":
