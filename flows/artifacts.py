@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 _SHOWN = 50  # rows of a table
 
 
-def publish_artifacts(report: dict[str, Any]) -> None:
+def publish_artifacts(report: Mapping[str, Any]) -> None:
     """Make the artifacts of a night, whatever became of it.
 
     Keys are `<pipeline>-published`, `-page`, `-scores`, `-skill`, `-ingest`, `-quarantine` and `-alerts`; what a
@@ -27,7 +28,7 @@ def publish_artifacts(report: dict[str, Any]) -> None:
         logger.warning("Prefect has not kept the night's artifacts: %s: %s", type(error).__name__, error)
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: Mapping[str, Any]) -> None:
     key = report["pipeline"]
 
     def table(name: str, rows: list[dict[str, Any]], description: str) -> None:
@@ -51,7 +52,7 @@ def _show(report: dict[str, Any]) -> None:
     table("alerts", report["alerts"], "What the scores complain about")
 
 
-def forecast_markdown(report: dict[str, Any]) -> str:
+def forecast_markdown(report: Mapping[str, Any]) -> str:
     """The night in Markdown; what others wrote, such as names and errors, as code."""
     forecast = report["forecast"]
     head = summary.forecast_sentence(forecast) if forecast else "nothing was published"

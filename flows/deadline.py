@@ -1,4 +1,4 @@
-"""How long a night has, and what of it each stage may take."""
+"""Deadline of a nightly run, and the share of it that each stage may take."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-_INGEST = 0.4  # of the total: a source that has not answered by then is gone without
-_FORECAST = 0.25  # kept back for the forecast, whatever training takes
-_BASELINE = 0.1  # kept back for the baseline, whatever the model takes
-_MOST_FOR_FORECAST, _MOST_FOR_BASELINE = 150.0, 60.0  # seconds
-_ANSWERING = 0.8  # of a stage's limit: by then it stops by itself, and does not have to be stopped
+# Shares of the total time.
+_INGEST = 0.4  # a source that has not responded by then is left out
+_FORECAST = 0.25  # reserved for the forecast, however long training takes
+_BASELINE = 0.1  # reserved for the baseline, however long the model's forecast takes
+_RESPONSE = 0.8  # of a stage's limit: time after which the stage ends by itself, before it is killed
+_MAX_FOR_FORECAST, _MAX_FOR_BASELINE = 150.0, 60.0  # seconds
 
 
 class Deadline:
-    """Counts down from now.
+    """A countdown that starts when it is created.
 
     Args:
-        total: what the night has until the forecast file must be there.
-        clock: seconds that only go up.
+        total: Time until the forecast must be published.
+        clock: Function that returns seconds and never goes back.
     """
 
     def __init__(self, total: timedelta, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,29 +29,29 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds left, negative once it is over."""
+        """Seconds left, negative after the deadline."""
         return self._end - self._clock()
 
     @property
     def for_ingest(self) -> float:
         """Seconds that ingest may take."""
-        return min(_INGEST * self.total, self.remaining - self._kept_for_forecast)
+        return min(_INGEST * self.total, self.remaining - self._reserved_for_forecast)
 
     @property
     def for_training(self) -> float:
-        """Seconds that a training may take which is to serve this night."""
-        return self.remaining - self._kept_for_forecast
+        """Seconds that a training may take whose model is to serve in this run."""
+        return self.remaining - self._reserved_for_forecast
 
     @property
     def for_forecast(self) -> float:
         """Seconds that the model's forecast may take."""
-        return self.remaining - min(_BASELINE * self.total, _MOST_FOR_BASELINE)
+        return self.remaining - min(_BASELINE * self.total, _MAX_FOR_BASELINE)
 
     @property
-    def _kept_for_forecast(self) -> float:
-        return min(_FORECAST * self.total, _MOST_FOR_FORECAST)
+    def _reserved_for_forecast(self) -> float:
+        return min(_FORECAST * self.total, _MAX_FOR_FORECAST)
 
 
 def response_limit(limit: float) -> float:
-    """Seconds after which a stage that is stopped after `limit` should answer with what it has."""
-    return _ANSWERING * limit
+    """Return the seconds after which a stage that is killed after `limit` seconds should end by itself."""
+    return _RESPONSE * limit

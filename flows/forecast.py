@@ -1,26 +1,26 @@
-"""The forecast flow: champion and history into one forecast file, alone."""
+"""The forecast flow: one forecast file from the champion and the history."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 from prefect.runtime import flow_run
-from prefect.states import State
 
-from flows import clock, logs, sharded
-from flows.nightly import final_state, forecast_task, resolve_issue
+from flows import clock, logs, sharded, summary
+from flows.issue_time import choose_issue_time_without_history
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
+from flows.states import completed_state
+from storage.schemas.records import ForecastReport
 
 
 @flow(name="forecast", flow_run_name="forecast {pipeline}", persist_result=False)
-def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State:
-    """Publish the forecast of `issue_time` (ISO 8601), by default the last one at the scheduled start."""
-    present = flow_run.scheduled_start_time or clock.now()
-    settings = pipeline_file.read(pipeline)
-    when = resolve_issue(pipeline, issue_time, present)
-    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=when)
-    forecast_on = sharded.forecast_flow(settings.scale.engine) or forecast_task
-    published: Any = forecast_on(pipeline, when)
-    return final_state(published, published, published["degraded"])
+def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State[Any]:
+    """Publish the forecast of `issue_time` (ISO 8601). Default: the last issue time at the scheduled start."""
+    scheduled = flow_run.scheduled_start_time or clock.now()
+    settings, store = pipeline_file.open_pipeline(pipeline)
+    chosen = choose_issue_time_without_history(settings, store, issue_time, scheduled).isoformat()
+    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=chosen)
+    report: ForecastReport = sharded.forecast_runner(settings.scale.engine)(pipeline, chosen)
+    return completed_state(summary.forecast_sentence(report), report, report["degraded"])

@@ -1,7 +1,7 @@
-"""The forecast on a Dask cluster: one task a shard, over Prefect's Dask task runner.
+"""The distributed forecast: one task per shard, on a Dask cluster, through Prefect's Dask task runner.
 
-A task is given paths and gives a small dictionary; what it makes is staged in the store. A worker that is lost costs
-time: Dask gives its shards to another. What has not come by the deadline, or failed every time, is the baseline's.
+A shard stages its result in the store. If a worker is lost, Dask gives its shards to another one. Shards that fail
+every time, or are not ready at the deadline, come from the baseline.
 """
 
 from __future__ import annotations
@@ -11,69 +11,40 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.futures import PrefectFuture
 
+from flows import tasks
 from flows.deadline import response_limit
-from flows.stage_process import runner
 from storage.schemas import DataError
-from storage.schemas.records import ShardReport
+from storage.schemas.records import DistributedReport
 
 logger = logging.getLogger(__name__)
 
-LOCAL, HERE = "local", "dask"  # of `[scale] engine`: no cluster; a cluster on this machine; else the address of one
-_TRIES_MORE = 2
-_CONNECTING = 30  # seconds
+_LOCAL, _LOCAL_CLUSTER = "local", "dask"  # values of `[scale] engine`; any other is the address of a scheduler
+_CONNECT_TIMEOUT = 30  # seconds
 
 
-def forecast_flow(engine: str) -> Callable[..., Any] | None:
-    """The flow that forecasts on `engine`; None for the local one, which needs none.
+def forecast_runner(engine: str) -> Callable[..., Any]:
+    """Return the task or flow that publishes a forecast on an engine.
 
     Raises:
-        DataError: the extra is not installed.
+        DataError: If the engine needs Dask and it is not installed.
     """
-    if engine == LOCAL:
-        return None
+    if engine == _LOCAL:
+        return tasks.forecast_task
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise DataError(
-            f'[scale] engine = "{engine}" needs Dask ({error}); pip install "gatecast[dask]", or set engine = "local"'
+            f'[scale] engine = "{engine}" needs Dask ({error}). Run pip install "gatecast[dask]", or set '
+            'engine = "local".'
         ) from None
-    # On this machine a worker a core, each a process: what a decoder does in one does not stop the others.
-    here = {"cluster_kwargs": {"threads_per_worker": 1, "dashboard_address": None}}
-    cluster: Any = here if engine == HERE else {"address": engine}
-    runner: Any = DaskTaskRunner(**cluster, client_kwargs={"timeout": _CONNECTING})
+    # One process per core, because a decoder that holds the interpreter lock would block the other threads.
+    local_cluster = {"cluster_kwargs": {"threads_per_worker": 1, "dashboard_address": None}}
+    cluster: Any = local_cluster if engine == _LOCAL_CLUSTER else {"address": engine}
+    runner: Any = DaskTaskRunner(**cluster, client_kwargs={"timeout": _CONNECT_TIMEOUT})
     return forecast_shards.with_options(task_runner=runner)
-
-
-@task(name="plan", cache_policy=NO_CACHE, persist_result=False)
-def plan_task(pipeline_path: str, issue_time: str, limit: float | None, options: dict[str, Any]) -> dict[str, Any]:
-    """An order for every shard."""
-    return runner.run_stage("plan", pipeline_path, issue_time, limit, **options)
-
-
-@task(
-    name="shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False,
-    retries=_TRIES_MORE, retry_delay_seconds=1,
-)  # fmt: skip
-def shard_task(pipeline_path: str, run: str, shard: int) -> ShardReport:
-    """The part of one shard, on whichever worker."""
-    from flows.settings import file as pipeline_file
-    from flows.stages.distributed import run_shard
-    from storage.store import open_store
-
-    settings = pipeline_file.read(pipeline_path)
-    return run_shard(settings, open_store(settings.pipeline.store), run, shard)
-
-
-@task(name="assemble", cache_policy=NO_CACHE, persist_result=False)
-def assemble_task(
-    pipeline_path: str, issue_time: str, limit: float | None, run: str, failures: dict[str, str]
-) -> dict[str, Any]:
-    """The forecast file."""
-    return runner.run_stage("assemble", pipeline_path, issue_time, limit, run=run, failures=failures)
 
 
 @flow(name="forecast-shards", persist_result=False)
@@ -84,41 +55,44 @@ def forecast_shards(
     needs_champion: bool = True,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
-) -> dict[str, Any]:
-    """The forecast file of `issue_time`, made shard by shard on the cluster of the task runner.
+) -> DistributedReport:
+    """Publish the forecast of `issue_time`, shard by shard on the cluster of the task runner.
 
     Args:
-        limit: seconds after which it must be there.
-        needs_champion, stale_reason, no_model_reason: see `flows.stages.forecast.forecast`.
+        pipeline_path: Path of the pipeline file, on every machine of the cluster.
+        issue_time: ISO 8601 with an offset.
+        limit: Seconds until the forecast must be published.
+        needs_champion: As for `flows.stages.forecast.forecast`.
+        stale_reason: As for `flows.stages.forecast.forecast`.
+        no_model_reason: As for `flows.stages.forecast.forecast`.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
 
-    def left(of: float | None) -> float | None:
-        return None if of is None else of - (time.monotonic() - begun)
+    def remaining(seconds: float | None) -> float | None:
+        return None if seconds is None else seconds - (time.monotonic() - started)
 
-    options = {"needs_champion": needs_champion, "stale_reason": stale_reason, "no_model_reason": no_model_reason}
-    planned = plan_task(pipeline_path, issue_time, limit, options)
-    run, shards = planned["run"], range(planned["shards"])
-    futures = {shard: shard_task.submit(pipeline_path, run, shard) for shard in shards}
-    answers = None if limit is None else response_limit(limit)
+    plan = tasks.plan_task(pipeline_path, issue_time, limit, needs_champion, stale_reason, no_model_reason)
+    run, count = plan["run"], plan["shards"]
+    futures = [tasks.shard_task.submit(pipeline_path, run, shard) for shard in range(count)]
+    shard_limit = None if limit is None else response_limit(limit)
     failures = {}
-    for shard, future in futures.items():
-        failed = _failure(future, left(answers))
-        if failed:
-            failures[str(shard)] = failed
-            logger.warning("shard %d of %d: %s", shard + 1, len(shards), failed)
-    return assemble_task(pipeline_path, issue_time, left(limit), run, failures)
+    for shard, future in enumerate(futures):
+        failure = _shard_failure(future, remaining(shard_limit))
+        if failure:
+            failures[str(shard)] = failure
+            logger.warning("Shard %d of %d comes from the baseline: %s", shard + 1, count, failure)
+    return tasks.assemble_task(pipeline_path, issue_time, remaining(limit), run, failures)
 
 
-def _failure(future: PrefectFuture[Any], left: float | None) -> str | None:
-    """Why a shard gave nothing within the seconds `left`, None if it did."""
-    future.wait(None if left is None else max(left, 0.0))
-    running: Any = future.wrapped_future  # type: ignore[attr-defined]
-    if not running.done():
-        running.cancel()
+def _shard_failure(future: PrefectFuture[Any], remaining: float | None) -> str | None:
+    """Return why a shard has no result after the remaining seconds, or None if it has one."""
+    future.wait(None if remaining is None else max(remaining, 0.0))
+    dask_future: Any = future.wrapped_future  # type: ignore[attr-defined]
+    if not dask_future.done():
+        dask_future.cancel()
         return "the deadline came before its shard was forecast"
-    if running.status != "finished":
-        # Not the shard's own error, but Dask's: it gives up on what has cost too many workers.
-        return f"its shard failed: {running.exception()}"
-    state = running.result()
+    if dask_future.status != "finished":
+        # This is Dask's error: it does not retry a task whose workers died several times.
+        return f"its shard failed: {dask_future.exception()}"
+    state = dask_future.result()
     return None if state.is_completed() else f"its shard failed: {state.result(raise_on_failure=False)}"

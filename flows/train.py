@@ -1,22 +1,23 @@
-"""The train flow: a challenger, whether or not one is due."""
+"""The train flow: a challenger, whether or not a retrain is due."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows import clock, logs
-from flows.nightly import resolve_issue, train_task
+from flows.issue_time import choose_issue_time_without_history
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
+from flows.tasks import train_task
+from storage.schemas.records import Manifest
 
 
 @flow(name="train", flow_run_name="train {pipeline}", persist_result=False)
-def train(pipeline: PipelineFile, as_of: IssueTime | None = None) -> dict[str, Any]:
-    """Train on what was known at `as_of` (ISO 8601), by default the last issue time at the scheduled start."""
-    present = flow_run.scheduled_start_time or clock.now()
-    when = resolve_issue(pipeline, as_of, present)
-    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=when)
-    return train_task(pipeline, when)
+def train(pipeline: PipelineFile, as_of: IssueTime | None = None) -> Manifest:
+    """Train on the data known at `as_of` (ISO 8601). Default: the last issue time at the scheduled start."""
+    scheduled = flow_run.scheduled_start_time or clock.now()
+    settings, store = pipeline_file.open_pipeline(pipeline)
+    chosen = choose_issue_time_without_history(settings, store, as_of, scheduled).isoformat()
+    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=chosen)
+    return train_task(pipeline, chosen)

@@ -12,7 +12,7 @@ from storage.schemas.records import RunRecord
 from storage.store import Store
 
 
-def write(store: Store, pipeline: str, issue_time: datetime, record: dict[str, Any]) -> str:
+def write(store: Store, pipeline: str, issue_time: datetime, record: RunRecord) -> str:
     """Write the record (JSON-ready) of the night of `issue_time`; that of an earlier run of it is replaced.
 
     Returns its place.

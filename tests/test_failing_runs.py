@@ -160,7 +160,7 @@ def test_a_forecast_that_hangs(prefect_server, pipeline):
     done = subprocess.CompletedProcess([], process.returncode, out, errors)
     rows = published(done)
     assert rows["status"].unique().to_list() == ["baseline"]
-    assert rows["reason"].str.contains("the model gave no forecast: stopped after").all()
+    assert rows["reason"].str.contains("the model.s forecast failed: stopped after").all()
     assert said(done)["published_at"] < said(done)["deadline"]
 
 

@@ -1,4 +1,4 @@
-"""Main module of a stage process."""
+"""Main module of a stage process: reads a job from standard input, and writes its result to standard output."""
 
 from __future__ import annotations
 
@@ -16,34 +16,40 @@ from flows.stage_process.table import STAGES
 
 
 def _main() -> None:
-    # Whatever a library prints goes to the log; only the result goes to the caller.
-    answer = os.fdopen(os.dup(1), "w")
+    # Only the result may go to standard output. Text that a library prints goes to the log.
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     os.putenv(*PASSIVE_WAIT)
     os.putenv(*SINGLE_THREAD_NUMPY)
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_caller, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     logs.log_to_parent(sys.stderr)
-    result: dict[str, Any]
-    try:
-        result = {"result": STAGES[job["stage"]](job["pipeline"], datetime.fromisoformat(job["at"]), job["options"])}
-    except Exception as error:
-        from flows.settings.file import PipelineFileError
-        from storage.redaction import redact
-        from storage.schemas import DataError
-
-        expected = isinstance(error, DataError | PipelineFileError | OSError)
-        if not expected:
-            logging.getLogger("flows").exception("%s", job["stage"])
-        result = {"error": redact(str(error) if expected else f"{type(error).__name__}: {error}")}
-    answer.write(json.dumps(result, default=str))
-    answer.close()
+    output.write(json.dumps(_run(job), default=str))
+    output.close()
     sys.stderr.flush()
-    # Not through the interpreter's end: a thread that hangs in a source would hold it up.
+    # Skip the interpreter's shutdown, which waits for threads. A source may hang in one.
     os._exit(0)
 
 
-def _end_with_the_caller() -> None:
+def _run(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of a job, or its error."""
+    # These imports load NumPy, which reads the environment that `_main` has set.
+    from flows.settings.file import PipelineFileError, open_pipeline
+    from storage.redaction import redact
+    from storage.schemas import DataError
+
+    try:
+        pipeline = open_pipeline(job["pipeline"])
+        return {"result": STAGES[job["stage"]](pipeline, datetime.fromisoformat(job["time"]), job["options"])}
+    except Exception as error:
+        is_expected = isinstance(error, DataError | PipelineFileError | OSError)
+        if not is_expected:
+            logging.getLogger("flows").exception("Stage %s failed.", job["stage"])
+        return {"error": redact(str(error) if is_expected else f"{type(error).__name__}: {error}")}
+
+
+def _exit_with_parent() -> None:
+    """End the process when standard input ends, that is, when the parent is gone."""
     while sys.stdin.read(1):
         pass
     os._exit(1)

@@ -1,7 +1,7 @@
-"""A stage in a process of its own: bounded in time, and stopped with all that it started.
+"""Runner of a stage in a process of its own, which is limited in time and killed with all its children.
 
-A source that hangs inside a driver, a training that the kernel kills for its memory or a runtime that crashes would
-take the night with it. Here each costs its stage only: the caller gets the result, or one sentence why there is none.
+A source that hangs inside a driver, a training that the kernel kills for its memory, or a runtime that crashes then
+costs its stage only. The caller receives the result, or an error in one sentence.
 """
 
 from __future__ import annotations
@@ -17,54 +17,56 @@ import threading
 from typing import IO, Any
 
 from flows import logs
-from flows.stage_process.panics import without_panics
 
-_KEPT = 3  # last lines of what a crashed stage wrote, for its reason
+_LAST_LINES = 3  # of the output of a crashed stage, for the error
 
 
 class StageFailed(Exception):
-    """A stage gave no result: it failed, crashed, or took longer than it was given. The message says which."""
+    """A stage without a result: it failed, crashed or exceeded its limit. The message says which."""
 
 
-def run_stage(stage: str, pipeline: str, at: str, limit: float | None, **options: Any) -> Any:
-    """The result of a stage of `STAGES`, run with the pipeline file at `pipeline` as of `at` (ISO 8601, UTC).
+def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **options: Any) -> Any:
+    """Run a stage in a process of its own, and return its report.
 
     Args:
-        limit: seconds after which the stage is killed; None: never.
-        options: of the stage; anything JSON can say.
+        stage: Name of the stage in `flows.stage_process.table.STAGES`.
+        pipeline_path: Path of the pipeline file.
+        time: As-of time, issue time or present time of the stage, ISO 8601 with an offset.
+        limit: Seconds until the stage is killed, None for no limit.
+        options: Options of the stage, ready for JSON.
 
     Raises:
-        StageFailed: with the stage's own error where it gave one.
+        StageFailed: If the stage has no result, with the stage's own error if it has one.
     """
     if limit is not None and limit <= 0:
         raise StageFailed("no time was left for it before the deadline")
-    job = {"stage": stage, "pipeline": pipeline, "at": at, "options": options}
+    job = {"stage": stage, "pipeline": pipeline_path, "time": time, "options": options}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.stage_process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    written: list[str] = []
-    answer: list[str] = []
+    log_lines: list[str] = []
+    output: list[str] = []
     readers = [
-        # In the caller's context, without which Prefect does not know whose lines they are.
+        # Prefect assigns a log line to its run by the context of the thread.
         threading.Thread(
-            target=contextvars.copy_context().run, args=(_forward, process.stderr, written, stage), daemon=True
+            target=contextvars.copy_context().run, args=(_relay_lines, process.stderr, log_lines, stage), daemon=True
         ),
-        threading.Thread(target=lambda out: answer.append(out.read()), args=(process.stdout,), daemon=True),
+        threading.Thread(target=lambda stream: output.append(stream.read()), args=(process.stdout,), daemon=True),
     ]
     for reader in readers:
         reader.start()
     try:
         with contextlib.suppress(BrokenPipeError):
-            # Left open: a stage whose caller died sees its end and stops.
+            # Standard input stays open. The stage ends when it closes, so it does not outlive its parent.
             process.stdin.write(json.dumps(job) + "\n")
             process.stdin.flush()
         process.wait(limit)
     except subprocess.TimeoutExpired:
-        raise StageFailed(f"stopped after {limit:.0f} s, all the time it had") from None
+        raise StageFailed(f"stopped after {limit:.0f} s, its time limit") from None
     finally:
-        # The whole session: whatever the stage started goes with it.
+        # The session includes all processes that the stage started.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -72,25 +74,25 @@ def run_stage(stage: str, pipeline: str, at: str, limit: float | None, **options
             reader.join(timeout=5)
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-    return _result(process.returncode, "".join(answer), written)
+    return _parse_result(process.returncode, "".join(output), log_lines)
 
 
-def _result(status: int, answer: str, written: list[str]) -> Any:
+def _parse_result(status: int, output: str, log_lines: list[str]) -> Any:
     if status < 0:
         raise StageFailed(f"its process was killed ({signal.Signals(-status).name})")
     try:
-        said = json.loads(answer)
+        answer = json.loads(output)
     except ValueError:
-        last = " | ".join(written[-_KEPT:]) or "it wrote nothing"
+        last = " | ".join(log_lines[-_LAST_LINES:]) or "it wrote nothing"
         raise StageFailed(f"its process ended with status {status}: {last}") from None
-    if "error" in said:
-        raise StageFailed(said["error"])
-    return said["result"]
+    if "error" in answer:
+        raise StageFailed(answer["error"])
+    return answer["result"]
 
 
-def _forward(errors: IO[str], kept: list[str], stage: str) -> None:
-    """What the stage logs, line by line into the caller's log."""
-    for line in without_panics(errors):
+def _relay_lines(stream: IO[str], log_lines: list[str], stage: str) -> None:
+    """Log every line that the stage writes to standard error, and keep its message."""
+    for line in stream:
         text = line.rstrip()
         if text:
-            kept.append(logs.relay(text, stage))
+            log_lines.append(logs.relay(text, stage))

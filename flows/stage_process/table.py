@@ -1,4 +1,4 @@
-"""Stages that can run in a process of their own."""
+"""Table of the stages that can run in a process of their own."""
 
 from __future__ import annotations
 
@@ -7,97 +7,103 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from flows import clock
+
+if TYPE_CHECKING:
+    from flows.settings.file import OpenPipeline
 
 logger = logging.getLogger("flows.stage_process")
 
+#: A stage: pipeline, time (as-of time, issue time or now) and options in; its report, ready for JSON, out.
+Stage = Callable[["OpenPipeline", datetime, dict[str, Any]], Mapping[str, Any]]
 
-def _ingest(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
-    from flows import clock
+# Each function imports its own stage, so that a process loads the libraries of one stage only.
+
+
+def _ingest(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.ingest import ingest
 
-    settings, store = _open(pipeline)
-    return ingest(settings, store, at, clock.now(), _log, within=options["within"])
+    return ingest(pipeline.settings, pipeline.store, as_of, clock.now(), _log_progress, within=options["within"])
 
 
-def _train(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
-    from flows import clock
+def _train(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.train import train
 
-    settings, store = _open(pipeline)
-    return train(settings, store, at, clock.now(), _log)
+    return train(pipeline.settings, pipeline.store, as_of, clock.now(), _log_progress)
 
 
-def _forecast(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
+def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.forecast import forecast
 
-    settings, store = _open(pipeline)
     within = options.pop("within")
+    stale_reason = options.pop("stale_reason", None)
     end = math.inf if within is None else time.monotonic() + within
 
-    stale = options.pop("stale_reason", None)
+    def publish(damage: str | None) -> Mapping[str, Any]:
+        return forecast(
+            pipeline.settings,
+            pipeline.store,
+            issue_time,
+            stale_reason="; ".join(filter(None, (stale_reason, damage))) or None,
+            has_time=lambda: time.monotonic() < end,
+            **options,
+        )
 
-    def attempt(damage: str | None) -> Mapping[str, Any]:
-        why = "; ".join(filter(None, (stale, damage))) or None
-        return forecast(settings, store, at, stale_reason=why, has_time=lambda: time.monotonic() < end, **options)
-
-    return _without_damage(settings, store, attempt)
+    return _publish_despite_damage(pipeline, publish)
 
 
-def _plan(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
-    from flows import clock
+def _plan(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.distributed import plan
 
-    settings, store = _open(pipeline)
-    return plan(settings, store, at, clock.now(), **options)
+    return plan(pipeline.settings, pipeline.store, issue_time, clock.now(), **options)
 
 
-def _assemble(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
+def _assemble(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.distributed import assemble
 
-    settings, store = _open(pipeline)
-    # JSON knows no numbers as keys.
+    # The keys of a JSON object are texts.
     failures = {int(shard): reason for shard, reason in options["failures"].items()}
-    return _without_damage(settings, store, lambda _: assemble(settings, store, options["run"], failures))
+    return _publish_despite_damage(
+        pipeline, lambda _: assemble(pipeline.settings, pipeline.store, options["run"], failures)
+    )
 
 
-def _without_damage(settings, store, attempt: Callable[[str | None], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The night must have a forecast: where the history is damaged, of what can be read, and told what is damaged."""
+def _publish_despite_damage(
+    pipeline: OpenPipeline, publish: Callable[[str | None], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Publish a forecast. If the history is damaged, set the damaged parts aside and try again with that reason."""
     from storage import history
 
     try:
-        return attempt(None)
+        return publish(None)
     except history.DamagedHistory as error:
-        for feed in settings.feed:
-            history.set_aside(store, settings.name, feed.name)
-        return attempt(str(error))
+        for feed in pipeline.settings.feed:
+            history.set_aside(pipeline.store, pipeline.settings.name, feed.name)
+        return publish(str(error))
 
 
-def _score(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
+def _score(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.score import score
 
-    settings, store = _open(pipeline)
-    return score(settings, store, at, progress=_log)
+    return score(pipeline.settings, pipeline.store, now, progress=_log_progress)
 
 
-def _report(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
+def _report(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.report import report
 
-    settings, store = _open(pipeline)
-    return report(settings, store, at)
+    return report(pipeline.settings, pipeline.store, now)
 
 
-def _backfill(pipeline: str, at: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
-    from flows import clock
+def _backfill(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.backfill import backfill
 
-    settings, store = _open(pipeline)
-    start, end = (clock.parse_day(options[name]) for name in ("start", "end"))
-    return backfill(settings, store, start, end, at, _log)
+    start, end = clock.parse_day(options["start"]), clock.parse_day(options["end"])
+    return backfill(pipeline.settings, pipeline.store, start, end, now, _log_progress)
 
 
-#: What can be run apart.
-STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], Mapping[str, Any]]] = {
+STAGES: dict[str, Stage] = {
     "ingest": _ingest,
     "train": _train,
     "forecast": _forecast,
@@ -109,13 +115,5 @@ STAGES: dict[str, Callable[[str, datetime, dict[str, Any]], Mapping[str, Any]]] 
 }
 
 
-def _open(path: str):  # -> tuple[Pipeline, Store]
-    from flows.settings import file as pipeline_file
-    from storage.store import open_store
-
-    settings = pipeline_file.read(path)
-    return settings, open_store(settings.pipeline.store)
-
-
-def _log(what: str, done: float) -> None:
-    logger.info("%s: %.0f%%", what, 100 * done)
+def _log_progress(activity: str, share: float) -> None:
+    logger.info("%s: %.0f%%", activity, 100 * share)

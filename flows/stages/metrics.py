@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,7 +29,7 @@ _SCORES = {
 _DAYS = 31  # looked ahead for the next night that forecasts anything new
 
 
-def write_metrics(settings: Pipeline, store: Store, report: dict[str, Any], now: datetime) -> str:
+def write_metrics(settings: Pipeline, store: Store, report: Mapping[str, Any], now: datetime) -> str:
     """Write the metrics of a night that ends at `now`; returns their place.
 
     Args:
@@ -66,7 +67,7 @@ def next_due(settings: Pipeline, started_at: str) -> datetime:
     return issue + settings.forecast.deadline
 
 
-def metrics(report: dict[str, Any], now: datetime, newest_issue: datetime | None, due: datetime) -> str:
+def metrics(report: Mapping[str, Any], now: datetime, newest_issue: datetime | None, due: datetime) -> str:
     """Freshness, rows, skill and durations of one night, each labelled with the pipeline.
 
     Times are given as such: the age of the newest forecast is `time() - gatecast_issue_timestamp_seconds`, which
@@ -104,7 +105,7 @@ def metrics(report: dict[str, Any], now: datetime, newest_issue: datetime | None
     return generate_latest(registry).decode()
 
 
-def _put_forecast(report: dict[str, Any], put: Any) -> None:
+def _put_forecast(report: Mapping[str, Any], put: Any) -> None:
     published = report["forecast"]
     put("published", "1 if the last night published a forecast.", {"": float(published is not None)})
     if published:
@@ -116,7 +117,7 @@ def _put_forecast(report: dict[str, Any], put: Any) -> None:
         put("forecast_series", "Series forecast.", {"": published["series"]})
 
 
-def _put_feeds(report: dict[str, Any], put: Any) -> None:
+def _put_feeds(report: Mapping[str, Any], put: Any) -> None:
     feeds = report["ingest"]["feeds"] if report["ingest"] else {}
     for name, what in (("read", "read"), ("added", "new in the history"), ("refused", "refused, now in quarantine")):
         put(f"feed_{name}_rows", f"Rows {what}, by feed.", {feed: n[name] for feed, n in feeds.items()}, "feed")

@@ -29,12 +29,12 @@ RUN = """
 import json, sys
 from flows import clock
 from flows.settings import file as pipeline_file
-from flows.sharded import forecast_flow
+from flows.sharded import forecast_runner
 if __name__ == "__main__":
     settings = pipeline_file.read(sys.argv[1])
     at = clock.parse_time(sys.argv[2], settings.pipeline.timezone).isoformat()
     limit = float(sys.argv[3]) if sys.argv[3:] else None
-    print(json.dumps(forecast_flow(settings.scale.engine)(sys.argv[1], at, limit)))
+    print(json.dumps(forecast_runner(settings.scale.engine)(sys.argv[1], at, limit)))
 """
 
 
