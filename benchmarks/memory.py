@@ -132,7 +132,7 @@ def train_load(cell: str, seed: int) -> LoadScores:
         }  # fmt: skip
 
         def gatecast(*arguments: str) -> dict[str, Any]:
-            command = [sys.executable, "-m", "flows.cli", arguments[0], str(PIPELINE), *arguments[1:], "--json"]
+            command = [sys.executable, "-m", "flows", arguments[0], str(PIPELINE), *arguments[1:], "--json"]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             if done.returncode:
                 sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")

@@ -1,1 +1,1 @@
-"""WHEN: the only room that knows Prefect, the clock, the environment and the command line."""
+"""WHEN: the only package that knows Prefect, the clock, the environment and the command line."""

@@ -1,17 +1,18 @@
-"""Where the command `gatecast` starts: what has to be settled before the libraries are loaded, and then they are."""
+"""Start of the `gatecast` command: settings that must precede the import of the libraries."""
 
 from __future__ import annotations
 
 import gc
 import os
 
-from flows.stage_process.environment import SINGLE_THREAD_NUMPY
+from flows.stage_process.environment import PASSIVE_WAIT, SINGLE_THREAD_NUMPY
 
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault(*PASSIVE_WAIT)
     os.environ.setdefault(*SINGLE_THREAD_NUMPY)
-    # What an import makes stays: looking through it for garbage takes 40 ms, again and again more with each stage.
+    # Imported objects are permanent. Scanning them costs the garbage collector 40 ms per stage, so freeze them.
     gc.disable()
     from flows import cli
 

@@ -1,69 +1,73 @@
-"""What Prefect shows of a night: what was published, how good it is, what was refused, where the page is."""
+"""Prefect artifacts of a nightly run: the published forecast, its scores, refused rows, alerts and the page."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows import summary
+from storage.schemas.records import RunRecord
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 50  # rows of a table
+_MAX_ROWS = 50  # of one table
 
 
-def publish_artifacts(report: Mapping[str, Any]) -> None:
-    """Make the artifacts of a night, whatever became of it.
+def publish_artifacts(record: RunRecord) -> None:
+    """Publish the artifacts of a run, also of one that failed.
 
-    Keys are `<pipeline>-published`, `-page`, `-scores`, `-skill`, `-ingest`, `-quarantine` and `-alerts`; what a
-    night has nothing of, it has no artifact of. A server that does not answer costs the artifacts, not the night.
+    The keys are `<pipeline>-published`, `-page`, `-scores`, `-skill`, `-ingest`, `-quarantine` and `-alerts`. An
+    artifact without content is left out. If the server does not respond, the run continues without artifacts.
     """
     try:
-        _show(report)
-    except Exception as error:  # whatever an HTTP client or the server says
-        logger.warning("Prefect has not kept the night's artifacts: %s: %s", type(error).__name__, error)
+        _publish(record)
+    except Exception as error:  # the HTTP client and the server raise errors of many types
+        logger.warning("Cannot write the run's artifacts to Prefect (%s: %s).", type(error).__name__, error)
 
 
-def _show(report: Mapping[str, Any]) -> None:
-    key = report["pipeline"]
-
-    def table(name: str, rows: list[dict[str, Any]], description: str) -> None:
-        if rows:
-            more = f"; the first {_SHOWN} of {len(rows)}" if len(rows) > _SHOWN else ""
-            create_table_artifact(key=f"{key}-{name}", table=rows[:_SHOWN], description=description + more)
-
+def _publish(record: RunRecord) -> None:
+    pipeline = record["pipeline"]
     create_markdown_artifact(
-        key=f"{key}-published", markdown=forecast_markdown(report), description="What was published"
+        key=f"{pipeline}-published", markdown=forecast_markdown(record), description="Published forecast"
     )
-    if report.get("page"):
-        link = _link(report["page"])
-        create_link_artifact(key=f"{key}-page", link=link, link_text="the page", description="What people read")
-    train = report.get("train")
-    if train and train["trained"]:
-        table("scores", summary.score_rows(train), summary.held_out_sentence(train))
-    table("skill", summary.skill_rows(report["score"]), "Forecasts that came true, beside the baseline")
-    if report.get("ingest"):
-        table("ingest", summary.feed_rows(report["ingest"]), "Rows of each feed")
-        table("quarantine", summary.refused_rows(report["ingest"]), "Rows refused, by feed and reason")
-    table("alerts", report["alerts"], "What the scores complain about")
+    page = record.get("page")
+    if page:
+        create_link_artifact(key=f"{pipeline}-page", link=_link(page), link_text="the page", description="Report page")
+    manifest = summary.trained_manifest(record)
+    if manifest:
+        _publish_table(f"{pipeline}-scores", summary.score_rows(manifest), summary.held_out_sentence(manifest))
+    _publish_table(f"{pipeline}-skill", summary.skill_rows(record["score"]), "Scores of the forecasts with actuals")
+    ingest = record["ingest"]
+    if ingest:
+        _publish_table(f"{pipeline}-ingest", summary.feed_rows(ingest), "Rows by feed")
+        _publish_table(f"{pipeline}-quarantine", summary.refused_rows(ingest), "Refused rows by feed and reason")
+    _publish_table(f"{pipeline}-alerts", record["alerts"], "Scores outside their limits")
 
 
-def forecast_markdown(report: Mapping[str, Any]) -> str:
-    """The night in Markdown; what others wrote, such as names and errors, as code."""
-    forecast = report["forecast"]
-    head = summary.forecast_sentence(forecast) if forecast else "nothing was published"
-    lines = [f"**{_code(head)}**", "", f"issue time {report.get('issue_time', 'unknown')}", ""]
+def _publish_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
+    if rows:
+        more = f"; the first {_MAX_ROWS} of {len(rows)}" if len(rows) > _MAX_ROWS else ""
+        table = [dict(row) for row in rows[:_MAX_ROWS]]
+        create_table_artifact(key=key, table=table, description=description + more)
+
+
+def forecast_markdown(record: RunRecord) -> str:
+    """Return the result of a run in Markdown. Names and errors of others are written as code."""
+    forecast = record["forecast"]
+    head = summary.forecast_sentence(forecast) if forecast else "Nothing was published."
+    lines = [f"**{_code(head)}**", "", f"issue time {record.get('issue_time', 'unknown')}", ""]
     lines += [f"- {_code(line)}" for line in (summary.reason_lines(forecast) if forecast else [])]
-    lines += [f"- {stage} failed: {_code(error)}" for stage, error in report["failures"].items()]
-    lines += [f"- {feed} is late: {_code(how)}" for feed, how in report["late"].items()]
-    if report.get("page"):
-        lines += ["", f"page: {_code(report['page'])}"]
-    if report.get("train") and report["train"]["trained"]:
-        lines += ["", _code(report["train"]["decision"]["reason"])]
+    lines += [f"- {stage} failed: {_code(error)}" for stage, error in record["failures"].items()]
+    lines += [f"- {feed} is late: {_code(lateness)}" for feed, lateness in record["late"].items()]
+    page = record.get("page")
+    if page:
+        lines += ["", f"page: {_code(page)}"]
+    manifest = summary.trained_manifest(record)
+    if manifest:
+        lines += ["", _code(manifest["decision"]["reason"])]
     return "\n".join(lines)
 
 
@@ -71,5 +75,5 @@ def _code(text: str) -> str:
     return f"`{' '.join(text.replace('`', chr(39)).split())}`"
 
 
-def _link(place: str) -> str:
-    return place if "://" in place else Path(place).absolute().as_uri()
+def _link(uri: str) -> str:
+    return uri if "://" in uri else Path(uri).absolute().as_uri()

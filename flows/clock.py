@@ -1,4 +1,4 @@
-"""Issue times: the only place that says when 'now' is and what a T on the command line means."""
+"""Clock and issue times: the only place that reads the present time, and the parser of times on the command line."""
 
 from __future__ import annotations
 
@@ -7,54 +7,60 @@ from zoneinfo import ZoneInfo
 
 
 class TimeError(ValueError):
-    """A time that was given cannot be read. Exit status 2."""
+    """A text that is not a time or day. Exit status 2."""
 
 
 def now() -> datetime:
-    """The present, UTC."""
+    """Return the present time in UTC."""
     return datetime.now(UTC)
 
 
 def parse_time(text: str, timezone: str) -> datetime:
-    """ISO 8601 to UTC; without an offset it is in `timezone`. A day alone is its midnight.
+    """Return an ISO 8601 time in UTC. Without an offset it is local; a day alone is its midnight.
 
-    A local time that a clock change repeats is its first instant; one that it skips is moved on by as much.
+    A local time that a clock change repeats is its first instant. One that a clock change skips is moved by the same
+    amount as the clock.
 
     Raises:
-        TimeError: it is no ISO 8601 time.
+        TimeError: If the text is not ISO 8601.
     """
     try:
-        time_ = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise TimeError(f"{text!r} is not a time in ISO 8601, such as 2018-09-01 or 2018-09-01T10:30+02:00") from None
-    if time_.tzinfo is None:
-        time_ = time_.replace(tzinfo=ZoneInfo(timezone))
-    return time_.astimezone(UTC)
-
-
-def issue_time_on(day: date, issue_at: time, timezone: str) -> datetime:
-    """The instant at local `issue_at` of `day`; UTC. At a clock change as `parse_time` has it."""
-    return datetime.combine(day, issue_at, ZoneInfo(timezone)).astimezone(UTC)
+        raise TimeError(f"{text!r} is not a time in ISO 8601. Examples: 2018-09-01, 2018-09-01T10:30+02:00.") from None
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=ZoneInfo(timezone))
+    return parsed.astimezone(UTC)
 
 
 def parse_day(text: str) -> date:
-    """An ISO 8601 day. Raises TimeError for anything else."""
+    """Return an ISO 8601 day.
+
+    Raises:
+        TimeError: If the text is not ISO 8601.
+    """
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise TimeError(f"{text!r} is not a day in ISO 8601, such as 2018-09-01") from None
+        raise TimeError(f"{text!r} is not a day in ISO 8601. Example: 2018-09-01.") from None
+
+
+def issue_time_on(day: date, issue_at: time, timezone: str) -> datetime:
+    """Return the issue time of a local day in UTC. Clock changes are treated as in `parse_time`."""
+    return datetime.combine(day, issue_at, ZoneInfo(timezone)).astimezone(UTC)
 
 
 def last_issue_time(issue_at: time, timezone: str, not_after: datetime) -> datetime:
-    """The last instant at local `issue_at` that is not after `not_after`; UTC."""
+    """Return the last issue time that is not after `not_after`, in UTC."""
     day = not_after.astimezone(ZoneInfo(timezone)).date()
-    for back in (0, 1, 2):
-        found = issue_time_on(day - timedelta(days=back), issue_at, timezone)
-        if found <= not_after:
-            return found
-    raise AssertionError("some day in three has an issue time")
+    # A clock change can move an issue time past midnight, so yesterday's may still be too late.
+    for days in (0, 1, 2):
+        issue_time = issue_time_on(day - timedelta(days=days), issue_at, timezone)
+        if issue_time <= not_after:
+            return issue_time
+    raise AssertionError("one of three days has an issue time")
 
 
-def default_issue_time(issue_at: time, timezone: str, newest_target: datetime | None, present: datetime) -> datetime:
-    """The last issue time not after `present` and not after the newest target available."""
-    return last_issue_time(issue_at, timezone, min(present, newest_target) if newest_target else present)
+def default_issue_time(issue_at: time, timezone: str, newest_target: datetime | None, now: datetime) -> datetime:
+    """Return the last issue time that is neither after `now` nor after the newest target value."""
+    return last_issue_time(issue_at, timezone, min(now, newest_target) if newest_target else now)

@@ -1,7 +1,7 @@
-"""Log lines that say which run, pipeline, issue time and stage they are about: plain text, or one JSON object each.
+"""Log lines with their run, pipeline, issue time and stage, as plain text or as one JSON object each.
 
-`logging.yml` beside this file is what Prefect is pointed at; `PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER=json` asks
-for JSON. A stage in a process of its own writes JSON lines too, which its caller takes into its own log.
+Prefect reads `logging.yml` beside this file. `PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER=json` selects JSON. A stage
+process always writes JSON lines, and its parent relays them to its own log.
 """
 
 from __future__ import annotations
@@ -10,80 +10,82 @@ import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from storage.redaction import redact
 
-#: For `PREFECT_LOGGING_SETTINGS_PATH`.
+#: Path for `PREFECT_LOGGING_SETTINGS_PATH`.
 SETTINGS = Path(__file__).with_name("logging.yml")
-_ROOMS = ("flows", "model", "storage")
-_CALLER = "flows.stage_process"
+_PACKAGES = ("flows", "model", "storage")
+_STAGE_PROCESS = "flows.stage_process"
 _TRACEBACK = logging.Formatter()
 
-# A process runs one flow run. Not a context variable: threads that forward a stage's lines would not see it.
-_bound: dict[str, str] = {}
+# A process runs one flow run. A context variable would not reach the threads that relay a stage's lines.
+_context: dict[str, str] = {}
 
 
-def bind(**about: str | None) -> None:
-    """From now on every line of this process says `about` (run, pipeline, issue_time); None: no longer."""
-    for name, value in about.items():
+def bind(**context: str | None) -> None:
+    """Add the values (run, pipeline, issue_time) to every further line of this process. None removes a value."""
+    for name, value in context.items():
         if value is None:
-            _bound.pop(name, None)
+            _context.pop(name, None)
         else:
-            _bound[name] = value
+            _context[name] = value
 
 
 class Redacting(logging.Filter):
-    """Hides the secrets of every uri in a line and in its traceback, whoever writes it."""
+    """A filter that hides the secrets of uris in every line and traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
         if record.exc_info:
-            # Where this is set, a formatter does not write the traceback anew.
+            # A formatter writes this text if it is set, instead of formatting the traceback.
             record.exc_text = redact(_TRACEBACK.formatException(record.exc_info))
         return True
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, what was bound, the stage, message, error."""
+    """A formatter that writes one JSON object per line: time, level, logger, context, stage, message, error."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = {
+        line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            **_bound,
+            **_context,
         }
         if stage := getattr(record, "stage", None):
-            said["stage"] = stage
-        said["message"] = record.getMessage()
+            line["stage"] = stage
+        line["message"] = record.getMessage()
         if record.exc_info:
-            said["error"] = record.exc_text or self.formatException(record.exc_info)
-        return json.dumps(said, ensure_ascii=False)
+            line["error"] = record.exc_text or self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
 
 
 def log_to_parent(stream: IO[str]) -> None:
-    """Log to `stream` as JSON lines that `relay` reads: this project from INFO on, libraries from WARNING on."""
+    """Log to `stream` in the JSON lines that `relay` reads: this project from INFO, libraries from WARNING."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     handler.addFilter(Redacting())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    for room in _ROOMS:
-        logging.getLogger(room).setLevel(logging.INFO)
+    for package in _PACKAGES:
+        logging.getLogger(package).setLevel(logging.INFO)
 
 
 def relay(line: str, stage: str) -> str:
-    """Log a line that a stage wrote, by the logger and level it was logged with there; returns its message.
+    """Log a line of a stage process with its original logger and level, and return its message.
 
-    What is no such line, such as a library's own print, is information of `flows.stage_process`.
+    Any other line, such as one that a library prints, is logged as information of `flows.stage_process`.
     """
+    record: dict[str, Any]
     try:
-        said = json.loads(line)
-        name, level, message = said["logger"], logging.getLevelNamesMapping()[said["level"]], str(said["message"])
+        record = json.loads(line)
+        level = logging.getLevelNamesMapping()[record["level"]]
+        name, message = record["logger"], str(record["message"])
     except (ValueError, KeyError, TypeError):
-        name, level, message, said = _CALLER, logging.INFO, redact(line), {}
-    text = f"{message}\n{said['error']}" if "error" in said else message
-    # Loggers of libraries are not ours to open: theirs come under the caller's.
-    logger = logging.getLogger(name if name.split(".")[0] in _ROOMS else _CALLER)
+        name, level, message, record = _STAGE_PROCESS, logging.INFO, redact(line), {}
+    text = f"{message}\n{record['error']}" if "error" in record else message
+    # The configuration opens the loggers of this project only, so lines of libraries go to one of them.
+    logger = logging.getLogger(name if name.split(".")[0] in _PACKAGES else _STAGE_PROCESS)
     logger.log(level, "%s", text, extra={"stage": stage})
     return message

@@ -1,8 +1,8 @@
 """The nightly flow: ingest, train if due, forecast, score, report. Each stage is one task in a process of its own.
 
-A stage that fails, hangs or is killed does not stop the run. The forecast is published by the deadline from the data
-and models at hand, its rows state what was missing, and the run ends as degraded. Only a run that can publish nothing
-fails.
+A stage that fails, hangs or is killed does not stop the run. By the deadline, the forecast is published from the data
+and models that exist. Its rows state what was missing, and the run ends as degraded. Only a run that can publish
+nothing fails.
 """
 
 from __future__ import annotations

@@ -1,183 +1,241 @@
-"""What a run says in the end: exit status, one line, tables. Told by the command line and by the flows alike."""
+"""Summary of a run for people: exit status, sentences, and rows of tables. The command line and the flows use it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TypedDict, cast
 
 from storage.schemas.records import (
     BackfillReport,
+    CandidateScores,
     FeedReport,
     FindingRecord,
     ForecastReport,
     IngestReport,
     Manifest,
+    Measures,
+    RunRecord,
     ScoreReport,
 )
 
-_SHOWN = 3  # series a line
+_MAX_NAMES = 3  # series in one line
 
+#: Exit statuses. 3 means published, but some rows do not come from the champion.
 PUBLISHED, FAILED, WRONG, DEGRADED = 0, 1, 2, 3
 
 
-def forecast_sentence(published: ForecastReport) -> str:
-    """Last night in one sentence."""
-    counts = ", ".join(f"{n} rows {status}" for status, n in published["status"].items())
-    state = "degraded" if published["degraded"] else "whole"
-    return f"published {published['series']} series, {counts} ({state}): {published['path']}"
+class ScoreRow(TypedDict):
+    """Scores of one candidate on the held-out issue times."""
+
+    candidate: str
+    pinball: float
+    mae: float
+    coverage_80: float
+    against_baseline: str
+
+
+class RefusedRow(TypedDict):
+    """Number of rows of one feed that were refused for one reason."""
+
+    feed: str
+    rows: int
+    reason: str
+
+
+#: One row of a table: column to cell.
+Row = Mapping[str, object]
+
+
+def forecast_sentence(report: ForecastReport) -> str:
+    """Return the result of a forecast in one sentence."""
+    state = "Published but degraded" if report["degraded"] else "Published and complete"
+    rows = ", ".join(f"{count} {status} rows" for status, count in report["status"].items())
+    return f"{state}: {report['series']} series, {rows}, file {report['path']}"
 
 
 def backfill_sentence(report: BackfillReport) -> str:
-    """A backfill in one sentence."""
-    new = len(report["published"])
-    degraded = sum(night["degraded"] for night in report["published"])
-    return f"published {new} of {report['issues']} nights, {degraded} of them degraded; the others were there already"
-
-
-def stale_reason(failures: dict[str, str]) -> str | None:
-    """Why a model's rows are not those that the night should have had, None if nothing failed before the forecast.
-
-    A model that should have been renewed, or fed with what a source did not give, is not the model of the night.
-    """
-    what = {"train": "the retraining that was due failed: ", "ingest": "nothing could be taken in: "}
-    return "; ".join(what.get(stage, "") + error for stage, error in failures.items()) or None
-
-
-def reason_lines(published: ForecastReport) -> list[str]:
-    """A line for every reason why rows are not the champion's, for a provider not had, and for what has ended."""
-    lines = [f"{r['series']} series {r['status']}: {r['reason']}" for r in published["reasons"]]
-    if published["fell_back"]:
-        lines.append(published["fell_back"])
-    if published["ended"]:
-        shown = ", ".join(published["ended"][:_SHOWN])
-        more = f" and {len(published['ended']) - _SHOWN} more" if len(published["ended"]) > _SHOWN else ""
-        lines.append(f"not forecast, since no value has come for forecast.ended_after: {shown}{more}")
-    return lines
-
-
-def score_sentence(score: ScoreReport) -> str:
-    """What came true, and how good the last four weeks were, in one sentence."""
-    new = score["scored"] + score["revised"]
-    window = score["summary"].get("last_28_nights")
-    if not window or window["skill"] is None:
-        return f"scored {new} forecasts; none has come true that tells how good they are"
+    """Return the result of a backfill in one sentence."""
+    degraded = sum(forecast["degraded"] for forecast in report["published"])
     return (
-        f"scored {new} forecasts; over the last 28 nights that came true: pinball {window['pinball']:.4g}, "
-        f"skill {window['skill']:+.0%} against the baseline"
+        f"Published {len(report['published'])} of {report['issues']} forecasts, {degraded} of them degraded. "
+        "The others existed already or failed."
     )
 
 
-def score_rows(manifest: Manifest) -> list[dict[str, Any]]:
-    """The comparison on held-out issue times, one row a candidate."""
-    return [
-        {
-            "candidate": who,
-            "pinball": round(scores["pinball"], 4),
-            "mae": round(scores["mae"], 4),
-            "coverage_80": round(scores["coverage_80"], 3),
-            "against_baseline": f"{scores['pinball'] / manifest['scores']['baseline']['pinball'] - 1:+.1%}",
-        }
-        for who, scores in manifest["scores"].items()
-    ]
+def score_sentence(report: ScoreReport) -> str:
+    """Return the number of scored forecasts and their scores over four weeks in one sentence."""
+    scored = f"Scored {report['scored'] + report['revised']} forecasts."
+    window = report["summary"].get("last_28_nights")
+    if not window or window["skill"] is None:
+        return f"{scored} There are too few actuals for a skill."
+    return (
+        f"{scored} Last 28 nights with actuals: pinball {window['pinball']:.4g}, skill {window['skill']:+.0%} against "
+        "the baseline."
+    )
 
 
 def held_out_sentence(manifest: Manifest) -> str:
-    """Which issue times the comparison is about."""
+    """Return the range of the issue times that the candidates were compared on."""
     folds = manifest["folds"]
-    if folds["first"] is None or folds["last"] is None:
-        return "no held-out issue times that every candidate has yet to see"
+    if not folds["count"] or folds["first"] is None or folds["last"] is None:
+        return "No held-out issue time is unseen by every candidate"
     return f"{folds['count']} held-out issue times, {folds['first'][:10]} to {folds['last'][:10]}"
 
 
-def model_rows(manifests: list[Manifest], champions: list[str], rolled_back: dict[str, str]) -> list[dict[str, Any]]:
-    """Every model, one row each, the champion marked with a star.
+def stale_reason(failures: Mapping[str, str]) -> str | None:
+    """Return why the model's rows are stale, None if nothing failed before the forecast.
 
-    Args:
-        champions: versions that serve, the champion first; rolled_back: version -> when.
+    A model is stale if it should have been retrained, or if a source failed.
     """
-
-    def state(record: Manifest) -> str:
-        version = record["version"]
-        words = {
-            "champion": version in champions[:1],
-            "predecessor": version in champions[1:2],
-            "rolled back from": version in rolled_back,
-            "pruned": "pruned" in record,
-        }
-        return ", ".join(word for word, holds in words.items() if holds)
-
-    def figure(record: Manifest, who: str, name: str, shape: str) -> str:
-        scores: Mapping[str, Any] = record.get("scores") or {}
-        value = scores.get(who, {}).get(name)
-        return "" if value is None else format(value, shape)
-
-    return [
-        {
-            " ": "*" if m["version"] in champions[:1] else "",
-            "version": m["version"],
-            "trained_as_of": m["as_of"][:16],
-            "seconds": m.get("seconds", ""),
-            "pinball": figure(m, "challenger", "pinball", ".4g"),
-            "champion": figure(m, "champion", "pinball", ".4g"),
-            "baseline": figure(m, "baseline", "pinball", ".4g"),
-            "p": format(m["decision"]["p_value"], ".2g") if "p_value" in m["decision"] else "",
-            "coverage_80": figure(m, "challenger", "coverage_80", ".3f"),
-            "state": state(m),
-            "decision": m["decision"]["reason"],
-        }
-        for m in manifests
-    ]
+    prefixes = {"train": "the retraining that was due failed: ", "ingest": "the ingest failed: "}
+    return "; ".join(prefixes.get(stage, "") + error for stage, error in failures.items()) or None
 
 
-def finding_lines(feeds: Mapping[str, FeedReport]) -> list[str]:
-    """What was refused and why, and what whole series show, the worst first: a line a feed and reason or check."""
-    lines = []
-    for name, counts in feeds.items():
-        lines += [f"{name}: {n} rows to quarantine: {reason}" for reason, n in counts["reasons"].items()]
-        lines += [
-            f"{name}: a damaged part of the history was set aside: {place}" for place in counts.get("damaged", ())
-        ]
-        checks: dict[str, list[FindingRecord]] = {}
-        for finding in counts["findings"]:
-            checks.setdefault(finding["check"], []).append(finding)
-        for check, found in checks.items():
-            worst = sorted(found, key=lambda f: -f["rows"])
-            shown = "; ".join(_oddity(finding) for finding in worst[:_SHOWN])
-            more = f"; and {len(worst) - _SHOWN} more series" if len(worst) > _SHOWN else ""
-            lines.append(f"{name}: {check}: {shown}{more}")
+def reason_lines(report: ForecastReport) -> list[str]:
+    """Return one line per reason why rows do not come from the champion, and notes on the provider and ended series."""
+    lines = [f"{reason['series']} series {reason['status']}: {reason['reason']}" for reason in report["reasons"]]
+    if report["fell_back"]:
+        lines.append(report["fell_back"])
+    if report["ended"]:
+        lines.append(
+            f"Not forecast, because without values for longer than forecast.ended_after: {_names(report['ended'])}"
+        )
     return lines
 
 
-def _oddity(finding: FindingRecord) -> str:
-    since, until = (text[:10] for text in (finding["first"], finding["last"]))
-    when = since if since == until else f"{since} to {until}"
-    return f"{finding['series_id'] or 'all series'} ({when}): {finding['detail']}"
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
 
 
-def refused_rows(report: IngestReport) -> list[dict[str, Any]]:
-    """What went to quarantine in one ingest, one row a feed and reason, the most first."""
-    rows = [
-        {"feed": name, "rows": n, "reason": reason}
-        for name, counts in report["feeds"].items()
-        for reason, n in counts["reasons"].items()
+def trained_manifest(record: RunRecord) -> Manifest | None:
+    """Return the manifest of the model that a run trained, None if it trained none."""
+    train = record["train"]
+    return cast(Manifest, train) if train and train["trained"] else None
+
+
+def score_rows(manifest: Manifest) -> list[ScoreRow]:
+    """Return the comparison on held-out issue times, one row per candidate."""
+    baseline = manifest["scores"]["baseline"]["pinball"] if manifest["scores"] else 0.0
+    return [_score_row(candidate, scores, baseline) for candidate, scores in manifest["scores"].items()]
+
+
+def _score_row(candidate: str, scores: CandidateScores, baseline: float) -> ScoreRow:
+    return {
+        "candidate": candidate,
+        "pinball": round(scores["pinball"], 4),
+        "mae": round(scores["mae"], 4),
+        "coverage_80": round(scores["coverage_80"], 3),
+        "against_baseline": f"{scores['pinball'] / baseline - 1:+.1%}",
+    }
+
+
+def model_rows(manifests: Iterable[Manifest], champions: list[str], rolled_back: Mapping[str, str]) -> list[Row]:
+    """Return every model, one row each, the champion marked with a star.
+
+    Args:
+        manifests: Manifests of the models.
+        champions: Versions that serve, the champion first.
+        rolled_back: Time of the rollback, by version.
+    """
+    return [_model_row(manifest, champions, rolled_back) for manifest in manifests]
+
+
+def _model_row(manifest: Manifest, champions: list[str], rolled_back: Mapping[str, str]) -> Row:
+    version, decision = manifest["version"], manifest["decision"]
+    states = {
+        "champion": version in champions[:1],
+        "predecessor": version in champions[1:2],
+        "rolled back from": version in rolled_back,
+        "pruned": "pruned" in manifest,
+    }
+    # Manifests of older versions may lack scores.
+    scores = manifest.get("scores") or {}
+
+    def pinball(candidate: str) -> str:
+        return format(scores[candidate]["pinball"], ".4g") if candidate in scores else ""
+
+    return {
+        " ": "*" if states["champion"] else "",
+        "version": version,
+        "trained_as_of": manifest["as_of"][:16],
+        "seconds": manifest.get("seconds", ""),
+        "pinball": pinball("challenger"),
+        "champion": pinball("champion"),
+        "baseline": pinball("baseline"),
+        "p": format(decision["p_value"], ".2g") if "p_value" in decision else "",
+        "coverage_80": format(scores["challenger"]["coverage_80"], ".3f") if "challenger" in scores else "",
+        "state": ", ".join(state for state, holds in states.items() if holds),
+        "decision": decision["reason"],
+    }
+
+
+def finding_lines(feeds: Mapping[str, FeedReport]) -> list[str]:
+    """Return one line per feed and reason of refusal, and one per feed and check with its worst findings."""
+    lines = []
+    for name, feed in feeds.items():
+        lines += [
+            f"{name}: {count:,} of {feed['read']:,} rows refused: {reason}" for reason, count in feed["reasons"].items()
+        ]
+        lines += [f"{name}: damaged part of the history set aside: {path}" for path in feed.get("damaged", ())]
+        by_check: dict[str, list[FindingRecord]] = {}
+        for finding in feed["findings"]:
+            by_check.setdefault(finding["check"], []).append(finding)
+        for check, findings in by_check.items():
+            worst = sorted(findings, key=lambda finding: -finding["rows"])
+            details = "; ".join(_finding_text(finding) for finding in worst[:_MAX_NAMES])
+            more = f"; and {len(worst) - _MAX_NAMES} more series" if len(worst) > _MAX_NAMES else ""
+            lines.append(f"{name}: {check}: {details}{more}")
+    return lines
+
+
+def _finding_text(finding: FindingRecord) -> str:
+    first, last = finding["first"][:10], finding["last"][:10]
+    dates = first if first == last else f"{first} to {last}"
+    return f"{finding['series_id'] or 'all series'} ({dates}): {finding['detail']}"
+
+
+def refused_rows(report: IngestReport) -> list[RefusedRow]:
+    """Return the refused rows of an ingest, one row per feed and reason, the most frequent first."""
+    rows: list[RefusedRow] = [
+        {"feed": name, "rows": count, "reason": reason}
+        for name, feed in report["feeds"].items()
+        for reason, count in feed["reasons"].items()
     ]
     return sorted(rows, key=lambda row: -row["rows"])
 
 
-def skill_rows(score: ScoreReport | None) -> list[dict[str, Any]]:
-    """How good the last nights were that came true, one row a window of nights."""
-    windows: dict[str, Any] = {
-        name: found for name, found in (score["summary"] if score else {}).items() if name.startswith("last_")
-    }
-    names = ("pinball", "baseline_pinball", "skill", "mae", "coverage_80")
+def skill_rows(report: ScoreReport | None) -> list[Row]:
+    """Return the scores of the newest forecasts with actuals, one row per window of nights."""
+    if report is None:
+        return []
+    summary = report["summary"]
+    windows: dict[str, Measures | None] = {"7": summary.get("last_7_nights"), "28": summary.get("last_28_nights")}
     return [
-        {"nights": name.removeprefix("last_").removesuffix("_nights"), **{n: found.get(n) for n in names}}
-        for name, found in windows.items()
+        {
+            "nights": nights,
+            "pinball": window["pinball"],
+            "baseline_pinball": window["baseline_pinball"],
+            "skill": window["skill"],
+            "mae": window["mae"],
+            "coverage_80": window["coverage_80"],
+        }
+        for nights, window in windows.items()
+        if window is not None
     ]
 
 
-def feed_rows(report: IngestReport) -> list[dict[str, Any]]:
-    """What was ingested, one row a feed."""
-    keys = ("read", "added", "unchanged", "aggregated", "refused", "later")
-    feeds: Mapping[str, Mapping[str, Any]] = report["feeds"]
-    return [{"feed": name, **{k: counts[k] for k in keys}} for name, counts in feeds.items()]
+def feed_rows(report: IngestReport) -> list[Row]:
+    """Return the row counts of an ingest, one row per feed."""
+    return [
+        {
+            "feed": name,
+            "read": feed["read"],
+            "added": feed["added"],
+            "unchanged": feed["unchanged"],
+            "aggregated": feed["aggregated"],
+            "refused": feed["refused"],
+            "later": feed["later"],
+        }
+        for name, feed in report["feeds"].items()
+    ]

@@ -1,11 +1,12 @@
-"""How the command speaks: progress on a terminal, tables as aligned text, JSON, errors on stderr."""
+"""Output of the command line: progress on a terminal, tables as aligned text, JSON, errors on standard error."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,136 +17,169 @@ from flows import summary
 from flows.settings.pipeline import Pipeline
 from flows.stages.progress import Progress, no_progress
 from storage import forecasts
-from storage.schemas.records import BacktestReport, ForecastReport, Manifest
-from storage.store import open_store
+from storage.schemas.records import BacktestReport, CheckReport, ForecastReport, InspectionReport, Manifest
+from storage.store import Store
 
-_ROWS = 96  # of probabilities printed
-_SHOWN = 4  # series
+_MAX_PROBABILITY_ROWS = 96
+_PREVIEW_SERIES, _PREVIEW_STEPS = 4, 3
 
 
-@contextmanager
-def progress_bar(as_json: bool, quiet: bool) -> Iterator[Progress]:
-    """A bar on a terminal, nothing elsewhere."""
-    if as_json or quiet or not sys.stderr.isatty():
-        yield no_progress
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+@dataclass(frozen=True)
+class Output:
+    """Form of a command's output: text, one JSON object, or only errors and warnings."""
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task("", total=1.0)
-        yield lambda what, done: bar.update(line, description=what, completed=done)
+    as_json: bool
+    quiet: bool
+
+    @property
+    def is_text(self) -> bool:
+        """True if people read the output."""
+        return not (self.as_json or self.quiet)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Show a progress bar on a terminal, and nothing elsewhere."""
+        if not self.is_text or not sys.stderr.isatty():
+            yield no_progress
+            return
+        # Loading rich takes 40 ms.
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=1.0)
+            yield lambda activity, share: bar.update(task, description=activity, completed=share)
+
+    def print_result(self, result: Mapping[str, object], lines: list[str]) -> None:
+        """Print the result of a command as JSON, or the lines for people, or nothing."""
+        if self.as_json:
+            click.echo(json.dumps(result, default=str))
+        elif not self.quiet:
+            click.echo(printable("\n".join(lines)))
+
+
+def print_error(message: str) -> None:
+    """Print an error or a warning on standard error."""
+    click.echo(printable(message), err=True)
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters escaped, because a name of a source could command a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
+    """Return the result of a check: row counts, refused rows, findings and lateness of every feed."""
+    lines = [
+        f"{pipeline_path}: pipeline {settings.name!r}, {len(settings.feed)} feeds, next issue time "
+        f"{report['next_issue']}"
+    ]
+    for name, feed in report["feeds"].items():
+        lines.append(
+            f"{name}: {feed['read']} rows, {feed['accepted']} accepted, {feed['series'] or 'no'} series, "
+            f"{feed['first']} to {feed['last']}"
+        )
+        lines += [f"  {line}" for line in summary.finding_lines({name: feed})]
+        lateness = feed.get("late")
+        lines += [f"  {name}: late: {lateness}"] if lateness else []
+    return lines
 
 
 def training_lines(manifest: Manifest) -> list[str]:
-    """What was trained, and how it compares."""
+    """Return the decision on a new model, and its scores beside the others."""
     return [
-        f"trained {manifest['version']} in {manifest['seconds']:.0f} s; {manifest['decision']['reason']}",
+        f"Trained {manifest['version']} in {manifest['seconds']:.0f} s: {manifest['decision']['reason']}",
         f"{summary.held_out_sentence(manifest)}:",
         *table_lines(summary.score_rows(manifest)),
     ]
 
 
 def backtest_lines(report: BacktestReport) -> list[str]:
-    """What a backtest found, beside the baseline."""
-    counts = ", ".join(f"{n} rows {status}" for status, n in report["status"].items())
+    """Return the scores of a backtest beside the baseline's."""
+    rows = ", ".join(f"{count} {status} rows" for status, count in report["status"].items())
     promoted = sum(model["decision"]["promoted"] for model in report["models"])
     scores = report["scores"]
     lines = [
-        f"backtest {report['pipeline']}: {report['issues']} issues, {report['start']} to {report['end']}; {counts}",
-        f"{len(report['models'])} models trained, {promoted} promoted; {scores['n']} rows came true",
+        f"Backtest of {report['pipeline']}: {report['issues']} issue times, {report['start']} to {report['end']}, "
+        f"{rows}",
+        f"{len(report['models'])} models trained, {promoted} promoted; {scores['n']} rows with actuals",
     ]
     if scores["n"]:
-        shown = {name: "-" if value is None else f"{value:.4g}" for name, value in scores.items()}
-        ours = {name: shown[name] for name in ("pinball", "mae", "mase", "coverage_80")}
-        bar = {"pinball": shown["baseline_pinball"], "mae": shown["baseline_mae"], "mase": "", "coverage_80": ""}
-        lines += table_lines([{"": "gatecast", **ours}, {"": "baseline", **bar}])
-        lines += [f"skill against the baseline: {scores['skill']:+.1%}"] if scores["skill"] is not None else []
-    return [*lines, *(report[name] for name in ("forecasts", "scored") if name in report)]
+        texts = {name: "-" if value is None else f"{value:.4g}" for name, value in scores.items()}
+        ours = {name: texts[name] for name in ("pinball", "mae", "mase", "coverage_80")}
+        baseline = {"pinball": texts["baseline_pinball"], "mae": texts["baseline_mae"], "mase": "", "coverage_80": ""}
+        lines += table_lines([{"": "gatecast", **ours}, {"": "baseline", **baseline}])
+        lines += [f"Skill against the baseline: {scores['skill']:+.1%}"] if scores["skill"] is not None else []
+    lines += [report["forecasts"]] if "forecasts" in report else []
+    lines += [report["scored"]] if "scored" in report else []
+    return lines
 
 
-def inspection_lines(written: dict[str, Any]) -> list[str]:
-    """Which model made a forecast, and which covariates moved it."""
-    unit = written["unit"] or "in the target's unit"
+def inspection_lines(report: InspectionReport) -> list[str]:
+    """Return the model of a forecast, and the effect of each covariate on its median."""
+    unit = report["unit"] or "in the target's unit"
     rows = [
-        {"hidden": name, f"moves the median by ({unit})": f"{moved:.4g}"} for name, moved in written["moved"].items()
+        {"hidden": name, f"moves the median by ({unit})": f"{effect:.4g}"} for name, effect in report["moved"].items()
     ]
     return [
-        f"{written['series_id']} at {written['issue_time']} by model {written['model_version']}",
+        f"{report['series_id']} at {report['issue_time']} by model {report['model_version']}",
         *table_lines(rows),
-        f"wrote {written['path']}",
+        f"Wrote {report['path']}",
     ]
 
 
-def probability_rows(found: pl.DataFrame) -> list[dict[str, Any]]:
-    """The probabilities, JSON-ready: one object a row."""
-    return found.with_columns(pl.col("valid_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
+def probability_rows(probabilities: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the exceedance probabilities as JSON objects, one per row."""
+    return probabilities.with_columns(pl.col("valid_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
 
 
-def probability_lines(pipeline: Pipeline, found: pl.DataFrame) -> list[str]:
-    """The probabilities in local time, as many rows as a screen or two hold."""
-    columns = [name for name in found.columns if name.startswith("p_above_")]
-    rows = found.head(_ROWS).select(
-        "series_id", _local(pipeline), "step", *(pl.col(name).round(4) for name in columns), "status"
+def probability_lines(settings: Pipeline, probabilities: pl.DataFrame) -> list[str]:
+    """Return the first exceedance probabilities as a table in local time."""
+    columns = [name for name in probabilities.columns if name.startswith("p_above_")]
+    rows = probabilities.head(_MAX_PROBABILITY_ROWS).select(
+        "series_id", _local_time(settings), "step", *(pl.col(name).round(4) for name in columns), "status"
     )
-    more = len(found) - len(rows)
-    return [*table_lines(rows.to_dicts()), *([f"  and {more} rows more, which --json has"] if more else [])]
+    more = len(probabilities) - len(rows)
+    return [*table_lines(rows.to_dicts()), *([f"  and {more} more rows, which --json prints"] if more else [])]
 
 
-def preview_lines(pipeline: Pipeline, published: ForecastReport) -> list[str]:
-    """The first rows of each of a few series in local time, three quantiles wide."""
-    at = pipeline.pipeline
-    issue_time = datetime.fromisoformat(published["issue_time"])
-    rows = forecasts.read_head(open_store(at.store), pipeline.name, at.timezone, issue_time, _SHOWN * at.horizon)
-    levels = [c for c in rows.columns if c.startswith("q")]
-    shown = list(dict.fromkeys([levels[0], "q50", levels[-1]]))
-    head = rows.group_by("series_id", maintain_order=True).head(3)
+def preview_lines(settings: Pipeline, store: Store, report: ForecastReport) -> list[str]:
+    """Return the first steps of the first series as a table in local time, with the median and the outer quantiles."""
+    section = settings.pipeline
+    issue_time = datetime.fromisoformat(report["issue_time"])
+    count = _PREVIEW_SERIES * section.horizon
+    rows = forecasts.read_head(store, settings.name, section.timezone, issue_time, count)
+    levels = [name for name in rows.columns if name.startswith("q")]
+    columns = dict.fromkeys([levels[0], "q50", levels[-1]])
+    preview = rows.group_by("series_id", maintain_order=True).head(_PREVIEW_STEPS)
     return table_lines(
-        head.select(
-            "series_id", _local(pipeline), "step",
-            *(pl.col(c).round(2) for c in shown), "status",
+        preview.select(
+            "series_id", _local_time(settings), "step", *(pl.col(name).round(2) for name in columns), "status",
         ).to_dicts()
     )  # fmt: skip
 
 
-def _local(pipeline: Pipeline) -> pl.Expr:
-    at = pipeline.pipeline
-    shape = "%Y-%m-%d" if at.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
-    return pl.col("valid_time").dt.convert_time_zone(at.timezone).dt.strftime(shape)
+def _local_time(settings: Pipeline) -> pl.Expr:
+    section = settings.pipeline
+    form = "%Y-%m-%d" if section.frequency in ("1d", "1b") else "%Y-%m-%d %H:%M %Z"
+    return pl.col("valid_time").dt.convert_time_zone(section.timezone).dt.strftime(form)
 
 
-def table_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """Rows as aligned text, numbers to the right."""
+def table_lines(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return rows as aligned text, with numbers to the right."""
     if not rows:
         return []
-    cells = [[printable(str(v)).replace("\n", "\\n") for v in row.values()] for row in rows]
+    cells = [[printable(str(value)).replace("\n", "\\n") for value in row.values()] for row in rows]
     names = list(rows[0])
-    width = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
-    number = [any(isinstance(row[name], int | float) for row in rows) for name in names]
+    widths = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
+    are_numbers = [any(isinstance(row[name], int | float) for row in rows) for name in names]
 
     def line(values: list[str]) -> str:
+        columns = zip(values, widths, are_numbers, strict=True)
         return "  ".join(
-            v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, width, number, strict=True)
+            value.rjust(width) if is_number else value.ljust(width) for value, width, is_number in columns
         ).rstrip()
 
     return [f"  {line(names)}", *(f"  {line(values)}" for values in cells)]
-
-
-def print_result(result: Mapping[str, Any], as_json: bool, quiet: bool, lines: list[str]) -> None:
-    """Say the result of a command: JSON, nothing, or lines for people."""
-    if as_json:
-        click.echo(json.dumps(result, default=str))
-    elif not quiet:
-        click.echo(printable("\n".join(lines)))
-
-
-def print_error(message: str) -> None:
-    """An error or a warning."""
-    click.echo(printable(message), err=True)
-
-
-def printable(text: str) -> str:
-    """`text` in which nothing commands a terminal: names and cells are what a source made them."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

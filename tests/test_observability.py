@@ -71,7 +71,7 @@ def test_every_line_of_a_night_says_which(whole):
     assert {line["run"] for line in ours} == {next(line["run"] for line in ours)}
     of_stages = {line["stage"]: line for line in ours if "stage" in line}
     assert of_stages["score"]["issue_time"] == "2018-09-02T04:00:00+00:00"
-    published = [line for line in ours if "published 3 series" in line["message"]]
+    published = [line for line in ours if line["message"].startswith("Published and complete: 3 series")]
     assert published[0]["logger"] == "flows.nightly"
 
 
@@ -81,7 +81,7 @@ def test_prefect_keeps_the_lines_of_a_stage_with_the_run_they_belong_to(whole, p
     url = prefect_server["PREFECT_API_URL"]
     kept = every(url, "logs", logs={"flow_run_id": {"any_": [run]}})
     assert [line for line in kept if line["name"].startswith("flows") and line["message"].startswith("score: ")]
-    assert [line for line in kept if line["message"].startswith("published 3 series")]
+    assert [line for line in kept if line["message"].startswith("Published and complete: 3 series")]
 
 
 def test_the_artifacts_of_a_night(whole, prefect_server):
@@ -89,7 +89,7 @@ def test_the_artifacts_of_a_night(whole, prefect_server):
     report = said(done)
     found = artifacts(prefect_server["PREFECT_API_URL"], "whole")
     assert found.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
-    assert "published 3 series" in found["published"]["data"]
+    assert "Published and complete: 3 series" in found["published"]["data"]
     assert (path.parent / "store/reports/whole.html").as_uri() in found["page"]["data"]
     (seven, _) = json.loads(found["skill"]["data"])
     assert seven["skill"] == report["score"]["summary"]["last_7_nights"]["skill"] is not None
@@ -115,7 +115,7 @@ def test_a_night_that_published_nothing_leaves_the_same(failed, prefect_server):
     found = read((path.parent / "store/metrics/doomed.prom").read_text(), "doomed")
     assert found["published",] == 0 and found["stage_failed", "forecast"] == 1
     kept = artifacts(prefect_server["PREFECT_API_URL"], "doomed")
-    assert "nothing was published" in kept["published"]["data"]
+    assert "Nothing was published" in kept["published"]["data"]
     assert "no target value was known" in kept["published"]["data"]
     assert "page" in kept
     errors = [line for line in lines(done) if line["level"] == "ERROR" and line.get("issue_time")]
@@ -174,7 +174,8 @@ def test_a_night_that_fails_or_is_degraded_is_told_to_the_webhook(trained, prefe
     path = copy_of(trained, tmp_path / "copy")
     (path.parent / "temperature.parquet").write_bytes(b"not parquet")
     for day, status, name, words in (
-        ("2001-01-01", 1, "Failed", "no target value was known"), (ISSUE, 3, "CompletedPartial", "(degraded)"),
+        ("2001-01-01", 1, "Failed", "no target value was known"),
+        (ISSUE, 3, "CompletedPartial", "Published but degraded"),
     ):  # fmt: skip
         receiver.got.clear()
         done = nightly(path, prefect_server, "--issue-time", day, "--json", GATECAST_TRAINING__EVERY="30d")

@@ -97,12 +97,12 @@ class KnownSourceOptions(RequestOptions):
 
     @property
     def has_availability_times(self) -> bool:
-        """Whether each row of the source has the time at which it became known."""
+        """True if each row of the source has the time at which it became known."""
         return False
 
     @property
     def has_several_series(self) -> bool:
-        """Whether these options request more than one series."""
+        """True if these options request more than one series."""
         return False
 
 
@@ -153,7 +153,7 @@ class OpenMeteoOptions(KnownSourceOptions):
 
     @property
     def has_availability_times(self) -> bool:
-        """Whether the rows are forecasts, which have an issue time. Measurements have none."""
+        """True if the rows are forecasts, which have an issue time. Measurements have none."""
         return self.api in ("forecast", "previous-runs")
 
 
@@ -191,12 +191,12 @@ class EntsoeOptions(KnownSourceOptions):
 
     @property
     def has_availability_times(self) -> bool:
-        """Whether the document is published on the day before, at a known time."""
+        """True if the document is published on the day before, at a known time."""
         return self.document != "load"
 
     @property
     def has_several_series(self) -> bool:
-        """Whether there are several areas, each of which is a series."""
+        """True if there are several areas, each of which is a series."""
         return len(self.areas) > 1
 
 
@@ -232,7 +232,7 @@ class EcbOptions(KnownSourceOptions):
 
     @property
     def has_several_series(self) -> bool:
-        """Whether there are several series keys."""
+        """True if there are several series keys."""
         return len(self.series) > 1
 
 

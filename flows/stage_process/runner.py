@@ -1,7 +1,7 @@
 """Runner of a stage in a process of its own, which is limited in time and killed with all its children.
 
-A source that hangs inside a driver, a training that the kernel kills for its memory, or a runtime that crashes then
-costs its stage only. The caller receives the result, or an error in one sentence.
+A driver that hangs, a training that the kernel kills for its memory, or a runtime that crashes costs its stage only.
+The caller receives the result, or an error in one sentence.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import threading
 from typing import IO, Any
 
 from flows import logs
+from flows.stage_process.panics import without_panics
 
 _LAST_LINES = 3  # of the output of a crashed stage, for the error
 
@@ -92,7 +93,7 @@ def _parse_result(status: int, output: str, log_lines: list[str]) -> Any:
 
 def _relay_lines(stream: IO[str], log_lines: list[str], stage: str) -> None:
     """Log every line that the stage writes to standard error, and keep its message."""
-    for line in stream:
+    for line in without_panics(stream):
         text = line.rstrip()
         if text:
             log_lines.append(logs.relay(text, stage))

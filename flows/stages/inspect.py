@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +17,7 @@ from model.occlusion import occlusion_effects
 from model.windows import Windows, build_windows
 from storage import forecasts, layout, registry
 from storage.schemas import DataError, quantile_column
+from storage.schemas.records import InspectionReport
 from storage.store import Store, open_store
 
 _SHOWN = 5  # series named to who asked for one that is not there
@@ -26,7 +26,7 @@ _ROUNDING = 1e-5  # of a forecast's size: other versions of ONNX Runtime may end
 
 def inspect(
     settings: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime, output: Path | None = None
-) -> dict[str, Any]:
+) -> InspectionReport:
     """Write the page of `series_id` as forecast at `issue_time`.
 
     Args:

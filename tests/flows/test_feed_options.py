@@ -1,4 +1,4 @@
-"""`[feed.options]` is typed by kind, and the examples of docs/sources.md are what it says."""
+"""Options of each kind of source, and the examples of docs/sources.md."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_wrong_options(tmp_path, feed, words):
         ({"document": "price", "more": 'available_after = "1h"\n'}, ["available_after is not for rows that have"]),
     ],
 )
-def test_columns_are_the_kinds_own(tmp_path, options, words):
+def test_a_known_source_names_its_columns(tmp_path, options, words):
     feed = ENTSOE.format(**{"document": "load", "areas": '["FR"]', "more": ""} | options)
     with pytest.raises(PipelineFileError) as raised:
         read(tmp_path, FEED + feed + 'api_key = "${KEY}"\n', KEY="b")
@@ -113,7 +113,7 @@ def test_a_secret_comes_from_the_environment_only(tmp_path):
         assert "planted" not in str(raised.value)
     with pytest.raises(PipelineFileError, match=r"feed.demand.options.api_key: the environment has no variable KEY"):
         read(tmp_path, feed + 'api_key = "${KEY}"\n')
-    # A key of digits only is a text; and what is wrong beside it does not print it.
+    # A key of digits is a text. An error beside it does not print it.
     key = {"GATECAST_FEED__DEMAND__OPTIONS__API_KEY": "0123456789"}
     assert read(tmp_path, feed, **key).feed[0].options.api_key.get_secret_value() == "0123456789"
     with pytest.raises(PipelineFileError) as raised:
@@ -121,7 +121,7 @@ def test_a_secret_comes_from_the_environment_only(tmp_path):
     assert "0123456789" not in str(raised.value)
 
 
-def test_options_of_one_kind_have_the_defaults_of_the_documentation(tmp_path):
+def test_defaults_are_those_of_the_documentation(tmp_path):
     options = read(tmp_path, FEED + METEO.replace("archive", "previous-runs")).feed[0].options
     assert (options.lead_days, options.delay, options.timeout) == ((1, 2), timedelta(hours=9), timedelta(seconds=30))
     assert (options.retries, options.backoff, options.resolution) == (4, timedelta(seconds=1), "hourly")

@@ -1,4 +1,4 @@
-"""Log lines: which run, pipeline, issue time and stage they are about, also from a stage's own process; no secret."""
+"""Log lines: their run, pipeline, issue time and stage, also from a stage process, and no secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.stage_process import runner
 
 @pytest.fixture
 def lines():
-    """JSON lines of what is logged meanwhile, and what was bound before is bound no more."""
+    """JSON lines logged during the test. Afterwards nothing is bound any more."""
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.setFormatter(logs.JsonLines())
@@ -29,7 +29,7 @@ def lines():
     logs.bind(run=None, pipeline=None, issue_time=None)
 
 
-def test_a_line_says_what_it_is_about(lines):
+def test_a_line_has_its_context(lines):
     logs.bind(run="r1", pipeline="small", issue_time="2018-09-01T04:00:00+00:00")
     logging.getLogger("flows.nightly").warning("late: %s\nby far", "demand")
     logs.bind(issue_time=None)
@@ -56,17 +56,17 @@ def test_no_secret_of_a_uri_in_a_line_or_a_traceback(lines):
 
 @pytest.mark.process
 def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline, lines):
-    """A part of the history is damaged: the stage's process says which, as an error of storage."""
+    """A damaged part of the history is logged in the stage process, as an error of storage."""
     logs.bind(run="r1", pipeline="small")
     (part,) = (pipeline.parent / "store/history/small/demand").glob("*.parquet")
     part.write_bytes(part.read_bytes()[:1000])
     runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=40)
-    (said,) = [line for line in lines() if line["logger"] == "storage.history"]
-    assert said["level"] == "ERROR" and "is damaged" in said["message"]
-    assert (said["run"], said["pipeline"], said["stage"]) == ("r1", "small", "ingest")
+    (error,) = [line for line in lines() if line["logger"] == "storage.history"]
+    assert error["level"] == "ERROR" and "is damaged" in error["message"]
+    assert (error["run"], error["pipeline"], error["stage"]) == ("r1", "small", "ingest")
 
 
-def test_what_a_library_prints_is_kept_too(lines):
+def test_a_line_that_a_library_prints_is_logged(lines):
     assert logs.relay("OMP: warning of https://a:planted@b", "train") == "OMP: warning of https://a:***@b"
     assert logs.relay('{"a": 1}', "train") == '{"a": 1}'
     assert [(line["logger"], line["stage"]) for line in lines()] == [("flows.stage_process", "train")] * 2

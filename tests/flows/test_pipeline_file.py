@@ -1,4 +1,4 @@
-"""The pipeline file: what is wrong is named with its key, its value and what is allowed."""
+"""The pipeline file: an error names the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def path(tmp_path):
     return write_pipeline(tmp_path)
 
 
-def test_defaults_are_the_contracts(path):
+def test_defaults(path):
     path.write_text(path.read_text().replace("members = 1\n", "").replace("hidden_size = 16\n", ""))
     pipeline = read(path, {})
     assert pipeline.pipeline.quantile_levels == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     assert pipeline.pipeline.issue_at == time(0)
     assert (pipeline.model.head, pipeline.model.layers, pipeline.model.hidden_size) == ("quantile", 1, 128)
-    assert pipeline.model.members == 4  # one that serves the data: docs/experiments.md
+    assert pipeline.model.members == 4  # docs/experiments.md
     assert (pipeline.training.every, pipeline.training.seed) == (timedelta(days=1), 7)
     assert (pipeline.training.keep, pipeline.promotion.folds) == (30, 7)
     assert (pipeline.promotion.margin, pipeline.forecast.providers) == (0.0, ("cpu",))

@@ -1,4 +1,4 @@
-"""Stages in processes of their own: their result, or one sentence why there is none."""
+"""Stages in processes of their own: the result, or an error in one sentence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_result_of_a_stage_comes_back(pipeline):
     assert report["feeds"]["demand"]["added"] == 0
 
 
-def test_a_stage_gives_its_own_error(pipeline):
+def test_the_error_of_a_stage_comes_back(pipeline):
     (pipeline.parent / "load.parquet").write_bytes(b"")
     with pytest.raises(runner.StageFailed, match=r"feed 'demand': .*load\.parquet"):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
@@ -37,12 +37,12 @@ def test_a_stage_that_takes_too_long_is_stopped(pipeline):
         runner.run_stage("train", str(pipeline), "2018-09-01T04:00:00+00:00", -1)
 
 
-def test_a_fault_of_the_code_is_named_and_no_traceback_is_its_reason(pipeline):
+def test_an_error_of_the_code_is_named_without_a_traceback(pipeline):
     with pytest.raises(runner.StageFailed, match=r"^TypeError: .*no_such_option"):
         runner.run_stage("forecast", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None, no_such_option=1)
 
 
-def test_what_each_stage_may_take_leaves_time_for_those_after_it():
+def test_each_stage_leaves_time_for_the_next_ones():
     now = 0.0
     deadline = Deadline(timedelta(minutes=10), lambda: now)
     assert (deadline.for_ingest, deadline.for_training, deadline.for_forecast) == (240.0, 450.0, 540.0)

@@ -1,0 +1,5 @@
+"""The `gatecast` command."""
+
+from flows.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,277 @@
+"""The commands. Each reads its arguments, runs one stage or flow, and prints the result.
+
+A command imports its stage when it runs, so that it starts without the libraries of the other stages.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from flows import clock, summary, terminal
+from flows.cli import options
+from flows.cli.flow_runs import run_flow
+from flows.settings.file import open_pipeline, read
+from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
+
+_ISSUE_TIME = "ISO 8601. Default: the last issue time for which the target is known."
+
+
+@click.group(cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gatecast")
+def main() -> None:
+    """Scheduled batch forecasts of load and markets: feeds in, quantiles in Parquet out.
+
+    Exit status: 0 published and complete, 3 published but degraded, 1 failed, 2 wrong command line or pipeline file.
+    """
+
+
+@main.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@options.output_options
+def init(directory: Path, output: terminal.Output) -> None:
+    """Write a commented pipeline file and a small sample into DIR.
+
+    The JSON Schema beside the file lets an editor complete and check its keys.
+    """
+    from flows.stages import init as stage
+
+    report = stage.init(directory)
+    output.print_result(report, [f"Wrote {path}" for path in report["written"]])
+
+
+@main.command()
+@options.pipeline_argument
+def check(pipeline_path: Path, output: terminal.Output) -> None:
+    """Check FILE and its feeds. Nothing is written.
+
+    The output lists the rows that an ingest would refuse, and the findings in whole series.
+    """
+    from flows.stages import check as stage
+
+    settings = read(pipeline_path)
+    with output.progress() as progress:
+        report = stage.check(settings, clock.now(), progress)
+    output.print_result(report, terminal.check_lines(pipeline_path, settings, report))
+    for failure in report["failures"].values():
+        terminal.print_error(f"error: {failure}")
+    sys.exit(summary.FAILED if report["failures"] else summary.PUBLISHED)
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--as-of", metavar="T", help="Write what was available at T. ISO 8601. Default: now.")
+def ingest(pipeline_path: Path, as_of: str | None, output: terminal.Output) -> None:
+    """Check the feeds of FILE and write them to the history.
+
+    Refused rows go to quarantine with a reason.
+    """
+    from flows.stages import ingest as stage
+
+    settings, store = open_pipeline(pipeline_path)
+    now = clock.now()
+    until = clock.parse_time(as_of, settings.pipeline.timezone) if as_of else now
+    with output.progress() as progress:
+        report = stage.ingest(settings, store, until, now, progress)
+    lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
+    output.print_result(report, lines)
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--as-of", metavar="T", help=f"Train on what was known at T. {_ISSUE_TIME}")
+def train(pipeline_path: Path, as_of: str | None, output: terminal.Output) -> None:
+    """Train a challenger, and promote it if it is better.
+
+    The challenger is compared with the champion and the baseline on held-out issue times.
+    """
+    from flows.issue_time import choose_issue_time
+    from flows.stages import train as stage
+
+    settings, store = open_pipeline(pipeline_path)
+    now = clock.now()
+    chosen = choose_issue_time(settings, store, as_of, now)
+    with output.progress() as progress:
+        manifest = stage.train(settings, store, chosen, now, progress)
+    output.print_result(manifest, terminal.training_lines(manifest))
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--issue-time", metavar="T", help=f"Forecast as of T. {_ISSUE_TIME}")
+@click.option(
+    "--above", metavar="X", type=float, multiple=True,
+    help='Also print the probability of a value above X. Needs model.head = "softmax". Can be repeated.',
+)  # fmt: skip
+def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ...], output: terminal.Output) -> None:
+    """Publish one forecast file from the champion and the history."""
+    from flows.issue_time import choose_issue_time
+    from flows.stages import forecast as stage
+    from flows.stages.exceedance import exceedance
+
+    settings, store = open_pipeline(pipeline_path)
+    thresholds = options.parse_thresholds(settings, above)
+    chosen = choose_issue_time(settings, store, issue_time, clock.now())
+    with output.progress() as progress:
+        report = stage.forecast(settings, store, chosen, progress=progress)
+    lines = [summary.forecast_sentence(report), *summary.reason_lines(report)]
+    if thresholds:
+        probabilities = exceedance(settings, store, chosen, thresholds)
+        report["above"] = terminal.probability_rows(probabilities)
+        lines += terminal.probability_lines(settings, probabilities)
+    else:
+        lines += terminal.preview_lines(settings, store, report)
+    output.print_result(report, lines)
+    sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--issue-time", metavar="T", help=f"Run for the issue time T. {_ISSUE_TIME}")
+def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output) -> None:
+    """Ingest, train if due, forecast, score and report.
+
+    This is one Prefect flow run. A stage that fails does not stop it.
+    """
+    # A wrong input is an error before Prefect starts, which takes seconds.
+    settings, store = open_pipeline(pipeline_path)
+    if issue_time:
+        clock.parse_time(issue_time, settings.pipeline.timezone)
+    record: RunRecord = run_flow("nightly", output, pipeline_path, issue_time)
+    report = record["forecast"]
+    assert report is not None, "a run without a forecast fails"
+    lines = []
+    if record["ingest"]:
+        lines += [*terminal.table_lines(summary.feed_rows(record["ingest"]))]
+        lines += [*summary.finding_lines(record["ingest"]["feeds"]), ""]
+    manifest = summary.trained_manifest(record)
+    if manifest:
+        lines += [*terminal.training_lines(manifest), ""]
+    lines += [summary.forecast_sentence(report), *summary.reason_lines(report)]
+    lines += terminal.preview_lines(settings, store, report)
+    if record["score"]:
+        lines += [summary.score_sentence(record["score"]), f"Page: {record.get('page')}"]
+    output.print_result(record, lines)
+    for stage, error in record["failures"].items():
+        terminal.print_error(f"warning: {stage} failed, and the run continued without it: {error}")
+    for feed, lateness in record["late"].items():
+        terminal.print_error(f"warning: {feed} is late: {lateness}")
+    for alert in record["alerts"]:
+        terminal.print_error(f"warning: {alert['detail']}")
+    sys.exit(summary.DEGRADED if record["degraded"] else summary.PUBLISHED)
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--start", required=True, metavar="D", help="Local day of the first issue time. ISO 8601.")
+@click.option("--end", required=True, metavar="D", help="Local day of the last issue time, included.")
+@click.option("--retrain-every", metavar="7d", help="Time between two trainings. Default: training.every of FILE.")
+@click.option("--no-promotion", is_flag=True, help="Let every new model serve, whether or not it is better.")
+@click.option(
+    "--output", "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for forecasts.parquet and scores.parquet. An interrupted backtest continues there.",
+)  # fmt: skip
+def backtest(
+    pipeline_path: Path, start: str, end: str, retrain_every: str | None, no_promotion: bool, directory: Path | None,
+    output: terminal.Output,
+) -> None:  # fmt: skip
+    """Replay past issue times and score the forecasts.
+
+    Each forecast and training uses only the data known then.
+    """
+    from flows.stages import backtest as stage
+
+    settings, store = open_pipeline(pipeline_path)
+    interval = options.parse_interval(retrain_every)
+    plan = stage.Plan(clock.parse_day(start), clock.parse_day(end), interval, not no_promotion)
+    with output.progress() as progress:
+        report = stage.backtest(settings, store, plan, directory, clock.now(), progress)
+    output.print_result(report, terminal.backtest_lines(report))
+    for failure in report["failures"].values():
+        terminal.print_error(f"warning: {failure}")
+    sys.exit(summary.DEGRADED if set(report["status"]) != {"model"} else summary.PUBLISHED)
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--start", required=True, metavar="D", help="Local day of the first issue time. ISO 8601.")
+@click.option("--end", required=True, metavar="D", help="Local day of the last issue time, included.")
+def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output) -> None:
+    """Publish missed forecasts, each from the data known then.
+
+    This is one Prefect flow run.
+    """
+    # A wrong input is an error before Prefect starts, which takes seconds.
+    read(pipeline_path)
+    clock.parse_day(start), clock.parse_day(end)
+    report: BackfillReport = run_flow("backfill", output, pipeline_path, start, end)
+    sentences = [summary.forecast_sentence(forecast) for forecast in report["published"]]
+    output.print_result(report, [summary.backfill_sentence(report), *sentences])
+    for stage, error in report["failures"].items():
+        terminal.print_error(f"warning: {stage} failed, and the backfill continued without it: {error}")
+    sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)
+
+
+@main.command()
+@options.pipeline_argument
+@click.option(
+    "--output", "path", metavar="PATH", type=click.Path(path_type=Path), help="File to write instead of the store's."
+)
+def report(pipeline_path: Path, path: Path | None, output: terminal.Output) -> None:
+    """Write the report page: one HTML file that needs no network."""
+    from flows.stages import report as stage
+
+    settings, store = open_pipeline(pipeline_path)
+    page = stage.report(settings, store, clock.now(), path)
+    output.print_result(page, [f"{page['colour']}: {page['sentence']}", f"Wrote {page['path']}"])
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--series", "series_id", required=True, metavar="S", help="The series_id.")
+@click.option("--issue-time", metavar="T", help=f"Issue time of the forecast. {_ISSUE_TIME}")
+@click.option(
+    "-o", "--output", "path", metavar="PATH", type=click.Path(path_type=Path),
+    help="File to write instead of the store's.",
+)  # fmt: skip
+def inspect(
+    pipeline_path: Path, series_id: str, issue_time: str | None, path: Path | None, output: terminal.Output
+) -> None:
+    """Explain one forecast on an HTML page.
+
+    The page shows the effects of the inputs, and the gates of the LSTM.
+    """
+    from flows.issue_time import choose_issue_time
+    from flows.stages import inspect as stage
+
+    settings, store = open_pipeline(pipeline_path)
+    now = clock.now()
+    chosen = choose_issue_time(settings, store, issue_time, now)
+    inspection = stage.inspect(settings, store, series_id, chosen, now, path)
+    output.print_result(inspection, terminal.inspection_lines(inspection))
+
+
+@main.command()
+@options.pipeline_argument
+@click.option("--rollback", metavar="VERSION", help="Make VERSION, a former champion, serve again.")
+def models(pipeline_path: Path, rollback: str | None, output: terminal.Output) -> None:
+    """List every model and why it was promoted or not.
+
+    The champion has a star.
+    """
+    from storage import registry
+
+    settings, store = open_pipeline(pipeline_path)
+    if rollback:
+        registry.roll_back(store, settings.name, rollback, clock.now())
+    champions = registry.champions(store, settings.name)
+    manifests, errors = registry.read_manifests(store, settings.name)
+    result: ModelsReport = {"champion": champions[0] if champions else None, "models": manifests}
+    rows = summary.model_rows(manifests, champions, registry.rolled_back_versions(store, settings.name))
+    lines = terminal.table_lines(rows) or [f"Pipeline {settings.name!r} has no models. Run `gatecast train`."]
+    output.print_result(result, lines)
+    for error in errors:
+        terminal.print_error(f"error: {error}")
+    sys.exit(summary.FAILED if errors else summary.PUBLISHED)

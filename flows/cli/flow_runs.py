@@ -1,0 +1,40 @@
+"""Prefect flow runs from the command line, in the configured API or in Prefect's embedded one."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows import logs, summary, terminal
+
+# Settings of an embedded Prefect that a user of one command expects. Values that are configured stay.
+_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+    # Prefect's 20 seconds are too few on a busy machine, and the run would fail before it began.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    "PREFECT_LOGGING_SETTINGS_PATH": str(logs.SETTINGS),
+}
+
+
+def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments: object) -> Any:
+    """Run the flow of that name and return its report. If the run fails, end the command."""
+    for variable, value in _SETTINGS.items():
+        os.environ.setdefault(variable, value)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if output.is_text else "WARNING")
+    if output.is_text:
+        click.echo(f"{name} {pipeline_path}: starting Prefect ...", err=True)
+    # Prefect reads the settings above when it is imported.
+    flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
+    state: Any = flow(str(pipeline_path), *arguments, return_state=True)
+    if not state.is_completed():
+        error = state.result(raise_on_failure=False)
+        terminal.print_error(f"error: {error if isinstance(error, Exception) else state.message}")
+        sys.exit(summary.FAILED)
+    return state.result()
