@@ -1,4 +1,4 @@
-"""What is left of a night for whoever looks after it: log lines, artifacts, metrics, and a message when it fails."""
+"""Traces of a run for operators: log lines, artifacts, metrics, and a message when it fails."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ JSON_LINES = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", "PREFECT_LOG
 
 
 @pytest.fixture(scope="module")
-def whole(trained, prefect_server, tmp_path_factory):
-    """A night with a row refused and an actual that came true: the run, its pipeline file."""
-    path = copy_of(trained, tmp_path_factory.mktemp("whole") / "copy")
-    _rename(path, "whole")
+def complete(trained, prefect_server, tmp_path_factory):
+    """A complete run with a refused row and a scored forecast: the process and its pipeline file."""
+    path = copy_of(trained, tmp_path_factory.mktemp("complete") / "copy")
+    _rename(path, "complete")
     first = nightly(path, prefect_server, "--issue-time", ISSUE, "--json", GATECAST_TRAINING__EVERY="30d")
     assert first.returncode == 0, first.stderr
     settings = {**prefect_server, **JSON_LINES}
-    # What is above the bound is refused. With another bound the champion does not fit, and one is trained.
+    # Values above the bound are refused. The champion does not fit the new bound, so a model is trained.
     settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "900"}
     home = Path(prefect_server["PREFECT_HOME"])
     return nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **settings), path
@@ -39,7 +39,7 @@ def whole(trained, prefect_server, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def failed(trained, prefect_server, tmp_path_factory):
-    """A night that can publish nothing: the run, its pipeline file."""
+    """A run that can publish nothing: the process and its pipeline file."""
     path = copy_of(trained, tmp_path_factory.mktemp("failed") / "copy")
     _rename(path, "doomed")
     home, settings = Path(prefect_server["PREFECT_HOME"]), {**prefect_server, **JSON_LINES}
@@ -63,11 +63,11 @@ def artifacts(url: str, pipeline: str) -> dict[str, dict]:
     return {a["key"].removeprefix(f"{pipeline}-"): a for a in reversed(found) if (a["key"] or "").startswith(pipeline)}
 
 
-def test_every_line_of_a_night_says_which(whole):
-    done, _ = whole
+def test_every_line_of_a_run_has_its_context(complete):
+    done, _ = complete
     found = lines(done)
     ours = [line for line in found if line["logger"].split(".")[0] in ("flows", "model", "storage")]
-    assert ours and {line["pipeline"] for line in ours} == {"whole"}
+    assert ours and {line["pipeline"] for line in ours} == {"complete"}
     assert {line["run"] for line in ours} == {next(line["run"] for line in ours)}
     of_stages = {line["stage"]: line for line in ours if "stage" in line}
     assert of_stages["score"]["issue_time"] == "2018-09-02T04:00:00+00:00"
@@ -75,8 +75,8 @@ def test_every_line_of_a_night_says_which(whole):
     assert published[0]["logger"] == "flows.nightly"
 
 
-def test_prefect_keeps_the_lines_of_a_stage_with_the_run_they_belong_to(whole, prefect_server):
-    done, _ = whole
+def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete, prefect_server):
+    done, _ = complete
     run = next(line["run"] for line in lines(done) if line.get("stage") == "score")
     url = prefect_server["PREFECT_API_URL"]
     kept = every(url, "logs", logs={"flow_run_id": {"any_": [run]}})
@@ -84,10 +84,10 @@ def test_prefect_keeps_the_lines_of_a_stage_with_the_run_they_belong_to(whole, p
     assert [line for line in kept if line["message"].startswith("Published and complete: 3 series")]
 
 
-def test_the_artifacts_of_a_night(whole, prefect_server):
-    done, path = whole
+def test_the_artifacts_of_a_night(complete, prefect_server):
+    done, path = complete
     report = said(done)
-    found = artifacts(prefect_server["PREFECT_API_URL"], "whole")
+    found = artifacts(prefect_server["PREFECT_API_URL"], "complete")
     assert found.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
     assert "Published and complete: 3 series" in found["published"]["data"]
     assert (path.parent / "store/reports/whole.html").as_uri() in found["page"]["data"]
@@ -99,17 +99,17 @@ def test_the_artifacts_of_a_night(whole, prefect_server):
     assert len(refused) == min(len(reasons), 50) > 0 and {row["feed"] for row in refused} == {"demand"}
 
 
-def test_the_metrics_of_a_night(whole):
-    done, path = whole
+def test_the_metrics_of_a_night(complete):
+    done, path = complete
     report = said(done)
-    found = read((path.parent / "store/metrics/whole.prom").read_text(), "whole")
+    found = read((path.parent / "store/metrics/whole.prom").read_text(), "complete")
     assert found["published",] == 1 and found["forecast_rows", "model"] == report["forecast"]["status"]["model"]
     assert found["skill", "7"] == pytest.approx(report["score"]["summary"]["last_7_nights"]["skill"])
     assert found["stage_seconds", "forecast"] == report["seconds"]["forecast"] > 0
     assert found["run_seconds",] < 300
 
 
-def test_a_night_that_published_nothing_leaves_the_same(failed, prefect_server):
+def test_a_failed_run_leaves_artifacts_and_metrics(failed, prefect_server):
     done, path = failed
     assert done.returncode == 1
     found = read((path.parent / "store/metrics/doomed.prom").read_text(), "doomed")
@@ -123,7 +123,7 @@ def test_a_night_that_published_nothing_leaves_the_same(failed, prefect_server):
 
 
 def test_metrics_are_written_when_the_store_is_gone(trained, prefect_server, tmp_path, s3):
-    """Nothing can be read or kept, but the folder of the collector says so."""
+    """The store cannot be read or written, but the metrics in the collector's folder report it."""
     path = copy_of(trained, tmp_path / "copy")
     done = nightly(
         path, prefect_server, "--issue-time", ISSUE, "--json", GATECAST_PIPELINE__STORE="s3://no-market/store",
@@ -138,7 +138,7 @@ def test_metrics_are_written_when_the_store_is_gone(trained, prefect_server, tmp
 
 
 class Receiver:
-    """Somebody's webhook: `got` is what was posted."""
+    """A webhook; `got` holds the messages posted to it."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, dict]] = []
@@ -163,12 +163,12 @@ class Receiver:
         return [got for got in self.got if all(word in got[1]["text"] for word in words)]
 
 
-def test_a_night_that_fails_or_is_degraded_is_told_to_the_webhook(trained, prefect_server, tmp_path):
+def test_a_failed_or_degraded_run_is_reported_to_the_webhook(trained, prefect_server, tmp_path):
     receiver = Receiver()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    told = {**clean, **prefect_server, "GATECAST_ALERT_WEBHOOK": receiver.address}
+    environment = {**clean, **prefect_server, "GATECAST_ALERT_WEBHOOK": receiver.address}
     made = subprocess.run(
-        [sys.executable, "-m", "deployments.objects"], env=told, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "deployments.objects"], env=environment, capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
     path = copy_of(trained, tmp_path / "copy")
@@ -181,15 +181,15 @@ def test_a_night_that_fails_or_is_degraded_is_told_to_the_webhook(trained, prefe
         done = nightly(path, prefect_server, "--issue-time", day, "--json", GATECAST_TRAINING__EVERY="30d")
         assert done.returncode == status, done.stderr
         end = time.monotonic() + 60
-        # The message about another night may come more than once, and late.
+        # The message about another run may come more than once, and late.
         while not (heard := receiver.messages(name, str(path))) and time.monotonic() < end:
             time.sleep(0.2)
-        assert heard, f"no notification of {name} within a minute: {receiver.got}"
-        where, message = heard[0]
+        assert messages, f"no notification of {name} within a minute: {receiver.got}"
+        where, message = messages[0]
         assert where == "/hook/planted-s3cret"
         assert words in message["text"]
     receiver.server.shutdown()
-    # The address lets whoever has it post: the server gives it to nobody.
+    # The address is a secret, because it allows anybody to post. The server must not return it.
     url = prefect_server["PREFECT_API_URL"]
     for what in ("block_documents", "automations", "logs", "flow_runs"):
         assert "planted-s3cret" not in json.dumps(every(url, what)), what

@@ -1,4 +1,4 @@
-"""A secret is planted wherever one can stand; then everything that runs have left is searched for it."""
+"""A secret is planted wherever one can be configured, and everything that runs leave is searched for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.commands import gatecast, nightly_process, said
 from tests.support.pipelines import ISSUE, write_pipeline
 from tests.support.prefect_api import events, every
 
-# What a driver cuts at: each part must be gone, too.
+# Drivers split a uri at these characters, so no part may be shown either.
 SECRET = "pl4nted/qu1etly@w0rd:9"
 PARTS = re.compile(rb"(?i)pl4nted|qu1etly|w0rd:9")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{20,}")
@@ -27,10 +27,10 @@ _GONE = "127.0.0.1:1"
 
 
 def leaks(content: bytes) -> list[bytes]:
-    """Where the secret stands in `content`: plain, or within what is base64 or compressed in it."""
+    """Return the places of the secret in `content`: plain, or inside base64 or compressed data."""
     found = [content[max(0, hit.start() - 80) : hit.end() + 40] for hit in PARTS.finditer(content)]
     for word in _BASE64.findall(content):
-        # A word may begin with what is none of it; a long one, such as what the page packs, does not.
+        # Other characters may precede a short base64 word. The long ones, such as those of the page, start at once.
         for start in range(4 if len(word) < 400 else 1):
             part = word[start:].replace(b"-", b"+").replace(b"_", b"/")
             decoded = base64.b64decode(part[: len(part) - (len(part) % 4 == 1)] + b"==")
@@ -39,7 +39,7 @@ def leaks(content: bytes) -> list[bytes]:
 
 
 def _inflated(content: bytes) -> bytes:
-    """What gzip or zlib made of it; of what neither did, nothing."""
+    """Return the content decompressed by gzip or zlib, empty if it is neither."""
     try:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(content)
     except zlib.error:
@@ -47,7 +47,7 @@ def _inflated(content: bytes) -> bytes:
 
 
 def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Every file under `folder` and its name; Parquet as it is, and as what it says."""
+    """Yield the name and content of every file under `folder`, of Parquet also the rows and metadata."""
     for place in sorted(folder.rglob("*")):
         if place.is_file():
             content = place.read_bytes()
@@ -57,7 +57,7 @@ def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{place} metadata", json.dumps(pl.read_parquet_metadata(io.BytesIO(content))).encode()
 
 
-def test_the_search_finds_what_is_hidden_in_other_forms(tmp_path):
+def test_the_search_finds_a_secret_in_other_forms(tmp_path):
     pair = base64.b64encode(b"reader:" + SECRET.encode())
     packed = base64.b64encode(gzip.compress(SECRET.encode() * 3))
     for hidden in (SECRET.encode(), b"Basic " + pair, packed, quote(SECRET).encode()):
@@ -79,7 +79,7 @@ def feed(path: Path, uri: str, query: str = "") -> None:
 
 QUERY = "select 1 as series_id, now() as ds, 1.0 as y"
 PERCENT = quote(SECRET, safe="")
-# What the file says, what stands for SECRET in the environment, and what the error must still say.
+# The uri in the file, the value of PW in the environment, and a text that the error must contain.
 BROKEN = {
     "postgres, refused": (f"postgresql://reader:${{PW}}@{_GONE}/db", PERCENT, "refused"),
     "postgres, no such host": ("postgresql://reader:${PW}@no-such-host.invalid/db", PERCENT, "no-such-host.invalid"),
@@ -100,13 +100,13 @@ BROKEN = {
 
 
 def _echo(web) -> None:
-    """An answer that says back all that it was asked, as a careless server does."""
+    """Answer with the whole request, as a careless server does."""
     for path in (f"/gone/{PERCENT}/load.csv", f"/gone/{SECRET}/load.csv", "/gone/load.csv"):
-        web.answers[path] = lambda asked: (404, {}, f"<p>no {asked} {json.dumps(SECRET)} for {asked}".encode())
+        web.answers[path] = lambda url: (404, {}, f"<p>no {url} {json.dumps(SECRET)} for {url}".encode())
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_no_error_says_a_secret(case, tmp_path, web, s3):
+def test_no_error_contains_a_secret(case, tmp_path, web, s3):
     uri, secret, words = BROKEN[case]
     _echo(web)
     path = write_pipeline(tmp_path)
@@ -138,7 +138,7 @@ def test_no_error_says_a_secret(case, tmp_path, web, s3):
         ("AWS_ENDPOINT_URL", f"http://reader:{SECRET}@{_GONE}"),
     ],
 )
-def test_no_wrong_setting_says_a_secret(variable, value, tmp_path, s3):
+def test_no_error_of_a_setting_contains_a_secret(variable, value, tmp_path, s3):
     path = write_pipeline(tmp_path)
     if variable.startswith("AWS"):
         path.write_text(path.read_text().replace('"./store"', '"s3://market/store"'))
@@ -164,8 +164,8 @@ def _fill(postgres: str, load: pl.DataFrame) -> None:
     load.select("series_id", "ds", "y").write_database("load", postgres, engine="adbc", if_table_exists="append")
 
 
-def test_nights_leave_no_secret_anywhere(trained, prefect_server, password, web, s3, tmp_path):
-    """One night that reads with its secrets and one that fails with them, both searched to the last byte."""
+def test_runs_leave_no_secret_anywhere(trained, prefect_server, password, web, s3, tmp_path):
+    """A run that reads with its secrets and runs that fail with them: everything that they leave is searched."""
     path = write_pipeline(tmp_path)
     load = pl.read_parquet(tmp_path / "load.parquet")
     _fill(password, load)
@@ -206,6 +206,6 @@ def test_nights_leave_no_secret_anywhere(trained, prefect_server, password, web,
         assert not leaks(json.dumps(found).encode()), what
         assert found or what in ("block_documents", "variables"), what
     assert events(url) and not leaks(json.dumps(events(url)).encode())
-    # And whatever Prefect wrote that its API does not give.
+    # Files of Prefect whose content its API does not return.
     for place in [place for place in home.rglob("*") if place.is_file()]:
         assert not PARTS.search(place.read_bytes()), place

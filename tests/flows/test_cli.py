@@ -1,4 +1,4 @@
-"""Exit statuses, one clear error for each wrong input, and what the commands say."""
+"""Exit statuses, one clear error for each wrong input, and the output of the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.commands import block, clear, gatecast, gatecast_process, sai
 from tests.support.pipelines import ISSUE, copy_of, write_pipeline
 
 
-def test_forecast_published_and_whole_is_0(pipeline):
+def test_a_complete_forecast_is_0(pipeline):
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0
     assert said(done)["status"] == {"model": 72}
@@ -137,7 +137,7 @@ def test_init_then_check_then_ingest(tmp_path):
 @pytest.mark.process
 @pytest.mark.parametrize("stage", ["check", "models"])
 def test_single_stages_import_no_prefect(trained, tmp_path, stage):
-    """They start in about a second because of it."""
+    """Without Prefect they start in about a second."""
     copy = copy_of(trained, tmp_path / "copy")
     done = gatecast_process(stage, copy, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))
     assert done.returncode == 0, done.stderr
