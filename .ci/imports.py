@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 _STORAGE = "storage storage.schemas storage.sources"
-_FLOW = "flows flows.settings flows.stage_process flows.stages flows.nightly model prefect " + _STORAGE
+_FLOW = "flows flows.settings flows.stages flows.issue_time flows.states flows.tasks prefect " + _STORAGE
 
 #: What each unit may import besides itself and the standard library. A unit is a package or module with all below it
-#: that no longer name covers. A module may also be named alone. `late:X` may be imported within a function only, which
-#: keeps X out of the runs that do not call it.
+#: that no longer name covers. A module may also be named alone. `late:X` may be imported within a function only, or
+#: for type checkers only, which keeps X out of the runs that do not call it.
 RULES: dict[str, str] = {
     "storage.schemas": "numpy polars",
     "storage.sources": "storage storage.schemas httpx polars tenacity late:adbc_driver_manager",
@@ -22,15 +22,18 @@ RULES: dict[str, str] = {
     "model": "storage.schemas numpy polars onnxruntime late:holidays late:scipy",
     "model.training": "model storage.schemas numpy onnx torch late:onnxscript",
     "flows": "flows.settings flows.stage_process flows.stages.progress late:flows.stages model click polars pydantic "
-    "late:rich " + _STORAGE,
+    "late:rich late:flows.issue_time " + _STORAGE,
+    "flows.issue_time": "flows flows.settings flows.stages " + _STORAGE,
     "flows.settings": "model pydantic pydantic_core " + _STORAGE,
     "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
     "flows.stages": "flows.clock flows.summary flows.page flows.settings model late:model.training numpy polars "
     "prometheus_client late:scipy " + _STORAGE,
-    "flows.stage_process": "flows.logs late:flows.clock late:flows.settings late:flows.stages late:storage "
+    "flows.stage_process": "flows.clock flows.logs late:flows.settings late:flows.stages late:storage "
     "late:storage.schemas",
     # Flows, and the only modules that know Prefect.
-    "flows.artifacts": "flows prefect",
+    "flows.artifacts": "flows prefect storage.schemas",
+    "flows.states": "prefect",
+    "flows.tasks": "flows flows.settings flows.stage_process late:flows.stages prefect storage.schemas",
     "flows.sharded": _FLOW + " late:prefect_dask",
     "flows.nightly": _FLOW + " flows.artifacts flows.sharded",
     "flows.backfill": _FLOW,
@@ -75,7 +78,10 @@ def _imports(root: Path, node: ast.AST, *, is_late: bool) -> Iterator[tuple[str,
                 is_module = place.is_dir() or place.with_suffix(".py").exists()
                 yield f"{module}.{alias.name}" if is_module else module, child.lineno, is_late
         is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        yield from _imports(root, child, is_late=is_late or is_function)
+        is_for_types = (
+            isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"
+        )
+        yield from _imports(root, child, is_late=is_late or is_function or is_for_types)
 
 
 def find_unit(module: str, rules: Mapping[str, str]) -> str | None:

@@ -14,7 +14,7 @@ from flows import clock
 from flows.deadline import response_limit
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
-from flows.stage_process.runner import run_stage
+from flows.stage_process import runner
 from storage.schemas.records import (
     BackfillReport,
     BacktestReport,
@@ -35,14 +35,14 @@ _SHARD_RETRIES = 2
 def ingest_task(pipeline_path: str, as_of: str, limit: float | None = None) -> IngestReport:
     """Write the feeds to the history. With a limit in seconds, a feed that responds too late is left out."""
     within = None if limit is None else response_limit(limit)
-    report: IngestReport = run_stage("ingest", pipeline_path, as_of, limit, within=within)
+    report: IngestReport = runner.run_stage("ingest", pipeline_path, as_of, limit, within=within)
     return report
 
 
 @task(name="train", cache_policy=NO_CACHE, persist_result=False)
 def train_task(pipeline_path: str, as_of: str, limit: float | None = None) -> Manifest:
     """Train a challenger, and promote it or not."""
-    manifest: Manifest = run_stage("train", pipeline_path, as_of, limit)
+    manifest: Manifest = runner.run_stage("train", pipeline_path, as_of, limit)
     return manifest
 
 
@@ -56,7 +56,7 @@ def forecast_task(
     no_model_reason: str | None = None,
 ) -> ForecastReport:
     """Publish the forecast file. `flows.stages.forecast.forecast` explains the options."""
-    report: ForecastReport = run_stage(
+    report: ForecastReport = runner.run_stage(
         "forecast",
         pipeline_path,
         issue_time,
@@ -79,7 +79,7 @@ def plan_task(
     no_model_reason: str | None,
 ) -> PlanReport:
     """Stage the assignment of every shard of a distributed forecast."""
-    report: PlanReport = run_stage(
+    report: PlanReport = runner.run_stage(
         "plan",
         pipeline_path,
         issue_time,
@@ -109,28 +109,32 @@ def assemble_task(
     pipeline_path: str, issue_time: str, limit: float | None, run: str, failures: dict[str, str]
 ) -> DistributedReport:
     """Publish the results of all shards as one forecast file."""
-    report: DistributedReport = run_stage("assemble", pipeline_path, issue_time, limit, run=run, failures=failures)
+    report: DistributedReport = runner.run_stage(
+        "assemble", pipeline_path, issue_time, limit, run=run, failures=failures
+    )
     return report
 
 
 @task(name="score", cache_policy=NO_CACHE, persist_result=False)
 def score_task(pipeline_path: str, now: str, limit: float) -> ScoreReport:
     """Score the forecasts whose actuals are known now."""
-    report: ScoreReport = run_stage("score", pipeline_path, now, limit)
+    report: ScoreReport = runner.run_stage("score", pipeline_path, now, limit)
     return report
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)
 def report_task(pipeline_path: str, now: str, limit: float) -> PageReport:
     """Write the report page."""
-    report: PageReport = run_stage("report", pipeline_path, now, limit)
+    report: PageReport = runner.run_stage("report", pipeline_path, now, limit)
     return report
 
 
 @task(name="backfill", cache_policy=NO_CACHE, persist_result=False)
 def backfill_task(pipeline_path: str, start: str, end: str) -> BackfillReport:
     """Publish the forecasts missing between two local days."""
-    report: BackfillReport = run_stage("backfill", pipeline_path, clock.now().isoformat(), None, start=start, end=end)
+    report: BackfillReport = runner.run_stage(
+        "backfill", pipeline_path, clock.now().isoformat(), None, start=start, end=end
+    )
     return report
 
 

@@ -182,7 +182,7 @@ def test_a_failed_or_degraded_run_is_reported_to_the_webhook(trained, prefect_se
         assert done.returncode == status, done.stderr
         end = time.monotonic() + 60
         # The message about another run may come more than once, and late.
-        while not (heard := receiver.messages(name, str(path))) and time.monotonic() < end:
+        while not (messages := receiver.messages(name, str(path))) and time.monotonic() < end:
             time.sleep(0.2)
         assert messages, f"no notification of {name} within a minute: {receiver.got}"
         where, message = messages[0]

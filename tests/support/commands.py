@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from flows import cli
-from flows.settings.file import PipelineFileError
+from flows.settings.file import PipelineFileError, open_pipeline
 from flows.stage_process import runner
 from flows.stage_process.table import STAGES
 from storage.redaction import redact
@@ -87,15 +87,14 @@ def stages_in_this_process() -> Iterator[None]:
         yield
 
 
-def _run_stage(stage: str, pipeline: str, at: str, limit: float | None, **options: Any) -> dict[str, Any]:
+def _run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **options: Any) -> Any:
     if limit is not None and limit <= 0:
         raise runner.StageFailed("no time was left for it before the deadline")
     try:
-        result = STAGES[stage](pipeline, datetime.fromisoformat(at), options)
+        result = STAGES[stage](open_pipeline(pipeline_path), datetime.fromisoformat(time), options)
     except (DataError, PipelineFileError, OSError) as error:
         raise runner.StageFailed(redact(str(error))) from error
-    answer: dict[str, Any] = json.loads(json.dumps(result, default=str))
-    return answer
+    return json.loads(json.dumps(result, default=str))
 
 
 def nightly_process(path: Path, prefect_home: Path, *arguments: str, **environment: str) -> Finished:
