@@ -7,10 +7,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 # Shares of the total time.
-_INGEST = 0.4  # a source that has not responded by then is left out
-_FORECAST = 0.25  # reserved for the forecast, however long training takes
-_BASELINE = 0.1  # reserved for the baseline, however long the model's forecast takes
-_RESPONSE = 0.8  # of a stage's limit: time after which the stage ends by itself, before it is killed
+_INGEST = 0.4  # a source that has not responded by then is left out.
+_FORECAST = 0.25  # reserved for the forecast, however long training takes.
+_BASELINE = 0.1  # reserved for the baseline, however long the model's forecast takes.
+_RESPONSE = 0.8  # of a stage's limit: time after which the stage ends by itself, before it is killed.
 _MAX_FOR_FORECAST, _MAX_FOR_BASELINE = 150.0, 60.0  # seconds
 
 

@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 
 # Seconds that a training takes in addition to its budget: a process, torch, reading, exporting, comparing.
 _TRAINING_OVERHEAD = 20.0
-_AFTER_FORECAST_LIMIT = 900.0  # seconds for each stage after the forecast is published
-_BASELINE_LIMIT = 60.0  # seconds that the baseline may take even after the deadline
-_MAX_SCORE_AGE = timedelta(days=7)  # age of the last run's scores that may still make a retrain due
+_AFTER_FORECAST_LIMIT = 900.0  # seconds for each stage after the forecast is published.
+_BASELINE_LIMIT = 60.0  # seconds that the baseline may take even after the deadline.
+_MAX_SCORE_AGE = timedelta(days=7)  # age of the last run's scores that may still make a retrain due.
 
 
 @dataclass(frozen=True)

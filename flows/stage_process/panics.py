@@ -1,7 +1,7 @@
 """Removal of Rust's panic text from the standard error of a stage process.
 
-Polars panics over some damaged files. The stage turns the panic into one error that names the file, but Rust has
-already printed its message and stack to standard error, and Python cannot prevent that.
+Polars panics over some damaged files. The stage turns the panic into one error that names the file. By then
+Rust has printed its message and stack to standard error, which Python cannot prevent.
 """
 
 from __future__ import annotations
