@@ -6,6 +6,7 @@ Each generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -142,7 +143,7 @@ def _is_json(text: str) -> bool:
 def _commands() -> str:
     """Return usage, help and options of every command."""
     parts = [
-        f"### `gatecast {name} {_usage(each)}`\n\n{each.help}\n\n{_options(each)}".rstrip()
+        f"### `gatecast {name} {_usage(each)}`\n\n{inspect.cleandoc(str(each.help))}\n\n{_options(each)}".rstrip()
         for name, each in command.commands.items()
     ]
     return "\n\n".join(parts)
@@ -173,7 +174,6 @@ def _options(each: click.Command) -> str:
 def _option_cells(option: click.Option) -> tuple[str, ...]:
     value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
     notes = ["Required."] if option.required else []
-    notes += ["May be repeated."] if option.multiple else []
     return f"`{', '.join(option.opts)}{value}`", " ".join([str(option.help), *notes])
 
 
