@@ -124,8 +124,8 @@ def check_rows(
         # Near the largest float a ratio overflows to infinity, which the comparisons handle correctly.
         with np.errstate(over="ignore", invalid="ignore"):
             keyed = selection.accepted.select("series_id", "valid_time", "available_at", name)
-            found, suspect = check_series(keyed, name, grid, season, actions or {})
-        findings += found
+            series_findings, suspect = check_series(keyed, name, grid, season, actions or {})
+        findings += series_findings
         if suspect is not None:
             selection = selection.without(suspect)
     if selection.reason is None:

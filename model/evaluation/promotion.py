@@ -93,11 +93,11 @@ def refuse_too_few(unseen: int, held_out: int, seen_to: dict[str, str]) -> Decis
         held_out: Number of held-out issue times.
         seen_to: End of the newest period used to fit or to stop early, by candidate.
     """
-    seen = " and ".join(f"the {name} has seen data up to {until}" for name, until in seen_to.items())
+    candidates = " and ".join(f"the {name} has seen data up to {until}" for name, until in seen_to.items())
     return Decision(
         False,
         f"refused: {unseen} of {held_out} held-out issue times are unseen by every candidate, {MIN_ISSUE_TIMES} are "
-        f"needed; {seen}",
+        f"needed; {candidates}",
         {"folds": unseen},
     )
 

@@ -1,8 +1,10 @@
-"""What a feed's rows become: accepted, later or refused with a reason, and never lost."""
+"""Classification of feed rows: accepted, later or refused with a reason, and never lost."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,43 +15,48 @@ from model.checks.feed_rows import check_rows
 from model.checks.feed_shape import FeedShape
 from model.timegrid import TimeGrid
 from storage.schemas import DataError
+from storage.schemas.records import Action
 
-QUIET = dict.fromkeys(
+Utc = Callable[..., datetime]
+
+ACCEPT_ALL: dict[str, Action] = dict.fromkeys(
     ("flat_line", "spike", "dropout", "level_jump", "repeated_block", "stopped", "same_series"), "accept"
 )
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 MADRID = TimeGrid("1h", "Europe/Madrid", None)
 
 
-def shape(**changes) -> FeedShape:
-    given = {
+def feed_shape(**changes: Any) -> FeedShape:
+    defaults: dict[str, Any] = {
         "name": "demand", "role": "target", "series_id": "id", "valid_time": "t", "values": ("y",),
         "time_zone": "Europe/Madrid", "available_after": timedelta(0), "available_at": None,
     }  # fmt: skip
-    return FeedShape(**given | changes)
+    return FeedShape(**defaults | changes)
 
 
-def rows(times, values=None, ids="a") -> pl.DataFrame:
+def feed_rows(times: Sequence[Any], values: Sequence[Any] | None = None, ids: str = "a") -> pl.DataFrame:
     return pl.DataFrame({"id": ids, "t": times, "y": [1.0] * len(times) if values is None else values})
 
 
-def test_naive_times_are_local_and_known_after_their_period(utc):
+def test_naive_times_are_local_and_known_after_their_period(utc: Utc) -> None:
     result = check_rows(
-        rows([datetime(2018, 7, 1, 0)]), shape(available_after=timedelta(hours=2)), MADRID, (None, None), LATE
+        feed_rows([datetime(2018, 7, 1, 0)]), feed_shape(available_after=timedelta(hours=2)), MADRID, (None, None), LATE
     )
     assert result.accepted.row(0) == ("a", utc(2018, 6, 30, 22), utc(2018, 7, 1, 1), 1.0)
 
 
-def test_a_skipped_local_hour_is_refused():
-    result = check_rows(rows([datetime(2018, 3, 25, h) for h in (1, 2, 3)]), shape(), MADRID, (None, None), LATE)
+def test_skipped_local_hour_is_refused() -> None:
+    result = check_rows(
+        feed_rows([datetime(2018, 3, 25, h) for h in (1, 2, 3)]), feed_shape(), MADRID, (None, None), LATE
+    )
     assert len(result.accepted) == 2
     assert "does not exist in Europe/Madrid" in result.refused["reason"].item()
 
 
-def test_a_repeated_local_hour_is_two_instants(utc):
+def test_repeated_local_hour_is_two_instants(utc: Utc) -> None:
     result = check_rows(
-        rows([datetime(2018, 10, 28, h) for h in (1, 2, 2, 3)], [1.0, 2.0, 3.0, 4.0]),
-        shape(),
+        feed_rows([datetime(2018, 10, 28, h) for h in (1, 2, 2, 3)], [1.0, 2.0, 3.0, 4.0]),
+        feed_shape(),
         MADRID,
         (None, None),
         LATE,
@@ -63,7 +70,7 @@ def test_a_repeated_local_hour_is_two_instants(utc):
     assert result.accepted["y"].to_list() == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_reasons():
+def test_refusal_reasons() -> None:
     table = pl.DataFrame(
         {
             "id": ["a", None, "a", "a", "a", "a", "a", "a"],
@@ -74,7 +81,7 @@ def test_reasons():
             "y": ["1", "1", "1", "1", "-3", "inf", "4", "5"],
         }
     )  # fmt: skip
-    result = check_rows(table, shape(), MADRID, (0.0, None), LATE)
+    result = check_rows(table, feed_shape(), MADRID, (0.0, None), LATE)
     assert result.accepted["y"].to_list() == [1.0, 5.0]
     assert result.refused["reason"].to_list() == [
         "id is empty",
@@ -87,10 +94,10 @@ def test_reasons():
     assert result.refused.columns == ["id", "t", "y", "reason"]
 
 
-def test_missing_values_are_information():
+def test_missing_values_are_accepted() -> None:
     result = check_rows(
-        rows([datetime(2018, 7, 1, h) for h in range(3)], [1.0, None, float("nan")]),
-        shape(),
+        feed_rows([datetime(2018, 7, 1, h) for h in range(3)], [1.0, None, float("nan")]),
+        feed_shape(),
         MADRID,
         (0.0, None),
         LATE,
@@ -98,43 +105,47 @@ def test_missing_values_are_information():
     assert result.accepted["y"].to_list() == [1.0, None, None]
 
 
-def test_not_yet_available_is_later(utc):
+def test_rows_that_are_not_available_yet_are_counted(utc: Utc) -> None:
     times = [datetime(2018, 7, 1, h) for h in range(4)]
-    result = check_rows(rows(times), shape(time_zone="UTC"), MADRID, (None, None), utc(2018, 7, 1, 2))
+    result = check_rows(feed_rows(times), feed_shape(time_zone="UTC"), MADRID, (None, None), utc(2018, 7, 1, 2))
     assert (len(result.accepted), result.later) == (2, 2)
 
 
-def test_days_are_named_by_their_date(utc):
+def test_days_are_named_by_their_date(utc: Utc) -> None:
     grid = TimeGrid("1d", "Europe/Madrid", None)
     day = utc(2018, 6, 30, 22)
     for times in ([datetime(2018, 7, 1)], [datetime(2018, 7, 1).date()], [day], ["2018-07-01"]):
-        result = check_rows(rows(times), shape(time_zone="UTC"), grid, (None, None), LATE)
+        result = check_rows(feed_rows(times), feed_shape(time_zone="UTC"), grid, (None, None), LATE)
         assert result.accepted["valid_time"].to_list() == [day], times
         assert result.accepted["available_at"].to_list() == [day + timedelta(days=1)]
-    refused = check_rows(rows([datetime(2018, 7, 1, 6)]), shape(), grid, (None, None), LATE).refused
+    refused = check_rows(feed_rows([datetime(2018, 7, 1, 6)]), feed_shape(), grid, (None, None), LATE).refused
     assert "not midnight" in refused["reason"].item()
 
 
-def test_the_first_quarter_is_not_the_hour(utc):
-    """A feed that changes from 60 to 15 minutes: the hours of quarters are refused whole, not taken for their first."""
+def test_first_quarter_is_not_the_hour(utc: Utc) -> None:
+    """If a feed changes from 60 to 15 minutes, all quarters are refused, and the first one does not become the hour."""
     hours = [datetime(2025, 9, 30, h) for h in (21, 22, 23)]
     quarters = [datetime(2025, 10, 1, 0, minute) for minute in (0, 15, 30, 45)]
-    result = check_rows(rows([*hours, *quarters]), shape(time_zone="UTC"), MADRID, (None, None), LATE)
+    result = check_rows(feed_rows([*hours, *quarters]), feed_shape(time_zone="UTC"), MADRID, (None, None), LATE)
     assert result.accepted["valid_time"].to_list() == [utc(2025, 9, 30, h) for h in (21, 22, 23)]
     reasons = result.refused["reason"].to_list()
     assert reasons[0] == "one of several values within 1h: the feed has finer steps here (see resample)"
     assert reasons[1:] == ["time is not on the 1h grid"] * 3
     other = check_rows(
-        pl.concat([rows(quarters, ids="a"), rows(quarters[:1], ids="b")]), shape(), MADRID, (None, None), LATE
+        pl.concat([feed_rows(quarters, ids="a"), feed_rows(quarters[:1], ids="b")]),
+        feed_shape(),
+        MADRID,
+        (None, None),
+        LATE,
     )
     assert other.accepted["series_id"].to_list() == ["b"]
 
 
-def test_market_holidays_are_refused():
+def test_market_holidays_are_refused() -> None:
     grid = TimeGrid("1b", "America/New_York", "NYSE")
     result = check_rows(
-        rows([datetime(2018, 12, 24), datetime(2018, 12, 25), datetime(2018, 12, 29)]),
-        shape(),
+        feed_rows([datetime(2018, 12, 24), datetime(2018, 12, 25), datetime(2018, 12, 29)]),
+        feed_shape(),
         grid,
         (None, None),
         LATE,
@@ -143,28 +154,28 @@ def test_market_holidays_are_refused():
     assert result.refused["reason"].to_list() == ["not a business day of NYSE"] * 2
 
 
-def test_wrong_kinds_of_column():
+def test_columns_of_wrong_types() -> None:
     with pytest.raises(DataError, match="'y' holds text"):
-        check_rows(rows([datetime(2018, 7, 1)], ["high"]), shape(), MADRID, (None, None), LATE)
+        check_rows(feed_rows([datetime(2018, 7, 1)], ["high"]), feed_shape(), MADRID, (None, None), LATE)
     with pytest.raises(DataError, match="'t' has type Int64"):
-        check_rows(rows([1]), shape(), MADRID, (None, None), LATE)
+        check_rows(feed_rows([1]), feed_shape(), MADRID, (None, None), LATE)
     with pytest.raises(DataError, match="no rows"):
-        check_rows(rows([datetime(2018, 7, 1)]).clear(), shape(), MADRID, (None, None), LATE)
+        check_rows(feed_rows([datetime(2018, 7, 1)]).clear(), feed_shape(), MADRID, (None, None), LATE)
 
 
-cell = st.one_of(st.none(), st.floats(), st.floats(-5, 5).map(str), st.sampled_from(["", "x", " 1 "])).map(
+cells = st.one_of(st.none(), st.floats(), st.floats(-5, 5).map(str), st.sampled_from(["", "x", " 1 "])).map(
     lambda v: None if v is None else str(v)
 )
-when = st.one_of(st.none(), st.datetimes(datetime(2017, 1, 1), datetime(2019, 1, 1)).map(str), st.text(max_size=5))
+times = st.one_of(st.none(), st.datetimes(datetime(2017, 1, 1), datetime(2019, 1, 1)).map(str), st.text(max_size=5))
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["a", "b", "", None]), when, cell), min_size=1, max_size=12))
-def test_no_row_vanishes(table):
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "", None]), times, cells), min_size=1, max_size=12))
+def test_no_row_is_lost(table: list[tuple[str | None, str | None, str | None]]) -> None:
     frame = pl.DataFrame(table, schema={"id": pl.String, "t": pl.String, "y": pl.String}, orient="row")
     as_of = datetime(2018, 1, 1, tzinfo=UTC)
     try:
-        result = check_rows(frame, shape(), MADRID, (0.0, None), as_of)
+        result = check_rows(frame, feed_shape(), MADRID, (0.0, None), as_of)
     except DataError:
         return
     assert len(result.accepted) + len(result.refused) + result.later == len(frame)
@@ -173,29 +184,29 @@ def test_no_row_vanishes(table):
 
 
 @pytest.mark.parametrize("year", [-3, 1, 1799, 2200, 9999, 12018])
-def test_a_time_of_no_age_is_refused(year):
-    """Also those that Python has no date for: they must not stop the others."""
+def test_time_out_of_range_is_refused(year: int) -> None:
+    """Years that Python has no date for must not stop the check of other rows."""
     times = ["2018-07-01T00:00", f"{year:04d}-07-01T00:00" if year < 10_000 else f"+{year}-07-01T00:00"]
     for grid in (MADRID, TimeGrid("1d", "Europe/Madrid", None), TimeGrid("1b", "Europe/Madrid", "ES")):
-        known_future = shape(role="known_future", time_zone="UTC")
-        result = check_rows(rows(times), known_future, grid, (None, None), LATE, 1, {"gap": "warn"} | QUIET)
+        known_future = feed_shape(role="known_future", time_zone="UTC")
+        result = check_rows(feed_rows(times), known_future, grid, (None, None), LATE, 1, {**ACCEPT_ALL, "gap": "warn"})
         assert len(result.accepted) + len(result.refused) == 2
         assert result.refused["t"].to_list()[-1] == times[1]
 
 
-def test_a_row_known_before_its_age_is_refused_and_one_of_the_far_future_is_later():
-    table = rows(["2018-07-01T00:00"] * 2).with_columns(known=pl.Series(["0001-01-01T00:00", "9999-01-01T00:00"]))
-    result = check_rows(table, shape(available_at="known", time_zone="UTC"), MADRID, (None, None), LATE)
+def test_availability_out_of_range() -> None:
+    table = feed_rows(["2018-07-01T00:00"] * 2).with_columns(known=pl.Series(["0001-01-01T00:00", "9999-01-01T00:00"]))
+    result = check_rows(table, feed_shape(available_at="known", time_zone="UTC"), MADRID, (None, None), LATE)
     assert result.refused["reason"].to_list() == ["known: time is before 1800 or after 2199"]
     assert (len(result.accepted), result.later) == (0, 1)
 
 
-def test_a_value_that_a_panel_cannot_hold_is_refused():
+def test_value_beyond_single_precision_is_refused() -> None:
     times = [datetime(2018, 7, 1, h) for h in range(4)]
     for sign in (1, -1):
         result = check_rows(
-            rows(times, [sign * 3e38, sign * 1e39, sign * 1e308, sign * float("inf")]),
-            shape(),
+            feed_rows(times, [sign * 3e38, sign * 1e39, sign * 1e308, sign * float("inf")]),
+            feed_shape(),
             MADRID,
             (None, None),
             LATE,
@@ -208,7 +219,7 @@ def test_a_value_that_a_panel_cannot_hold_is_refused():
 
 
 @pytest.mark.parametrize("column", [[b"a"], [timedelta(1)], [["a"]], [{"a": "b"}]])
-def test_names_that_are_none(column):
+def test_ids_of_wrong_types(column: list[Any]) -> None:
     table = pl.DataFrame({"id": column, "t": [datetime(2018, 7, 1)], "y": [1.0]})
     with pytest.raises(DataError, match=r"column 'id' has type .* series_id needs text"):
-        check_rows(table, shape(), MADRID, (None, None), LATE)
+        check_rows(table, feed_shape(), MADRID, (None, None), LATE)

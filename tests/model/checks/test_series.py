@@ -1,4 +1,4 @@
-"""What whole series show: each check finds its fault, and says nothing of a clean series."""
+"""Checks of whole series: each finds its fault, and none finds one in a clean series."""
 
 from __future__ import annotations
 
@@ -11,92 +11,99 @@ import pytest
 from flows.settings.feed import Checks
 from model.checks.feed_rows import check_rows
 from model.checks.feed_shape import FeedShape
+from model.checks.findings import Finding
 from model.checks.series import check_series
 from model.checks.units import check_expected_level, check_unit_ratio
 from model.timegrid import TimeGrid
+from storage.schemas.records import Action
 from tests.support.made import hourly
 from tests.support.pipelines import SHARED
 
 GRID = TimeGrid("1h", "Europe/Madrid", None)
 START = datetime(2018, 9, 1, tzinfo=UTC)
-WARN = Checks().model_dump()
+WARN: dict[str, Action] = Checks().model_dump()
 
 
 def load(hours: int = 24 * 90, seed: int = 0) -> np.ndarray:
-    """A daily and weekly shape with noise, as load has."""
+    """Return values with a daily and a weekly shape and noise, like electricity load."""
     hour = np.arange(hours)
     noise = np.random.default_rng(seed).normal(size=hours)
-    return 100 + 30 * np.sin(2 * np.pi * hour / 24) + 10 * np.sin(2 * np.pi * hour / 168) + noise
+    values: np.ndarray = 100 + 30 * np.sin(2 * np.pi * hour / 24) + 10 * np.sin(2 * np.pi * hour / 168) + noise
+    return values
 
 
-def found(values: np.ndarray, grid: TimeGrid = GRID, frame: pl.DataFrame | None = None, **actions: str):
-    rows = hourly(START, values) if frame is None else frame
-    findings, reasons = check_series(rows, "y", grid, 168, WARN | actions)
+def check(
+    rows: np.ndarray | pl.DataFrame, grid: TimeGrid = GRID, **actions: Action
+) -> tuple[dict[str, Finding], pl.Series | None]:
+    """Check hourly values, or a table, and return the findings by check with the reasons of quarantined rows."""
+    frame = rows if isinstance(rows, pl.DataFrame) else hourly(START, rows)
+    findings, reasons = check_series(frame, "y", grid, 168, WARN | actions)
     return {finding.check: finding for finding in findings}, reasons
 
 
-def test_a_clean_series_shows_nothing():
-    assert found(load()) == ({}, None)
+def test_clean_series_has_no_finding() -> None:
+    assert check(load()) == ({}, None)
 
 
-def test_a_gap():
+def test_gap() -> None:
     rows = hourly(START, load())
-    finding = found(None, frame=rows.filter(~pl.int_range(pl.len()).is_in([500, 501, 900])))[0]["gap"]
+    finding = check(rows.filter(~pl.int_range(pl.len()).is_in([500, 501, 900])))[0]["gap"]
     assert finding.detail == "3 periods missing in 2 gaps"
     assert finding.first == START + timedelta(hours=502)
 
 
-def test_a_flat_line():
+def test_flat_line() -> None:
     values = load()
     values[300:315] = values[300]
-    assert found(values)[0]["flat_line"].rows == 15
+    assert check(values)[0]["flat_line"].rows == 15
     values[300:315] = load()[300:315]
     values[300:308] = values[300]  # shorter than half a day
-    assert not found(values)[0]
+    assert not check(values)[0]
 
 
 @pytest.mark.parametrize("factor", [20, 1000])
-def test_a_spike_is_named_and_taken_away_if_asked(factor):
+def test_spike_is_found_and_quarantined_on_request(factor: float) -> None:
     values = load()
     values[700] *= factor
-    findings, reasons = found(values, spike="quarantine")
+    findings, reasons = check(values, spike="quarantine")
     assert findings["spike"].rows == 1
     assert findings["spike"].first == START + timedelta(hours=700)
+    assert reasons is not None
     assert reasons.is_not_null().arg_true().to_list() == [700]
-    assert found(values)[1] is None
+    assert check(values)[1] is None
 
 
-def test_a_zero_among_large_values():
+def test_zero_among_large_values() -> None:
     values = load()
     values[700] = 0
-    assert found(values)[0]["dropout"].first == START + timedelta(hours=700)
+    assert check(values)[0]["dropout"].first == START + timedelta(hours=700)
 
 
-def test_prices_may_spike_and_be_negative():
+def test_prices_may_spike_and_be_negative() -> None:
     values = load() - 100
     values[700] = 3000.0
-    assert not found(values)[0]
+    assert not check(values)[0]
 
 
 @pytest.mark.parametrize("factor", [2.5, 4, 1000, 0.25])
-def test_a_jump_of_level(factor):
+def test_jump_of_level(factor: float) -> None:
     values = load()
     values[24 * 50 :] *= factor
-    finding = found(values, spike="accept", dropout="accept")[0]["level_jump"]
+    finding = check(values, spike="accept", dropout="accept")[0]["level_jump"]
     assert finding.first.date() == (START + timedelta(days=50)).date()
     assert finding.detail.startswith("level ")
     assert float(finding.detail.split()[1]) == pytest.approx(factor, rel=0.1)
 
 
-def test_values_that_stop_are_no_jump_of_level():
+def test_end_of_values_is_no_jump_of_level() -> None:
     values = load()
     values[24 * 50 :] = np.nan
     values[24 * 88 :] = 100
-    assert "level_jump" not in found(values)[0]
+    assert "level_jump" not in check(values)[0]
 
 
-def test_a_block_repeated_at_the_clock_change():
-    """entsoe-py #468: in the autumn the quarters of the first 02:00 came again for the second."""
+def test_block_repeated_at_the_clock_change() -> None:
+    """In autumn, a source repeated the quarters of the first 02:00 for the second one (entsoe-py #468)."""
     grid = TimeGrid("15m", "Europe/Madrid", None)
     first = datetime(2018, 10, 20, tzinfo=UTC)
     values = load(96 * 20)
@@ -104,62 +111,64 @@ def test_a_block_repeated_at_the_clock_change():
     times = [first + timedelta(minutes=15 * i) for i in range(len(values))]
     rows = pl.DataFrame({"series_id": "a", "valid_time": pl.Series(times, dtype=pl.Datetime("us", "UTC")), "y": values})
     rows = rows.with_columns(available_at=pl.col("valid_time"))
-    assert not found(None, grid, rows)[0]
+    assert not check(rows, grid)[0]
     values[change : change + 4] = values[change - 4 : change]
-    findings, reasons = found(None, grid, rows.with_columns(y=values))
+    findings, reasons = check(rows.with_columns(y=values), grid)
     assert findings["repeated_block"].rows == 4
+    assert reasons is not None
     assert reasons.is_not_null().arg_true().to_list() == list(range(change, change + 4))
-    # The same repetition on any other day is how the series is.
+    # On any other day a repetition is normal.
     values = load(96 * 20)
     values[200:204] = values[196:200]
-    assert not found(None, grid, rows.with_columns(y=values))[0]
+    assert not check(rows.with_columns(y=values), grid)[0]
 
 
-def test_series_beside_each_other():
+def test_checks_that_compare_series() -> None:
     ends, twin = load(), load(seed=1)
     ends[24 * 80 :] = np.nan
     parts = {"a": ends, "b": twin, "c": twin}
     rows = pl.concat([hourly(START, values, name) for name, values in parts.items()])
-    findings, _ = found(None, frame=rows)
+    findings, _ = check(rows)
     assert findings["stopped"].series_id == "a"
     assert findings["same_series"].series_id == "c"
     assert findings["same_series"].detail == "all values equal those of another series, 'b'"
 
 
-def test_order_and_revisions_do_not_matter():
+def test_order_and_revisions_do_not_matter() -> None:
     values = load()
     values[700] *= 20
     rows = hourly(START, values)
     corrected = rows[700].with_columns(y=pl.lit(100.0), available_at=pl.col("available_at") + timedelta(days=1))
     shuffled = pl.concat([rows, corrected]).sample(fraction=1.0, shuffle=True, seed=1)
-    assert not found(None, frame=shuffled)[0]
-    spiked, reasons = found(None, frame=rows.reverse(), spike="quarantine")
+    assert not check(shuffled)[0]
+    spiked, reasons = check(rows.reverse(), spike="quarantine")
+    assert reasons is not None
     assert rows.reverse().filter(reasons.is_not_null())["valid_time"].item() == spiked["spike"].first
 
 
 @pytest.mark.parametrize("rows", [1, 5_000])
-def test_the_size_of_the_blocks_does_not_matter(monkeypatch, rows):
+def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     rng = np.random.default_rng(3)
     parts = [load(24 * 90, seed) for seed in range(8)]
     for values in parts:
         values[rng.integers(0, len(values), 9)] *= 20
         values[rng.integers(0, len(values), 9)] = 0
         values[900:920] = values[900]
-        values[1369:1393] = values[1345:1369]  # at the clock change, the day before again
+        values[1369:1393] = values[1345:1369]  # The day before again, at the clock change.
     parts[1][24 * 50 :] *= 3
     parts[2], parts[3][24 * 80 :] = parts[5], np.nan
     frame = pl.concat([hourly(START, values, f"s{number}") for number, values in enumerate(parts)])
     frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
-    actions = dict.fromkeys(WARN, "quarantine")
-    whole, reasons = check_series(frame, "y", GRID, 168, actions)
-    assert {finding.check for finding in whole} == set(WARN) - {"other_unit"}
+    actions: dict[str, Action] = dict.fromkeys(WARN, "quarantine")
+    expected, reasons = check_series(frame, "y", GRID, 168, actions)
+    assert {finding.check for finding in expected} == set(WARN) - {"other_unit"}
     monkeypatch.setattr("model.checks.series_table._ROWS_PER_BLOCK", rows)
-    again, same = check_series(frame, "y", GRID, 168, actions)
-    assert again == whole
-    assert same.equals(reasons)
+    findings, same_reasons = check_series(frame, "y", GRID, 168, actions)
+    assert findings == expected
+    assert reasons is not None and same_reasons is not None and same_reasons.equals(reasons)
 
 
-def test_another_unit():
+def test_other_unit() -> None:
     rows = pl.concat([hourly(START, load() * factor, name) for name, factor in (("a", 1), ("b", 4), ("c", 1000))])
     forecast = rows.select("series_id", "valid_time", forecast="y")
     forecast = forecast.with_columns(pl.when(pl.col("series_id") == "a").then("forecast").otherwise(pl.lit(100.0)))
@@ -169,8 +178,8 @@ def test_another_unit():
     assert [f.series_id for f in check_expected_level(rows, "y", expected, "warn")] == ["b"]
 
 
-def test_quarantined_rows_stay_whole():
-    """What a check of whole series takes away is refused like any other row: nothing is lost."""
+def test_quarantined_rows_keep_all_columns() -> None:
+    """A row that a check of series quarantines is refused like any other row."""
     values = load(24 * 20)
     values[100] *= 50
     values[200] = -1
@@ -184,7 +193,7 @@ def test_quarantined_rows_stay_whole():
 
 
 SHARED_FEEDS = {
-    # file: zone, frequency, season, least value, (check, series) that must be named
+    # file: zone, frequency, season, least value, (check, series) that must be found
     "pjm_hourly": ("America/New_York", "1h", 168, 0.0, {("gap", "AEP"), ("gap", "PJME")}),
     "gefcom2012": ("America/New_York", "1h", 168, 0.0, {("level_jump", "zone_10"), ("same_series", "zone_07")}),
     "vic_elec": ("Australia/Melbourne", "30m", 336, 0.0, set()),
@@ -195,7 +204,7 @@ SHARED_FEEDS = {
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", SHARED_FEEDS)
-def test_known_faults_of_real_data_are_named_and_nothing_is_lost(name):
+def test_known_faults_of_real_data_are_found(name: str) -> None:
     source = SHARED / f"{name}.parquet"
     if not source.exists():
         pytest.skip("the shared development data are not beside this checkout")
@@ -207,18 +216,16 @@ def test_known_faults_of_real_data_are_named_and_nothing_is_lost(name):
     assert len(result.accepted) + len(result.refused) == len(rows)
     levels = {"load_DE": 55_000.0, "load_NL": 12_500.0, "load_FR": 53_000.0}
     findings = [*result.findings, *check_expected_level(result.accepted, "y", levels, "warn")]
-    named = {(finding.check, finding.series_id) for finding in findings}
-    assert named >= expected
+    pairs = {(finding.check, finding.series_id) for finding in findings}
+    assert pairs >= expected
     if name == "pjm_hourly":
-        # Every zone lacks the hours that the autumn changes should repeat.
-        assert {series for check_rows, series in named if check_rows == "gap"} == set(rows["series_id"])
+        # No zone has the repeated hours of the clock changes in autumn.
+        assert {series for check, series in pairs if check == "gap"} == set(rows["series_id"])
         reasons = dict(result.refused["reason"].value_counts().iter_rows())
         assert sum(n for reason, n in reasons.items() if reason.startswith("duplicate")) == 32
         assert sum(n for reason, n in reasons.items() if "does not exist" in reason) == 92
     if name == "gefcom2012":
-        (jump,), (twin,) = (
-            [f for f in findings if f.check == check_rows] for check_rows in ("level_jump", "same_series")
-        )
+        (jump,), (twin,) = ([f for f in findings if f.check == check] for check in ("level_jump", "same_series"))
         assert (jump.series_id, jump.first.date()) == ("zone_10", date(2008, 1, 2))
         assert twin.detail == "all values equal those of another series, 'zone_03'"
     if name == "entsoe_tscv":
