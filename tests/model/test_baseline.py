@@ -9,31 +9,31 @@ from model.baseline import seasonal_naive, seasonal_scale
 LEVELS = np.array([0.1, 0.5, 0.9])
 
 
-def test_seasonal_naive_repeats_the_last_season():
+def test_seasonal_naive_repeats_the_last_season() -> None:
     history = np.tile([1.0, 2.0, 3.0], 6)[None]
-    out = seasonal_naive(history, 3, 5, LEVELS)
-    assert (out == np.array([1, 2, 3, 1, 2])[None, :, None]).all()
+    quantiles = seasonal_naive(history, 3, 5, LEVELS)
+    assert (quantiles == np.array([1, 2, 3, 1, 2])[None, :, None]).all()
 
 
-def test_its_spread_is_the_empirical_quantiles_of_its_errors():
+def test_quantiles_are_those_of_the_errors() -> None:
     rng = np.random.default_rng(0)
     history = rng.normal(size=(2, 400)).cumsum(axis=1)
-    out = seasonal_naive(history, 1, 3, LEVELS)
+    quantiles = seasonal_naive(history, 1, 3, LEVELS)
     for step in (1, 2, 3):
         errors = history[:, step:] - history[:, :-step]
         expected = history[:, -1:] + np.quantile(errors, LEVELS, axis=1).T
-        np.testing.assert_allclose(out[:, step - 1], expected)
+        np.testing.assert_allclose(quantiles[:, step - 1], expected)
 
 
-def test_gaps_reach_back_to_an_earlier_season_and_the_unknown_to_the_others():
+def test_gaps_use_an_earlier_season_and_unknown_series_use_the_others() -> None:
     history = np.array([[1.0, 2, 1, 2, 1, np.nan], [np.nan] * 6])
-    out = seasonal_naive(history, 2, 2, LEVELS)
-    assert out[0, :, 1].tolist() == [1.0, 2.0]
-    assert np.isfinite(out).all()
-    assert (np.diff(out, axis=2) >= 0).all()
+    quantiles = seasonal_naive(history, 2, 2, LEVELS)
+    assert quantiles[0, :, 1].tolist() == [1.0, 2.0]
+    assert np.isfinite(quantiles).all()
+    assert (np.diff(quantiles, axis=2) >= 0).all()
     assert np.isnan(seasonal_naive(np.full((1, 6), np.nan), 2, 2, LEVELS)).all()
 
 
-def test_seasonal_scale():
+def test_seasonal_scale() -> None:
     np.testing.assert_allclose(seasonal_scale(np.array([[1.0, 2, 4, np.nan, 5]]), 1), [1.5])
     assert np.isnan(seasonal_scale(np.array([[np.nan, 1.0]]), 1)).all()

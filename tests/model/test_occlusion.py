@@ -1,6 +1,8 @@
-"""What hiding parts of a window does to a forecast, on a fitted network in ONNX Runtime."""
+"""Occlusion effects of a fitted network in ONNX Runtime."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,57 +18,61 @@ pytestmark = pytest.mark.training
 
 
 @pytest.fixture(scope="module")
-def fitted():
+def fitted() -> tuple[Forecaster, Windows]:
+    """A fitted network, and windows."""
     network, samples, _ = train(made.spec(), updates=300)
     return Forecaster(to_onnx(network)), samples
 
 
-def test_each_part_is_the_forecast_with_it_less_the_one_without(fitted):
+def test_effect_is_the_difference_to_the_forecast_without_an_input(fitted: tuple[Forecaster, Windows]) -> None:
     forecaster, samples = fitted
     window = samples[7:8]
-    found = occlusion_effects(forecaster, window)
+    effects = occlusion_effects(forecaster, window)
     median = forecaster.spec.levels.index(0.5)
-    whole = forecaster.quantiles(window)[0, :, median]
+    complete = forecaster.quantiles(window)[0, :, median]
 
-    def without(**changed) -> np.ndarray:
-        return whole - forecaster.quantiles(Windows(**window.inputs() | changed))[0, :, median]
+    def effect_of(**changed: np.ndarray) -> np.ndarray:
+        return complete - forecaster.quantiles(replace(window, **changed))[0, :, median]
 
     for number in range(3):
         target = window.target.copy()
         target[:, 24 * number : 24 * (number + 1)] = np.nan
-        np.testing.assert_array_equal(found.segments[number], without(target=target))
-    gone = np.full_like(window.known_future, np.nan)
-    np.testing.assert_array_equal(found.covariates["temperature"], without(known_future=gone))
-    gone[:, :72] = window.known_future[:, :72]
-    np.testing.assert_array_equal(found.horizon_covariates["temperature"], without(known_future=gone))
-    gone = np.full_like(window.observed, np.nan)
-    np.testing.assert_array_equal(found.covariates["price"], without(observed=gone))
-    assert list(found.covariates) == ["temperature", "price"] and list(found.horizon_covariates) == ["temperature"]
+        np.testing.assert_array_equal(effects.segments[number], effect_of(target=target))
+    hidden = np.full_like(window.known_future, np.nan)
+    np.testing.assert_array_equal(effects.covariates["temperature"], effect_of(known_future=hidden))
+    hidden[:, :72] = window.known_future[:, :72]
+    np.testing.assert_array_equal(effects.horizon_covariates["temperature"], effect_of(known_future=hidden))
+    hidden = np.full_like(window.observed, np.nan)
+    np.testing.assert_array_equal(effects.covariates["price"], effect_of(observed=hidden))
+    assert list(effects.covariates) == ["temperature", "price"] and list(effects.horizon_covariates) == ["temperature"]
 
 
-def test_what_matters_is_found(fitted):
-    """In the made data temperature ahead adds to the target, and `price` is noise."""
+def test_temperature_has_a_larger_effect_than_noise(fitted: tuple[Forecaster, Windows]) -> None:
+    """In the synthetic data, the temperature of the horizon adds to the target, and `price` is noise."""
     forecaster, samples = fitted
-    sizes = [occlusion_effects(forecaster, samples[i : i + 1]) for i in range(8)]
-    ahead = np.mean([np.abs(found.horizon_covariates["temperature"]).mean() / np.abs(w).max() for found, w in zip(
-        sizes, samples.target, strict=False)])  # fmt: skip
-    noise = np.mean([np.abs(found.covariates["price"]).mean() / np.abs(w).max() for found, w in zip(
-        sizes, samples.target, strict=False)])  # fmt: skip
-    assert ahead > 3 * noise
+    effects = [occlusion_effects(forecaster, samples[i : i + 1]) for i in range(8)]
+    largest = [np.abs(target).max() for target in samples.target[:8]]
+
+    def mean_size(changes: list[np.ndarray]) -> float:
+        return float(np.mean([np.abs(change).mean() / size for change, size in zip(changes, largest, strict=True)]))
+
+    temperature = mean_size([effect.horizon_covariates["temperature"] for effect in effects])
+    price = mean_size([effect.covariates["price"] for effect in effects])
+    assert temperature > 3 * price
 
 
-def test_what_was_not_there_moves_nothing(fitted):
+def test_missing_input_has_no_effect(fitted: tuple[Forecaster, Windows]) -> None:
     forecaster, samples = fitted
     window = samples[3:4]
     window.target[:, :24] = np.nan
     window.observed[:] = np.nan
-    found = occlusion_effects(forecaster, window)
-    assert not found.segments[0].any()
-    assert not found.covariates["price"].any()
-    assert found.segments[2].any()
+    effects = occlusion_effects(forecaster, window)
+    assert not effects.segments[0].any()
+    assert not effects.covariates["price"].any()
+    assert effects.segments[2].any()
 
 
-def test_the_oldest_segment_may_be_a_part_of_one():
+def test_oldest_segment_may_be_shorter() -> None:
     np.testing.assert_array_equal(segment_bounds(72, 24), [0, 24, 48, 72])
     np.testing.assert_array_equal(segment_bounds(70, 24), [0, 22, 46, 70])
     np.testing.assert_array_equal(segment_bounds(5, 5), [0, 5])

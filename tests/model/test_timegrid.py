@@ -1,4 +1,4 @@
-"""The grid: instants to steps and back, over clock changes and holidays."""
+"""Conversion of instants to steps and back, over clock changes and holidays."""
 
 from __future__ import annotations
 
@@ -19,41 +19,42 @@ ZONES = [
 ]
 
 
-def us(text: str) -> int:
+def micros(text: str) -> int:
+    """Return microseconds since 1970."""
     return int(np.datetime64(text, "us").astype(np.int64))
 
 
 @settings(deadline=None)
-@given(st.sampled_from(FREQUENCIES), st.sampled_from(ZONES), st.integers(us("1990-01-01"), us("2035-01-01")))
-def test_steps_tile_time(frequency, zone, instant):
+@given(st.sampled_from(FREQUENCIES), st.sampled_from(ZONES), st.integers(micros("1990-01-01"), micros("2035-01-01")))
+def test_steps_have_no_gap_or_overlap(frequency: str, zone: str, instant: int) -> None:
     grid = TimeGrid(frequency, zone, "NYSE" if frequency == "1b" else None)
     step = int(grid.index(np.array([instant]))[0])
-    around = np.arange(step - 2, step + 3)
-    start = grid.start(around)
-    assert (grid.index(start) == around).all()
+    steps = np.arange(step - 2, step + 3)
+    start = grid.start(steps)
+    assert (grid.index(start) == steps).all()
     assert (np.diff(start) > 0).all()
     assert start[2] <= instant < start[3]
     if frequency != "1b":
-        assert (grid.end(around)[:-1] == start[1:]).all()
+        assert (grid.end(steps)[:-1] == start[1:]).all()
     first = grid.first_step(instant)
     assert grid.start(np.array([first]))[0] >= instant > grid.start(np.array([first - 1]))[0]
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2018-03-25", 23), ("2018-10-28", 25), ("2018-10-29", 24)])
-def test_local_days_have_their_length(day, hours):
+def test_length_of_local_days(day: str, hours: int) -> None:
     grid = TimeGrid("1d", "Europe/Madrid", None)
     step = np.array([np.datetime64(day).astype(int)])
     assert grid.end(step) - grid.start(step) == hours * DAY // 24
 
 
-def test_business_days_skip_weekends_and_holidays():
+def test_business_days_skip_weekends_and_holidays() -> None:
     grid = TimeGrid("1b", "America/New_York", "NYSE")
-    steps = grid.index(np.array([us("2018-12-21T15:00")])) + np.arange(5)
+    steps = grid.index(np.array([micros("2018-12-21T15:00")])) + np.arange(5)
     days = ["2018-12-21", "2018-12-24", "2018-12-26", "2018-12-27", "2018-12-28"]
     assert grid.dates(steps).astype(str).tolist() == days
 
 
-def test_holiday_codes():
+def test_holiday_codes() -> None:
     assert "2018-12-25" in holiday_calendar("US", range(2018, 2019))
     assert "2018-01-06" in holiday_calendar("DE-BY", range(2018, 2019))
     with pytest.raises(ValueError):

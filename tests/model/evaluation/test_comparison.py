@@ -7,6 +7,8 @@ import pytest
 
 from model.evaluation import metrics
 from model.evaluation.comparison import IssueTimes, compare
+from model.panel import Panel
+from model.spec import ModelSpec
 from model.windows import Windows, build_windows
 from tests.support import made
 
@@ -17,24 +19,24 @@ LEVELS = np.array(SPEC.levels)
 class FlatModel:
     """Model that forecasts the last visible value with a given interval width, and `wrong` for one series."""
 
-    def __init__(self, width: float, wrong: float | None = None) -> None:
-        self.spec, self.width, self.wrong = SPEC, width, wrong
+    def __init__(self, width: float, wrong: float | None = None, spec: ModelSpec = SPEC) -> None:
+        self.spec, self.width, self.wrong = spec, width, wrong
 
     def quantiles(self, windows: Windows) -> np.ndarray:
         last = np.nan_to_num(windows.target[:, -1].astype(np.float64))
         spread = self.width * (LEVELS - 0.5) * np.abs(last)[:, None]
-        quantiles = np.tile((last[:, None] + spread)[:, None], (1, SPEC.horizon, 1))
+        quantiles = np.tile((last[:, None] + spread)[:, None], (1, self.spec.horizon, 1))
         if self.wrong is not None:
             quantiles[windows.series == 2] = self.wrong
         return quantiles
 
 
-def issue_times(panel, count: int = 6) -> IssueTimes:
+def issue_times(panel: Panel, count: int = 6) -> IssueTimes:
     steps = panel.first + 1000 + 24 * np.arange(count)
     return IssueTimes(panel.grid.start(steps), steps)
 
 
-def test_scores_are_means_over_all_cells():
+def test_scores_are_means_over_all_cells() -> None:
     panel = made.panel(SPEC)
     panel.target.layers[0].values[1, 1000:1010] = np.nan
     times = issue_times(panel)
@@ -54,7 +56,7 @@ def test_scores_are_means_over_all_cells():
     np.testing.assert_allclose(difference, losses[0.1] - losses[0.8])
 
 
-def test_context_with_too_few_values_is_not_judged():
+def test_context_with_too_few_values_is_not_judged() -> None:
     panel = made.panel(SPEC)
     panel.target.layers[0].values[2, 900:1000] = np.nan  # the first context, and half of the second
     comparison = compare(SPEC, panel, issue_times(panel), {"challenger": FlatModel(0.2)})
@@ -63,10 +65,10 @@ def test_context_with_too_few_values_is_not_judged():
 
 
 @pytest.mark.parametrize(("wrong", "words"), [(np.nan, "not finite"), (-1.0, "below the lower bound")])
-def test_faulty_output_is_reported_with_its_series(wrong, words):
+def test_faulty_output_is_reported_with_its_series(wrong: float, words: str) -> None:
     panel = made.panel(SPEC)
     comparison = compare(SPEC, panel, issue_times(panel), {"challenger": FlatModel(0.2, wrong)})
-    assert words in comparison.fault
+    assert comparison.fault is not None and words in comparison.fault
     assert "series 'b', at 6 of 6 issue times" in comparison.fault
     # A faulty champion does not count against the challenger: the nightly forecast replaces such rows by the baseline.
     assert (
@@ -80,19 +82,17 @@ def test_faulty_output_is_reported_with_its_series(wrong, words):
 @pytest.mark.parametrize(
     ("frequency", "horizon", "overlap"), [("1h", 24, 1), ("1h", 36, 2), ("15m", 96, 1), ("1d", 7, 7), ("1b", 5, 5)]
 )
-def test_overlap_is_the_number_of_issue_times_in_a_horizon(frequency, horizon, overlap):
+def test_overlap_is_the_number_of_issue_times_in_a_horizon(frequency: str, horizon: int, overlap: int) -> None:
     spec = made.spec(
         frequency=frequency, horizon=horizon, known_future=(), observed=(), holidays=None, timezone="UTC", context=28,
         season=7, segment=7,
     )  # fmt: skip
     panel = made.panel(spec)
-    model = FlatModel(0.2)
-    model.spec = spec
-    model.quantiles = lambda windows: np.ones((len(windows), horizon, len(LEVELS)))
+    model = FlatModel(0.2, spec=spec)
     assert compare(spec, panel, issue_times(panel, 5), {"challenger": model}).overlap == overlap
 
 
-def test_issue_times_since():
+def test_issue_times_since() -> None:
     times = IssueTimes(np.array([10, 20, 30]), np.array([1, 2, 3]))
     assert times.since(20).issues.tolist() == [20, 30]
     assert len(times.since(31)) == 0

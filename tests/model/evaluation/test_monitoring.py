@@ -13,7 +13,7 @@ from storage.schemas import score_schema
 
 
 @pytest.fixture
-def scores():
+def scores() -> pl.DataFrame:
     """Two series, 40 issue times, 4 steps. One row in ten has no scale, and one in ten no baseline."""
     rng = np.random.default_rng(4)
     count = 2 * 40 * 4
@@ -56,7 +56,7 @@ def measures_by_numpy(rows: pl.DataFrame) -> dict[str, float]:
     }
 
 
-def test_measures_by_series_and_step(scores):
+def test_measures_by_series_and_step(scores: pl.DataFrame) -> None:
     table = monitoring.aggregate(scores.lazy(), "series_id", "step")
     assert table.columns == ["series_id", "step", *monitoring.MEASURES]
     assert len(table) == 8
@@ -67,7 +67,7 @@ def test_measures_by_series_and_step(scores):
 
 
 @pytest.mark.parametrize("window", [7, 28])
-def test_rolling_window_ends_with_each_issue_time(scores, window):
+def test_rolling_window_ends_with_each_issue_time(scores: pl.DataFrame, window: int) -> None:
     table = monitoring.rolling(monitoring.sum_by(scores.lazy(), "issue_time"), window)
     issues = scores["issue_time"].unique().sort()
     assert table["issue_time"].equals(issues)
@@ -76,21 +76,21 @@ def test_rolling_window_ends_with_each_issue_time(scores, window):
         assert table.drop("issue_time").row(i, named=True) == pytest.approx(measures_by_numpy(rows))
 
 
-def test_ratio_without_a_denominator_is_null(scores):
+def test_ratio_without_a_denominator_is_null(scores: pl.DataFrame) -> None:
     bare = scores.with_columns(baseline_pinball=pl.lit(None, pl.Float64), scale=pl.lit(None, pl.Float64))
     (row,) = monitoring.aggregate(bare.lazy()).to_dicts()
     assert (row["skill"], row["baseline_pinball"], row["mase"], row["scaled_bias"]) == (None, None, None, None)
     assert row["n"] == 320
 
 
-def test_weekdays_are_local(scores):
+def test_weekdays_are_local(scores: pl.DataFrame) -> None:
     # 2024-03-31 00:30 in Madrid is Sunday there and still Saturday in UTC.
     one = scores.head(1).with_columns(valid_time=pl.lit(datetime(2024, 3, 30, 23, 30, tzinfo=UTC)))
     assert monitoring.with_weekday(one.lazy(), "Europe/Madrid").collect()["weekday"].to_list() == [7]
     assert monitoring.with_weekday(one.lazy(), "UTC").collect()["weekday"].to_list() == [6]
 
 
-def test_pit_histogram(scores):
+def test_pit_histogram(scores: pl.DataFrame) -> None:
     pit = [0.05, 0.1, 0.3, 0.6, 0.7, 0.95, 0.95, 0.45]
     table = monitoring.pit_histogram(scores.head(8).with_columns(pit=pl.Series(pit)).lazy())
     assert table["n"].to_list() == [1, 1, 0, 1, 1, 0, 1, 1, 0, 2]

@@ -48,7 +48,8 @@ class Network:
     def quantiles(self, windows: Windows) -> np.ndarray:
         calendar = np.repeat(windows.calendar, len(windows) // len(windows.calendar), axis=0)
         with torch.inference_mode():
-            return self.network(**to_tensors(replace(windows, calendar=calendar))).numpy().astype(np.float64)
+            quantiles: np.ndarray = self.network(**to_tensors(replace(windows, calendar=calendar))).numpy()
+        return quantiles.astype(np.float64)
 
 
 def simulate(seed: int, changes: bool) -> Panel:
@@ -91,7 +92,7 @@ def champions() -> list[Network]:
     return [fit_network(simulate(seed, changes=False), 28, CHANGE - 30, stop, 130, seed) for seed in SEEDS]
 
 
-def test_overfitted_challenger_is_refused(champions):
+def test_overfitted_challenger_is_refused(champions: list[Network]) -> None:
     refused, promoted_on_seen = [], 0
     for seed, champion in zip(SEEDS, champions, strict=True):
         panel, evaluation = simulate(seed, changes=False), issue_times(600, 609)
@@ -105,7 +106,7 @@ def test_overfitted_challenger_is_refused(champions):
     assert sum(right for right, _ in refused) >= RIGHT, refused
 
 
-def test_better_challenger_is_promoted(champions):
+def test_better_challenger_is_promoted(champions: list[Network]) -> None:
     promoted = []
     for seed, champion in zip(SEEDS, champions, strict=True):
         panel = simulate(seed, changes=True)
