@@ -1,1 +1,1 @@
-"""One file a kind of feed: each reads what the feed's uri names and changes nothing in it."""
+"""Sources of feeds, one module per kind. Each reads the data at a feed's uri and changes nothing there."""

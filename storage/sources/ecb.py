@@ -1,6 +1,6 @@
-"""Daily market prices of the European Central Bank: exchange rates, interest rates, yields.
+"""Daily market prices of the European Central Bank: exchange rates, interest rates and yields.
 
-https://data.ecb.europa.eu/help/api/data: no key, and CSV as the SDMX standard defines it. One request a series.
+API: https://data.ecb.europa.eu/help/api/data. It needs no key and returns SDMX-CSV. Each series is one request.
 """
 
 from __future__ import annotations
@@ -15,57 +15,59 @@ import httpx
 import polars as pl
 
 from storage.schemas import DataError
-from storage.sources.fetch import Refused, client, fetch, join_address
+from storage.sources.fetch import RefusedError, fetch, join_address, open_client
 from storage.sources.request import SERIES_ID, VALID_TIME, Request
 
 _FRANKFURT = ZoneInfo("Europe/Berlin")
 _KEY, _PERIOD, _VALUE = "KEY", "TIME_PERIOD", "OBS_VALUE"
 
 
-def address(options: Mapping[str, Any], keyed: bool) -> str:
-    """Where the ECB serves it."""
+def default_address(options: Mapping[str, Any], has_key: bool) -> str:
+    """Return the address of the ECB's API."""
     return "https://data-api.ecb.europa.eu/service"
 
 
 def read(request: Request) -> pl.DataFrame:
-    """series_id, valid_time (a date), the value as text; days without a price are not there.
+    """Return series_id, valid_time (a date as text) and the value as text. Days without a price have no row.
 
-    Raises DataError when the ECB cannot be reached or refuses, or has nothing under a key since `since`.
+    Raises:
+        DataError: A request fails, or a series has no prices since `request.since`.
     """
-    with client(request) as connection:
-        frames = [_series(request, connection, name, key) for name, key in request.options["series"].items()]
-    return pl.concat(frames).select(request.columns)
+    with open_client(request) as client:
+        tables = [_read_series(request, client, name, key) for name, key in request.options["series"].items()]
+    return pl.concat(tables).select(request.columns)
 
 
-def _series(request: Request, connection: httpx.Client, name: str, key: str) -> pl.DataFrame:
+def _read_series(request: Request, client: httpx.Client, name: str, key: str) -> pl.DataFrame:
     flow = request.options["flow"]
-    where = join_address(request.uri, f"data/{flow}/{key}")
-    period = {"startPeriod": _day(request.since), "endPeriod": _day(request.until)}
+    address = join_address(request.uri, f"data/{flow}/{key}")
+    period = {"startPeriod": _local_date(request.since), "endPeriod": _local_date(request.until)}
+    no_prices = (
+        f"{request.redacted_uri}: {flow}/{key} has nothing from {period['startPeriod']} on; check the key, and whether "
+        "the series has ended"
+    )
     try:
-        content = fetch(request, connection, where, {"format": "csvdata", "detail": "dataonly", **period})
-    except Refused as error:
+        body = fetch(request, client, address, {"format": "csvdata", "detail": "dataonly", **period})
+    except RefusedError as error:
         if error.status == 404:
-            raise DataError(f"{request.shown}: {_nothing(flow, key, period)}") from None
+            raise DataError(no_prices) from None
         raise
     try:
-        table = pl.read_csv(io.BytesIO(content), infer_schema=False)
-        found = table.select(_KEY, _PERIOD, _VALUE)
+        table = pl.read_csv(io.BytesIO(body), infer_schema=False).select(_KEY, _PERIOD, _VALUE)
     except pl.exceptions.NoDataError:
-        raise DataError(f"{request.shown}: {_nothing(flow, key, period)}") from None
+        raise DataError(no_prices) from None
     except pl.exceptions.PolarsError as error:
-        what = str(error).splitlines()[0]
-        raise DataError(f"{request.shown}: {flow}/{key}: the answer is not SDMX-CSV: {what}") from None
-    if found[_KEY].n_unique() > 1:
-        raise DataError(f"{request.shown}: {flow}/{key} names several series; name each by its whole key")
-    return found.select(
+        problem = str(error).splitlines()[0]
+        raise DataError(f"{request.redacted_uri}: {flow}/{key}: the response is not SDMX-CSV: {problem}") from None
+    if table[_KEY].n_unique() > 1:
+        raise DataError(
+            f"{request.redacted_uri}: {flow}/{key} matches several series; give the complete key of each series"
+        )
+    return table.select(
         pl.lit(name).alias(SERIES_ID), pl.col(_PERIOD).alias(VALID_TIME),
         pl.col(_VALUE).alias(request.values[0]),
     )  # fmt: skip
 
 
-def _nothing(flow: str, key: str, period: Mapping[str, str]) -> str:
-    return f"{flow}/{key} has nothing from {period['startPeriod']} on: the key is wrong, or the series has ended"
-
-
-def _day(time: datetime) -> str:
+def _local_date(time: datetime) -> str:
     return time.astimezone(_FRANKFURT).strftime("%Y-%m-%d")

@@ -1,7 +1,7 @@
-"""Energy data of the U.S. Energy Information Administration: API version 2.
+"""Energy data of the U.S. Energy Information Administration, API version 2.
 
-https://www.eia.gov/opendata/documentation.php. Any route with a time: natural gas by day, week or month, and the
-hourly electricity of form EIA-930, whose hours are named by their END, in UTC.
+API: https://www.eia.gov/opendata/documentation.php. All routes with a time are supported: natural gas by day, week or
+month, and the hourly electricity of form EIA-930, which names each hour by its END, in UTC.
 """
 
 from __future__ import annotations
@@ -14,49 +14,49 @@ import httpx
 import polars as pl
 
 from storage.schemas import DataError
-from storage.sources.fetch import client, fetch, join_address, parse
+from storage.sources.fetch import fetch, join_address, open_client, parse
 from storage.sources.request import SERIES_ID, VALID_TIME, Request
 
-_PAGE = 5000  # the most rows that one answer holds
+_PAGE_ROWS = 5000  # the API's limit per response
 _HOUR = timedelta(hours=1)
-_PERIODS = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "weekly": "%Y-%m-%d", "monthly": "%Y-%m"}
+_PERIOD_FORMATS = {"hourly": "%Y-%m-%dT%H", "daily": "%Y-%m-%d", "weekly": "%Y-%m-%d", "monthly": "%Y-%m"}
 
 
-def address(options: Mapping[str, Any], keyed: bool) -> str:
-    """Where the EIA serves it."""
+def default_address(options: Mapping[str, Any], has_key: bool) -> str:
+    """Return the address of the EIA's API."""
     return "https://api.eia.gov/v2"
 
 
 def read(request: Request) -> pl.DataFrame:
-    """series_id, valid_time (UTC; a date but for hours), the value as text.
+    """Return series_id, valid_time (UTC for hours, otherwise a date as text) and the value as text.
 
-    Raises DataError when the EIA cannot be reached or refuses, or its answer has no such columns.
+    Raises:
+        DataError: A request fails, or the route lacks one of the feed's columns.
     """
     options = request.options
     series, data = options["series"], options["data"]
-    with client(request) as connection:
-        rows = [row for page in _pages(request, connection) for row in page]
-    cells = {name: [_text(row.get(name)) for row in rows] for name in (series, "period", data)}
-    for name, column in cells.items():
+    with open_client(request) as client:
+        rows = [row for page in _pages(request, client) for row in page]
+    cells = {name: [_to_text(row.get(name)) for row in rows] for name in (series, "period", data)}
+    for name in cells:
         if rows and not any(name in row for row in rows):
-            found = ", ".join(map(repr, rows[0]))
-            raise DataError(f"{request.shown}: {options['route']} has no column {name!r}; it has {found}")
-        assert len(column) == len(rows)
+            present = ", ".join(map(repr, rows[0]))
+            raise DataError(f"{request.redacted_uri}: {options['route']} has no column {name!r}; it has {present}")
     ids = set(cells[series])
     if SERIES_ID not in request.columns and len(ids) > 1:
         raise DataError(
-            f"{request.shown}: {options['route']} gives {len(ids)} series; narrow its facets, or give "
+            f"{request.redacted_uri}: {options['route']} has {len(ids)} series; narrow the facets, or set "
             'series_id = "series_id"'
         )
     table = pl.DataFrame(
         {SERIES_ID: cells[series], VALID_TIME: cells["period"], request.values[0]: cells[data]},
         schema_overrides=dict.fromkeys((SERIES_ID, VALID_TIME, request.values[0]), pl.String),
     )
-    return table.with_columns(_start(options["frequency"])).select(request.columns)
+    return table.with_columns(_period_start(options["frequency"])).select(request.columns)
 
 
-def _start(frequency: str) -> pl.Expr:
-    """The start of each period as a text that the checks read."""
+def _period_start(frequency: str) -> pl.Expr:
+    """Return an expression for the start of each period."""
     period = pl.col(VALID_TIME)
     if frequency == "hourly":
         end = (period + ":00").str.to_datetime("%Y-%m-%dT%H:%M", strict=False, time_zone="UTC", time_unit="us")
@@ -64,46 +64,48 @@ def _start(frequency: str) -> pl.Expr:
     return period + "-01" if frequency == "monthly" else period
 
 
-def _pages(request: Request, connection: httpx.Client) -> Iterator[list[dict[str, Any]]]:
+def _pages(request: Request, client: httpx.Client) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each page."""
     options = request.options
-    where = join_address(request.uri, f"{options['route']}/data/")
-    hourly = options["frequency"] == "hourly"
-    form, shift = _PERIODS[options["frequency"]], _HOUR if hourly else timedelta(0)
-    asked: dict[str, Any] = {
+    address = join_address(request.uri, f"{options['route']}/data/")
+    period_format = _PERIOD_FORMATS[options["frequency"]]
+    shift = _HOUR if options["frequency"] == "hourly" else timedelta(0)
+    parameters: dict[str, Any] = {
         "api_key": request.api_key or "", "frequency": options["frequency"], "data[0]": options["data"],
-        "start": _period(request.since + shift, form), "end": _period(request.until + shift, form),
-        # Without an order two pages may hold the same row.
+        "start": _period(request.since + shift, period_format), "end": _period(request.until + shift, period_format),
+        # Without an order two pages may contain the same row.
         "sort[0][column]": "period", "sort[0][direction]": "asc",
         "sort[1][column]": options["series"], "sort[1][direction]": "asc",
         **{f"facets[{facet}][]": list(values) for facet, values in options["facets"].items()},
     }  # fmt: skip
-    read = 0
+    offset = 0
     while True:
-        content = fetch(request, connection, where, asked | {"offset": read, "length": _PAGE})
-        page, total = _page(request, content)
-        read += len(page)
+        body = fetch(request, client, address, parameters | {"offset": offset, "length": _PAGE_ROWS})
+        page, total = _parse_page(request, body)
+        offset += len(page)
         yield page
-        if read >= total:
+        if offset >= total:
             return
         if not page:
-            raise DataError(f"{request.shown}: the pages end after {read} of {total} rows; try again")
+            raise DataError(f"{request.redacted_uri}: the pages end after {offset} of {total} rows; try again")
 
 
-def _page(request: Request, content: bytes) -> tuple[list[dict[str, Any]], int]:
-    answer = parse(request, content)
-    response = answer.get("response") if isinstance(answer, dict) else None
+def _parse_page(request: Request, body: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows of a page and the number of rows on all pages."""
+    content = parse(request, body)
+    response = content.get("response") if isinstance(content, dict) else None
     try:
         page, total = response["data"], int(response["total"])  # type: ignore[index]
         if all(isinstance(row, dict) for row in page):
             return page, total
     except (TypeError, KeyError, ValueError):
         pass
-    raise DataError(f"{request.shown}: the answer is not one of the EIA's: it has no response with data and total")
+    raise DataError(f"{request.redacted_uri}: the API has no response with data and total; check the uri and the route")
 
 
-def _text(cell: Any) -> str | None:
+def _to_text(cell: Any) -> str | None:
     return None if cell is None else str(cell)
 
 
-def _period(time: datetime, form: str) -> str:
-    return time.astimezone(UTC).strftime(form)
+def _period(time: datetime, period_format: str) -> str:
+    return time.astimezone(UTC).strftime(period_format)

@@ -1,6 +1,6 @@
-"""Areas of the ENTSO-E Transparency Platform: short names of countries and bidding zones, and their EIC codes.
+"""Energy Identification Codes (EIC) of countries and bidding zones on the ENTSO-E Transparency Platform.
 
-Source: the list of areas in the platform's guide to its API. Every code ends in a check character.
+Source: the list of areas in the platform's API guide. The last character of a code is a check character.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ _EIC = {
     "SE_4": "10Y1001A1001A47J", "SI": "10YSI-ELES-----O", "SK": "10YSK-SEPS-----K",
 }  # fmt: skip
 
-_SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+_CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 
 
 def eic(area: str) -> str:
-    """The EIC code of a short name, or the code itself. Raises ValueError for what is neither."""
+    """Return the EIC of an area, given by its short name or its EIC. Raises ValueError for other text."""
     if area in _EIC:
         return _EIC[area]
-    if _checks(area):
+    if _has_valid_check_character(area):
         return area
     raise ValueError(
-        f"{area!r} is no area: write an EIC code of 16 characters (a wrong character is noticed) or one of "
+        f"{area!r} is no area: write an EIC of 16 characters (the last one is a check character) or one of "
         f"{', '.join(_EIC)}"
     )
 
 
-def _checks(code: str) -> bool:
-    """Whether the last of the 16 characters is what the others add up to, as ENTSO-E's EIC manual says."""
-    if len(code) != 16 or any(sign not in _SIGNS for sign in code):
+def _has_valid_check_character(code: str) -> bool:
+    """Return whether the last of 16 characters is the check character of the others (ENTSO-E's EIC manual)."""
+    if len(code) != 16 or any(character not in _CHARACTERS for character in code):
         return False
-    total = sum(_SIGNS.index(sign) * weight for sign, weight in zip(code, range(16, 1, -1), strict=False))
-    return _SIGNS.index(code[-1]) == 36 - (total - 1) % 37
+    weighted = zip(code, range(16, 1, -1), strict=False)
+    total = sum(_CHARACTERS.index(character) * weight for character, weight in weighted)
+    return _CHARACTERS.index(code[-1]) == 36 - (total - 1) % 37

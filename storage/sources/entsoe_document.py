@@ -1,6 +1,6 @@
-"""The XML documents of the ENTSO-E Transparency Platform: values out of periods of numbered points.
+"""Parser of the ENTSO-E Transparency Platform's XML documents, whose periods hold numbered points.
 
-Read with the standard library. entsoe-py would do it too, but needs pandas, which has no place in a night.
+It uses the standard library. entsoe-py needs pandas, which the nightly path does not import.
 """
 
 from __future__ import annotations
@@ -15,92 +15,100 @@ from storage.sources.fetch import excerpt
 from storage.sources.request import Request
 
 _NO_DATA = "no matching data"
-_LENGTH = re.compile(r"PT(\d+)M|PT(\d+)H")
-_VARIABLE_BLOCKS = "A03"  # a point stands until the next one
+_RESOLUTION = re.compile(r"PT(\d+)M|PT(\d+)H")
+_VARIABLE_BLOCKS = "A03"  # curve type in which a point is valid until the next one
 _DAY_AHEAD = "A01"
-_MOST_POINTS = 1_000_000
+_MAX_POINTS = 1_000_000
 
 
-def values(request: Request, content: bytes, sequence: int) -> Iterator[tuple[datetime, float, int]]:
-    """Start, value and length (us) of every period that a document has a value for.
+def read_values(request: Request, body: bytes, sequence: int) -> Iterator[tuple[datetime, float, int]]:
+    """Yield start, value and length in microseconds of every period with a value.
 
-    Of prices, only those of the day-ahead auction and, where a zone has several, of the `sequence`-th.
+    Args:
+        request: Request for the feed.
+        body: The document.
+        sequence: Number of the day-ahead auction, in zones with several. Other prices are left out.
 
-    Raises DataError for a refusal, unless it says that there are no data, and for what is no such document.
+    Raises:
+        DataError: The document is a refusal for another reason than missing data, or cannot be read.
     """
-    root = _root(request, content)
+    root = _parse_xml(request, body)
     if root.tag.endswith("Acknowledgement_MarketDocument"):
-        reasons = [" ".join((found.text or "").split()) for found in root.iterfind("{*}Reason/{*}text")]
+        reasons = [" ".join((reason.text or "").split()) for reason in root.iterfind("{*}Reason/{*}text")]
         if any(_NO_DATA in reason.lower() for reason in reasons):
             return
-        raise DataError(f"{request.shown}: refused: {request.redact('; '.join(reasons)) or 'without a reason'}")
+        raise DataError(
+            f"{request.redacted_uri}: the request was refused: "
+            f"{request.redact('; '.join(reasons)) or 'no reason is given'}"
+        )
     if not root.tag.endswith(("GL_MarketDocument", "Publication_MarketDocument")):
-        raise DataError(f"{request.shown}: the answer is no document of load or prices, but {root.tag!r}")
+        raise DataError(f"{request.redacted_uri}: the response must be a document of load or prices, got {root.tag!r}")
     try:
         for series in root.iterfind("{*}TimeSeries"):
-            if _said(series, "contract_MarketAgreement.type", _DAY_AHEAD) != _DAY_AHEAD:
+            if _text(series, "contract_MarketAgreement.type", _DAY_AHEAD) != _DAY_AHEAD:
                 continue
-            place = _said(series, "classificationSequence_AttributeInstanceComponent.position", str(sequence))
-            if int(place) != sequence:
+            position = _text(series, "classificationSequence_AttributeInstanceComponent.position", str(sequence))
+            if int(position) != sequence:
                 continue
-            repeats = _said(series, "curveType", "A01") == _VARIABLE_BLOCKS
+            is_repeating = _text(series, "curveType", "A01") == _VARIABLE_BLOCKS
             for period in series.iterfind("{*}Period"):
-                yield from _points(period, repeats)
+                yield from _points(period, is_repeating)
     except (ValueError, ArithmeticError) as error:
-        raise DataError(f"{request.shown}: a time series of the answer cannot be read: {error}") from None
+        raise DataError(f"{request.redacted_uri}: a time series of the response cannot be read: {error}") from None
 
 
-def _root(request: Request, content: bytes) -> ElementTree.Element:
+def _parse_xml(request: Request, body: bytes) -> ElementTree.Element:
     try:
-        # The platform's documents declare no types; what declares entities may be a bomb.
-        if b"<!DOCTYPE" not in content and b"<!ENTITY" not in content:
-            return ElementTree.fromstring(content)
+        # The platform's documents declare no entities. A document that does may be an attack (entity expansion).
+        if b"<!DOCTYPE" not in body and b"<!ENTITY" not in body:
+            return ElementTree.fromstring(body)
     except (ElementTree.ParseError, ValueError, LookupError):
         pass
-    raise DataError(f"{request.shown}: the answer is no XML document: {excerpt(request, content)}")
+    raise DataError(f"{request.redacted_uri}: the response is not an XML document: {excerpt(request, body)}")
 
 
-def _points(period: ElementTree.Element, repeats: bool) -> Iterator[tuple[datetime, float, int]]:
-    start, end = (_instant(_said(period, f"timeInterval/{{*}}{name}")) for name in ("start", "end"))
-    step = _length(_said(period, "resolution"))
+def _points(period: ElementTree.Element, is_repeating: bool) -> Iterator[tuple[datetime, float, int]]:
+    """Yield start, value and length of each point. In a repeating curve a missing point has the previous value."""
+    start, end = (_parse_instant(_text(period, f"timeInterval/{{*}}{name}")) for name in ("start", "end"))
+    step = _parse_resolution(_text(period, "resolution"))
     count = (end - start) // step
-    if not 0 < count <= _MOST_POINTS:
+    if not 0 < count <= _MAX_POINTS:
         raise ValueError(f"a period from {start} to {end} in steps of {step}")
     length = step // timedelta(microseconds=1)
-    points = {int(_said(point, "position")): _value(point) for point in period.iterfind("{*}Point")}
+    points = {int(_text(point, "position")): _parse_value(point) for point in period.iterfind("{*}Point")}
     value = None
     for position in range(1, count + 1):
-        value = points.get(position, value if repeats else None)
+        value = points.get(position, value if is_repeating else None)
         if value is not None:
             yield start + (position - 1) * step, value, length
     if points and not 1 <= min(points) <= max(points) <= count:
         raise ValueError(f"position {max(points)} of {count}")
 
 
-def _value(point: ElementTree.Element) -> float:
-    found = point.find("{*}quantity")
-    found = point.find("{*}price.amount") if found is None else found
-    if found is None:
+def _parse_value(point: ElementTree.Element) -> float:
+    element = point.find("{*}quantity")
+    element = point.find("{*}price.amount") if element is None else element
+    if element is None:
         raise ValueError("a point without quantity and price.amount")
-    return float(found.text or "")
+    return float(element.text or "")
 
 
-def _said(element: ElementTree.Element, name: str, default: str | None = None) -> str:
+def _text(element: ElementTree.Element, name: str, default: str | None = None) -> str:
     text = element.findtext(f"{{*}}{name}", default)
     if text is None:
         raise ValueError(f"{element.tag.rpartition('}')[2]} without {name}")
     return text.strip()
 
 
-def _instant(text: str) -> datetime:
+def _parse_instant(text: str) -> datetime:
     instant = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if instant.tzinfo is None:
         raise ValueError(f"a time without a zone, {text!r}")
     return instant
 
 
-def _length(text: str) -> timedelta:
-    found = _LENGTH.fullmatch(text)
-    if found is None:
+def _parse_resolution(text: str) -> timedelta:
+    match = _RESOLUTION.fullmatch(text)
+    if match is None:
         raise ValueError(f"a resolution of {text!r}")
-    return timedelta(minutes=int(found[1])) if found[1] else timedelta(hours=int(found[2]))
+    return timedelta(minutes=int(match[1])) if match[1] else timedelta(hours=int(match[2]))

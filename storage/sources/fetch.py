@@ -1,4 +1,4 @@
-"""One answer of a web server, tried again while that may help: every kind of feed on the web asks through this."""
+"""HTTP requests with retries, for all feeds on the web."""
 
 from __future__ import annotations
 
@@ -19,129 +19,149 @@ from storage.sources.request import Request
 
 Parameters = Mapping[str, str | int | float | Sequence[str]]
 
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_LONGEST_WAIT = 60.0
-_WHOLE = 10  # times the time-out of a silence: an answer that trickles must end too
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAX_WAIT = 60.0
+# Limit of a whole response, in timeouts: one that arrives slowly but steadily never exceeds the timeout of a pause.
+_BODY_TIMEOUTS = 10
 
 
-class Refused(DataError):
-    """The server will not answer this, and would not the next time. `status` and `body` say why."""
+class RefusedError(DataError):
+    """A response with an error status that a retry would not change.
+
+    Attributes:
+        status: HTTP status.
+        body: Body of the response.
+    """
 
     def __init__(self, message: str, status: int, body: bytes) -> None:
         super().__init__(message)
         self.status, self.body = status, body
 
 
-class _Again(Exception):
-    """An answer that may be another one in a while. `wait` seconds if the server says so."""
+class _TransientError(Exception):
+    """A failure that a retry may not repeat.
 
-    def __init__(self, what: str, wait: float | None = None) -> None:
-        super().__init__(what)
+    Attributes:
+        wait: Seconds that the server requests before the retry, if it does.
+    """
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
         self.wait = wait
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Response:
     status: int
     headers: httpx.Headers
-    content: bytes
+    body: bytes
 
 
-def client(request: Request) -> httpx.Client:
-    """A client with the feed's time-out; to be closed by `with`."""
-    # At INFO httpx logs every address, keys and all.
+def open_client(request: Request) -> httpx.Client:
+    """Return a client with the feed's timeout. Close it by a `with` block."""
+    # At level INFO httpx logs every address with its keys.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     return httpx.Client(timeout=request.options["timeout"], follow_redirects=True)
 
 
 def join_address(address: str, path: str) -> str:
-    """The address of `path` under `address`, whose query, such as a proxy's key, stays."""
+    """Return the address of `path` below `address`. The query of `address`, such as a proxy's key, stays."""
     parts = urlsplit(address)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{path}"))
 
 
 def fetch(request: Request, client: httpx.Client, address: str, parameters: Parameters | None = None) -> bytes:
-    """The body of one answer. Lost connections, time-outs, 408, 425, 429 and 5xx are tried again.
+    """Return the body of a response. Lost connections, timeouts and transient statuses are retried.
+
+    Args:
+        request: Request for the feed.
+        client: Client from `open_client`.
+        address: Address to request.
+        parameters: Parameters to add to the query of `address`.
 
     Raises:
-        Refused: any other status than success.
-        DataError: no answer after all tries, or a web page where data belong.
+        RefusedError: The response has another error status.
+        DataError: All attempts failed, or the response is a web page.
     """
-    tries = request.options["retries"] + 1
-    backoff = tenacity.wait_random_exponential(multiplier=request.options["backoff"], max=_LONGEST_WAIT)
+    attempts = request.options["retries"] + 1
+    backoff = tenacity.wait_random_exponential(multiplier=request.options["backoff"], max=_MAX_WAIT)
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.wait if isinstance(error, _Again) else None
-        return backoff(state) if asked is None else min(asked, _LONGEST_WAIT)
+        requested = error.wait if isinstance(error, _TransientError) else None
+        return backoff(state) if requested is None else min(requested, _MAX_WAIT)
 
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(_Again), wait=wait, reraise=True, stop=tenacity.stop_after_attempt(tries)
-    )
+        retry=tenacity.retry_if_exception_type(_TransientError), wait=wait, reraise=True,
+        stop=tenacity.stop_after_attempt(attempts),
+    )  # fmt: skip
     try:
-        return retrying(_once, request, client, address, parameters)
-    except _Again as error:
-        raise DataError(f"{request.shown}: {request.redact(str(error))}, after {tries} tries") from None
+        return retrying(_try_fetch, request, client, address, parameters)
+    except _TransientError as error:
+        count = f"{attempts} attempt{'s' if attempts > 1 else ''}"
+        raise DataError(f"{request.redacted_uri}: {request.redact(str(error))}, after {count}") from None
 
 
-def _once(request: Request, client: httpx.Client, address: str, parameters: Parameters | None) -> bytes:
+def _try_fetch(request: Request, client: httpx.Client, address: str, parameters: Parameters | None) -> bytes:
     try:
-        answer = _whole(client, address, parameters, _WHOLE * request.options["timeout"])
+        response = _get(client, address, parameters, _BODY_TIMEOUTS * request.options["timeout"])
     except httpx.RequestError as error:
-        raise _Again(f"{type(error).__name__}: {error}") from None
+        raise _TransientError(f"{type(error).__name__}: {error}") from None
     except httpx.InvalidURL as error:
-        raise DataError(f"{request.shown}: not an address: {request.redact(str(error))}") from None
-    if answer.status in _TRANSIENT:
-        raise _Again(f"answer {answer.status}", _retry_after(answer.headers))
-    if answer.status >= 400:
-        what = f"{request.shown}: answer {answer.status}: {excerpt(request, answer.content)}"
-        raise Refused(what, answer.status, answer.content)
-    if "html" in answer.headers.get("content-type", ""):
-        raise DataError(f"{request.shown}: the answer is a web page, not data: {excerpt(request, answer.content)}")
-    return answer.content
+        raise DataError(f"{request.redacted_uri}: this is not a valid address: {request.redact(str(error))}") from None
+    if response.status in _TRANSIENT_STATUS:
+        raise _TransientError(f"HTTP status {response.status}", _retry_after(response.headers))
+    if response.status >= 400:
+        message = f"{request.redacted_uri}: HTTP status {response.status}: {excerpt(request, response.body)}"
+        raise RefusedError(message, response.status, response.body)
+    if "html" in response.headers.get("content-type", ""):
+        raise DataError(
+            f"{request.redacted_uri}: the response is a web page, not data: {excerpt(request, response.body)}"
+        )
+    return response.body
 
 
-def _whole(client: httpx.Client, address: str, parameters: Parameters | None, limit: float) -> _Answer:
+def _get(client: httpx.Client, address: str, parameters: Parameters | None, limit: float) -> _Response:
     end = time.monotonic() + limit
-    content = bytearray()
-    # `params` of a request would take the place of the address's own query.
+    body = bytearray()
+    # The client's `params` argument would replace the query of the address.
     url = httpx.URL(address).copy_merge_params(parameters) if parameters else address
-    with client.stream("GET", url) as answer:
-        for part in answer.iter_bytes():
-            content += part
+    with client.stream("GET", url) as response:
+        for part in response.iter_bytes():
+            body += part
             if time.monotonic() > end:
-                raise httpx.ReadTimeout(f"the answer has not ended after {limit:.0f} s")
-        return _Answer(answer.status_code, answer.headers, bytes(content))
+                raise httpx.ReadTimeout(f"the response was incomplete after {limit:.0f} s")
+        return _Response(response.status_code, response.headers, bytes(body))
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds; a date counts from the server's own clock."""
-    said = headers.get("retry-after", "")
-    if said.isdigit():
-        return float(said)
+    """Return the seconds to wait. A date is compared with the server's own clock."""
+    value = headers.get("retry-after", "")
+    if value.isdigit():
+        return float(value)
     try:
-        return max(0.0, (parsedate_to_datetime(said) - parsedate_to_datetime(headers["date"])).total_seconds())
+        return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])).total_seconds())
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def parse(request: Request, content: bytes) -> Any:
-    """The JSON of an answer. Raises DataError where it is none."""
+def parse(request: Request, body: bytes) -> Any:
+    """Return the JSON value of a response. Raises DataError if it is not JSON."""
     try:
-        parsed = json.loads(content, parse_int=_number)
-        if b"\\ud" in content.lower():
-            # Half of a character is JSON, but no text.
+        parsed = json.loads(body, parse_int=_parse_integer)
+        if b"\\ud" in body.lower():
+            # JSON allows half of a surrogate pair, which is not a character and cannot be encoded.
             json.dumps(parsed, ensure_ascii=False).encode()
         return parsed
     except (ValueError, RecursionError):
-        raise DataError(f"{request.shown}: the answer is not JSON: {excerpt(request, content)}") from None
+        raise DataError(f"{request.redacted_uri}: the response is not JSON: {excerpt(request, body)}") from None
 
 
-def _number(digits: str) -> int | float:
-    """A whole number, or infinity where no column could hold it."""
+def _parse_integer(digits: str) -> int | float:
+    """Return an integer, or infinity for one that is too long for any column."""
     return int(digits) if len(digits) < 300 else float(digits)
 
 
-def excerpt(request: Request, content: bytes) -> str:
-    """The beginning of an answer, on one line, as it may be printed."""
-    return " ".join(request.redact(content[:4000].decode("utf-8", "replace")).split())[:160] or "nothing"
+def excerpt(request: Request, body: bytes) -> str:
+    """Return the redacted beginning of a response as one line, or 'nothing'."""
+    return " ".join(request.redact(body[:4000].decode("utf-8", "replace")).split())[:160] or "nothing"

@@ -1,4 +1,4 @@
-"""Feeds that are Parquet or CSV files: one file, or a glob of files of the same columns."""
+"""Feeds in Parquet or CSV files: one file, or a glob of files with the same columns."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from storage.sources.request import Request
 
 
 def read(request: Request) -> pl.DataFrame:
-    """The named columns of the file or files at the uri, as they are (CSV cells stay text).
+    """Return the requested columns of the files with their own types. CSV cells stay text.
 
-    Raises DataError, naming the file, when nothing is there, a file cannot be read or a column is missing.
+    Raises:
+        DataError: No file matches, a file cannot be read, or a column is missing. The message names the file.
     """
     uri = request.uri
     if "://" in uri:
-        raise DataError(f"{request.shown}: a file feed is a path, a glob or s3://...; other places cannot be read")
-    # A name may hold what a pattern means. Path.glob takes no absolute pattern.
-    found = [uri] if Path(uri).is_file() else sorted(glob.glob(uri, recursive=True))
-    paths = [path for path in found if Path(path).is_file()]
+        raise DataError(f"{request.redacted_uri}: the uri of a file feed must be a path, a glob or s3://bucket/key")
+    # A file name may contain the special characters of a glob. Path.glob does not accept an absolute pattern.
+    matches = [uri] if Path(uri).is_file() else sorted(glob.glob(uri, recursive=True))
+    paths = [path for path in matches if Path(path).is_file()]
     if not paths:
-        raise DataError(f"{uri}: there is no such file")
+        raise DataError(f"{uri}: there is no such file; check the uri of the feed")
     return formats.concatenate_tables([formats.read(Path(path), path, request.columns) for path in paths], uri)

@@ -41,7 +41,7 @@ def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFram
         # Cells stay text: the feed's checks convert them and record a reason for each cell that is not a number.
         return _select(pl.scan_csv(readable, infer_schema=False, glob=False), name, columns)
     except pl.exceptions.NoDataError:
-        raise DataError(f"{name}: the file is empty") from None
+        raise DataError(f"{name}: the file is empty; it must contain at least the names of the columns") from None
     except READ_ERRORS as error:
         problem = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{name}: cannot be read as {form}: {problem}") from None

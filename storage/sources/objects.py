@@ -1,6 +1,6 @@
-"""Feeds that are Parquet or CSV objects of an S3 bucket: one object, or a glob of objects of the same columns.
+"""Feeds in Parquet or CSV objects of an S3 bucket: one object, or a glob of objects with the same columns.
 
-Each object is one GET, read whole.
+One GET reads an object as a whole.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def read(request: Request) -> pl.DataFrame:
-    """The named columns of the object or objects at the uri, as they are (CSV cells stay text).
+    """Return the requested columns of the objects with their own types. CSV cells stay text.
 
-    Raises DataError, naming the object, when the bucket, the object or the credentials are missing or refused, the
-    store cannot be reached, or what is there cannot be read.
+    Raises:
+        DataError: No object matches, the request fails, or an object cannot be read. The message names the object.
     """
     bucket, _, key = request.uri.removeprefix("s3://").partition("/")
     if not bucket or not key:
-        raise DataError(f"{request.shown}: write it as s3://bucket/key; the key may be a glob")
+        raise DataError(f"{request.redacted_uri}: the uri is incomplete; write it as s3://bucket/key or with a glob")
     options = request.options
     with s3.translate_errors(f"s3://{bucket}", request.redact):
         client = s3.open_client(bucket, "", options["timeout"], options["retries"], options["backoff"])
-        keys = _matching(client, key) if _GLOB.search(key) else [key]
+        keys = _match(client, key) if _GLOB.search(key) else [key]
     if not keys:
-        raise DataError(f"{request.shown}: no object of the bucket matches")
+        raise DataError(f"{request.redacted_uri}: no object of the bucket matches; check the uri of the feed")
     tables = []
-    for found in keys:
-        name = f"s3://{bucket}/{found}"
+    for matched in keys:
+        name = f"s3://{bucket}/{matched}"
         with s3.translate_errors(name, request.redact):
-            content = bytes(client.get(found).bytes())
+            content = bytes(client.get(matched).bytes())
         tables.append(formats.read(content, name, request.columns))
-    return formats.concatenate_tables(tables, request.shown)
+    return formats.concatenate_tables(tables, request.redacted_uri)
 
 
-def _matching(client: Any, pattern: str) -> list[str]:
-    """Keys that match a glob: `*` and `?` stay within a folder, `**` goes into folders."""
-    match = _GLOB.search(pattern)
-    folder = pattern[: match.start() if match else None].rpartition("/")[0]
-    form = re.compile(_expression(pattern))
-    listed = (entry["path"] for page in client.list(folder or None) for entry in page)
-    return sorted(key for key in listed if form.fullmatch(key))
+def _match(client: Any, pattern: str) -> list[str]:
+    """Return the sorted keys that match a glob. `*` and `?` match within a folder, `**` across folders."""
+    special = _GLOB.search(pattern)
+    folder = pattern[: special.start() if special else None].rpartition("/")[0]
+    expression = re.compile(_to_expression(pattern))
+    keys = (entry["path"] for page in client.list(folder or None) for entry in page)
+    return sorted(key for key in keys if expression.fullmatch(key))
 
 
-def _expression(pattern: str) -> str:
-    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+def _to_expression(pattern: str) -> str:
+    """Return a glob as a regular expression."""
+    wildcards = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?[^\]]+\])", pattern)
     return "".join(
-        signs.get(part)
+        wildcards.get(part)
         or (part.replace("[!", "[^", 1) if part.startswith("[") and part.endswith("]") else re.escape(part))
         for part in parts
     )

@@ -1,4 +1,4 @@
-"""What is asked of a source: the same for every kind of feed."""
+"""The request for a feed's data, the same for every kind of source."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 
 from storage.redaction import find_secrets, redact
 
-#: Columns that a source with tables of its own, such as ENTSO-E, gives beside the values.
+#: Columns that a source with tables of its own, such as ENTSO-E, provides beside the values.
 SERIES_ID, VALID_TIME, AVAILABLE_AT = OWN = ("series_id", "valid_time", "available_at")
 
 
 @dataclass(frozen=True)
 class Request:
-    """One reading of a feed.
+    """A request for the rows of one feed.
 
     Attributes:
-        uri: where; may hold secrets, so it is never printed but by `shown`.
-        columns: the columns that the feed names, in the order wanted.
-        query: of a database.
-        since, until: valid times (UTC) that a source which can be asked for a part is asked for.
-        time_zone: of naive times of the feed.
-        options: of the kind, see docs/sources.md.
-        asked: when this is asked; what a source says only now is known from then on.
-        api_key: what the source knows its user by, if it wants to.
-        hidden: parts of the uri that are secret wherever they stand in it.
+        uri: Address of the data. It may contain secrets: print `redacted_uri` instead.
+        columns: Columns of the feed, in the order of the result.
+        query: SQL query, for databases only.
+        since: Earliest valid time (UTC) to request. A file returns all rows.
+        until: Latest valid time (UTC) to request.
+        time_zone: Timezone of naive times in the feed.
+        options: Options of this kind of source, see docs/sources.md.
+        requested_at: Time of the request. Values without a time of publication count as known from then on.
+        api_key: Key of the user, if the source needs one.
+        secrets: Parts of the uri that are secret.
     """
 
     uri: str = field(repr=False)
@@ -36,20 +37,20 @@ class Request:
     until: datetime
     time_zone: str
     options: Mapping[str, Any]
-    asked: datetime | None = None
+    requested_at: datetime | None = None
     api_key: str | None = field(repr=False, default=None)
-    hidden: tuple[str, ...] = field(repr=False, default=())
+    secrets: tuple[str, ...] = field(repr=False, default=())
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The columns that hold values, of a source with tables of its own."""
+        """Value columns of a source with tables of its own."""
         return tuple(column for column in self.columns if column not in OWN)
 
     @property
-    def shown(self) -> str:
-        """The uri as it may be printed: without password and without the values of secret parameters."""
+    def redacted_uri(self) -> str:
+        """The uri without passwords and values of secret parameters."""
         return self.redact(self.uri)
 
     def redact(self, text: str) -> str:
-        """`text`, such as a driver's error, without the secrets of the uri and without the key."""
-        return redact(text, {*find_secrets(self.uri), *self.hidden, self.api_key or ""})
+        """Return `text`, such as a driver's error, without the secrets of the uri and without the key."""
+        return redact(text, {*find_secrets(self.uri), *self.secrets, self.api_key or ""})

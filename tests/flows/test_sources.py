@@ -1,4 +1,4 @@
-"""Every kind of source that is asked over the web: one way to be asked, to fail and to keep a secret."""
+"""Sources on the web: all kinds share their retries, their errors and their redaction."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PATIENCE = 'timeout = "0.5s"\nretries = 2\nbackoff = "0.01s"\n'
 HOURS = {"time": ["2018-09-01T00:00", "2018-09-01T01:00"], "y": [1.0, 2.0]}
 POINTS = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 1, 2: 2})
 
-# kind: what the file says of it beside the address, the path that it asks, a good answer of two rows
+# By kind: the feed in the pipeline file, the path of its request, a good response with two rows.
 KINDS = {
     "http": (
         'uri = "{address}/load.csv?token=${{KEY}}"\nvalid_time = "t"\n[feed.options]\n',
@@ -70,11 +70,11 @@ SECRET = "planted-s3cret/+&"
 
 @pytest.fixture(params=KINDS)
 def case(request, web, tmp_path):
-    """A pipeline file with one feed, the path that is asked, and a good answer."""
-    said, asked, good = KINDS[request.param]
+    """Return a pipeline file with one feed, the path of its request, and a good response."""
+    feed, path_of_request, good = KINDS[request.param]
     path = tmp_path / "p.toml"
-    path.write_text(HEAD + said.format(address=web.address) + PATIENCE)
-    return path, asked, good
+    path.write_text(HEAD + feed.format(address=web.address) + PATIENCE)
+    return path, path_of_request, good
 
 
 def read(path: Path):
@@ -83,78 +83,80 @@ def read(path: Path):
     return read_feed(feed, since, until, until)
 
 
-def test_what_passes_is_tried_again(case, web):
-    path, asked, good = case
-    web.give(asked, (429, {"Retry-After": "0"}, b"slow down"), (500, {}, b""), good)
+def test_a_transient_error_is_retried(case, web):
+    path, path_of_request, good = case
+    web.respond(path_of_request, (429, {"Retry-After": "0"}, b"slow down"), (500, {}, b""), good)
     assert len(read(path)) == 2
-    assert len(web.asked) == 3
+    assert len(web.requests) == 3
 
 
-def test_a_connection_cut_within_the_answer(case, web):
-    path, asked, good = case
+def test_a_connection_that_breaks_within_the_response_is_retried(case, web):
+    path, path_of_request, good = case
     cut = (200, {"Content-Length": str(len(good))}, good[: len(good) // 2])
-    web.give(asked, cut, cut, good)
+    web.respond(path_of_request, cut, cut, good)
     assert len(read(path)) == 2
-    web.give(asked, cut)
-    with pytest.raises(DataError, match=r"feed 'demand': .*RemoteProtocolError.*after 3 tries"):
+    web.respond(path_of_request, cut)
+    with pytest.raises(DataError, match=r"feed 'demand': .*RemoteProtocolError.*after 3 attempts"):
         read(path)
 
 
-def test_an_answer_beyond_the_time_out(case, web):
-    path, asked, good = case
+def test_a_response_beyond_the_timeout_is_retried(case, web):
+    path, path_of_request, good = case
     waits = [0.8, 0.0]
 
     def slowly(_):
         time.sleep(waits.pop(0) if waits else 0.8)
         return 200, {}, good
 
-    web.answers[asked] = slowly
+    web.answers[path_of_request] = slowly
     assert len(read(path)) == 2
     path.write_text(path.read_text().replace("retries = 2", "retries = 0"))
-    with pytest.raises(DataError, match=r"feed 'demand': .*ReadTimeout.*after 1 tries"):
+    with pytest.raises(DataError, match=r"feed 'demand': .*ReadTimeout.*after 1 attempt"):
         read(path)
 
 
-def test_a_web_page_where_data_belong(case, web):
-    path, asked, _ = case
-    web.give(asked, (200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>\n<p>Maintenance until noon</p>"))
-    with pytest.raises(DataError, match=r"is a web page, not data: .*Maintenance until noon") as raised:
+def test_a_web_page_in_place_of_data_is_an_error(case, web):
+    path, path_of_request, _ = case
+    web.respond(
+        path_of_request, (200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>\n<p>Closed until noon</p>")
+    )
+    with pytest.raises(DataError, match=r"is a web page, not data: .*Closed until noon") as raised:
         read(path)
     assert "\n" not in str(raised.value)
-    assert len(web.asked) == 1
+    assert len(web.requests) == 1
 
 
-def test_no_secret_is_said(case, web, caplog, capfd):
-    """Not by an error, a log at its most talkative, nor the objects themselves; and the server was told it."""
-    path, asked, good = case
+def test_no_secret_is_printed(case, web, caplog, capfd):
+    """Neither errors nor debug logs nor the options contain it, although the server received it."""
+    path, path_of_request, good = case
     logging.getLogger("httpx").setLevel(logging.NOTSET)
     with caplog.at_level(logging.DEBUG):
-        web.give(asked, (503, {}, SECRET.encode()), (400, {}, b"<p>bad " + SECRET.encode()), good)
+        web.respond(path_of_request, (503, {}, SECRET.encode()), (400, {}, b"<p>bad " + SECRET.encode()), good)
         with pytest.raises(DataError) as raised:
             read(path)
         read(path)
     feed = pipeline_file.read(path, {"KEY": SECRET}).feed[0]
-    shown = "".join([str(raised.value), caplog.text, *capfd.readouterr(), repr(feed.options)])
-    assert "planted" not in shown
-    assert all("planted-s3cret" in path for path in web.asked)
+    printed = "".join([str(raised.value), caplog.text, *capfd.readouterr(), repr(feed.options)])
+    assert "planted" not in printed
+    assert all("planted-s3cret" in path for path in web.requests)
 
 
 def test_an_error_of_the_command_is_one_line(case, web, tmp_path):
-    path, asked, _ = case
-    web.give(asked, (403, {}, b"no\n" + SECRET.encode()))
+    path, path_of_request, _ = case
+    web.respond(path_of_request, (403, {}, b"no\n" + SECRET.encode()))
     done = gatecast("ingest", path, KEY=SECRET)
     assert done.returncode == 1
     assert done.stderr.startswith("error: feed 'demand': ")
-    assert "answer 403" in done.stderr
+    assert "HTTP status 403" in done.stderr
     assert "Traceback" not in done.stderr
     assert "planted" not in done.stdout + done.stderr
 
 
-def test_answers_that_are_spoilt(case, web):
-    """Fifty spoilt answers: rows, or one DataError of one line; never anything else."""
-    path, asked, good = case
+def test_a_mutated_response_gives_rows_or_one_error(case, web):
+    """Fifty mutated responses give rows or a DataError of one line."""
+    path, path_of_request, good = case
     for seed in range(50):
-        web.give(asked, mutated(good, random.Random(seed)))
+        web.respond(path_of_request, mutated(good, random.Random(seed)))
         try:
             read(path)
         except DataError as error:
@@ -187,8 +189,8 @@ locations = {{ here = {{ latitude = 60.0, longitude = 5.0 }} }}
 """
 
 
-def test_the_forecast_that_was_known_at_t(web, tmp_path):
-    """Of the previous runs, by the leads: at T, from a history that was filled at T and from one filled days later."""
+def test_the_forecast_known_at_the_issue_time_does_not_depend_on_the_ingest(web, tmp_path):
+    """Previous runs are ingested at the issue time and days later, and both show the same leads."""
     Weather(web)
     issue = datetime(2018, 9, 1, tzinfo=UTC)
     path = tmp_path / "p.toml"
@@ -204,7 +206,7 @@ def test_the_forecast_that_was_known_at_t(web, tmp_path):
         for panel in (visible_panel, revision_panel):
             known = panel(pipeline, store, ("demand",), issue, first, 24).known_future[0]
             seen.append(known.as_of(np.array([0]), np.array([0]), 24, np.array([to_micros(issue)]))[0])
-    # Lead 1 is known 24 - 9 hours before its period: of the first 16 hours.
+    # Lead 1 is known 24 - 9 hours before its period, so it is visible for the first 16 hours.
     leads = [round((value - 60) / 1000) for value in seen[0]]
     assert leads == [1] * 16 + [2] * 8
     assert all((other == seen[0]).all() for other in seen)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on this machine, started for a session of tests."""
+"""A PostgreSQL server on this machine, started for a session of tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 
 def _programs() -> Path | None:
-    """The folder of PostgreSQL's own programs; what lies on the path may be wrappers."""
+    """Return the folder of PostgreSQL's own programs. Programs on the path may be wrappers."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     on_path = shutil.which("initdb")
     folders += [Path(on_path).parent] if on_path else []
@@ -25,7 +25,7 @@ def _programs() -> Path | None:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The uri of a fresh PostgreSQL with one user, `reader`, who has a password."""
+    """Run a new PostgreSQL and yield its uri, with the user `reader` and a password."""
     programs = _programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
@@ -37,9 +37,11 @@ def running() -> Iterator[str]:
         os.chown(base, owner.pw_uid, owner.pw_gid)
 
     def run(*command: str) -> None:
-        who = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if root else {}
+        account = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if root else {}
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(base)}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=base, env=environment, check=False, **who)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=base, env=environment, check=False, **account
+        )
         assert done.returncode == 0, done.stderr + done.stdout
 
     data, log = base / "data", base / "log"

@@ -1,4 +1,4 @@
-"""A real server of the S3 protocol on this machine: moto's.
+"""An S3 server on this machine, by moto.
 
 moto and boto3 are imported late: they take a second, and most tests need neither.
 """
@@ -19,7 +19,12 @@ BUCKET = "market"
 
 
 class S3Server:
-    """A running server: `address` is its endpoint, `client` boto3's for it."""
+    """A running server.
+
+    Attributes:
+        address: Endpoint of the server.
+        client: boto3 client of the server.
+    """
 
     def __init__(self, address: str) -> None:
         import boto3
@@ -31,7 +36,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Where and who, as AWS names it."""
+        """Environment variables with the endpoint and credentials."""
         return {
             "AWS_ENDPOINT_URL": self.address,
             "AWS_REGION": REGION,
@@ -40,13 +45,13 @@ class S3Server:
         }
 
     def reset(self) -> None:
-        """One bucket, empty."""
+        """Delete everything and create one empty bucket."""
         httpx.post(f"{self.address}/moto-api/reset")
         self.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """The server knows no user and checks each from now on."""
+        """Refuse every user until the end of the block."""
         httpx.post(f"{self.address}/moto-api/reset-auth", content="0")
         try:
             yield
@@ -54,15 +59,15 @@ class S3Server:
             httpx.post(f"{self.address}/moto-api/reset-auth", content="1000000")
 
     def objects(self) -> list[str]:
-        """Every key of the bucket, and every upload in parts that was begun."""
+        """Return every key of the bucket and of every unfinished multipart upload."""
         listed = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        begun = self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
-        return [entry["Key"] for entry in [*listed, *begun]]
+        uploads = self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+        return [entry["Key"] for entry in [*listed, *uploads]]
 
 
 @contextmanager
 def running() -> Iterator[S3Server]:
-    """A server, until the end of the block."""
+    """Run a server until the end of the block."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -73,34 +78,34 @@ def running() -> Iterator[S3Server]:
 
 
 @contextmanager
-def line_that_stops(address: str, after: int) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """A line to the server that carries `after` bytes of one request, and no more until the block ends.
+def stalling_proxy(address: str, after: int) -> Iterator[tuple[str, Callable[[], bool]]]:
+    """Run a proxy that forwards `after` bytes of one request and then stalls until the block ends.
 
-    Gives its address, and what waits until it has stopped. The server then sees the request break off.
+    Yields its address, and a function that waits until it stalls. At the end the server sees a broken request.
     """
     server = urlsplit(address)
     listener = socket.create_server(("127.0.0.1", 0))
-    stopped, given_up = threading.Event(), threading.Event()
+    stalled, ended = threading.Event(), threading.Event()
 
-    def carry() -> None:
+    def forward() -> None:
         caller, _ = listener.accept()
         with caller, socket.create_connection((server.hostname, server.port)) as out:
-            carried = 0
-            while carried < after and (part := caller.recv(min(1 << 16, after - carried))):
+            sent = 0
+            while sent < after and (part := caller.recv(min(1 << 16, after - sent))):
                 out.sendall(part)
-                carried += len(part)
-            stopped.set()
-            given_up.wait()
+                sent += len(part)
+            stalled.set()
+            ended.wait()
             out.shutdown(socket.SHUT_WR)
-            # Until the server has made up its mind about what came.
+            # Wait until the server has handled the broken request.
             while out.recv(1 << 16):
                 pass
 
-    carrier = threading.Thread(target=carry, daemon=True)
-    carrier.start()
+    forwarder = threading.Thread(target=forward, daemon=True)
+    forwarder.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", lambda: stopped.wait(60)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", lambda: stalled.wait(60)
     finally:
-        given_up.set()
-        carrier.join(60)
+        ended.set()
+        forwarder.join(60)
         listener.close()

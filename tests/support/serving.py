@@ -181,7 +181,7 @@ def running(folder: Path) -> Iterator[Serving]:
         **clean, **_KEPT, "GATECAST_PIPELINE__STORE": str(store), "GATECAST_STATE": str(state),
         "GATECAST_PREFECT_PORT": str(_free()), "GATECAST_POSTGRES_PORT": str(_free()),
     }  # fmt: skip
-    serving = Serving(environment, store, held, answer, web.asked)
+    serving = Serving(environment, store, held, answer, web.requests)
     try:
         with ThreadPoolExecutor() as beside:
             done = beside.submit(serving.make, "up")

@@ -1,4 +1,4 @@
-"""A real web server on this machine that answers as a test tells it."""
+"""An HTTP server on this machine whose responses are set by a test."""
 
 from __future__ import annotations
 
@@ -6,24 +6,32 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+Response = tuple[int, dict[str, str], bytes]
+
 
 class Web:
-    """A server: `web.answers[path]` is given the path with its query, and gives status, headers and body."""
+    """A running server.
+
+    Attributes:
+        answers: By path, a function from the path with its query to status, headers and body.
+        requests: Paths with queries of all requests.
+        address: Address of the server.
+    """
 
     def __init__(self) -> None:
-        self.answers: dict[str, Callable[[str], tuple[int, dict[str, str], bytes]]] = {}
-        self.asked: list[str] = []
+        self.answers: dict[str, Callable[[str], Response]] = {}
+        self.requests: list[str] = []
         web = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                web.asked.append(self.path)
+                web.requests.append(self.path)
                 status, headers, body = web.answers[self.path.split("?")[0]](self.path)
                 self.send_response(status)
                 for name, value in headers.items():
                     if name != "Content-Length":
                         self.send_header(name, value)
-                # A longer length than the body's is a connection that is cut.
+                # A declared length beyond the body's makes the connection break within the response.
                 self.send_header("Content-Length", headers.get("Content-Length", str(len(body))))
                 self.end_headers()
                 self.wfile.write(body)
@@ -35,12 +43,12 @@ class Web:
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def give(self, path: str, *bodies: bytes | tuple[int, dict[str, str], bytes]) -> None:
-        """Answer `path` with these bodies, one after the other; the last for ever."""
-        left = [body if isinstance(body, tuple) else (200, {}, body) for body in bodies]
+    def respond(self, path: str, *responses: bytes | Response) -> None:
+        """Set the responses of `path`, in this order. The last one repeats. A body alone has status 200."""
+        left = [response if isinstance(response, tuple) else (200, {}, response) for response in responses]
         self.answers[path] = lambda _: left.pop(0) if len(left) > 1 else left[0]
 
     def stop(self) -> None:
-        """No answers any more, and the port is free."""
+        """Stop the server and free its port."""
         self.server.shutdown()
         self.server.server_close()

@@ -1,4 +1,4 @@
-"""Requests of sources."""
+"""Fixture that builds requests for sources."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from storage.sources.request import Request
 
 @pytest.fixture
 def request_of() -> Callable[..., Request]:
-    """`request_of(uri, columns, ...)`: a request with options that do not wait long."""
+    """Return `request_of(uri, columns, ...)`, which makes a request with short waits."""
 
     def make(uri: str, columns: list[str], query: str | None = None, zone: str = "UTC", **options) -> Request:
-        given = {"timeout": 0.5, "retries": 2, "backoff": 0.01, "format": None, "records": None, "next": None}
+        defaults = {"timeout": 0.5, "retries": 2, "backoff": 0.01, "format": None, "records": None, "next": None}
         since, until = datetime(2018, 9, 1, tzinfo=UTC), datetime(2018, 9, 2, tzinfo=UTC)
-        return Request(uri, tuple(columns), query, since, until, zone, given | options)
+        return Request(uri, tuple(columns), query, since, until, zone, defaults | options)
 
     return make

@@ -1,4 +1,4 @@
-"""Prices of the ECB, from a server that answers as its data portal documents."""
+"""Prices of the ECB, from a server with the documented responses of its data portal."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ def request_for(web, request_of):
     return make
 
 
-def test_a_request_a_series(web, request_for):
-    web.give("/service/data/EXR/D.USD.EUR.SP00.A", csv(SERIES["dollar"], ("2018-08-31", "1.165"), ("2018-09-03", "")))
-    web.give("/service/data/EXR/D.JPY.EUR.SP00.A", csv(SERIES["yen"], ("2018-08-31", "129.05")))
+def test_each_series_is_one_request(web, request_for):
+    web.respond(
+        "/service/data/EXR/D.USD.EUR.SP00.A", csv(SERIES["dollar"], ("2018-08-31", "1.165"), ("2018-09-03", ""))
+    )
+    web.respond("/service/data/EXR/D.JPY.EUR.SP00.A", csv(SERIES["yen"], ("2018-08-31", "129.05")))
     assert ecb.read(request_for()).rows() == [
         ("dollar", "2018-08-31", "1.165"), ("dollar", "2018-09-03", None), ("yen", "2018-08-31", "129.05"),
     ]  # fmt: skip
-    # The 2nd of September begins in Frankfurt two hours before it does in Greenwich.
-    asked = "format=csvdata&detail=dataonly&startPeriod=2018-09-01&endPeriod=2018-09-02"
-    assert web.asked == [f"/service/data/EXR/{key}?{asked}" for key in SERIES.values()]
+    # In Frankfurt the 2nd of September begins at 22:00 UTC of the 1st.
+    query = "format=csvdata&detail=dataonly&startPeriod=2018-09-01&endPeriod=2018-09-02"
+    assert web.requests == [f"/service/data/EXR/{key}?{query}" for key in SERIES.values()]
 
 
-def test_what_is_not_there_is_an_error(web, request_for):
-    where = "/service/data/EXR/D.USD.EUR.SP00.A"
+def test_missing_prices_are_an_error(web, request_for):
+    path = "/service/data/EXR/D.USD.EUR.SP00.A"
     one = {"dollar": SERIES["dollar"]}
-    for answer in ((404, {}, b"No results found."), (200, {}, b"")):
-        web.give(where, answer)
+    for response in ((404, {}, b"No results found."), (200, {}, b"")):
+        web.respond(path, response)
         with pytest.raises(DataError, match=r"EXR/D.USD.EUR.SP00.A has nothing from 2018-09-01 on"):
             ecb.read(request_for(one))
-    web.give(
-        where, csv(SERIES["dollar"], ("2018-09-03", "1")) + csv(SERIES["yen"], ("2018-09-03", "1")).split(b"\n")[1]
+    web.respond(
+        path, csv(SERIES["dollar"], ("2018-09-03", "1")) + csv(SERIES["yen"], ("2018-09-03", "1")).split(b"\n")[1]
     )
-    with pytest.raises(DataError, match="names several series"):
+    with pytest.raises(DataError, match="matches several series"):
         ecb.read(request_for(one))
-    web.give(where, b"a,b\n1,2\n")
+    web.respond(path, b"a,b\n1,2\n")
     with pytest.raises(DataError, match="is not SDMX-CSV"):
         ecb.read(request_for(one))

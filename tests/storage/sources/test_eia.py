@@ -1,4 +1,4 @@
-"""Data of the EIA, from a server that answers as the API's second version documents."""
+"""Data of the EIA, from a server with the documented responses of the API's second version."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def request_for(web, request_of):
 
 def test_hours_are_named_by_their_end(web, request_for):
     rows = hour("CISO", "2018-09-01T01", "25000"), hour("PJM", "2018-09-01T01", None)
-    web.give("/v2/electricity/rto/region-data/data/", answer(*rows))
+    web.respond("/v2/electricity/rto/region-data/data/", answer(*rows))
     read = eia.read(request_for(DEMAND))
     assert [(name, time.isoformat(), y) for name, time, y in read.rows()] == [
         ("CISO", "2018-09-01T00:00:00+00:00", "25000"),
         ("PJM", "2018-09-01T00:00:00+00:00", None),
     ]
-    assert parse_qs(urlsplit(web.asked[0]).query) == {
+    assert parse_qs(urlsplit(web.requests[0]).query) == {
         "api_key": ["planted-s3cret"], "frequency": ["hourly"], "data[0]": ["value"],
         "facets[respondent][]": ["CISO", "PJM"], "facets[type][]": ["D"],
         "start": ["2018-09-01T01"], "end": ["2018-09-02T01"], "offset": ["0"], "length": ["5000"],
@@ -47,24 +47,24 @@ def test_hours_are_named_by_their_end(web, request_for):
     }  # fmt: skip
 
 
-def test_all_pages(web, request_for):
-    """Twelve thousand rows come in three pages of at most five thousand, each once."""
+def test_all_pages_are_read(web, request_for):
+    """Twelve thousand rows are read in three pages of at most five thousand, each row once."""
     rows = [{"period": f"{1 + n:06d}", "series": "RNGWHHD", "value": n} for n in range(12_000)]
 
     def page(path: str) -> tuple[int, dict[str, str], bytes]:
-        asked = parse_qs(urlsplit(path).query)
-        offset, length = int(asked["offset"][0]), int(asked["length"][0])
+        query = parse_qs(urlsplit(path).query)
+        offset, length = int(query["offset"][0]), int(query["length"][0])
         return 200, {}, answer(*rows[offset : offset + length], total=len(rows))
 
     web.answers["/v2/natural-gas/pri/fut/data/"] = page
     read = eia.read(request_for(GAS))
     assert read["y"].to_list() == [str(n) for n in range(12_000)]
-    assert len(web.asked) == 3
+    assert len(web.requests) == 3
 
 
 def test_pages_that_end_early_are_an_error(web, request_for):
     row = {"period": "2018-09-03", "series": "RNGWHHD", "value": "2.9"}
-    web.give("/v2/natural-gas/pri/fut/data/", answer(row, total=7), answer(total=7))
+    web.respond("/v2/natural-gas/pri/fut/data/", answer(row, total=7), answer(total=7))
     with pytest.raises(DataError, match="the pages end after 1 of 7 rows"):
         eia.read(request_for(GAS))
 
@@ -78,32 +78,32 @@ def test_pages_that_end_early_are_an_error(web, request_for):
     ],
 )  # fmt: skip
 def test_days_weeks_and_months(web, request_for, frequency, period, start):
-    web.give("/v2/natural-gas/pri/fut/data/", answer({"period": period, "series": "RNGWHHD", "value": "2.9"}))
+    web.respond("/v2/natural-gas/pri/fut/data/", answer({"period": period, "series": "RNGWHHD", "value": "2.9"}))
     assert eia.read(request_for(GAS | {"frequency": frequency})).rows() == [("RNGWHHD", start, "2.9")]
 
 
-def test_one_series_or_all_named(web, request_for):
-    web.give("/v2/electricity/rto/region-data/data/", answer(hour("CISO", "2018-09-01T01", "1")))
+def test_several_series_need_a_series_id_column(web, request_for):
+    web.respond("/v2/electricity/rto/region-data/data/", answer(hour("CISO", "2018-09-01T01", "1")))
     assert eia.read(request_for(DEMAND, COLUMNS[1:]))["y"].to_list() == ["1"]
     two = hour("CISO", "2018-09-01T01", "1"), hour("PJM", "2018-09-01T01", "2")
-    web.give("/v2/electricity/rto/region-data/data/", answer(*two))
-    with pytest.raises(DataError, match="gives 2 series; narrow its facets"):
+    web.respond("/v2/electricity/rto/region-data/data/", answer(*two))
+    with pytest.raises(DataError, match="has 2 series; narrow the facets"):
         eia.read(request_for(DEMAND, COLUMNS[1:]))
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
-        ((403, {}, b'{"error": {"code": "API_KEY_INVALID", "k": "planted-s3cret"}}'), "answer 403: .*API_KEY_INVALID"),
-        ((404, {}, b'{"error": "Not found.", "code": 404}'), "answer 404: .*Not found"),
+        ((403, {}, b'{"error": {"code": "API_KEY_INVALID", "k": "planted-s3cret"}}'), "status 403: .*API_KEY_INVALID"),
+        ((404, {}, b'{"error": "Not found.", "code": 404}'), "status 404: .*Not found"),
         (b'{"response": {"data": [1], "total": 1}}', "has no response with data and total"),
         (b'{"response": {"data": []}}', "has no response with data and total"),
         (b"[]", "has no response with data and total"),
         (answer({"period": "2018-09-03", "value": "1"}), "natural-gas/pri/fut has no column 'series'; it has 'period'"),
     ],
 )  # fmt: skip
-def test_answers_that_cannot_be_used(web, request_for, body, said):
-    web.give("/v2/natural-gas/pri/fut/data/", body)
-    with pytest.raises(DataError, match=said) as raised:
+def test_an_unusable_response_is_an_error_without_the_key(web, request_for, body, message):
+    web.respond("/v2/natural-gas/pri/fut/data/", body)
+    with pytest.raises(DataError, match=message) as raised:
         eia.read(request_for(GAS))
     assert "planted-s3cret" not in str(raised.value)

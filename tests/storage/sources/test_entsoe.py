@@ -1,4 +1,4 @@
-"""ENTSO-E's documents, from a server that answers as the platform documents."""
+"""ENTSO-E's documents, from a server with the platform's documented responses."""
 
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ def flat(rows: pl.DataFrame) -> list[tuple[str, str, float]]:
 
 def test_load_of_areas_by_name_and_by_code(web, request_for):
     points = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 50000, 2: 51000.5})
-    web.give("/api", document(f"<curveType>A01</curveType>{points}"))
+    web.respond("/api", document(f"<curveType>A01</curveType>{points}"))
     rows = entsoe.read(request_for(LOAD | {"areas": ("FR", "10YNL----------L")}))
     assert flat(rows) == [
         (area, time, y)
         for area in ("FR", "10YNL----------L")
         for time, y in (("01T00:00", 50000.0), ("01T01:00", 51000.5))
     ]
-    assert parse_qs(urlsplit(web.asked[1]).query) == {
+    assert parse_qs(urlsplit(web.requests[1]).query) == {
         "documentType": ["A65"], "processType": ["A16"], "outBiddingZone_Domain": ["10YNL----------L"],
         "periodStart": ["201809010000"], "periodEnd": ["201809020000"], "securityToken": ["planted-s3cret"],
     }  # fmt: skip
 
 
-def test_a_point_stands_until_the_next(web, request_for):
-    """Curve A03 leaves out what repeats; in A01 what is left out is missing."""
+def test_a_point_is_valid_until_the_next(web, request_for):
+    """Curve A03 leaves out points that repeat the previous one. In A01 a point that is left out is missing."""
     points = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT30M", {1: 10, 3: 12})
     for curve, expected in (("A03", [10, 10, 12, 12]), ("A01", [10, None, 12, None])):
-        web.give("/api", document(f"<curveType>{curve}</curveType>{points}"))
+        web.respond("/api", document(f"<curveType>{curve}</curveType>{points}"))
         times = ["01T00:00", "01T00:30", "01T01:00", "01T01:30"]
         wanted = [("FR", time, y) for time, y in zip(times, expected, strict=True) if y is not None]
         assert flat(entsoe.read(request_for())) == wanted
 
 
 def test_a_resolution_that_changes_within_a_document(web, request_for):
-    """As on 2025-10-01: hours, then quarters, in one document; as they come, or all of one length."""
+    """On 2025-10-01 a document holds hours, then quarters. They are read unchanged, or all with one length."""
     hours = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 40, 2: -1.5}, "price.amount")
     quarters = period("2018-09-01T02:00Z", "2018-09-01T03:15Z", "PT15M", {1: 1, 2: 2, 4: 5}, "price.amount")
-    web.give("/api", document(price(hours), price(quarters), kind="Publication_MarketDocument"))
-    # The fifth quarter repeats the fourth; its hour is not whole.
-    came = [("00:00", 40), ("01:00", -1.5), ("02:00", 1), ("02:15", 2), ("02:30", 2), ("02:45", 5), ("03:00", 5)]
-    assert flat(entsoe.read(request_for(PRICE))) == [("FR", f"01T{time}", y) for time, y in came]
+    web.respond("/api", document(price(hours), price(quarters), kind="Publication_MarketDocument"))
+    # The fifth quarter repeats the fourth, and its hour is incomplete.
+    read = [("00:00", 40), ("01:00", -1.5), ("02:00", 1), ("02:15", 2), ("02:30", 2), ("02:45", 5), ("03:00", 5)]
+    assert flat(entsoe.read(request_for(PRICE))) == [("FR", f"01T{time}", y) for time, y in read]
     assert flat(entsoe.read(request_for(PRICE | {"resolution": "1h"}))) == [
         ("FR", "01T00:00", 40.0), ("FR", "01T01:00", -1.5), ("FR", "01T02:00", 2.5),
     ]  # fmt: skip
@@ -72,12 +72,12 @@ def test_a_resolution_that_changes_within_a_document(web, request_for):
     assert [time for _, time, _ in fine[:5]] == ["01T00:00", "01T00:15", "01T00:30", "01T00:45", "01T01:00"]
 
 
-def test_prices_of_the_day_ahead_auction_alone(web, request_for):
+def test_only_prices_of_the_day_ahead_auction_are_read(web, request_for):
     def one(value, **named):
         return price(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT60M", {1: value}, "price.amount"), **named)
 
     auctions = one(1, sequence=1), one(2, sequence=2), one(3, contract="A07"), one(4)
-    web.give("/api", document(*auctions, kind="Publication_MarketDocument"))
+    web.respond("/api", document(*auctions, kind="Publication_MarketDocument"))
     assert [y for _, _, y in flat(entsoe.read(request_for(PRICE)))] == [1, 4]
     assert [y for _, _, y in flat(entsoe.read(request_for(PRICE | {"sequence": 2})))] == [2, 4]
 
@@ -90,47 +90,47 @@ def test_prices_of_the_day_ahead_auction_alone(web, request_for):
         (LOAD | {"document": "load_forecast"}, ["2018-03-24T09:00", "2018-03-24T09:00", "2018-03-25T08:00"]),
     ],
 )
-def test_what_is_published_the_day_before_says_so(web, request_for, options, known):
+def test_a_row_is_known_from_its_publication_on_the_day_before(web, request_for, options, known):
     points = period("2018-03-24T23:00Z", "2018-03-25T23:00Z", "PT60M", {1: 1, 23: 2, 24: 3})
-    web.give("/api", document(f"<curveType>A01</curveType>{points}"))
+    web.respond("/api", document(f"<curveType>A01</curveType>{points}"))
     rows = entsoe.read(request_for(options, ["valid_time", "available_at", "y"]))
     assert [time.strftime("%Y-%m-%dT%H:%M") for time in rows["available_at"]] == known
 
 
-def test_a_year_a_request_and_nothing_before_the_platform(web, request_for):
-    web.give("/api", refusal("No matching data found for Data item Actual Total Load [6.1.A]"))
+def test_a_request_spans_a_year_at_most_and_none_precedes_the_platform(web, request_for):
+    web.respond("/api", refusal("No matching data found for Data item Actual Total Load [6.1.A]"))
     rows = entsoe.read(request_for(since=datetime(1970, 1, 1, tzinfo=UTC), until=datetime(2017, 1, 1, tzinfo=UTC)))
     assert rows.is_empty()
-    periods = [parse_qs(urlsplit(path).query) for path in web.asked]
-    spans = [(asked["periodStart"][0], asked["periodEnd"][0]) for asked in periods]
+    queries = [parse_qs(urlsplit(path).query) for path in web.requests]
+    spans = [(query["periodStart"][0], query["periodEnd"][0]) for query in queries]
     assert spans == [
         ("201412010000", "201512010000"), ("201512010000", "201611300000"), ("201611300000", "201701010000"),
     ]  # fmt: skip
 
 
-def test_no_data_is_no_error_and_any_other_refusal_is(web, request_for):
+def test_missing_data_are_no_error_and_other_refusals_are(web, request_for):
     for status in (200, 400):
-        web.give("/api", (status, {}, refusal("No matching data found")))
+        web.respond("/api", (status, {}, refusal("No matching data found")))
         assert entsoe.read(request_for()).is_empty()
-        web.give("/api", (status, {}, refusal("The amount of requested data exceeds allowed limit. planted-s3cret")))
+        web.respond("/api", (status, {}, refusal("The amount of requested data exceeds allowed limit. planted-s3cret")))
         with pytest.raises(DataError, match="refused: The amount of requested data exceeds") as raised:
             entsoe.read(request_for())
         assert "planted-s3cret" not in str(raised.value)
-    web.give("/api", (401, {}, refusal("Unauthorized. Missing or invalid security token in query")))
+    web.respond("/api", (401, {}, refusal("Unauthorized. Missing or invalid security token in query")))
     with pytest.raises(DataError, match=r"refused: Unauthorized. Missing or invalid security token"):
         entsoe.read(request_for())
-    web.give("/api", (401, {}, b"Unauthorized"))
-    with pytest.raises(DataError, match="answer 401: Unauthorized"):
+    web.respond("/api", (401, {}, b"Unauthorized"))
+    with pytest.raises(DataError, match="HTTP status 401: Unauthorized"):
         entsoe.read(request_for())
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
-        (b"", "no XML document: nothing"),
-        (b"<GL_MarketDocument>", "no XML document"),
-        (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "no XML document"),
-        (b"<other/>", "no document of load or prices, but 'other'"),
+        (b"", "is not an XML document: nothing"),
+        (b"<GL_MarketDocument>", "is not an XML document"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "is not an XML document"),
+        (b"<other/>", "must be a document of load or prices, got 'other'"),
         (document(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "P1Y", {1: 1})), "a resolution of 'P1Y'"),
         (document(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT0M", {1: 1})), "cannot be read"),
         (document(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT60M", {2: 1})), "position 2 of 1"),
@@ -141,9 +141,9 @@ def test_no_data_is_no_error_and_any_other_refusal_is(web, request_for):
         (document("<Period></Period>"), "Period without timeInterval"),
     ],
 )
-def test_answers_that_cannot_be_used(web, request_for, body, said):
-    web.give("/api", body)
-    with pytest.raises(DataError, match=said) as raised:
+def test_an_unusable_response_is_an_error_of_one_line(web, request_for, body, message):
+    web.respond("/api", body)
+    with pytest.raises(DataError, match=message) as raised:
         entsoe.read(request_for())
     assert "\n" not in str(raised.value)
 

@@ -1,4 +1,4 @@
-"""Files on this machine: plain, compressed, several, and damaged."""
+"""Files on a disk: plain, compressed, several, and damaged."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CUT_OFF = gzip.compress(ROWS.write_csv().encode() * 50, mtime=0)[:-9]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.csv.gz", CUT_OFF, "read as csv: unexpected end of file"),
         ("a.csv", b"t,y,y\n1,2,3\n", "there are several columns 'y'"),
@@ -62,9 +62,9 @@ CUT_OFF = gzip.compress(ROWS.write_csv().encode() * 50, mtime=0)[:-9]
         ("a.txt", b"t,y\n", "must end in .parquet, .pq, .csv, .csv.gz, .csv.zst"),
     ],
 )  # fmt: skip
-def test_files_that_cannot_be_used(tmp_path, request_of, name, content, said):
+def test_files_that_cannot_be_used(tmp_path, request_of, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         files.read(request_of(str(tmp_path / name), COLUMNS))
     with pytest.raises(DataError, match="there is no such file"):
         files.read(request_of(str(tmp_path / "none.csv"), COLUMNS))

@@ -51,7 +51,7 @@ def test_one_object_and_a_glob(bucket, request_of, key, values):
 
 
 @pytest.mark.parametrize(
-    ("uri", "said"),
+    ("uri", "message"),
     [
         ("s3://market/load/none.csv", r"s3://market/load/none.csv: there is no such object"),
         ("s3://market/none/*.csv", r"s3://market/none/\*.csv: no object of the bucket matches"),
@@ -63,20 +63,20 @@ def test_one_object_and_a_glob(bucket, request_of, key, values):
         ("s3:///load.csv", r"write it as s3://bucket/key"),
     ],
 )
-def test_what_is_missing_is_one_line(bucket, request_of, uri, said):
-    with pytest.raises(DataError, match=said) as raised:
+def test_a_missing_or_unreadable_object_is_an_error_of_one_line(bucket, request_of, uri, message):
+    with pytest.raises(DataError, match=message) as raised:
         objects.read(request_of(uri, COLUMNS))
     assert "\n" not in str(raised.value)
 
 
 def test_a_column_that_is_not_there(bucket, request_of):
-    said = r"s3://market/load/part-0.csv: there is no column 'z'; the file has 't', 'y', 'more'"
-    with pytest.raises(DataError, match=said):
+    message = r"s3://market/load/part-0.csv: there is no column 'z'; the file has 't', 'y', 'more'"
+    with pytest.raises(DataError, match=message):
         objects.read(request_of(f"{bucket}/load/*.csv", ["z"]))
 
 
-def test_a_store_that_refuses_its_user(bucket, s3, request_of):
-    """Neither half of the key is said."""
+def test_a_bucket_that_refuses_its_user(bucket, s3, request_of):
+    """The error contains neither part of the key."""
     with s3.refusing(), pytest.raises(DataError, match="the store refuses: InvalidAccessKeyId") as raised:
         objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS))
     assert "planted" not in str(raised.value)
@@ -89,8 +89,8 @@ def test_no_credentials(bucket, request_of, monkeypatch):
         objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS, retries=0))
 
 
-def test_a_store_that_is_not_there(bucket, request_of, monkeypatch):
-    """Also: a process is not bound to the first endpoint that it has used."""
+def test_an_unreachable_server_is_an_error(bucket, request_of, monkeypatch):
+    """The second read also shows that a process is not bound to the first endpoint that it used."""
     assert len(objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS))) == 1
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(
@@ -111,4 +111,6 @@ def test_a_pipeline_reads_it(bucket, tmp_path):
     path.write_text(path.read_text().replace("2018/*", "none"))
     done = gatecast("ingest", path)
     assert done.returncode == 1
-    assert done.stderr == "error: feed 'demand': s3://market/load/none.parquet: there is no such object\n"
+    assert (
+        done.stderr == "error: feed 'demand': s3://market/load/none.parquet: there is no such object; check its key\n"
+    )

@@ -45,7 +45,7 @@ def test_naive_columns_compare_in_the_feeds_zone(demand, request_of):
     assert rows["at"].min().isoformat() == "2018-09-01T02:00:00"
 
 
-def test_what_looks_like_a_parameter_and_is_none(demand, request_of):
+def test_colons_in_literals_comments_and_casts_are_no_parameters(demand, request_of):
     query = """select kind, id::text as "a:since" /* :until */ from demand -- :since
         where kind = 'it''s :since' and kind = $tag$it's :since$tag$ and at >= :since and at >= :since limit 1"""
     rows = sql.read(request_of(demand, ["kind", "a:since"], query))
@@ -53,14 +53,14 @@ def test_what_looks_like_a_parameter_and_is_none(demand, request_of):
 
 
 def test_sqlite(tmp_path, request_of):
-    place = tmp_path / "demand.db"
-    with sqlite3.connect(place) as connection:
+    path = tmp_path / "demand.db"
+    with sqlite3.connect(path) as connection:
         connection.execute("create table demand (id text, at text, y real)")
         connection.executemany(
             "insert into demand values (?, ?, ?)",
             [("it's", f"2018-09-0{d} {h:02d}:00:00", d * h * 1.5) for d in (1, 2, 3) for h in range(24)],
         )
-    uri = f"sqlite:///{place}"
+    uri = f"sqlite:///{path}"
     query = "select * from demand where at >= :since and at < :until"
     rows = sql.read(request_of(uri, ["id", "at", "y"], query))
     assert len(rows) == 24
@@ -71,21 +71,21 @@ def test_sqlite(tmp_path, request_of):
 
 
 @pytest.mark.parametrize(
-    ("query", "columns", "said"),
+    ("query", "columns", "message"),
     [
         ("select 1 as a", ["b"], "the query gives no column 'b'; it gives 'a'"),
         ("select nonsense", ["a"], "the query failed: .*nonsense"),
         ("selekt 1", ["a"], "the query failed: .*selekt"),
     ],
 )
-def test_errors_say_what_and_no_secret(postgres, request_of, query, columns, said):
-    with pytest.raises(DataError, match=said) as raised:
+def test_errors_name_the_problem_and_no_secret(postgres, request_of, query, columns, message):
+    with pytest.raises(DataError, match=message) as raised:
         sql.read(request_of(postgres, columns, query))
     assert "reader:***@127.0.0.1" in str(raised.value)
     assert "planted-s3cret" not in str(raised.value)
 
 
-def test_a_server_that_is_not_there_or_refuses(postgres, request_of):
+def test_a_server_that_is_unreachable_or_refuses_is_an_error_without_the_password(postgres, request_of):
     for uri in (postgres.replace("s3cret", "wrong"), "postgresql://reader:planted-s3cret@127.0.0.1:1/postgres"):
         with pytest.raises(DataError, match="the query failed") as raised:
             sql.read(request_of(uri, ["a"], "select 1 as a"))

@@ -1,4 +1,4 @@
-"""Web feeds, on a real HTTP server: formats, paging, faults that pass and faults that do not."""
+"""Web feeds, on a real HTTP server: formats, paging, transient and permanent errors."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ def records(*values):
 
 
 def test_csv_cells_stay_text(web, request_of):
-    web.give("/load.csv", CSV)
+    web.respond("/load.csv", CSV)
     rows = source.read(request_of(f"{web.address}/load.csv?from={{since}}&to={{until}}", COLUMNS))
     assert rows.to_dicts() == [{"t": "2018-09-01T00:00", "y": "1.5"}, {"t": "2018-09-01T01:00", "y": "n/a"}]
-    assert web.asked == ["/load.csv?from=2018-09-01T00%3A00%3A00Z&to=2018-09-02T00%3A00%3A00Z"]
+    assert web.requests == ["/load.csv?from=2018-09-01T00%3A00%3A00Z&to=2018-09-02T00%3A00%3A00Z"]
 
 
 def test_json_records_under_a_path(web, request_of):
-    web.give("/load", records(1, 2, 3))
+    web.respond("/load", records(1, 2, 3))
     rows = source.read(request_of(f"{web.address}/load", COLUMNS, records="data.items"))
     assert rows["y"].to_list() == [1.0, 2.0, 3.0]
-    web.give("/list", json.dumps([{"a": {"b": 1}, "y": "7"}, {"a": None, "y": None}]).encode())
+    web.respond("/list", json.dumps([{"a": {"b": 1}, "y": "7"}, {"a": None, "y": None}]).encode())
     rows = source.read(request_of(f"{web.address}/list", ["a.b", "y"]))
     assert rows.to_dicts() == [{"a.b": 1.0, "y": "7"}, {"a.b": None, "y": None}]
 
 
 def test_numbered_pages_until_one_is_empty(web, request_of):
-    web.give("/load", records(1, 2), records(3), records())
+    web.respond("/load", records(1, 2), records(3), records())
     rows = source.read(request_of(f"{web.address}/load?page={{page}}", COLUMNS, records="data.items"))
     assert rows["y"].to_list() == [1.0, 2.0, 3.0]
-    assert web.asked == [f"/load?page={n}" for n in (1, 2, 3)]
+    assert web.requests == [f"/load?page={n}" for n in (1, 2, 3)]
 
 
-def test_pages_that_name_the_next(web, request_of):
+def test_pages_with_the_address_of_the_next(web, request_of):
     first = json.loads(records(1)) | {"links": {"next": "/load?cursor=abc"}}
     web.answers["/load"] = lambda path: (200, {}, records(2) if "cursor" in path else json.dumps(first).encode())
     rows = source.read(request_of(f"{web.address}/load", COLUMNS, records="data.items", next="links.next"))
     assert rows["y"].to_list() == [1.0, 2.0]
 
 
-def test_what_passes_is_tried_again(web, request_of):
-    web.give("/load.csv", (503, {}, b""), (429, {"Retry-After": "0"}, b"slow down"), CSV)
+def test_a_transient_error_is_retried(web, request_of):
+    web.respond("/load.csv", (503, {}, b""), (429, {"Retry-After": "0"}, b"slow down"), CSV)
     assert len(source.read(request_of(f"{web.address}/load.csv", COLUMNS))) == 2
-    assert len(web.asked) == 3
+    assert len(web.requests) == 3
 
 
-def test_retry_after_is_kept(web, request_of):
-    web.give("/load.csv", (429, {"Retry-After": "1"}, b""), CSV)
+def test_retry_after_is_respected(web, request_of):
+    web.respond("/load.csv", (429, {"Retry-After": "1"}, b""), CSV)
     started = time.monotonic()
     source.read(request_of(f"{web.address}/load.csv", COLUMNS))
     assert time.monotonic() - started >= 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_what_does_not_pass_is_not_tried_again(web, request_of, status):
-    web.give("/load.csv", (status, {}, b"no such\n thing for token=planted-s3cret"))
-    with pytest.raises(DataError, match=f"answer {status}: no such thing") as raised:
+def test_a_permanent_error_is_not_retried(web, request_of, status):
+    web.respond("/load.csv", (status, {}, b"no such\n thing for token=planted-s3cret"))
+    with pytest.raises(DataError, match=f"HTTP status {status}: no such thing") as raised:
         source.read(request_of(f"{web.address}/load.csv?securityToken=planted-s3cret", COLUMNS))
-    assert len(web.asked) == 1
+    assert len(web.requests) == 1
     assert "planted-s3cret" not in str(raised.value)
 
 
-def test_a_server_that_stays_away_or_is_slow(web, request_of):
-    web.give("/load.csv", (503, {}, b""))
-    with pytest.raises(DataError, match="answer 503, after 3 tries") as raised:
+def test_a_server_that_fails_or_is_slow_is_an_error_after_all_attempts(web, request_of):
+    web.respond("/load.csv", (503, {}, b""))
+    with pytest.raises(DataError, match="HTTP status 503, after 3 attempts") as raised:
         source.read(request_of(f"{web.address}/load.csv?api_key=planted-s3cret", COLUMNS))
     assert "api_key=***" in str(raised.value)
 
@@ -81,40 +81,40 @@ def test_a_server_that_stays_away_or_is_slow(web, request_of):
         return 200, {}, CSV
 
     web.answers["/slow.csv"] = slowly
-    with pytest.raises(DataError, match=r"ReadTimeout.*after 1 tries"):
+    with pytest.raises(DataError, match=r"ReadTimeout.*after 1 attempt"):
         source.read(request_of(f"{web.address}/slow.csv", COLUMNS, timeout=0.1, retries=0))
-    with pytest.raises(DataError, match=r"ConnectError.*after 3 tries"):
+    with pytest.raises(DataError, match=r"ConnectError.*after 3 attempts"):
         source.read(request_of("http://127.0.0.1:1/load.csv", COLUMNS))
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "options", "said"),
+    ("path", "body", "options", "message"),
     [
         ("/x.csv", b"a,b\n1,2\n", {}, "no column 't'; it has 'a', 'b'"),
         ("/x", b"<html>", {}, "not JSON: <html>"),
-        ("/x", b'{"a": 1}', {}, "no list of records in the answer; options.records says where"),
+        ("/x", b'{"a": 1}', {}, "no list of records in the response; set its path in options.records"),
         ("/x", b'{"a": 1}', {"records": "b.c"}, "no list of records at 'b.c'"),
         ("/x", b'[{"a": 1}]', {}, "no record has 't'; the first has 'a'"),
     ],
 )
-def test_answers_that_are_not_what_the_feed_says(web, request_of, path, body, options, said):
-    web.give(path, body)
-    with pytest.raises(DataError, match=said):
+def test_a_response_without_the_feeds_format_or_columns_is_an_error(web, request_of, path, body, options, message):
+    web.respond(path, body)
+    with pytest.raises(DataError, match=message):
         source.read(request_of(web.address + path, COLUMNS, **options))
 
 
-def test_numbers_and_texts_that_are_none(web, request_of):
-    web.give("/x", b'[{"t": "a", "y": 1%s}, {"t": "b", "y": NaN}, {"t": "c", "y": 1e999}]' % (b"0" * 5000))
+def test_numbers_and_texts_outside_of_any_type(web, request_of):
+    web.respond("/x", b'[{"t": "a", "y": 1%s}, {"t": "b", "y": NaN}, {"t": "c", "y": 1e999}]' % (b"0" * 5000))
     read = source.read(request_of(f"{web.address}/x", COLUMNS))
     assert [str(y) for y in read["y"]] == ["inf", "nan", "inf"]
     for wrong in (rb'[{"t": "\ud800", "y": 1}]', b"[" * 100_000):
-        web.give("/x", wrong)
-        with pytest.raises(DataError, match="the answer is not JSON"):
+        web.respond("/x", wrong)
+        with pytest.raises(DataError, match="the response is not JSON"):
             source.read(request_of(f"{web.address}/x", COLUMNS))
 
 
-def test_an_empty_answer_is_an_empty_feed(web, request_of):
-    web.give("/x.csv", b"")
-    web.give("/x", b"[]")
+def test_an_empty_response_is_an_empty_feed(web, request_of):
+    web.respond("/x.csv", b"")
+    web.respond("/x", b"[]")
     for path in ("/x.csv", "/x"):
         assert source.read(request_of(web.address + path, COLUMNS)).is_empty()
