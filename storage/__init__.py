@@ -1,1 +1,1 @@
-"""WHERE: every table's schema, every path, every atomic write. No torch, no Prefect."""
+"""Storage: all schemas, keys and atomic writes. Nothing here imports torch or Prefect."""

@@ -1,4 +1,4 @@
-"""Forecast files: one an issue time, replaced whole or not at all."""
+"""Forecast files: one per issue time, replaced atomically."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ import polars as pl
 
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
-from storage.store.interface import Store
-from storage.store.parquet import parquet_writer
+from storage.store import Store
+from storage.store.parquet import READ_ERRORS, parquet_writer
 
 logger = logging.getLogger(__name__)
 
 
 class ForecastMetadata(NamedTuple):
-    """What is known of a forecast once all its rows were made.
+    """Facts about a forecast that are known once all of its rows were computed.
 
     Attributes:
-        model_sha256, data_sha256: of the model tried first, if one was, and of the data as the model saw it.
-        amend: what makes the rows to publish from those written, where they have to be gone through once more.
+        model_sha256: Hash of the model that was tried first, None without a model.
+        data_sha256: Hash of the data as the model saw them.
+        amend: Returns the rows to publish from the rows written so far. None publishes those.
     """
 
     model_sha256: str | None
@@ -40,95 +41,106 @@ def publish(
     issue_time: datetime,
     blocks: Iterable[pl.DataFrame],
     levels: list[float],
-    made: Callable[[], ForecastMetadata],
-    above: tuple[float, ...] = (),
+    get_metadata: Callable[[], ForecastMetadata],
+    thresholds: tuple[float, ...] = (),
 ) -> str:
-    """Write the forecast file of `issue_time`, and the copy in `latest/` if none newer is there.
+    """Write the forecast file of `issue_time` and return its uri.
 
-    Nothing that changes between two runs on the same data and model goes in, so that the bytes are the same.
-    Returns its place.
+    The file is also copied to `latest/` unless a newer forecast is there. Two runs on the same data and model write
+    the same bytes.
 
     Args:
-        blocks: its rows by series_id and valid_time, in tables of any length, written as they come.
-        made: asked when the last of them came.
-        above: thresholds x whose P(value > x) has a column each.
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        timezone: Timezone of the pipeline.
+        issue_time: Issue time of the forecast.
+        blocks: Rows sorted by series_id and valid_time, in tables of any length. One at a time is held in memory.
+        levels: Quantile levels.
+        get_metadata: Returns the metadata. Called after the last block.
+        thresholds: Values x with a column for P(value > x).
     """
     key = layout.forecast(pipeline, issue_time, timezone)
-    schema = forecast_schema(levels, above)
-    told: list[ForecastMetadata] = []
+    schema = forecast_schema(levels, thresholds)
+    known: list[ForecastMetadata] = []
 
-    def metadata() -> dict[str, str]:
+    def file_metadata() -> dict[str, str]:
         return {
             "gatecast.contract_version": CONTRACT_VERSION,
             "gatecast.pipeline": pipeline,
             "gatecast.issue_time": layout.stamp(issue_time),
             "gatecast.quantile_levels": json.dumps(levels),
-            "gatecast.model_sha256": told[0].model_sha256 or "",
-            "gatecast.data_sha256": told[0].data_sha256,
+            "gatecast.model_sha256": known[0].model_sha256 or "",
+            "gatecast.data_sha256": known[0].data_sha256,
         }
 
-    with store.atomic_file(key) as file:
-        with parquet_writer(file, schema, metadata) as add:
+    with store.atomic_file(key) as path:
+        with parquet_writer(path, schema, file_metadata) as append:
             for block in blocks:
-                add(block)
-            told.append(made())
-        if told[0].amend is not None:
-            written = file.rename(f"{file}.first")
+                append(block)
+            known.append(get_metadata())
+        amend = known[0].amend
+        if amend is not None:
+            written = path.rename(f"{path}.first")
             try:
-                with parquet_writer(file, schema, metadata) as add:
-                    for block in told[0].amend(pl.scan_parquet(written, glob=False, hive_partitioning=False)):
-                        add(block)
+                with parquet_writer(path, schema, file_metadata) as append:
+                    for block in amend(pl.scan_parquet(written, glob=False, hive_partitioning=False)):
+                        append(block)
             finally:
                 written.unlink()
-    if _latest_issue_time(store, pipeline) <= layout.stamp(issue_time):
+    if _latest_stamp(store, pipeline) <= layout.stamp(issue_time):
         store.copy(key, layout.latest(pipeline))
     return store.uri(key)
 
 
 def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
-    """Whether the forecast of `issue_time` was published."""
+    """Return whether the forecast of `issue_time` was published."""
     return store.has(layout.forecast(pipeline, issue_time, timezone))
 
 
 def list_issue_times(store: Store, pipeline: str) -> list[datetime]:
-    """Every issue time that has a forecast file, ascending."""
+    """Return the issue times of all forecast files, ascending."""
     return sorted(layout.issue_time(key) for key in store.keys(layout.forecasts(pipeline), "*.parquet"))
 
 
 def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tuple[pl.DataFrame, str]:
-    """The forecast of one issue time, and the sha256 of its file.
+    """Return the forecast of one issue time and the sha256 of its file.
 
     Raises:
-        DataError: there is none, it is damaged, or it is another one's.
+        DataError: The file is missing, is damaged, or holds another issue time.
     """
     key = layout.forecast(pipeline, issue_time, timezone)
     content = store.get(key)
     try:
         rows = pl.read_parquet(io.BytesIO(content))
-    except pl.exceptions.PolarsError as error:
+    except READ_ERRORS as error:
         raise DataError(
-            f"{store.uri(key)} cannot be read as a forecast file: {error}; publish that night again"
+            f"{store.uri(key)} cannot be read as a forecast file: {error}; publish this issue time again"
         ) from None
     missing = forecast_schema(quantile_levels(rows.columns)).keys() - set(rows.columns)
     if missing:
-        raise DataError(f"{store.uri(key)} is not a forecast file: it has no column {min(missing)!r}")
+        raise DataError(
+            f"{store.uri(key)} is not a forecast file: it has no column {min(missing)!r}; publish this issue time again"
+        )
     if rows["issue_time"].unique().to_list() != [issue_time]:
-        raise DataError(f"{store.uri(key)} is not the forecast of the issue time in its name; publish that night again")
+        raise DataError(
+            f"{store.uri(key)} is not the forecast of the issue time in its name; publish this issue time again"
+        )
     return rows, hashlib.sha256(content).hexdigest()
 
 
 def read_head(store: Store, pipeline: str, timezone: str, issue_time: datetime, rows: int) -> pl.DataFrame:
-    """So many of the first rows of a forecast that is there."""
+    """Return the first `rows` rows of a forecast file."""
     return store.scan([layout.forecast(pipeline, issue_time, timezone)]).head(rows).collect()
 
 
-def _latest_issue_time(store: Store, pipeline: str) -> str:
-    """The issue time (stamp) of the copy in `latest/`, '' where there is none that can be read."""
-    if not store.has(layout.latest(pipeline)):
+def _latest_stamp(store: Store, pipeline: str) -> str:
+    """Return the issue time of the copy in `latest/` as a stamp, or '' if there is no readable copy."""
+    key = layout.latest(pipeline)
+    if not store.has(key):
         return ""
     try:
-        return store.read_metadata(layout.latest(pipeline)).get("gatecast.issue_time", "")
-    except pl.exceptions.PolarsError as error:
-        # It is a copy, and about to be a whole one again.
-        logger.warning("%s is not a forecast file: %s", store.uri(layout.latest(pipeline)), error)
+        return store.read_metadata(key).get("gatecast.issue_time", "")
+    except READ_ERRORS as error:
+        # The caller replaces the damaged copy.
+        logger.warning("%s is damaged and is replaced: %s.", store.uri(key), error)
         return ""

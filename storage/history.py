@@ -1,8 +1,8 @@
-"""Bitemporal history: a grow-only set of immutable Parquet files, read by union and as-of pick.
+"""Bitemporal history of a feed: a grow-only set of immutable Parquet files.
 
-A row says: for this series and period (`valid_time`), this value could be known from `available_at` on,
-and was taken in at `ingested_at`. Of several rows of one key, the one available last counts; of those, the
-one ingested last.
+A row holds the values of one series and period (`valid_time`), which became known at `available_at` and were ingested
+at `ingested_at`. Several rows of one series and period are revisions. Visible at a time is the revision that became
+known last before it. Of revisions that became known at the same time, the one that was ingested last counts.
 """
 
 from __future__ import annotations
@@ -19,138 +19,161 @@ import polars as pl
 from storage import layout
 from storage.schemas import DataError, Missing, history_schema, is_sorted
 from storage.store import Store
+from storage.store.parquet import READ_ERRORS
 
 logger = logging.getLogger(__name__)
 
 KEY = ["series_id", "valid_time"]
-_VERSION = [*KEY, "available_at"]
-_MANY = 64  # parts of a feed before they are made one
-_TRIES = 30
-_AT_ONCE = 240_000  # rows gone through together
+_REVISION = [*KEY, "available_at"]
+_MAX_PARTS = 64  # with more, a feed's parts are merged into one
+_READ_ATTEMPTS = 30
+_BATCH_ROWS = 240_000
 _DAMAGED = ".damaged"
-# A damaged page makes Polars panic, which Python does not count among the Exceptions.
-_FAULTS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, Missing)
+_ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, Missing)
 
 
 class DamagedHistory(DataError):
-    """A part of the history cannot be read; `set_aside` lets the history go on without it."""
+    """A part of the history that cannot be read. `set_aside` removes it from the history."""
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
-    """Add what `rows` (series_id, valid_time, available_at, values) says that the history does not say yet.
+    """Add the rows that are not in the history yet, and return them.
 
-    Returns the rows added: what is stored already with the same availability and values adds nothing.
+    A row that is stored with the same availability and values adds nothing.
+
+    Args:
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        feed: Name of the feed.
+        rows: Columns series_id, valid_time, available_at and values.
+        ingested_at: Time of the ingest.
     """
-    values = [c for c in rows.columns if c not in (*KEY, "available_at")]
-    new = _unknown(store, pipeline, feed, rows, values) if _files(store, pipeline, feed) else rows
-    # Sources are in order as a rule, and a sort costs more than all else here.
-    new = new if is_sorted(new) else new.sort(_VERSION)
+    values = [name for name in rows.columns if name not in _REVISION]
+    new = _new_rows(store, pipeline, feed, rows, values) if _parts(store, pipeline, feed) else rows
+    # Most sources are sorted already, and sorting is the slowest step here.
+    new = new if is_sorted(new) else new.sort(_REVISION)
     new = new.with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
     new = new.select(history_schema(values).keys())
     if not new.is_empty():
-        _put(store, pipeline, feed, new, ingested_at)
-        if len(_files(store, pipeline, feed)) > _MANY:
+        _write_part(store, pipeline, feed, new, ingested_at)
+        if len(_parts(store, pipeline, feed)) > _MAX_PARTS:
             compact(store, pipeline, feed)
     return new
 
 
 def compact(store: Store, pipeline: str, feed: str) -> int:
-    """Make one file of a feed's parts: their union is written first, and only then are they removed.
+    """Merge a feed's parts into one file, and return the number of parts that were removed.
 
-    What a crash leaves in between is a union and its parts, which read as the union does. A part that another
-    process adds meanwhile is not touched; one that reads meanwhile looks again.
-
-    Returns how many parts were removed.
+    The merged file is written before the parts are removed. A crash in between leaves both, which read the same as
+    the merged file alone. A part that another process adds meanwhile stays. A process that reads meanwhile retries.
     """
-    parts = _files(store, pipeline, feed)
+    parts = _parts(store, pipeline, feed)
     if len(parts) < 2:
         return 0
-    # Also columns that the feed no longer names: nothing is lost.
-    named = dict.fromkeys(name for part in parts for name in store.scan([part]).collect_schema())
-    values = [name for name in named if name not in (*_VERSION, "ingested_at")]
-    union = _newest(_union(store, parts, values).collect())
-    _put(store, pipeline, feed, union, union.select(pl.col("ingested_at").max()).item())
+    # Columns that the feed no longer names are kept as well.
+    names = dict.fromkeys(name for part in parts for name in store.scan([part]).collect_schema())
+    values = [name for name in names if name not in (*_REVISION, "ingested_at")]
+    merged = _newest_revisions(_scan_parts(store, parts, values).collect())
+    _write_part(store, pipeline, feed, merged, merged.select(pl.col("ingested_at").max()).item())
     for part in parts:
         store.remove(part)
     return len(parts)
 
 
-def _put(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> None:
-    # The random part lets two ingests of one feed run at the same second without meeting.
+def _write_part(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> None:
+    # The random suffix gives two ingests of one feed in the same second different names.
     name = f"{layout.stamp(ingested_at)}-{secrets.token_hex(4)}.parquet"
     store.put_parquet(f"{layout.history(pipeline, feed)}/{name}", rows)
 
 
-def _unknown(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> pl.DataFrame:
-    """The `rows` whose key and availability the history does not have, or has with other values."""
-    changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f"known:{v}")) for v in values)
-
-    known = _newest(_read(store, pipeline, feed, values, lambda rows: rows))
-    latest = known.select(*_VERSION, *(pl.col(v).alias(f"known:{v}") for v in values), known=pl.lit(True))
-    joined = rows.join(latest, on=_VERSION, how="left", nulls_equal=True, maintain_order="left")
-    return joined.filter(pl.col("known").is_null() | changed).select(rows.columns)
+def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> pl.DataFrame:
+    """Return the rows that the history lacks, or has with other values."""
+    is_changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f"stored:{v}")) for v in values)
+    stored = _newest_revisions(_read(store, pipeline, feed, values, lambda rows: rows))
+    # A colon keeps these names apart from those of value columns.
+    columns = [pl.col(v).alias(f"stored:{v}") for v in values]
+    stored = stored.select(*_REVISION, *columns, pl.lit(True).alias("stored:"))
+    joined = rows.join(stored, on=_REVISION, how="left", nulls_equal=True, maintain_order="left")
+    return joined.filter(pl.col("stored:").is_null() | is_changed).select(rows.columns)
 
 
 def read_revisions(
     store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None,
     within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Every row available at or before `as_of`, one a key and availability, oldest availability first.
+    """Return every revision that became known at or before `as_of`.
 
-    Columns: series_id, valid_time, available_at, values. This is what training reads, since every training
-    window has an as-of of its own. `since` and `within` as in `as_of`.
+    Training reads this, because each training window has an as-of time of its own. Arguments are those of
+    `read_as_of`.
+
+    Returns:
+        Columns series_id, valid_time, available_at and values, sorted by them.
     """
     visible = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within))
-    return _newest(visible).drop("ingested_at")
+    return _newest_revisions(visible).drop("ingested_at")
 
 
 def read_as_of(
     store: Store, pipeline: str, feed: str, values: list[str], as_of: datetime, since: datetime | None = None,
     within: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """What was known at `as_of`: one row a key, series by series. Columns: series_id, valid_time, values.
+    """Return the as-of view of a feed: for each series and period, the values that were known at `as_of`.
 
     Args:
-        since: earliest valid_time read.
-        within: first and last series_id read, beside what all series share.
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        feed: Name of the feed.
+        values: Value columns to read.
+        as_of: Time of the view.
+        since: Earliest valid_time to read. None reads all.
+        within: First and last series_id to read. Values that all series share are always read.
+
+    Returns:
+        Columns series_id, valid_time and values. Rows of one series are contiguous and ascend in time.
     """
     columns = [*KEY, *values]
-    if len(_files(store, pipeline, feed)) < 2:
-        # One part is in order as a rule: then what tells revisions apart need not be read.
+    if len(_parts(store, pipeline, feed)) < 2:
+        # A sorted part holds one row per series and period, so the columns that order revisions are not needed.
         rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within).select(columns))
         if is_sorted(rows):
             return rows
     rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within))
-    return _last(_ordered(rows), KEY).select(columns)
+    return _last_rows(_sort(rows), KEY).select(columns)
 
 
 def read_series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> list[str]:
-    """Every series of which a row was available at or before `as_of`, sorted."""
+    """Return the sorted ids of all series with a row that was available at or before `as_of`."""
 
-    def runs(rows: pl.LazyFrame) -> pl.DataFrame:
-        # Rows come series by series: of each run one id, and of all ids a few at a time.
-        batches = rows.select("series_id").collect_batches(chunk_size=_AT_ONCE, maintain_order=True)
-        found = [batch["series_id"].rle().struct.field("value") for batch in batches]
-        return pl.concat([pl.Series("series_id", [], pl.String), *(run.alias("series_id") for run in found)]).to_frame()
+    def collect_ids(rows: pl.LazyFrame) -> pl.DataFrame:
+        # Rows of a series are contiguous: run-length encoding leaves few ids in memory, batch by batch.
+        batches = rows.select("series_id").collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True)
+        ids = [batch["series_id"].rle().struct.field("value").alias("series_id") for batch in batches]
+        return pl.concat([pl.Series("series_id", [], pl.String), *ids]).to_frame()
 
-    found = _read(store, pipeline, feed, [], lambda rows: _visible(rows, as_of), runs)
-    return found["series_id"].drop_nulls().unique().sort().to_list()
+    ids = _read(store, pipeline, feed, [], lambda rows: _visible(rows, as_of), collect_ids)
+    return ids["series_id"].drop_nulls().unique().sort().to_list()
 
 
 def newest_available_at(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
-    """When the newest non-missing value of a feed became known, looking no further than `not_after`."""
+    """Return when the newest value of a feed became known, at or before `not_after`. None without any value."""
     newest = pl.col("available_at").filter(pl.col(value).is_not_null()).max()
 
-    def streamed(query: pl.LazyFrame) -> pl.DataFrame:
-        # What is only counted is not held as a whole.
+    def collect_streaming(query: pl.LazyFrame) -> pl.DataFrame:
+        # The maximum needs one pass, so the rows need not be in memory together.
         return query.collect(engine="streaming")
 
-    return _read(store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(newest), streamed).item()
+    table = _read(
+        store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(newest), collect_streaming
+    )
+    available_at: datetime | None = table.item()
+    return available_at
 
 
 def newest_valid_time(store: Store, pipeline: str, feed: str) -> datetime | None:
-    """Start of the newest period of which a feed has said anything, None if it never has."""
-    return _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").max())).item()
+    """Return the start of the newest period in a feed's history, or None if the history is empty."""
+    table = _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").max()))
+    valid_time: datetime | None = table.item()
+    return valid_time
 
 
 def _visible(
@@ -158,20 +181,21 @@ def _visible(
 ) -> pl.LazyFrame:
     rows = rows.filter(pl.col("available_at").is_null() | (pl.col("available_at") <= as_of))
     if within is not None:
-        # A range, since a part lies series by series: row groups without any of them are not even read.
+        # A part is sorted by series: with a range, Polars skips row groups outside it without reading them.
         first, last = map(pl.lit, within)
         rows = rows.filter(pl.col("series_id").is_null() | pl.col("series_id").is_between(first, last))
     return rows if since is None else rows.filter(pl.col("valid_time") >= since)
 
 
-def _newest(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row a key and availability: the one ingested last. Series by series, ascending in time and availability."""
-    return rows if is_sorted(rows) else _last(_ordered(rows), _VERSION)
+def _newest_revisions(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the row ingested last for each series, period and availability, sorted by them."""
+    return rows if is_sorted(rows) else _last_rows(_sort(rows), _REVISION)
 
 
-def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
-    """Series by series, each ascending in time, then availability, then ingestion."""
-    # Every part is in order: put together series by series they are too, or nearly, which is quickly sorted.
+def _sort(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with series contiguous, each ascending in time, then availability, then time of ingest."""
+    # Every part is sorted. Gathering each series' rows from all parts leaves the table sorted or nearly so, and a
+    # nearly sorted table sorts fast.
     runs = rows["series_id"].rle().struct.unnest()
     runs = runs.with_columns(start=pl.col("len").cum_sum() - pl.col("len")).sort("value", maintain_order=True)
     length = runs["len"].to_numpy().astype(np.int64)
@@ -180,50 +204,53 @@ def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
     if is_sorted(rows):
         return rows
     series = pl.col("series_id").rle_id()
-    return rows.sort(series, *_VERSION[1:], "ingested_at", nulls_last=False, maintain_order=True)
+    return rows.sort(series, *_REVISION[1:], "ingested_at", nulls_last=False, maintain_order=True)
 
 
-def _last(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
-    """Of ordered rows the last of each key."""
+def _last_rows(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Return the last row of each key in a sorted table."""
     if rows.is_empty():
         return rows
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in key)
-    last = rows.select(differs.alias("last"))["last"].to_numpy(writable=True)
-    last[-1] = True
-    return rows.filter(pl.Series(last))
+    differs_from_next = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(-1)) for name in key)
+    is_last = rows.select(differs_from_next.alias("last"))["last"].to_numpy(writable=True)
+    is_last[-1] = True
+    return rows.filter(pl.Series(is_last))
 
 
 def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
-    """Take the damaged parts of a feed out of its history; returns where they lie now."""
-    moved = []
-    for part in _files(store, pipeline, feed):
+    """Rename the damaged parts of a feed so that the history is read without them, and return their new uris."""
+    uris = []
+    for part in _parts(store, pipeline, feed):
         if _is_damaged(store, part):
-            aside = f"{part}{_DAMAGED}"
-            store.move(part, aside)
-            logger.error("%s is damaged and no part of the history any more", store.uri(aside))
-            moved.append(store.uri(aside))
-    return moved
+            renamed = f"{part}{_DAMAGED}"
+            store.move(part, renamed)
+            logger.error("A part of the history is damaged and was set aside as %s.", store.uri(renamed))
+            uris.append(store.uri(renamed))
+    return uris
 
 
 def _read(
     store: Store, pipeline: str, feed: str, values: list[str], query: Callable[[pl.LazyFrame], pl.LazyFrame],
     collect: Callable[[pl.LazyFrame], pl.DataFrame] = pl.LazyFrame.collect,
 ) -> pl.DataFrame:  # fmt: skip
-    """A query of all parts. Where a compaction took one away between the listing and the reading, list again."""
-    for attempt in range(_TRIES):
-        files = _files(store, pipeline, feed)
+    """Return the result of a query on all parts. Parts that a compaction removed meanwhile cause a retry."""
+    for attempt in range(_READ_ATTEMPTS):
+        parts = _parts(store, pipeline, feed)
         try:
-            return collect(query(_union(store, files, values)))
-        except _FAULTS as error:
-            if all(store.has(file) for file in files):
-                damaged = [store.uri(file) for file in files if _is_damaged(store, file)]
+            return collect(query(_scan_parts(store, parts, values)))
+        except _ERRORS as error:
+            if all(store.has(part) for part in parts):
+                damaged = [store.uri(part) for part in parts if _is_damaged(store, part)]
                 if not damaged:
                     raise
                 raise DamagedHistory(
                     f"the history of feed {feed!r} is damaged: {', '.join(damaged)}: {error}"
                 ) from None
             time.sleep(0.01 * attempt)
-    raise DataError(f"the history of feed {feed!r} is compacted all the time; let one process compact it")
+    raise DataError(
+        f"the history of feed {feed!r} cannot be read: it was compacted during each of {_READ_ATTEMPTS} attempts; "
+        "let only one process compact it"
+    )
 
 
 def _is_damaged(store: Store, part: str) -> bool:
@@ -231,19 +258,19 @@ def _is_damaged(store: Store, part: str) -> bool:
         store.scan([part]).collect()
     except (FileNotFoundError, Missing):
         return False
-    except _FAULTS:
+    except _ERRORS:
         return True
     return False
 
 
-def _union(store: Store, files: list[str], values: list[str]) -> pl.LazyFrame:
+def _scan_parts(store: Store, parts: list[str], values: list[str]) -> pl.LazyFrame:
     schema = history_schema(values)
-    if not files:
+    if not parts:
         return pl.LazyFrame(schema=schema)
-    # A covariate that joined the feed later is missing in the older files, not an error.
-    scan = store.scan(files, missing_columns="insert", extra_columns="ignore", schema=schema)
+    # A covariate that was added to the feed later is null in the older parts.
+    scan = store.scan(parts, missing_columns="insert", extra_columns="ignore", schema=schema)
     return scan.select(schema.keys())
 
 
-def _files(store: Store, pipeline: str, feed: str) -> list[str]:
+def _parts(store: Store, pipeline: str, feed: str) -> list[str]:
     return store.keys(layout.history(pipeline, feed), "*.parquet")

@@ -1,4 +1,4 @@
-"""Keys of the contract's store: the only place where they are put together."""
+"""Keys of the store. Only this module joins them."""
 
 from __future__ import annotations
 
@@ -7,133 +7,139 @@ import re
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-HISTORY = "history"  # first part of the keys of what was ingested
+HISTORY = "history"  # first part of every key of the history
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 def stamp(instant: datetime) -> str:
-    """`20180901T040000Z`: an instant as file and version names write it."""
+    """Return an instant as file names and versions write it: `20180901T040000Z`."""
     return instant.astimezone(UTC).strftime(_STAMP)
 
 
 def parse_stamp(stamp: str) -> datetime:
-    """The instant of a stamp, UTC."""
+    """Return the instant of a stamp, in UTC."""
     return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
 
 def issue_time(key: str) -> datetime:
-    """The issue time that the last part of a key names, UTC."""
+    """Return the issue time that the last part of a key contains, in UTC."""
     return parse_stamp(key.rpartition("/")[2].partition(".")[0])
 
 
 def history(pipeline: str, feed: str) -> str:
-    """Folder of one feed's history."""
+    """Return the folder of one feed's history."""
     return f"{HISTORY}/{pipeline}/{feed}"
 
 
 def quarantine(pipeline: str, feed: str) -> str:
-    """Folder of one feed's refused rows."""
+    """Return the folder of one feed's refused rows."""
     return f"quarantine/{pipeline}/{feed}"
 
 
 def models(pipeline: str) -> str:
-    """Folder of a pipeline's models."""
+    """Return the folder of a pipeline's models."""
     return f"models/{pipeline}"
 
 
 def model(pipeline: str, version: str) -> str:
-    """The ONNX file of one version."""
+    """Return the key of a version's ONNX file."""
     return f"{models(pipeline)}/{version}/model.onnx"
 
 
 def manifest(pipeline: str, version: str) -> str:
-    """What is known of one version: hashes, scores, decision."""
+    """Return the key of a version's manifest: hashes, scores and the promotion decision."""
     return f"{models(pipeline)}/{version}/manifest.json"
 
 
 def champion(pipeline: str) -> str:
-    """Which version serves."""
+    """Return the key of the file that names the champion."""
     return f"{models(pipeline)}/champion.json"
 
 
 def forecasts(pipeline: str) -> str:
-    """Folder of a pipeline's forecast files."""
+    """Return the folder of a pipeline's forecast files."""
     return f"forecasts/pipeline={pipeline}"
 
 
 def forecast(pipeline: str, issue_time: datetime, timezone: str) -> str:
-    """The forecast file of one issue time; `issue_date` is the local date in the pipeline's `timezone`."""
+    """Return the key of a forecast file. Its `issue_date` is the local date in the pipeline's `timezone`."""
     day = issue_time.astimezone(ZoneInfo(timezone)).date()
     return f"{forecasts(pipeline)}/issue_date={day}/{stamp(issue_time)}.parquet"
 
 
 def latest(pipeline: str) -> str:
-    """The copy of the newest forecast."""
+    """Return the key of the copy of the newest forecast file."""
     return f"latest/{pipeline}.parquet"
 
 
 def metrics(pipeline: str) -> str:
-    """The metrics of the last night, as a collector of Prometheus' text files wants them."""
+    """Return the key of the last run's metrics, a text file in Prometheus' format."""
     return f"metrics/{pipeline}.prom"
 
 
 def collector_metrics(pipeline: str) -> str:
-    """The same in a folder that other programs write to, too."""
+    """Return the key of the metrics in a collector's folder, which other programs share."""
     return f"gatecast-{pipeline}.prom"
 
 
 def scores(pipeline: str) -> str:
-    """Folder of the forecasts that came true, scored."""
+    """Return the folder of a pipeline's score files."""
     return f"scores/{pipeline}"
 
 
 def score(pipeline: str, issue_time: datetime) -> str:
-    """The scores of the forecast of one issue time."""
+    """Return the key of the score file of one issue time."""
     return f"{scores(pipeline)}/{stamp(issue_time)}.parquet"
 
 
 def run_records(pipeline: str) -> str:
-    """Folder of the nights' records."""
+    """Return the folder of a pipeline's run records."""
     return f"nights/{pipeline}"
 
 
 def run_record(pipeline: str, issue_time: datetime) -> str:
-    """What the night of one issue time did."""
+    """Return the key of the record of the nightly run for one issue time."""
     return f"{run_records(pipeline)}/{stamp(issue_time)}.json"
 
 
 def report(pipeline: str) -> str:
-    """The page people read in the morning."""
+    """Return the key of the report page."""
     return f"reports/{pipeline}.html"
 
 
 def inspection(pipeline: str, issue_time: datetime, series_id: str) -> str:
-    """The page of one series' forecast: its id's letters and digits are for people, the hash tells it apart."""
+    """Return the key of the inspection page of one series' forecast.
+
+    The id's letters and digits make the name readable, and a hash of the id makes it unique.
+    """
     readable = re.sub(r"[^A-Za-z0-9]+", "-", series_id)[:40].strip("-")
-    told_apart = hashlib.sha256(series_id.encode()).hexdigest()[:8]
-    return f"inspections/{pipeline}/{stamp(issue_time)}-{readable}-{told_apart}.html"
+    digest = hashlib.sha256(series_id.encode()).hexdigest()[:8]
+    return f"inspections/{pipeline}/{stamp(issue_time)}-{readable}-{digest}.html"
 
 
 def staging(pipeline: str) -> str:
-    """Folder of what the shards of a forecast leave for each other until its file is out."""
+    """Return the folder of the files that the shards of a forecast exchange until the forecast is published."""
     return f"staging/{pipeline}"
 
 
-def run_name(issue_time: datetime, begun: datetime, token: str, shards: int) -> str:
-    """The name of one try of a forecast in so many shards."""
-    return f"{stamp(issue_time)}-{stamp(begun)}-{token}-{shards}"
+def run_name(issue_time: datetime, start: datetime, token: str, shards: int) -> str:
+    """Return the name of one attempt at a sharded forecast."""
+    return f"{stamp(issue_time)}-{stamp(start)}-{token}-{shards}"
 
 
 def shard_count(run: str) -> int:
-    """How many shards a run has."""
+    """Return the number of shards of the run with this name."""
     return int(run.rsplit("-", 1)[1])
 
 
 def run_start(key: str) -> datetime:
-    """When the run began whose `staged` this is."""
+    """Return the start of the run that wrote the shard file at `key`."""
     return parse_stamp(key.rsplit("/", 1)[1].split("-")[1])
 
 
-def shard_file(pipeline: str, run: str, shard: int, what: str) -> str:
-    """The order or the part of one shard. No folder of its own a run: none is left behind."""
-    return f"{staging(pipeline)}/{run}.{shard:05d}-of-{shard_count(run):05d}.{what}.parquet"
+def shard_file(pipeline: str, run: str, shard: int, kind: str) -> str:
+    """Return the key of a shard's file of one `kind`.
+
+    A run has no folder of its own, so that removing its files leaves no empty folder.
+    """
+    return f"{staging(pipeline)}/{run}.{shard:05d}-of-{shard_count(run):05d}.{kind}.parquet"

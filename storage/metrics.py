@@ -1,4 +1,4 @@
-"""The metrics of a pipeline's last night, one text file that a collector reads."""
+"""Files with the metrics of a pipeline's last run, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from storage.store import Store
 
 
 def write(store: Store, pipeline: str, text: str) -> str:
-    """Replace the metrics in the store, whole or not at all: they may be read at any moment. Returns their place."""
+    """Replace the metrics in the store and return their uri."""
     return store.put(layout.metrics(pipeline), text.encode())
 
 
 def write_to_collector(folder: Store, pipeline: str, text: str) -> str:
-    """The same in a folder of a collector's, which has the files of many pipelines and of others."""
+    """Replace the metrics in a collector's folder, which other pipelines and programs share, and return their uri."""
     return folder.put(layout.collector_metrics(pipeline), text.encode())

@@ -1,4 +1,4 @@
-"""Refused rows, kept as they came, with the reason."""
+"""Quarantine of refused rows, stored unchanged with the reason."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from storage.store import Store
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> int:
-    """Keep `rows` (the feed's columns and `reason`); those kept by an earlier ingest are not repeated.
+    """Store refused rows that are not in the quarantine yet, and return their number.
 
-    Returns how many were new.
+    Args:
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        feed: Name of the feed.
+        rows: Refused rows with the feed's columns and `reason`.
+        ingested_at: Time of the ingest.
     """
     folder = layout.quarantine(pipeline, feed)
     new = rows
-    for known in _kept(store, folder):
-        if known.schema == new.schema:
-            new = new.join(known, on=new.columns, how="anti", nulls_equal=True)
+    for stored in _read_files(store, folder):
+        if stored.schema == new.schema:
+            new = new.join(stored, on=new.columns, how="anti", nulls_equal=True)
     if not new.is_empty():
         digest = hashlib.sha256(new.write_ipc(None, compat_level=pl.CompatLevel.oldest()).getvalue())
         store.put_parquet(f"{folder}/{layout.stamp(ingested_at)}-{digest.hexdigest()[:8]}.parquet", new)
@@ -28,13 +33,13 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
 
 
 def read(store: Store, pipeline: str, feed: str) -> pl.DataFrame:
-    """All refused rows of a feed; empty where none was ever refused."""
-    kept = _kept(store, layout.quarantine(pipeline, feed))
-    if not kept:
+    """Return all refused rows of a feed. The table is empty if none was refused."""
+    tables = _read_files(store, layout.quarantine(pipeline, feed))
+    if not tables:
         return pl.DataFrame(schema={"reason": pl.String})
-    return pl.concat(kept, how="diagonal_relaxed")
+    return pl.concat(tables, how="diagonal_relaxed")
 
 
-def _kept(store: Store, folder: str) -> list[pl.DataFrame]:
-    """The files of a feed, each with the columns that the feed had then."""
+def _read_files(store: Store, folder: str) -> list[pl.DataFrame]:
+    """Return one table per file. Their columns differ if the feed's columns have changed."""
     return [pl.read_parquet(source, glob=False) for source in store.polars_sources(store.keys(folder, "*.parquet"))]

@@ -1,6 +1,6 @@
-"""The models of a pipeline: ONNX files, their manifests, and which one serves at an issue time.
+"""The models of a pipeline: ONNX files, their manifests, and the champion at each issue time.
 
-Nothing is ever unpickled, and a file whose sha256 is not its manifest's is never handed out.
+Nothing is unpickled. A file is used only if its sha256 is the one in its manifest.
 """
 
 from __future__ import annotations
@@ -13,164 +13,169 @@ from datetime import datetime
 from typing import Any
 
 from storage import layout
+from storage.renamed_keys import update_manifest
 from storage.schemas import DataError, Missing
 from storage.schemas.records import ChampionEntry, ChampionState, Manifest
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-# Keys of manifests written before version 0.2.0, and their present names.
-_RENAMED_KEYS = {
-    "stretch": "interval_scale",
-    "stretch_asked": "required_scale",
-    "went_on_from": "warm_start_from",
-}
 
+def add(store: Store, pipeline: str, as_of: datetime, onnx: bytes, facts: Mapping[str, object]) -> str:
+    """Store a trained model with its manifest, and return its version, see `model_version`.
 
-def add(store: Store, pipeline: str, as_of: datetime, onnx: bytes, facts: dict[str, Any]) -> str:
-    """Store a trained model with its manifest; returns its version, `<as_of>-<hash>`.
+    The manifest is written last. A crash before that leaves an ONNX file without a manifest, which is ignored.
 
-    The ONNX file goes first: a version without a manifest is one that a crash left, and does not exist.
+    Args:
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        as_of: As-of time of the training.
+        onnx: Content of the ONNX file.
+        facts: Keys of the manifest except `version`, `as_of` and `sha256`.
     """
-    sha256 = hashlib.sha256(onnx).hexdigest()
     version = model_version(as_of, onnx)
     store.put(layout.model(pipeline, version), onnx)
+    sha256 = hashlib.sha256(onnx).hexdigest()
     manifest = {"version": version, "as_of": as_of.isoformat(), "sha256": sha256, **facts}
-    store.put(layout.manifest(pipeline, version), _json(manifest))
+    store.put(layout.manifest(pipeline, version), _encode(manifest))
     return version
 
 
 def model_version(as_of: datetime, onnx: bytes) -> str:
-    """The version that `add` gives a model."""
+    """Return the version of a model: its as-of time and the start of its hash."""
     return f"{layout.stamp(as_of)}-{hashlib.sha256(onnx).hexdigest()[:8]}"
 
 
 def read_manifests(store: Store, pipeline: str) -> tuple[list[Manifest], list[str]]:
-    """The manifest of every version that has a sound one, oldest as-of first; what is wrong with the others."""
-    found, broken = [], []
+    """Return the valid manifests, oldest as-of time first, and one error for each invalid one."""
+    manifests, errors = [], []
     keys = store.keys(layout.models(pipeline), "manifest.json")
     for key, content in zip(keys, store.get_all(keys), strict=True):
         try:
-            found.append(_manifest(store, key, content))
+            manifests.append(_parse_manifest(store, key, content))
         except DataError as error:
-            broken.append(str(error))
-    return sorted(found, key=lambda m: (m["as_of"], m["version"])), broken
+            errors.append(str(error))
+    return sorted(manifests, key=lambda manifest: (manifest["as_of"], manifest["version"])), errors
 
 
 def valid_manifests(store: Store, pipeline: str) -> list[Manifest]:
-    """The sound manifests of `read_manifests`; of the others a warning is logged."""
-    found, broken = read_manifests(store, pipeline)
-    for error in broken:
-        logger.warning("passed over: %s", error)
-    return found
+    """Return the valid manifests, oldest as-of time first, and log a warning for each invalid one."""
+    manifests, errors = read_manifests(store, pipeline)
+    for error in errors:
+        logger.warning("A model is ignored: %s.", error)
+    return manifests
 
 
 def read_manifest(store: Store, pipeline: str, version: str) -> Manifest:
-    """The manifest of one version.
+    """Return the manifest of one version.
 
     Raises:
-        DataError: there is no such version, or the manifest is not the one that was stored for it.
+        DataError: There is no such version, or its manifest is damaged or belongs to another model.
     """
     key = layout.manifest(pipeline, version)
     try:
         content = store.get(key)
     except Missing:
         raise DataError(
-            f"model {version} does not exist: {store.uri(key)} is missing; `gatecast models` lists all"
+            f"model {version} does not exist: {store.uri(key)} is missing; `gatecast models` lists all versions"
         ) from None
-    return _manifest(store, key, content)
+    return _parse_manifest(store, key, content)
 
 
-def _manifest(store: Store, key: str, content: bytes) -> Manifest:
+def _parse_manifest(store: Store, key: str, content: bytes) -> Manifest:
     version = key.split("/")[-2]
-    record = _with_present_keys(_parse(store, key, content))
+    manifest: Manifest = update_manifest(_parse_json(store, key, content))
     try:
-        sound = (
-            record["version"] == version == f"{_stamp(record)}-{record['sha256'][:8]}"
-            and isinstance(record["decision"]["promoted"], bool)
-            and isinstance(record["decision"]["reason"], str)
+        stamp = layout.stamp(datetime.fromisoformat(manifest["as_of"]))
+        is_valid = (
+            manifest["version"] == version == f"{stamp}-{manifest['sha256'][:8]}"
+            and isinstance(manifest["decision"]["promoted"], bool)
+            and isinstance(manifest["decision"]["reason"], str)
         )
     except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise DataError(f"{store.uri(key)} is not the manifest of model {version}; restore it from a copy")
-    return record
-
-
-def _with_present_keys(record: Any) -> Any:
-    """Return a manifest with the present names of its keys. Anything but a JSON object is returned unchanged."""
-    if not isinstance(record, dict):
-        return record
-    return {_RENAMED_KEYS.get(key, key): value for key, value in record.items()}
+        is_valid = False
+    if not is_valid:
+        raise DataError(f"{store.uri(key)} is not the manifest of model {version}; restore it from a backup")
+    return manifest
 
 
 def find_by_fingerprint(store: Store, pipeline: str, as_of: datetime, fingerprint: str) -> Manifest | None:
-    """The manifest of a model trained as of `as_of` with this `fingerprint`, its file still there; None if none is."""
-    for record in reversed(valid_manifests(store, pipeline)):
-        same = record.get("fingerprint") == fingerprint and datetime.fromisoformat(record["as_of"]) == as_of
-        if same and "pruned" not in record:
-            return record
+    """Return the manifest of a model with this as-of time and training fingerprint, or None.
+
+    Models whose file was pruned are left out.
+    """
+    for manifest in reversed(valid_manifests(store, pipeline)):
+        is_match = manifest.get("fingerprint") == fingerprint and datetime.fromisoformat(manifest["as_of"]) == as_of
+        if is_match and "pruned" not in manifest:
+            return manifest
     return None
 
 
 def promote(store: Store, pipeline: str, version: str) -> None:
-    """Let `version` serve every issue time from its as-of on, until a later champion's."""
-    entry = _entry(read_manifest(store, pipeline, version))
-    state = _state(store, pipeline)
-    kept = [e for e in state["served"] if e["as_of"] != entry["as_of"]]
-    _write_state(store, pipeline, [*kept, entry], state["rolled_back"])
+    """Make `version` the champion from its as-of time on, until the as-of time of a later champion."""
+    entry = _champion_entry(read_manifest(store, pipeline, version))
+    state = _read_champion_state(store, pipeline)
+    others = [other for other in state["served"] if other["as_of"] != entry["as_of"]]
+    _write_champion_state(store, pipeline, [*others, entry], state["rolled_back"])
 
 
-def roll_back(store: Store, pipeline: str, version: str, when: datetime) -> None:
-    """Make `version` the champion again: it serves from its own as-of on, and no later one does.
+def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
+    """Make `version` the champion from its as-of time on, in place of all later champions.
 
-    Those that served later are noted as rolled back from: only naming them here lets them serve again. An
-    unreadable `champion.json` is written anew, with `version` alone.
+    The later champions are recorded as rolled back. They serve again only after a rollback to them. An unreadable
+    `champion.json` is replaced by one with `version` alone.
 
     Raises:
-        DataError: it never was promoted, was pruned, or its files are not those that were stored. Nothing is changed.
+        DataError: The version never was the champion, was pruned, or its files are damaged. Nothing is changed.
     """
-    record = read_manifest(store, pipeline, version)
+    manifest = read_manifest(store, pipeline, version)
     try:
-        state = _state(store, pipeline)
+        state = _read_champion_state(store, pipeline)
     except DataError as error:
-        logger.warning("written anew: %s", error)
+        logger.warning("The champion file is written anew: %s.", error)
         state = {"served": [], "rolled_back": {}}
-    served = {*(e["version"] for e in state["served"]), *state["rolled_back"]}
-    if not record["decision"]["promoted"] and version not in served:
+    former = {*(entry["version"] for entry in state["served"]), *state["rolled_back"]}
+    if not manifest["decision"]["promoted"] and version not in former:
         raise DataError(
-            f"model {version} never was the champion ({record['decision']['reason']}); "
-            "choose one that `gatecast models` shows as promoted"
+            f"model {version} never was the champion ({manifest['decision']['reason']}); "
+            "choose a version that `gatecast models` shows as promoted"
         )
     load(store, pipeline, version)
-    entry = _entry(record)
-    left = [e["version"] for e in state["served"] if e["as_of"] >= entry["as_of"] and e["version"] != version]
-    rolled_back = state["rolled_back"] | dict.fromkeys(left, when.isoformat())
+    entry = _champion_entry(manifest)
+    later = [
+        other["version"] for other in state["served"]
+        if other["as_of"] >= entry["as_of"] and other["version"] != version
+    ]  # fmt: skip
+    rolled_back = state["rolled_back"] | dict.fromkeys(later, now.isoformat())
     rolled_back.pop(version, None)
-    _write_state(store, pipeline, [*(e for e in state["served"] if e["as_of"] < entry["as_of"]), entry], rolled_back)
+    earlier = [other for other in state["served"] if other["as_of"] < entry["as_of"]]
+    _write_champion_state(store, pipeline, [*earlier, entry], rolled_back)
 
 
 def rolled_back_versions(store: Store, pipeline: str) -> dict[str, str]:
-    """Versions that were rolled back from, and when."""
-    return _state(store, pipeline)["rolled_back"]
+    """Return the versions that were rolled back, each with the time of the rollback."""
+    return _read_champion_state(store, pipeline)["rolled_back"]
 
 
 def champions(store: Store, pipeline: str, as_of: datetime | None = None) -> list[str]:
-    """Versions that may serve an issue at `as_of`, the serving one first, then its predecessors.
+    """Return the champion's version, then its predecessors, newest first.
 
-    A model trained on data later than `as_of` never serves it: that would be a leak.
+    Args:
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        as_of: Issue time. Versions trained later are left out, because they have seen data from after it.
 
     Raises:
         DataError: `champion.json` cannot be read.
     """
-    entries = _state(store, pipeline)["served"]
+    entries = _read_champion_state(store, pipeline)["served"]
     if as_of is not None:
-        entries = [e for e in entries if datetime.fromisoformat(e["as_of"]) <= as_of]
-    return [e["version"] for e in reversed(entries)]
+        entries = [entry for entry in entries if datetime.fromisoformat(entry["as_of"]) <= as_of]
+    return [entry["version"] for entry in reversed(entries)]
 
 
 def explain_missing_champion(store: Store, pipeline: str) -> str:
-    """Why no model serves where `champions` is empty."""
+    """Return the reason why `champions` is empty."""
     promoted = [m["version"] for m in valid_manifests(store, pipeline) if m["decision"]["promoted"]]
     if not promoted:
         return "there is no champion"
@@ -181,81 +186,81 @@ def explain_missing_champion(store: Store, pipeline: str) -> str:
 
 
 def load(store: Store, pipeline: str, version: str) -> bytes:
-    """The ONNX bytes of `version`. Raises DataError if they were pruned or are not those that were stored."""
-    record = read_manifest(store, pipeline, version)
-    if "pruned" in record:
-        raise DataError(f"the file of model {version} was pruned at {record['pruned']}; it can serve no more")
+    """Return the ONNX file of `version`. Raises DataError if it was pruned or does not match its manifest."""
+    manifest = read_manifest(store, pipeline, version)
+    if "pruned" in manifest:
+        raise DataError(f"the file of model {version} was pruned at {manifest['pruned']}; choose another version")
     key = layout.model(pipeline, version)
     onnx = store.get(key)
-    if hashlib.sha256(onnx).hexdigest() != record["sha256"]:
-        raise DataError(f"{store.uri(key)} is not the file that was stored (sha256 differs); not loaded")
+    if hashlib.sha256(onnx).hexdigest() != manifest["sha256"]:
+        raise DataError(
+            f"{store.uri(key)} is not the file of model {version} (sha256 differs) and is not loaded; "
+            "restore it from a backup"
+        )
     return onnx
 
 
-def prune(store: Store, pipeline: str, keep: int, as_of: datetime, when: datetime) -> list[str]:
-    """Delete the ONNX files of all but the newest `keep` versions; returns the versions whose files went.
+def prune(store: Store, pipeline: str, keep: int, as_of: datetime, now: datetime) -> list[str]:
+    """Delete the ONNX files of old versions, and return those versions.
 
-    The champion and its predecessor stay, those of now and those of `as_of`. Manifests stay for ever. The manifest
-    says `pruned` before the file goes, so that a crash in between leaves a file too many, which the next call takes,
-    and never a manifest that promises a file.
+    The newest `keep` versions stay, and the champion and its predecessor, both now and as of `as_of`. All manifests
+    stay. A manifest is marked as pruned before its file is deleted. After a crash between the two, the next call
+    deletes the file, and no manifest refers to a missing file.
     """
-    kept = {*champions(store, pipeline)[:2], *champions(store, pipeline, as_of)[:2]}
-    there = set(store.keys(layout.models(pipeline), "model.onnx"))
-    gone = []
-    for record in valid_manifests(store, pipeline)[:-keep]:
-        version = record["version"]
-        if version in kept or layout.model(pipeline, version) not in there:
+    serving = {*champions(store, pipeline)[:2], *champions(store, pipeline, as_of)[:2]}
+    files = set(store.keys(layout.models(pipeline), "model.onnx"))
+    pruned = []
+    for manifest in valid_manifests(store, pipeline)[:-keep]:
+        version = manifest["version"]
+        if version in serving or layout.model(pipeline, version) not in files:
             continue
-        if "pruned" not in record:
-            store.put(layout.manifest(pipeline, version), _json({**record, "pruned": when.isoformat()}))
+        if "pruned" not in manifest:
+            store.put(layout.manifest(pipeline, version), _encode({**manifest, "pruned": now.isoformat()}))
         store.remove(layout.model(pipeline, version))
-        gone.append(version)
-    return gone
+        pruned.append(version)
+    return pruned
 
 
-def _stamp(record: Manifest) -> str:
-    return layout.stamp(datetime.fromisoformat(record["as_of"]))
+def _champion_entry(manifest: Manifest) -> ChampionEntry:
+    return {"version": manifest["version"], "as_of": manifest["as_of"]}
 
 
-def _entry(record: Manifest) -> ChampionEntry:
-    return {"version": record["version"], "as_of": record["as_of"]}
-
-
-def _state(store: Store, pipeline: str) -> ChampionState:
-    """`served`: who serves from when, oldest first; `rolled_back`: version -> when."""
+def _read_champion_state(store: Store, pipeline: str) -> ChampionState:
     key = layout.champion(pipeline)
     try:
-        content = _parse(store, key, store.get(key))
+        content = _parse_json(store, key, store.get(key))
     except Missing:
         return {"served": [], "rolled_back": {}}
     try:
         served: list[ChampionEntry] = [
-            {"version": str(e["version"]), "as_of": str(e["as_of"])} for e in content["served"]
+            {"version": str(entry["version"]), "as_of": str(entry["as_of"])} for entry in content["served"]
         ]
         rolled_back = dict(content.get("rolled_back", {}))
-        sound = bool(served) and all(datetime.fromisoformat(e["as_of"]).tzinfo for e in served)
+        is_valid = bool(served) and all(datetime.fromisoformat(entry["as_of"]).tzinfo for entry in served)
     except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound:
+        is_valid = False
+    if not is_valid:
         raise DataError(
-            f"{store.uri(key)} does not say who serves; restore it from a copy, or write it anew with "
+            f"{store.uri(key)} does not name the champion; restore it from a backup, or write it anew with "
             "`gatecast models FILE --rollback VERSION`"
         )
     return {"served": served, "rolled_back": rolled_back}
 
 
-def _write_state(store: Store, pipeline: str, served: list[ChampionEntry], rolled_back: dict[str, str]) -> None:
-    served = sorted(served, key=lambda e: e["as_of"])
+def _write_champion_state(
+    store: Store, pipeline: str, served: list[ChampionEntry], rolled_back: dict[str, str]
+) -> None:
+    served = sorted(served, key=lambda entry: entry["as_of"])
     content = {"version": served[-1]["version"], "served": served, "rolled_back": rolled_back}
-    store.put(layout.champion(pipeline), _json(content))
+    store.put(layout.champion(pipeline), _encode(content))
 
 
-def _parse(store: Store, key: str, content: bytes) -> Any:
+def _parse_json(store: Store, key: str, content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:  # broken JSON, or bytes that are no text
-        raise DataError(f"{store.uri(key)} is not valid JSON ({error}); restore it from a copy") from None
+    except ValueError as error:  # invalid JSON, or bytes that are not text
+        raise DataError(f"{store.uri(key)} is not valid JSON: {error}; restore it from a backup") from None
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
+def _encode(content: Mapping[str, object]) -> bytes:
     return json.dumps(content, indent=2, sort_keys=True).encode() + b"\n"

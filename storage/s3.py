@@ -75,9 +75,9 @@ def _describe(error: Exception) -> str:
     if _METADATA_SERVICE in text:
         return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
     if code == "NoSuchBucket":
-        return "there is no such bucket"
+        return "there is no such bucket; check its name"
     if code == "NoSuchKey":
-        return "there is no such object"
+        return "there is no such object; check its key"
     if code:
         message = re.search(r"<Message>([^<]*)</Message>", text)
         return f"the store refuses: {code}{': ' + message[1] if message else ''}"

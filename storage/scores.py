@@ -1,4 +1,4 @@
-"""Score files: the forecast of one issue time, as far as it came true; one file an issue time, replaced whole."""
+"""Score files: one per issue time, with the scores of the forecast steps that have an actual value."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ import polars as pl
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, Missing, score_schema
 from storage.store import Store
+from storage.store.parquet import READ_ERRORS
 
 _FORECAST = "gatecast.forecast_sha256"
 
 
 def write(store: Store, pipeline: str, issue_time: datetime, rows: pl.DataFrame, forecast_sha256: str) -> str:
-    """Write the score file of `issue_time`; `forecast_sha256` is of the forecast file that was scored.
+    """Replace the score file of `issue_time` and return its uri. The same arguments give the same bytes.
 
-    The same rows of the same forecast give the same bytes. Returns its place.
+    Args:
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        issue_time: Issue time of the forecast.
+        rows: Scores, see `score_schema`.
+        forecast_sha256: Hash of the forecast file that was scored.
     """
     metadata = {
         "gatecast.contract_version": CONTRACT_VERSION,
@@ -31,10 +37,10 @@ def write(store: Store, pipeline: str, issue_time: datetime, rows: pl.DataFrame,
 
 
 def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFrame, str] | None:
-    """The scores of one issue time and the sha256 of the forecast file that they are of; None if there are none.
+    """Return the scores of one issue time and the hash of the forecast file that was scored, or None.
 
     Raises:
-        DataError: the file is damaged.
+        DataError: The file is damaged.
     """
     key = layout.score(pipeline, issue_time)
     try:
@@ -42,27 +48,30 @@ def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFram
     except Missing:
         return None
     try:
-        of = pl.read_parquet_metadata(content).get(_FORECAST, "")
+        forecast_sha256 = pl.read_parquet_metadata(content).get(_FORECAST, "")
         content.seek(0)
-        return pl.read_parquet(content, columns=list(score_schema())), of
-    except pl.exceptions.PolarsError as error:
+        return pl.read_parquet(content, columns=list(score_schema())), forecast_sha256
+    except READ_ERRORS as error:
         raise DataError(
-            f"{store.uri(key)} cannot be read as a score file: {error}; remove it, and the next run writes it anew"
+            f"{store.uri(key)} cannot be read as a score file: {error}. Delete it: the next run writes it again."
         ) from None
 
 
 def read(
     store: Store, pipeline: str, since: datetime | None = None, without: Collection[datetime] = ()
 ) -> pl.LazyFrame:
-    """All scores (`score_schema`) of forecasts issued at or after `since`, issue time by issue time; lazily.
+    """Return the scores of all forecasts, see `score_schema`, ordered by issue time.
 
     Args:
-        without: issue times to pass over.
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        since: Earliest issue time to read. None reads all.
+        without: Issue times to leave out.
     """
-    files = [
+    keys = [
         key for key in store.keys(layout.scores(pipeline), "*.parquet")
         if (since is None or layout.issue_time(key) >= since) and layout.issue_time(key) not in without
     ]  # fmt: skip
-    if not files:
+    if not keys:
         return pl.LazyFrame(schema=score_schema())
-    return store.scan(files, schema=score_schema())
+    return store.scan(keys, schema=score_schema())

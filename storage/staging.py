@@ -1,6 +1,7 @@
-"""What the shards of one forecast leave for each other: an order each, then a part each, gone once the file is out.
+"""Files that the shards of one forecast exchange: an assignment each, then a result each.
 
-Every try of a forecast has a run of its own, so that a worker which was thought lost cannot write into a later try.
+They are removed once the forecast is published. Every attempt at a forecast is a run of its own, so that a worker of
+an abandoned attempt cannot write into a later one.
 """
 
 from __future__ import annotations
@@ -20,35 +21,40 @@ from storage.schemas import DataError, shard_result_schema
 from storage.schemas.records import ShardModel, ShardPlan
 from storage.store import Store
 
-_SAID = "gatecast.said"
-_FORGOTTEN = timedelta(days=1)  # what a run that crashed has left is removed after that
+_DETAILS = "gatecast.details"  # Parquet metadata: a JSON value beside the table
+_ASSIGNMENT = "assignment"
+_MAX_AGE = timedelta(days=1)  # files of a run that crashed are removed after this
 
 
 def start_run(
-    store: Store,
-    pipeline: str,
-    issue_time: datetime,
-    begun: datetime,
-    shards: Sequence[Sequence[str]],
-    order: ShardPlan,
+    store: Store, pipeline: str, issue_time: datetime, start: datetime, shards: Sequence[Sequence[str]], plan: ShardPlan
 ) -> ShardedRun:
-    """Write the orders of a new run: to each shard its series (sorted), and to all of them `order` (JSON-ready)."""
-    _sweep(store, pipeline, begun - _FORGOTTEN)
-    run = ShardedRun(store, pipeline, layout.run_name(issue_time, begun, secrets.token_hex(4), len(shards)))
+    """Write the assignments of a new run, and remove the files of old runs that crashed.
+
+    Args:
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        issue_time: Issue time of the forecast.
+        start: Start of this attempt.
+        shards: Sorted series of each shard.
+        plan: Plan that all shards share.
+    """
+    _remove_old_runs(store, pipeline, start - _MAX_AGE)
+    run = ShardedRun(store, pipeline, layout.run_name(issue_time, start, secrets.token_hex(4), len(shards)))
     for shard, series in enumerate(shards):
-        named = pl.DataFrame({"series_id": list(series)}, schema={"series_id": pl.String})
-        store.put_parquet(run.key(shard, "order"), named, {_SAID: json.dumps(order)})
+        table = pl.DataFrame({"series_id": list(series)}, schema={"series_id": pl.String})
+        store.put_parquet(run.key(shard, _ASSIGNMENT), table, {_DETAILS: json.dumps(plan)})
     return run
 
 
-def _sweep(store: Store, pipeline: str, before: datetime) -> None:
+def _remove_old_runs(store: Store, pipeline: str, before: datetime) -> None:
     for key in store.keys(layout.staging(pipeline), "*.parquet"):
         if layout.run_start(key) < before:
             store.remove(key)
 
 
 class ShardedRun:
-    """One try of one forecast. `name` says all: it is what a worker is given."""
+    """The files of one attempt at one forecast. A worker needs only the run's name to open them."""
 
     def __init__(self, store: Store, pipeline: str, name: str) -> None:
         self.name = name
@@ -57,51 +63,66 @@ class ShardedRun:
 
     @property
     def shards(self) -> int:
-        """How many there are."""
+        """Number of shards."""
         return layout.shard_count(self.name)
 
-    def key(self, shard: int, what: str) -> str:
-        """Where the `what` of a shard is: its order, the part that it made, or the one that stands in for it."""
-        return layout.shard_file(self._pipeline, self.name, shard, what)
+    def key(self, shard: int, kind: str) -> str:
+        """Return the key of a shard's file: its assignment, or a result of any kind."""
+        return layout.shard_file(self._pipeline, self.name, shard, kind)
 
     def read_assignment(self, shard: int) -> tuple[tuple[str, ...], ShardPlan]:
-        """The series of a shard, and what all shards were told.
+        """Return the sorted series of a shard and the plan that all shards share.
 
         Raises:
-            DataError: the run is over, or never was.
+            Missing: The run is over or never existed.
         """
-        content = self._content(shard, "order")
-        return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), _said(content)
+        content = self._store.get(self.key(shard, _ASSIGNMENT))
+        plan: ShardPlan = _read_details(content)
+        return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), plan
 
-    def write(self, shard: int, what: str, series: pl.DataFrame, numbers: np.ndarray, said: ShardModel | None) -> None:
-        """Write what a shard made: S rows of `shard_result_schema`, (S, H, C), and a JSON-ready note."""
-        steps = pl.Array(pl.Float64, numbers.shape[1])
-        columns = {str(column): pl.Series(numbers[:, :, column], dtype=steps) for column in range(numbers.shape[2])}
-        self._store.put_parquet(self.key(shard, what), series.with_columns(**columns), {_SAID: json.dumps(said)})
+    def write(self, shard: int, kind: str, series: pl.DataFrame, values: np.ndarray, model: ShardModel | None) -> None:
+        """Write the result of a shard.
 
-    def has(self, shard: int, what: str) -> bool:
-        """Whether it is there."""
-        return self._store.has(self.key(shard, what))
+        Args:
+            shard: Number of the shard.
+            kind: Kind of the result. A shard can have one result of each kind.
+            series: S rows of `shard_result_schema`.
+            values: Quantiles and exceedance probabilities, shape (S, H, C).
+            model: Model that the shard tried first, if any.
+        """
+        steps = pl.Array(pl.Float64, values.shape[1])
+        columns = {str(column): pl.Series(values[:, :, column], dtype=steps) for column in range(values.shape[2])}
+        self._store.put_parquet(self.key(shard, kind), series.with_columns(**columns), {_DETAILS: json.dumps(model)})
 
-    def read_result(self, shard: int, what: str) -> tuple[pl.DataFrame, np.ndarray, ShardModel | None]:
-        """What `keep` was given. Raises DataError where it is not there, or not of this version of Gatecast."""
-        content = self._content(shard, what)
+    def has(self, shard: int, kind: str) -> bool:
+        """Return whether the shard has a result of this kind."""
+        return self._store.has(self.key(shard, kind))
+
+    def read_result(self, shard: int, kind: str) -> tuple[pl.DataFrame, np.ndarray, ShardModel | None]:
+        """Return a shard's series, values and model as `write` received them.
+
+        Raises:
+            Missing: The shard has no result of this kind.
+            DataError: Another version of Gatecast wrote the result.
+        """
+        content = self._store.get(self.key(shard, kind))
         rows = pl.read_parquet(io.BytesIO(content))
-        said = list(shard_result_schema())
-        columns = len(rows.columns) - len(said)
-        if rows.columns != [*said, *map(str, range(columns))]:
-            raise DataError(f"{self.key(shard, what)} was made by another version of Gatecast; run the night again")
-        numbers = np.stack([rows[str(column)].to_numpy() for column in range(columns)])
-        return rows.select(said), numbers.transpose(1, 2, 0), _said(content)
+        schema = list(shard_result_schema())
+        columns = len(rows.columns) - len(schema)
+        if rows.columns != [*schema, *map(str, range(columns))]:
+            raise DataError(
+                f"The shard result {self.key(shard, kind)} was written by another version of Gatecast. "
+                "Install one version on all workers and run the forecast again."
+            )
+        values = np.stack([rows[str(column)].to_numpy() for column in range(columns)])
+        model: ShardModel | None = _read_details(content)
+        return rows.select(schema), values.transpose(1, 2, 0), model
 
     def remove(self) -> None:
-        """Take away all that the run has left."""
+        """Delete all files of the run."""
         for key in self._store.keys(layout.staging(self._pipeline), f"{self.name}.*.parquet"):
             self._store.remove(key)
 
-    def _content(self, shard: int, what: str) -> bytes:
-        return self._store.get(self.key(shard, what))
 
-
-def _said(content: bytes) -> Any:
-    return json.loads(pl.read_parquet_metadata(io.BytesIO(content))[_SAID])
+def _read_details(content: bytes) -> Any:
+    return json.loads(pl.read_parquet_metadata(io.BytesIO(content))[_DETAILS])

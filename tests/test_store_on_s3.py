@@ -1,4 +1,4 @@
-"""A pipeline whose store is a bucket, from feeds to files, beside the same pipeline on a disk."""
+"""A pipeline with its store in a bucket, from feeds to files, compared with the same pipeline on a disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORECAST = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parq
 
 
 def in_bucket(path: Path) -> Path:
-    """The pipeline file, its store changed."""
+    """Change the store of a pipeline file to the bucket."""
     path.write_text(path.read_text().replace('"./store"', f'"s3://{BUCKET}/{STORE}"'))
     return path
 
@@ -26,24 +26,24 @@ def content(s3: S3Server, key: str) -> bytes:
     return s3.client.get_object(Bucket=BUCKET, Key=f"{STORE}/{key}")["Body"].read()
 
 
-def test_the_stages_publish_the_bytes_that_they_publish_on_a_disk(pipeline, s3):
+def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline, s3):
     folder = pipeline.parent / "store"
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
     history = said(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
     in_bucket(pipeline)
-    for place in (folder / "models").rglob("*.*"):
-        s3.client.upload_file(str(place), BUCKET, f"{STORE}/{place.relative_to(folder)}")
+    for path in (folder / "models").rglob("*.*"):
+        s3.client.upload_file(str(path), BUCKET, f"{STORE}/{path.relative_to(folder)}")
 
-    taken = gatecast("ingest", pipeline, "--as-of", ISSUE, "--json")
-    assert taken.returncode == 0, taken.stderr
-    assert {f: n["added"] for f, n in said(taken)["feeds"].items()} == {f: n["accepted"] for f, n in history.items()}
+    ingested = gatecast("ingest", pipeline, "--as-of", ISSUE, "--json")
+    assert ingested.returncode == 0, ingested.stderr
+    assert {f: n["added"] for f, n in said(ingested)["feeds"].items()} == {f: n["accepted"] for f, n in history.items()}
     again = said(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
     assert {n["added"] for n in again.values()} == {0}
 
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE)
     assert done.returncode == 0, done.stderr
     assert f"s3://{BUCKET}/{STORE}/{FORECAST}" in done.stdout
-    assert "2018-09-01 00:00 EDT" in done.stdout, "the file is read back and shown"
+    assert "2018-09-01 00:00 EDT" in done.stdout, "the published file is read back and printed"
     for key in (FORECAST, "latest/small.parquet"):
         assert content(s3, key) == (folder / key).read_bytes()
 
@@ -56,7 +56,7 @@ def test_the_stages_publish_the_bytes_that_they_publish_on_a_disk(pipeline, s3):
     assert not any(key.endswith(".tmp") for key in s3.objects())
 
 
-def test_a_night_from_an_empty_bucket(tmp_path, s3, prefect_server):
+def test_a_nightly_run_from_an_empty_bucket(tmp_path, s3, prefect_server):
     path = in_bucket(write_pipeline(tmp_path, max_updates=20))
     done = nightly(path, prefect_server, "--issue-time", ISSUE, "--json")
     assert done.returncode in (0, 3), done.stderr
@@ -75,18 +75,18 @@ def test_a_night_from_an_empty_bucket(tmp_path, s3, prefect_server):
 
 
 @pytest.mark.parametrize("command", [["models"], ["forecast", "--issue-time", ISSUE], ["ingest"], ["report"]])
-def test_a_store_that_cannot_be_had_is_one_line(tmp_path, s3, command):
+def test_an_unusable_store_is_an_error_of_one_line(tmp_path, s3, command):
     path = in_bucket(write_pipeline(tmp_path))
     arguments = (command[0], path, *command[1:])
     with s3.refusing():
         refused = gatecast(*arguments)
     gone = gatecast(*arguments, GATECAST_PIPELINE__STORE=f"s3://no-{BUCKET}/x")
     silent = gatecast(*arguments, AWS_ENDPOINT_URL="http://127.0.0.1:1")
-    for done, what in (
+    for done, message in (
         (refused, f"s3://{BUCKET}/{STORE}: .*the store refuses: "),
         (gone, f"s3://no-{BUCKET}/x: .*there is no such bucket"),
         (silent, f"s3://{BUCKET}/{STORE}: .*127.0.0.1:1"),
     ):
         assert done.returncode == 1
-        assert re.fullmatch(f"error: [^\n]*{what}[^\n]*\n", done.stderr), done.stderr
+        assert re.fullmatch(f"error: [^\n]*{message}[^\n]*\n", done.stderr), done.stderr
         assert "planted" not in done.stderr

@@ -1,1 +1,1 @@
-"""The embedded sample: real load and market data, and the script that built it."""
+"""The embedded sample of load and market data, and the script that builds it."""

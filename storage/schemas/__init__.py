@@ -1,4 +1,4 @@
-"""Schemas of every table and record in the store, and the errors of data that do not fit them."""
+"""Schemas of all tables and records in the store, and the errors of unusable data."""
 
 from storage.schemas.errors import DataError, Missing
 from storage.schemas.order import is_sorted, series_bounds

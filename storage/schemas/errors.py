@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class DataError(Exception):
-    """Something outside the code cannot be used: a feed, a store, a model.
+    """An input that cannot be used: a feed, a store or a model.
 
-    The message names the thing and what to do; the command line prints it alone and exits with 1.
+    The message names the input and what to do. The command line prints the message alone and exits with status 1.
     """
 
 
 class Missing(DataError):
-    """There is nothing at the place that the message names."""
+    """A key or object that does not exist."""

@@ -1,25 +1,32 @@
-"""Order of table rows: series by series, ascending in time."""
+"""Check of the row order of tables: rows of a series are contiguous and ascend in time."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
-_AT_ONCE = 262_144  # rows looked at together: they stay in the processor's cache
+_BATCH_ROWS = 262_144  # small enough for the processor's cache
 
 
 def series_bounds(keys: pl.DataFrame) -> np.ndarray | None:
-    """Rows at which the series begin, and the number of rows at the end (S + 1,); None for rows that are not in order.
+    """Return the row numbers at which series begin, or None if the rows are not sorted.
 
-    In order is: series come one after the other and valid_time ascends within each, so that no key can occur twice.
+    Rows are sorted if those of a series are contiguous and their valid_time ascends strictly. Then no series and
+    period occurs twice.
+
+    Args:
+        keys: Columns series_id and valid_time.
+
+    Returns:
+        Array of shape (S + 1,), whose last element is the number of rows.
     """
     runs = keys["series_id"].rle().struct.unnest()
     bounds = np.concatenate([[0], np.cumsum(runs["len"].to_numpy(), dtype=np.int64)])
     times = keys["valid_time"].to_physical()
     if runs["value"].n_unique() < len(runs) or times.null_count():
         return None
-    for first in range(0, len(keys) - 1, _AT_ONCE):
-        part = times.slice(first, _AT_ONCE + 1).to_numpy()
+    for first in range(0, len(keys) - 1, _BATCH_ROWS):
+        part = times.slice(first, _BATCH_ROWS + 1).to_numpy()
         falls = np.flatnonzero(part[1:] <= part[:-1]) + (first + 1)
         if len(falls) and (bounds[np.searchsorted(bounds, falls)] != falls).any():
             return None
@@ -27,5 +34,5 @@ def series_bounds(keys: pl.DataFrame) -> np.ndarray | None:
 
 
 def is_sorted(keys: pl.DataFrame) -> bool:
-    """Whether series come one after the other and valid_time ascends within each: then no key can occur twice."""
+    """Return whether rows of a series are contiguous and ascend in time, so that no series and period occurs twice."""
     return series_bounds(keys) is not None

@@ -1,43 +1,44 @@
-"""The tables of the contract: column names, types, and the errors of data that does not fit them."""
+"""Columns and types of the tables in the store."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import polars as pl
 
+#: Version of the store's layout and tables, written into forecast and score files.
 CONTRACT_VERSION = "1"
 
-#: Instants are stored in UTC at microsecond resolution, everywhere.
+#: Type of every stored instant.
 INSTANT = pl.Datetime("us", "UTC")
 
 _QUANTILE = re.compile(r"q\d+(_\d+)?")
 
+#: Values of a forecast row's `status`.
 MODEL, STALE_MODEL, BASELINE = "model", "stale_model", "baseline"
 
 
 def quantile_column(level: float) -> str:
-    """Column that holds the quantile of `level` in (0, 1): 0.5 -> `q50`, 0.025 -> `q2_5`."""
+    """Return the column of the quantile at `level` in (0, 1): 0.5 -> `q50`, 0.025 -> `q2_5`."""
     return "q" + f"{level * 100:.6f}".rstrip("0").rstrip(".").replace(".", "_")
 
 
 def exceedance_column(threshold: float) -> str:
-    """Column that holds P(value > `threshold`): 30000 -> `p_above_30000`, -0.5 -> `p_above_minus_0_5`."""
+    """Return the column of P(value > `threshold`): 30000 -> `p_above_30000`, -0.5 -> `p_above_minus_0_5`."""
     digits = f"{abs(threshold):.6f}".rstrip("0").rstrip(".").replace(".", "_")
     return f"p_above_{'minus_' if threshold < 0 else ''}{digits}"
 
 
 def quantile_levels(columns: list[str]) -> list[float]:
-    """The levels whose quantiles a forecast table of these `columns` has, ascending: `q2_5` -> 0.025."""
-    found = [name[1:].replace("_", ".") for name in columns if _QUANTILE.fullmatch(name)]
-    return sorted(round(float(percent) / 100, 8) for percent in found)
+    """Return the quantile levels of a forecast table with these columns, ascending: `q2_5` -> 0.025."""
+    percents = [name[1:].replace("_", ".") for name in columns if _QUANTILE.fullmatch(name)]
+    return sorted(round(float(percent) / 100, 8) for percent in percents)
 
 
 def history_schema(values: list[str]) -> dict[str, pl.DataType]:
-    """Columns of one feed's history.
+    """Return the columns of one feed's history.
 
-    `series_id` is null for covariates shared by all series; `available_at` is null for values known at
+    `series_id` is null for a covariate that all series share. `available_at` is null for values that are known at
     every issue time.
     """
     keys: dict[str, pl.DataType] = {
@@ -49,8 +50,13 @@ def history_schema(values: list[str]) -> dict[str, pl.DataType]:
     return keys | {name: pl.Float64() for name in values}
 
 
-def forecast_schema(levels: list[float], above: tuple[float, ...] = ()) -> dict[str, pl.DataType]:
-    """Columns of a forecast file, in order; one float64 column a quantile level, and last one a threshold asked for."""
+def forecast_schema(levels: list[float], thresholds: tuple[float, ...] = ()) -> dict[str, pl.DataType]:
+    """Return the columns of a forecast file, in order.
+
+    Args:
+        levels: Quantile levels, with one column each.
+        thresholds: Values x with a column for P(value > x) each.
+    """
     return {
         "series_id": pl.String(),
         "issue_time": INSTANT,
@@ -60,16 +66,16 @@ def forecast_schema(levels: list[float], above: tuple[float, ...] = ()) -> dict[
         "status": pl.String(),
         "reason": pl.String(),
         "model_version": pl.String(),
-        **{exceedance_column(threshold): pl.Float64() for threshold in above},
+        **{exceedance_column(threshold): pl.Float64() for threshold in thresholds},
     }
 
 
-def shard_result_schema() -> dict[str, Any]:
-    """Columns of what one shard of a forecast made: one row a series.
+def shard_result_schema() -> dict[str, pl.DataType]:
+    """Return the columns of a shard result, one row per series.
 
-    Beside it, each quantile level and each probability asked for has H numbers.
-    `newest` is the step of the newest value in sight, `ever` whether there ever was one, `digest` the sha256 of what
-    the series was forecast from. What has ended has no status.
+    `newest` is the step of the newest visible value. `ever` states whether the series has any visible value. `status`
+    is null for a series that has ended. `digest` is the sha256 of the data that the series was forecast from. A
+    staged result also has one array column of length H for each quantile level and each threshold.
     """
     return {
         "series_id": pl.String(),
@@ -83,10 +89,10 @@ def shard_result_schema() -> dict[str, Any]:
 
 
 def score_schema() -> dict[str, pl.DataType]:
-    """Columns of a score table: one row for each row of a forecast file that came true. docs/scores.md defines them.
+    """Return the columns of a score table, one row per forecast row with an actual value. See docs/scores.md.
 
-    Null where a number cannot be told: coverage where the levels do not reach from 0.1 to 0.9, what leans on the
-    past where the series had none at the issue time.
+    Coverage is null if the levels do not span 0.1 to 0.9. Baseline columns and `scale` are null if the series had no
+    history at the issue time.
     """
     number = pl.Float64()
     return {

@@ -1,4 +1,4 @@
-"""Stores of either kind: what holds of one holds of the other."""
+"""Fixtures of empty stores: in a folder and in a bucket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.s3_server import BUCKET
 
 @pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.s3)])
 def new_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Store]:
-    """`new_store()`: an empty store, each time another."""
+    """Return a function that opens a new empty store."""
     if request.param == "file":
         return lambda: open_store(str(tmp_path_factory.mktemp("store")))
     request.getfixturevalue("s3")
@@ -23,11 +23,11 @@ def new_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def store(new_store: Callable[[], Store]) -> Store:
-    """An empty store."""
+    """Return an empty store."""
     return new_store()
 
 
 @pytest.fixture
 def folder(tmp_path) -> FolderStore:
-    """An empty store on the disk."""
+    """Return an empty store in a folder."""
     return open_store(str(tmp_path / "store"))

@@ -1,4 +1,4 @@
-"""History: grow-only, as-of, and nothing twice."""
+"""History: grow-only, read as of a time, without duplicates."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_value_known_at_t_counts(store, utc):
     assert len(history.read_revisions(store, "p", "f", ["y"], known + day)) == 2
 
 
-def test_of_equal_availability_the_last_ingested_counts(store, utc):
+def test_the_revision_ingested_last_counts_at_equal_availability(store, utc):
     rows = hourly(utc(2018, 1, 1), np.array([1.0]))
     for day, value in ((2, 1.0), (3, 5.0), (4, 1.0)):
         add(store, rows.with_columns(y=pl.lit(value)), utc(2018, 1, day))
@@ -131,7 +131,7 @@ def test_compaction_changes_nothing_that_can_be_read(store, utc):
 
 
 def test_a_crash_within_a_compaction_changes_nothing(store, utc, monkeypatch):
-    """Killed before the union is in place, and between the union and the removal of each of its parts."""
+    """The crash happens before the merged file is written, or between that and the removal of a part."""
     many_parts(store, utc)
     before = everything(store, utc)
 
@@ -175,7 +175,7 @@ def test_columns_that_the_feed_no_longer_names_survive(store, utc):
     assert found["old"].to_list() == [1.5] * 3 + [None] * 3
 
 
-def test_many_nights_are_compacted_by_themselves(store, utc):
+def test_many_parts_are_compacted_automatically(store, utc):
     for night in range(70):
         add(store, hourly(utc(2018, 1, 1) + timedelta(hours=night), np.array([1.0])), utc(2018, 2, 1, 0, night % 60))
     assert len(store.keys(layout.history("p", "f"), "*.parquet")) < 10
@@ -183,7 +183,7 @@ def test_many_nights_are_compacted_by_themselves(store, utc):
 
 
 def test_ingests_readers_and_compactions_at_once(store, utc):
-    """Six writers of overlapping rows, a compaction after the other, and a reader that must never fail."""
+    """Six writers of overlapping rows, continuous compactions, and a reader that must never fail."""
     parts = [hourly(utc(2018, 1, 1 + day), np.full(48, float(day))) for day in range(6)]
     done = threading.Event()
 
@@ -217,25 +217,25 @@ def test_ingests_readers_and_compactions_at_once(store, utc):
 ROW = st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 3), st.integers(0, 9))
 
 
-# A new store an example, so that a fixture is enough for all.
+# Each example opens a new store, so one fixture serves all.
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.lists(ROW, min_size=1, max_size=8), min_size=1, max_size=5), at=st.integers(0, 10),
 )  # fmt: skip
-def test_of_any_parts_the_newest_known_counts(new_store, parts, at):
-    """Beside a dictionary that is told the rows one by one."""
+def test_the_newest_known_revision_counts_for_any_parts(new_store, parts, at):
+    """Compare with a dictionary that is updated row by row."""
     store, zero, hour = new_store(), datetime(2018, 1, 1, tzinfo=UTC), timedelta(hours=1)
-    told = {}
+    expected = {}
     for number, rows in enumerate(parts):
-        # One ingest says one thing of a key and availability.
+        # An ingest has one row per series, period and availability.
         rows = {(series, step, step + 1 + late): float(value) for series, step, late, value in rows}
-        told |= rows
+        expected |= rows
         table = [
             (series, zero + step * hour, zero + known * hour, value) for (series, step, known), value in rows.items()
         ]
         schema = {"series_id": pl.String, "valid_time": INSTANT, "available_at": INSTANT, "y": pl.Float64}
         add(store, pl.DataFrame(table, schema=schema, orient="row"), zero + timedelta(days=number))
-    known = {key: told[key] for key in sorted(told) if key[2] <= at}
+    known = {key: expected[key] for key in sorted(expected) if key[2] <= at}
 
     def keys(frame):
         times = (
@@ -256,8 +256,8 @@ def test_a_damaged_part_is_named_and_can_be_set_aside(store, utc):
     store.put(part, half)
     with pytest.raises(history.DamagedHistory, match=re.escape(store.uri(part))):
         history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
-    (place,) = history.set_aside(store, "p", "f")
-    assert place == store.uri(f"{part}.damaged")
+    (uri,) = history.set_aside(store, "p", "f")
+    assert uri == store.uri(f"{part}.damaged")
     assert store.get(f"{part}.damaged") == half and not store.has(part), "nothing is deleted"
     assert len(history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
     assert history.set_aside(store, "p", "f") == []

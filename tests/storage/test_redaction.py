@@ -1,4 +1,4 @@
-"""What may be printed of a text that repeats a secret."""
+"""Redaction of secrets in printed texts."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from storage.redaction import find_secrets, redact
         ("s3://bucket/prefix, sqlite:///a.db, /a/b.csv, a@b", "s3://bucket/prefix, sqlite:///a.db, /a/b.csv, a@b"),
     ],
 )
-def test_what_is_secret_by_its_place(text, shown):
+def test_secrets_of_a_uri_are_redacted(text, shown):
     assert redact(text) == shown
     assert redact(shown) == shown
 
 
-def test_a_user_of_a_database_is_no_secret_and_a_token_of_a_server_is():
+def test_the_user_of_a_database_is_public_and_the_token_of_a_server_is_secret():
     assert find_secrets("postgresql://reader@host/db") == set()
     assert find_secrets("https://token@host/?sig=abcd") == {"token", "abcd"}
 
 
-@example("<%00")  # which a reader of escapes takes for something else
+@example("<%00")  # a text with an escape for a control character
 @given(st.text(string.ascii_letters + string.digits + "/?#@:[]&=%+<>\"'é \\", min_size=4, max_size=30))
-def test_a_secret_is_hidden_in_every_form_that_it_is_said_in(secret):
+def test_a_secret_is_redacted_in_every_spelling(secret):
     escaped = (quote(secret), quote(secret, safe=""), quote(secret).lower())
-    for said in (secret, *escaped, html.escape(secret), json.dumps(secret)[1:-1]):
-        assert said not in redact(f"no answer: <{said}>, line 1", {secret})
+    for spelling in (secret, *escaped, html.escape(secret), json.dumps(secret)[1:-1]):
+        assert spelling not in redact(f"no answer: <{spelling}>, line 1", {secret})

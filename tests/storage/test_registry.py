@@ -1,4 +1,4 @@
-"""Models in a store: who serves, what is never loaded, what is pruned, and what a crash leaves."""
+"""Models in a store: champions, rollbacks, damaged files, pruning and crashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = datetime(2026, 6, 1, 2, tzinfo=UTC)
 
 
 def added(store: Store, day: int, promoted: bool = True, **facts) -> str:
-    """A model trained as of a day; its file is a few bytes of that day's own."""
+    """Add a model trained as of a day, with a file of a few bytes."""
     decision = {"promoted": promoted, "reason": "promoted: so it was" if promoted else "refused: it lost"}
     version = registry.add(store, NAME, FIRST + day * DAY, b"model %d" % day, {"decision": decision, **facts})
     if promoted:
@@ -29,7 +29,7 @@ def added(store: Store, day: int, promoted: bool = True, **facts) -> str:
 
 
 def files(store: Store) -> set[str]:
-    """Versions whose ONNX file is there."""
+    """Return the versions with an ONNX file."""
     return {key.split("/")[-2] for key in store.keys(layout.models(NAME), "model.onnx")}
 
 
@@ -37,7 +37,7 @@ def pruned(store: Store) -> set[str]:
     return {m["version"] for m in registry.valid_manifests(store, NAME) if "pruned" in m}
 
 
-def test_the_newest_stay_and_every_decision_is_still_told(store):
+def test_the_newest_files_and_all_manifests_stay(store):
     versions = [added(store, day, promoted=day % 2 == 0) for day in range(8)]
     gone = registry.prune(store, NAME, 3, FIRST + 7 * DAY, NOW)
     assert gone == versions[:4]  # 5, 6, 7 are the newest; 6 is the champion, 4 its predecessor
@@ -57,15 +57,15 @@ def test_champion_and_predecessor_survive_however_old_they_are(store):
         registry.load(store, NAME, version)
 
 
-def test_the_champion_of_an_earlier_night_survives_its_own_backfill(store):
-    """A night trained late for an earlier day must find its model, though forty newer ones are there."""
+def test_the_champion_of_an_earlier_issue_time_survives_its_own_backfill(store):
+    """A model trained late for an earlier issue time is kept, although forty newer models exist."""
     later = [added(store, day) for day in range(10, 50)]
     late = added(store, 5)
     registry.prune(store, NAME, 30, FIRST + 5 * DAY, NOW)
     assert {late, *later[-30:]} == files(store)
 
 
-def test_a_crash_while_pruning_leaves_a_file_too_many_and_never_a_promise(store, monkeypatch):
+def test_a_crash_while_pruning_leaves_a_file_and_never_a_manifest_without_one(store, monkeypatch):
     versions = [added(store, day) for day in range(6)]
 
     def crash(key):
@@ -103,7 +103,7 @@ def test_rolling_back_and_forward_again(store):
     assert set(registry.rolled_back_versions(store, NAME)) == {b}
 
 
-def test_rolling_back_to_what_never_served_is_refused(store):
+def test_rolling_back_to_a_version_that_never_served_is_refused(store):
     serving, refused = added(store, 0), added(store, 1, promoted=False)
     with pytest.raises(DataError, match=r"never was the champion .*it lost"):
         registry.roll_back(store, NAME, refused, NOW)
@@ -129,14 +129,14 @@ def tampered(store: Store, version: str, **changes) -> None:
 def test_a_broken_manifest_is_one_clear_error_and_hides_no_other(store, content):
     broken, sound = added(store, 0), added(store, 1)
     store.put(layout.manifest(NAME, broken), content)
-    with pytest.raises(DataError, match=r"manifest\.json is not .*restore it from a copy"):
+    with pytest.raises(DataError, match=r"manifest\.json is not .*restore it from a backup"):
         registry.load(store, NAME, broken)
     found, errors = registry.read_manifests(store, NAME)
     assert [m["version"] for m in found] == [sound]
     assert len(errors) == 1
 
 
-def test_a_manifest_changed_along_with_its_model_is_found_out(store):
+def test_a_manifest_changed_together_with_its_model_is_refused(store):
     version = added(store, 0)
     store.put(layout.model(NAME, version), b"another model")
     tampered(store, version, sha256=hashlib.sha256(b"another model").hexdigest())
@@ -152,7 +152,7 @@ def test_a_missing_file_is_one_clear_error(store):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"served": []}', b'{"served": [{"version": "x"}]}'])
-def test_a_broken_champion_file_is_an_error_that_a_rollback_mends(store, content):
+def test_a_broken_champion_file_is_an_error_that_a_rollback_repairs(store, content):
     old, new = added(store, 0), added(store, 1)
     store.put(layout.champion(NAME), content)
     with pytest.raises(DataError, match=r"champion\.json"):
@@ -163,7 +163,7 @@ def test_a_broken_champion_file_is_an_error_that_a_rollback_mends(store, content
     assert registry.champions(store, NAME) == [new]
 
 
-def test_a_missing_champion_file_says_what_brings_it_back(store):
+def test_a_missing_champion_file_is_explained_with_its_remedy(store):
     assert registry.explain_missing_champion(store, NAME) == "there is no champion"
     version = added(store, 0)
     store.remove(layout.champion(NAME))
@@ -178,7 +178,7 @@ def test_find_by_fingerprint(store):
     assert registry.find_by_fingerprint(store, NAME, FIRST, "g") is None
     assert registry.find_by_fingerprint(store, NAME, FIRST + 2 * DAY, "f") is None
     registry.prune(store, NAME, 1, FIRST + DAY, NOW)
-    assert registry.find_by_fingerprint(store, NAME, FIRST, "f")["version"] == version  # the predecessor: still there
+    assert registry.find_by_fingerprint(store, NAME, FIRST, "f")["version"] == version  # kept as the predecessor
     for day in range(2, 5):
         added(store, day)
     registry.prune(store, NAME, 1, FIRST + 4 * DAY, NOW)

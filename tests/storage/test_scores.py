@@ -1,4 +1,4 @@
-"""Score files, as their readers meet them."""
+"""Score files: layout, selection and damage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIRST = datetime(2024, 3, 30, 23, tzinfo=UTC)
 
 @pytest.fixture
 def store(store):
-    """Three nights of two series."""
+    """Return a store with the scores of three issue times and two series."""
     return scored(store)
 
 
@@ -29,8 +29,8 @@ def scored(store: Store) -> Store:
 
 def rows(issue: datetime) -> pl.DataFrame:
     empty = pl.DataFrame(schema=score_schema())
-    made = pl.DataFrame({"series_id": ["b", "a"], "issue_time": issue, "valid_time": issue, "step": 1, "pinball": 0.5})
-    return pl.concat([empty, made.cast({"step": pl.Int32, "issue_time": empty.schema["issue_time"],
+    row = pl.DataFrame({"series_id": ["b", "a"], "issue_time": issue, "valid_time": issue, "step": 1, "pinball": 0.5})
+    return pl.concat([empty, row.cast({"step": pl.Int32, "issue_time": empty.schema["issue_time"],
                                         "valid_time": empty.schema["valid_time"]})], how="diagonal")  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_layout_and_columns(folder):
     assert by_duckdb == [(6,)]
 
 
-def test_read(store):
+def test_read_selects_by_issue_time(store):
     assert scores.read(store, "p").collect().height == 6
     assert dict(scores.read(store, "p").collect_schema()) == score_schema()
     assert scores.read(store, "p", since=FIRST + timedelta(days=1)).collect().height == 4
@@ -52,7 +52,7 @@ def test_read(store):
     assert (nothing.height, dict(nothing.schema)) == (0, score_schema())
 
 
-def test_find_tells_which_forecast_was_scored(store):
+def test_find_returns_the_hash_of_the_forecast(store):
     found, of = scores.find(store, "p", FIRST + timedelta(days=1))
     assert (found.height, of) == (2, "forecast 1")
     assert scores.find(store, "p", FIRST - timedelta(days=1)) is None

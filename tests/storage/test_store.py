@@ -1,4 +1,4 @@
-"""Writes are whole or absent, whatever becomes of the writer."""
+"""Stores: writes are atomic, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from storage import forecasts, layout
 from storage.schemas import DataError, Missing, forecast_schema
 from storage.store import FolderStore, ReplayStore, Store, open_store
 from storage.store.parquet import parquet_writer
-from tests.support.s3_server import BUCKET, line_that_stops
+from tests.support.s3_server import BUCKET, stalling_proxy
 
-# The kernel kills a process that writes more into a file than it may: in the middle of the write, as a full disk or an
-# impatient operator would.
+# The kernel kills a process that exceeds its file size limit, in the middle of a write.
 LIMITED = """
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -45,18 +44,18 @@ def test_a_writer_killed_in_the_middle_leaves_what_was_there(tmp_path):
 
 @pytest.mark.process
 def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3):
-    """Of a file beyond the size from which clients upload in parts."""
+    """The file is larger than the size from which clients use multipart uploads."""
     uri = f"s3://{BUCKET}/store"
     open_store(uri).put("forecasts/x.parquet", b"old")
-    with line_that_stops(s3.address, 8_000_000) as (address, stopped):
+    with stalling_proxy(s3.address, 8_000_000) as (address, is_stalled):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, uri, "20000000"], env={**os.environ, "AWS_ENDPOINT_URL": address}
         )
-        assert stopped(), "it never wrote so much"
+        assert is_stalled(), "the writer never wrote so much"
         writer.kill()
         assert writer.wait() == -signal.SIGKILL
     assert open_store(uri).get("forecasts/x.parquet") == b"old"
-    assert s3.objects() == ["store/forecasts/x.parquet"], "no half of an object, and no upload in parts"
+    assert s3.objects() == ["store/forecasts/x.parquet"], "neither a truncated object nor a multipart upload is left"
 
 
 @pytest.mark.process
@@ -68,7 +67,7 @@ def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path):
     assert not list((tmp_path / "forecasts").iterdir())
 
 
-def test_what_was_put_is_there_until_it_is_removed(store):
+def test_content_is_stored_until_it_is_removed(store):
     key = "forecasts/pipeline=p/ä b%20#?.bin"
     with pytest.raises(Missing, match="does not exist"):
         store.get(key)
@@ -84,7 +83,7 @@ def test_what_was_put_is_there_until_it_is_removed(store):
         assert not store.has(f"{key}.aside")
 
 
-def test_keys_are_of_one_folder_and_one_form(store):
+def test_keys_are_listed_by_folder_and_pattern(store):
     for key in ("a/b/2.parquet", "a/b/1.parquet", "a/b/c/3.parquet", "a/b/x.json", "a/bc/4.parquet", "a/b/.5.parquet"):
         store.put(key, b"")
     assert store.keys("a/b", "*.parquet") == ["a/b/1.parquet", "a/b/2.parquet", "a/b/c/3.parquet"]
@@ -95,7 +94,7 @@ def test_keys_are_of_one_folder_and_one_form(store):
 
 def test_tables_are_read_as_they_were_written(store):
     first, second = pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3], "y": [0.5]})
-    # A bracket is a part of a name here, and no pattern.
+    # Brackets in a key are literal and not a pattern.
     keys = ["history/p/[a]/1.parquet", "history/p/[a]/2.parquet"]
     store.put_parquet(keys[0], first, {"of": "first"})
     store.put_parquet(keys[1], second)
@@ -105,7 +104,7 @@ def test_tables_are_read_as_they_were_written(store):
     assert both.rows() == [(1, None), (2, None), (3, 0.5)]
     assert store.read_metadata(keys[0])["of"] == "first"
     store.put_parquet(keys[0], second)
-    assert store.scan(keys[:1]).collect().equals(second), "what was read before is not what is there"
+    assert store.scan(keys[:1]).collect().equals(second), "the second read sees the replacement"
     store.remove(keys[0])
     with pytest.raises((Missing, FileNotFoundError)):
         store.scan(keys).collect()
@@ -119,12 +118,12 @@ def test_no_key_leaves_the_store(store):
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket//x", "s3://bucket/../x"])
-def test_what_is_no_store(uri):
+def test_an_invalid_uri_is_refused(uri):
     with pytest.raises(DataError, match=rf"{re.escape(uri)}.*a folder, or s3://bucket/prefix"):
         open_store(uri)
 
 
-def test_a_store_with_a_password_in_it_is_refused_without_it():
+def test_the_error_of_an_invalid_uri_hides_its_password():
     with pytest.raises(DataError, match=r"s3://a:\*\*\*@c/x.*a folder, or s3://bucket/prefix"):
         open_store("s3://a:planted@c/x")
 
@@ -132,14 +131,14 @@ def test_a_store_with_a_password_in_it_is_refused_without_it():
 @pytest.mark.parametrize("uri", [f"s3://{BUCKET}", f"s3://{BUCKET}/", f"s3://{BUCKET}/a", f"s3://{BUCKET}/a/b/"])
 def test_a_prefix_may_be_none_or_several_folders(s3, uri):
     store = open_store(uri)
-    place = store.put("latest/p.parquet", b"x")
-    assert place == f"{uri.rstrip('/')}/latest/p.parquet"
-    assert [f"s3://{BUCKET}/{key}" for key in s3.objects()] == [place]
+    stored = store.put("latest/p.parquet", b"x")
+    assert stored == f"{uri.rstrip('/')}/latest/p.parquet"
+    assert [f"s3://{BUCKET}/{key}" for key in s3.objects()] == [stored]
     assert store.keys("latest", "*") == ["latest/p.parquet"]
 
 
 def uses(store: Store) -> list:
-    """Everything that can be asked of a store."""
+    """Return one call of each method of a store."""
     return [
         lambda: store.get("a/x"), lambda: store.has("a/x"), lambda: store.put("a/x", b""), lambda: store.keys("a", "*"),
         lambda: store.remove("a/x"), lambda: store.move("a/x", "a/y"), lambda: store.scan(["a/x", "a/y"]),
@@ -147,20 +146,20 @@ def uses(store: Store) -> list:
 
 
 @pytest.mark.parametrize("use", range(7))
-def test_a_bucket_that_is_not_there(s3, use):
+def test_a_missing_bucket_is_an_error_of_every_method(s3, use):
     with pytest.raises(DataError, match=r"s3://nowhere/p\b.*: there is no such bucket"):
         uses(open_store("s3://nowhere/p"))[use]()
 
 
 @pytest.mark.parametrize("use", range(7))
-def test_a_server_that_refuses_its_user(s3, use):
+def test_a_refused_user_is_an_error_of_every_method(s3, use):
     with s3.refusing(), pytest.raises(DataError, match=rf"s3://{BUCKET}/p\b.*: the store refuses: ") as raised:
         uses(open_store(f"s3://{BUCKET}/p"))[use]()
     assert "planted" not in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://user:planted@127.0.0.1:1"])
-def test_a_server_that_is_not_there(s3, monkeypatch, endpoint):
+def test_an_unreachable_server_is_an_error(s3, monkeypatch, endpoint):
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(DataError, match=rf"s3://{BUCKET}/p: .*no answer from http://127\.0\.0\.1:1 after") as raised:
         open_store(f"s3://{BUCKET}/p").keys("a", "*")
@@ -170,13 +169,13 @@ def test_a_server_that_is_not_there(s3, monkeypatch, endpoint):
 @pytest.mark.process
 def test_a_folder_needs_nothing_of_s3(tmp_path):
     code = "import sys; sys.modules['obstore'] = None; from storage.store import open_store; {}"
-    for uri, status, said in ((str(tmp_path), 0, ""), ("s3://market/p", 1, "pip install 'gatecast[s3]'")):
+    for uri, status, message in ((str(tmp_path), 0, ""), ("s3://market/p", 1, "pip install 'gatecast[s3]'")):
         use = code.format(f"open_store({uri!r}).put('a/x', b'')")
         done = subprocess.run([sys.executable, "-c", use], check=False, capture_output=True, text=True)
-        assert done.returncode == status and said in done.stderr
+        assert done.returncode == status and message in done.stderr
 
 
-def test_a_part_of_the_history_is_fetched_once_a_process_and_what_may_change_is_not(s3, monkeypatch):
+def test_only_parts_of_the_history_are_cached(s3, monkeypatch):
     uri, rows = f"s3://{BUCKET}/p", pl.DataFrame({"x": [1]})
     keys = ["history/p/f/a.parquet", "scores/p/b.parquet"]
     store, small = open_store(uri), open_store(uri)
@@ -185,7 +184,7 @@ def test_a_part_of_the_history_is_fetched_once_a_process_and_what_may_change_is_
         assert store.scan([key]).collect().equals(rows)
     with monkeypatch.context() as patch:
         patch.setattr("storage.store.bucket._CACHE_BYTES", 10)
-        assert small.scan(keys[:1]).collect().equals(rows), "more than may be kept"
+        assert small.scan(keys[:1]).collect().equals(rows), "the part is larger than the cache"
     for key in keys:
         s3.client.delete_object(Bucket=BUCKET, Key=f"p/{key}")
     assert store.scan(keys[:1]).collect().equals(rows)
@@ -213,15 +212,15 @@ BLOCK = pl.DataFrame({"x": range(30_000)})
 def test_a_table_is_written_block_by_block_and_its_metadata_last(store):
     written = []
     for blocks in ([BLOCK], [BLOCK.head(1), BLOCK.slice(1, 25_000), BLOCK.slice(25_001)]):
-        said = {}
+        metadata = {}
         with (
             store.atomic_file("a/x.parquet") as file,
-            parquet_writer(file, BLOCK.schema, lambda said=said: said) as add,
+            parquet_writer(file, BLOCK.schema, lambda metadata=metadata: metadata) as add,
         ):
             for block in blocks:
                 add(block)
             assert not store.has("a/x.parquet")
-            said["rows"] = str(len(BLOCK))
+            metadata["rows"] = str(len(BLOCK))
         written.append(store.get("a/x.parquet"))
         store.remove("a/x.parquet")
     assert written[0] == written[1]
@@ -230,7 +229,7 @@ def test_a_table_is_written_block_by_block_and_its_metadata_last(store):
     assert store.keys("a", "*") == []
 
 
-def test_a_table_whose_blocks_fail_or_do_not_fit_is_not_there(store):
+def test_a_table_whose_blocks_fail_is_not_stored(store):
     with pytest.raises(KeyError, match="mine"):
         with store.atomic_file("a/x.parquet") as file, parquet_writer(file, BLOCK.schema, dict) as add:
             add(BLOCK)
@@ -242,7 +241,7 @@ def test_a_table_whose_blocks_fail_or_do_not_fit_is_not_there(store):
     assert store.keys("a", "*") == []
 
 
-def test_a_copy_is_whole_and_of_its_own(store):
+def test_a_copy_is_independent(store):
     store.put("a/x", b"one")
     store.copy("a/x", "b/y")
     store.put("a/x", b"two")
@@ -265,4 +264,4 @@ def test_a_damaged_copy_in_latest_is_replaced(store, utc):
     newest = store.get(layout.forecast("p", utc(2024, 1, 1), "UTC"))
     assert store.get(layout.latest("p")) == newest
     forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], lambda: forecasts.ForecastMetadata(None, ""))
-    assert store.get(layout.latest("p")) == newest, "an older night does not become the newest"
+    assert store.get(layout.latest("p")) == newest, "an older forecast does not replace the newest"
