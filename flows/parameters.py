@@ -11,6 +11,7 @@ from flows.settings.types import DURATION
 # A rough form only, because `clock.parse_time` decides.
 _TIME = r"^\d{4}[-0-9W]{3,6}([T ][0-9:.,]+(Z|[+-][0-9:]+)?)?$"
 
+# Deployments name the flows' parameter `pipeline`. It is this path.
 PipelineFile = Annotated[
     str,
     Field(

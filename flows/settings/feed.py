@@ -122,17 +122,17 @@ class Feed(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _tag_options(cls, given: Any) -> Any:
+    def _tag_options(cls, table: Any) -> Any:
         """Add the kind of the source to the options, which selects their table."""
-        if not isinstance(given, dict):
-            return given
-        options = given.get("options", {})
+        if not isinstance(table, dict):
+            return table
+        options = table.get("options", {})
         if not isinstance(options, dict):
             raise ValueError(f"options must be a table, not {options!r}")
         if "kind" in options:
             raise ValueError("kind is a key of the feed, not of its options")
-        kind = _source(given.get("kind"), given.get("uri"))
-        return {**given, "options": {**options, "kind": kind if kind in get_args(Kind) else "file"}}
+        kind = _source(table.get("kind"), table.get("uri"))
+        return {**table, "options": {**options, "kind": kind if kind in get_args(Kind) else "file"}}
 
     @model_validator(mode="after")
     def _check_values(self) -> Feed:

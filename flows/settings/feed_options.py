@@ -93,7 +93,7 @@ class WebOptions(RequestOptions):
 
 
 class KnownSourceOptions(RequestOptions):
-    """Options of a source that Gatecast knows, whose tables have fixed columns."""
+    """Options of a source with an interface of its own, whose tables have fixed columns."""
 
     @property
     def has_availability_times(self) -> bool:
@@ -236,8 +236,8 @@ class EcbOptions(KnownSourceOptions):
         return len(self.series) > 1
 
 
-def _kind(given: Any) -> Any:
-    return given.get("kind") if isinstance(given, dict) else getattr(given, "kind", None)
+def _kind(options: Any) -> Any:
+    return options.get("kind") if isinstance(options, dict) else getattr(options, "kind", None)
 
 
 #: Kinds of sources; each has its table of options under its name.

@@ -13,7 +13,7 @@ from flows.settings.types import duration_text
 
 #: Name of the file that `gatecast init` writes beside the pipeline file.
 FILE_NAME = "pipeline.schema.json"
-# The newest dialect that the TOML plugins of editors know.
+# The newest dialect that the TOML plugins of editors support.
 _DIALECT = "http://json-schema.org/draft-07/schema#"
 
 

@@ -24,7 +24,7 @@ class SettingRow(NamedTuple):
         key: Name of the key.
         type: Type of its value: text, duration, time of day, day, integer, number, boolean, list of ..., table.
         default: Value as the file writes it, "required", or a phrase such as "none".
-        allowed: Values that are allowed, or examples; empty if the type says it all.
+        allowed: Values that are allowed, or examples; empty if the type is enough.
         description: Meaning of the key, in sentences.
         kind: Kinds of sources that have the key; empty where every pipeline has it.
     """

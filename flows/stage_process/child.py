@@ -8,11 +8,10 @@ import os
 import sys
 import threading
 from datetime import datetime
-from typing import Any
 
 from flows import logs
 from flows.stage_process.environment import PASSIVE_WAIT, SINGLE_THREAD_NUMPY
-from flows.stage_process.table import STAGES
+from flows.stage_process.table import STAGES, Job
 
 
 def _main() -> None:
@@ -21,7 +20,7 @@ def _main() -> None:
     os.dup2(2, 1)
     os.putenv(*PASSIVE_WAIT)
     os.putenv(*SINGLE_THREAD_NUMPY)
-    job = json.loads(sys.stdin.readline())
+    job: Job = json.loads(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     logs.log_to_parent(sys.stderr)
     output.write(json.dumps(_run(job), default=str))
@@ -31,7 +30,7 @@ def _main() -> None:
     os._exit(0)
 
 
-def _run(job: dict[str, Any]) -> dict[str, Any]:
+def _run(job: Job) -> dict[str, object]:
     """Return the result of a job, or its error."""
     # These imports load NumPy, which reads the environment that `_main` has set.
     from flows.settings.file import PipelineFileError, open_pipeline

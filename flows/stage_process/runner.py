@@ -18,12 +18,13 @@ from typing import IO, Any
 
 from flows import logs
 from flows.stage_process.panics import without_panics
+from flows.stage_process.table import Job
 
 _LAST_LINES = 3  # of the output of a crashed stage, for the error
 
 
 class StageFailed(Exception):
-    """A stage without a result: it failed, crashed or exceeded its limit. The message says which."""
+    """A stage without a result: it failed, crashed or exceeded its limit. The message names the cause."""
 
 
 def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **options: Any) -> Any:
@@ -41,7 +42,7 @@ def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **
     """
     if limit is not None and limit <= 0:
         raise StageFailed("no time was left for it before the deadline")
-    job = {"stage": stage, "pipeline": pipeline_path, "time": time, "options": options}
+    job: Job = {"stage": stage, "pipeline": pipeline_path, "time": time, "options": options}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.stage_process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True

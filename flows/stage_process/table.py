@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from flows import clock
 
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from flows.settings.file import OpenPipeline
 
 logger = logging.getLogger("flows.stage_process")
+
+
+class Job(TypedDict):
+    """One run of a stage, as its process reads it.
+
+    `pipeline` is the path of the pipeline file, `time` the as-of time, issue time or present time (ISO 8601).
+    """
+
+    stage: str
+    pipeline: str
+    time: str
+    options: dict[str, Any]
+
 
 #: A stage: pipeline, time (as-of time, issue time or now) and options in; its report, ready for JSON, out.
 Stage = Callable[["OpenPipeline", datetime, dict[str, Any]], Mapping[str, Any]]
