@@ -91,7 +91,7 @@ def test_the_report_names_what_is_odd_and_the_file_decides(tmp_path):
         kept = quarantine.read(open_store(str(tmp_path / "store")), "p", "demand")
         assert len(kept) == read
     assert kept["y"].item() == rows["y"].max()
-    with pytest.raises(pipeline_file.PipelineFileError, match=r"checks.spike: 'drop'"):
+    with pytest.raises(pipeline_file.PipelineFileError, match=r'checks.spike: must be .*, got "drop"'):
         pipeline_of(tmp_path, "load.parquet", '[feed.checks]\nspike = "drop"')
 
 

@@ -135,7 +135,7 @@ def test_what_becomes_known_after_t_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("how", "frequency", "error"),
     [
-        ("average", "1h", r"feed\.0\.resample: 'average'.*'mean', 'sum' or 'last'"),
+        ("average", "1h", r"feed\.0\.resample: must be 'mean', 'sum' or 'last', got .average."),
         ("sum", "1b", r"resample of a feed is for frequency"),
     ],
 )
