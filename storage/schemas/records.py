@@ -327,7 +327,7 @@ class PageReport(TypedDict):
     bytes: int
 
 
-class TrainingReport(Manifest, total=False):  # type: ignore[misc]
+class TrainingReport(Manifest, total=False):
     """Manifest of a training run, with whether it ran and why it was due."""
 
     trained: bool
