@@ -78,19 +78,19 @@ class Forecaster:
         """True if the file has the distribution that exceedance probabilities need."""
         return self._outputs.issuperset(OUTPUTS["softmax"])
 
-    def quantiles(self, windows: Windows, in_time: Callable[[], bool] | None = None) -> NDArray[np.float64]:
+    def quantiles(self, windows: Windows, has_time: Callable[[], bool] | None = None) -> NDArray[np.float64]:
         """Return the quantiles of `forecast`, shape (B, H, Q)."""
-        return self.forecast(windows, (), in_time)
+        return self.forecast(windows, (), has_time)
 
     def forecast(
-        self, windows: Windows, thresholds: tuple[float, ...], in_time: Callable[[], bool] | None = None
+        self, windows: Windows, thresholds: tuple[float, ...], has_time: Callable[[], bool] | None = None
     ) -> NDArray[np.float64]:
         """Forecast windows.
 
         Args:
             windows: B windows.
             thresholds: X values x for which to compute P(value > x). Only for files that have probabilities.
-            in_time: Called before each chunk. From the first False on, chunks do not run and their rows are NaN.
+            has_time: Called before each chunk. From the first False on, chunks do not run and their rows are NaN.
 
         Returns:
             Array of shape (B, H, Q + X). First come the quantiles in the target's unit, never crossing. They are not
@@ -105,7 +105,7 @@ class Forecaster:
         def run(start: int) -> None:
             rows = slice(start, start + size)
             chunk, result = windows[rows], columns[:, rows]
-            if in_time is not None and not in_time():
+            if has_time is not None and not has_time():
                 result[:] = np.nan
                 return
             if spec.cell == "rnn" and len(chunk) == 1:

@@ -161,8 +161,8 @@ def _comparison(panel: Panel, entries: Entries) -> list[str]:
     two_sided = min(1.0, 2 * min(test.better, test.worse))
     return [
         f"\nGatecast against {rival}, the best other: pinball {ours.pinball / theirs.pinball - 1:+.1%}, "
-        f"Diebold-Mariano statistic {test.statistic:+.2f}, p = {two_sided:.2g} (two-sided, {test.nights} issue times, "
-        f"{test.overlap - 1} lags)."
+        f"Diebold-Mariano statistic {test.statistic:+.2f}, p = {two_sided:.2g} "
+        f"(two-sided, {test.issue_count} issue times, {test.overlap - 1} lags)."
     ]
 
 

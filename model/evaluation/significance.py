@@ -19,7 +19,7 @@ class DieboldMariano(NamedTuple):
         uncorrected: Statistic of Diebold and Mariano (1995).
         better: One-sided p-value of the first candidate's mean loss being lower.
         worse: One-sided p-value of the first candidate's mean loss being higher.
-        nights: Number of issue times.
+        issue_count: Number of issue times.
         overlap: Number of issue times that one horizon covers.
     """
 
@@ -27,15 +27,19 @@ class DieboldMariano(NamedTuple):
     uncorrected: float
     better: float
     worse: float
-    nights: int
+    issue_count: int
     overlap: int
 
     def to_record(self) -> TestRecord:
         """Return the result for a manifest."""
         return {
-            "statistic": finite(self.statistic), "uncorrected": finite(self.uncorrected),
-            "better": finite(self.better), "worse": finite(self.worse), "nights": self.nights, "overlap": self.overlap,
-        }  # fmt: skip
+            "statistic": finite(self.statistic),
+            "uncorrected": finite(self.uncorrected),
+            "better": finite(self.better),
+            "worse": finite(self.worse),
+            "nights": self.issue_count,
+            "overlap": self.overlap,
+        }
 
 
 def diebold_mariano(difference: NDArray[np.float64], overlap: int) -> DieboldMariano:
