@@ -1,4 +1,4 @@
-"""Generator of the tables in docs/reference.md and of the tree in docs/architecture.md: `python -m docs.generate`.
+"""Generator of tables in docs/reference.md, docs/architecture.md and README.md: `python -m docs.generate`.
 
 Each generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. The text around it is written by hand.
 """
@@ -25,10 +25,26 @@ from storage.schemas.tables import shard_result_schema
 
 ROOT = Path(__file__).parent.parent
 #: Pages with generated parts.
-PAGES = (ROOT / "docs" / "reference.md", ROOT / "docs" / "architecture.md")
+PAGES = (ROOT / "docs" / "reference.md", ROOT / "docs" / "architecture.md", ROOT / "README.md")
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COMMON_OPTIONS = ("as_json", "quiet")
 _LEVELS = [0.1, 0.5, 0.9]
+
+_RESULTS = ROOT / "benchmarks" / "results"
+_DATA = {
+    "load": "load of three US companies, hourly, 2018",
+    "zones": "load of 20 zones of a US utility, hourly, 2007-07 to 2008-06",
+    "halfhour": "load of Victoria, half-hourly, 2014",
+    "daily": "electricity and gas demand of Spain, daily, 2025",
+    "price-np": "price of Nord Pool, hourly, 2016-12 to 2018-12",
+    "price-be": "price of Belgium, hourly, 2015 and 2016",
+    "price-fr": "price of France, hourly, 2015 and 2016",
+    "market-indices": "S&P 500, Nasdaq, VIX, WTI, daily, 2017 and 2018",
+    "market-gas": "Henry Hub gas price, daily, 2024-08 to 2026-08",
+    "market-stocks": "six stocks, daily, 2021-09 to 2023-09",
+}
+
+_PEERS = {"lightgbm": "LightGBM", "garch": "GARCH"}
 
 _FORECAST_COLUMNS = {
     "series_id": "Id of the series.",
@@ -273,6 +289,48 @@ def _tree_line(name: str, path: Path, depth: int) -> str:
     return f"{'  ' * depth + name:<30}{re.split(r'(?<=[a-z0-9)`][.]) ', first)[0].rstrip('.')}"
 
 
+def _accuracy() -> str:
+    """Return Gatecast's pinball beside the best other forecaster's, from the league's results."""
+    page = (_RESULTS / "league.md").read_text(encoding="utf-8")
+    rows = []
+    for name, section in re.findall(r"^## ([a-z-]+)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL):
+        scores = {cells[0]: cells[1:] for cells in _cells(section)}
+        coverage = next(cell for cell in scores["gatecast"] if cell.endswith("%"))
+        match = re.search(r"against ([a-z-]+), the best other: pinball ([+-][\d.]+)%.*?p = ([\d.e-]+)", section)
+        assert match, f"The section {name} of {_RESULTS / 'league.md'} has no comparison."
+        change, p_value = float(match[2]), float(match[3])
+        text = f"{change:+.1f}% against {_PEERS[match[1]]}, {'p < 0.001' if p_value < 1e-3 else f'p = {p_value:.2g}'}"
+        columns = [f"{float(scores[each][0]):.3f}" for each in ("gatecast", "lightgbm", "seasonal-naive")]
+        rows.append((change, (_DATA[name], *columns, text, f"{float(coverage[:-1]):.0f}%")))
+    head = (
+        "data and test period",
+        "Gatecast",
+        "LightGBM",
+        "seasonal naive",
+        "against the best other",
+        "80% interval covers",
+    )
+    return _table(head, [row for _, row in sorted(rows)])
+
+
+def _speed() -> str:
+    """Return the costs of one-thread forecasts, from the results of the race."""
+    page = (_RESULTS / "race.md").read_text(encoding="utf-8")
+    costs = {(c[0], c[2]): c[3:6] for c in _cells(page) if len(c) == 9 and c[1] == "one"}
+    rows = []
+    for series in dict.fromkeys(series for series, _ in costs):
+        for name in ("Gatecast", "LSTM", "NHITS"):
+            wall, cpu, memory = costs[series, name]
+            rows.append((series, name, wall, cpu, memory))
+    return _table(("series", "forecaster", "wall s", "CPU s", "peak MB"), rows)
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Return the cells of all table rows in a Markdown text."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     def lines() -> Iterator[str]:
         yield f"| {' | '.join(head)} |"
@@ -289,6 +347,8 @@ _PARTS: dict[str, Callable[[], str]] = {
     "tables": _tables,
     "records": _records,
     "tree": _tree,
+    "accuracy": _accuracy,
+    "speed": _speed,
 }
 
 if __name__ == "__main__":
