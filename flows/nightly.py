@@ -24,7 +24,8 @@ from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
 from flows.stages.lateness import REPLAY_AGE
 from flows.stages.metrics import write_metrics
-from flows.stages.train import retrain_reason
+from flows.stages.retrain import retrain_reason
+from flows.stages.trained_models import read_trained_models
 from flows.states import completed_state
 from storage import run_records
 from storage.schemas import DataError
@@ -98,7 +99,8 @@ def _run_stages(
     if ingested and as_of - issue_time < REPLAY_AGE:
         late = {feed: report.get("late") for feed, report in ingested["feeds"].items()}
         record["late"] = {feed: lateness for feed, lateness in late.items() if lateness}
-    reason = retrain_reason(settings, run.store, issue_time, _last_decay(run, issue_time))
+    models = read_trained_models(settings, run.store, issue_time)
+    reason = retrain_reason(settings, models, issue_time, _last_decay(run, issue_time))
     budget = settings.training.budget.total_seconds()
     trains_first = deadline.for_training >= budget + _TRAINING_OVERHEAD
     if trains_first:

@@ -69,13 +69,14 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
     from storage.store import open_store
 
     def drawn(path: Path):
-        pipeline = pipeline_file.read(path, {})
-        at = clock.parse_time(ISSUE, pipeline.pipeline.timezone)
-        panel, first = training_data.read_training_panel(pipeline, open_store(pipeline.pipeline.store), at)
-        folds, recent, last = training_data.split_history(pipeline, at, first, panel.first)
-        source = build_sampler(pipeline.spec(panel.series), panel, last, 0, int(folds.steps[-1]))
-        fold = source.draw(np.random.default_rng(0), 500)
-        return fold.windows.sha256(), fold.actual.tobytes(), folds.issues.tolist(), recent.issues.tolist()
+        settings = pipeline_file.read(path, {})
+        at = clock.parse_time(ISSUE, settings.pipeline.timezone)
+        split = training_data.read_training_split(settings, open_store(settings.pipeline.store), at)
+        spec = settings.spec(split.panel.series)
+        source = build_sampler(spec, split.panel, split.last_step, 0, int(split.held_out.steps[-1]))
+        drawn = source.draw(np.random.default_rng(0), 500)
+        issue_times = (split.validation.issues.tolist(), split.held_out.issues.tolist())
+        return drawn.windows.sha256(), drawn.actual.tobytes(), issue_times
 
     copy = copy_of(trained, tmp_path / "copy")
     before = drawn(copy)
@@ -88,14 +89,14 @@ def test_parts_of_the_data_do_not_overlap(trained):
     from flows import clock
     from flows.settings import file as pipeline_file
     from flows.stages import training_data
+    from flows.stages.panels import to_micros
     from storage.store import open_store
 
-    pipeline = pipeline_file.read(trained, {})
-    at = clock.parse_time(ISSUE, pipeline.pipeline.timezone)
-    panel, first = training_data.read_training_panel(pipeline, open_store(pipeline.pipeline.store), at)
-    folds, recent, last = training_data.split_history(pipeline, at, first, panel.first)
-    horizon = pipeline.pipeline.horizon
-    assert last + horizon <= recent.steps[0]
-    assert recent.steps[-1] + horizon <= folds.steps[0]
-    assert folds.steps[-1] + horizon <= first
-    assert len(folds.steps) == len(recent.steps) == 7
+    settings = pipeline_file.read(trained, {})
+    at = clock.parse_time(ISSUE, settings.pipeline.timezone)
+    split = training_data.read_training_split(settings, open_store(settings.pipeline.store), at)
+    horizon = settings.pipeline.horizon
+    assert split.last_step + horizon <= split.validation.steps[0]
+    assert split.validation.steps[-1] + horizon <= split.held_out.steps[0]
+    assert split.held_out.steps[-1] + horizon <= settings.grid.first_step(to_micros(at))
+    assert len(split.held_out.steps) == len(split.validation.steps) == 7

@@ -38,7 +38,7 @@ Stage = Callable[["OpenPipeline", datetime, dict[str, Any]], Mapping[str, Any]]
 def _ingest(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.ingest import ingest
 
-    return ingest(pipeline.settings, pipeline.store, as_of, clock.now(), _log_progress, within=options["within"])
+    return ingest(pipeline.settings, pipeline.store, as_of, clock.now(), _log_progress, timeout=options["within"])
 
 
 def _train(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:

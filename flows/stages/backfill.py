@@ -1,4 +1,4 @@
-"""Backfill: the nights that were missed, published one by one from what was known then."""
+"""Backfill stage: publish missing forecasts, each from the data known at its issue time."""
 
 from __future__ import annotations
 
@@ -17,38 +17,36 @@ from storage.store import Store
 def backfill(
     settings: Pipeline, store: Store, start: date, end: date, now: datetime, progress: Progress = no_progress
 ) -> BackfillReport:
-    """Publish the forecasts of the issue times between the local days `start` and `end` that are not there.
+    """Publish the missing forecasts of the local days from `start` to `end`, both included.
 
-    Those that are there are left alone, so that a backfill that broke off goes on where it stopped.
-
-    Returns:
-        issues, published: what `forecast` says of each, degraded: whether one is, failures.
+    Forecasts that exist are not changed, so a backfill that was interrupted can be repeated.
 
     Raises:
-        DataError: no issue time lies in between, one lies in the future, or there is no history.
+        DataError: There is no issue time between the days, one is in the future, or no forecast could be published.
     """
-    issues = issue_times_between(settings, start, end)
-    if not issues:
-        raise DataError(f"pipeline {settings.name!r}: no issue time lies between {start} and {end}")
-    if issues[-1] > now:
-        raise DataError(f"pipeline {settings.name!r}: {issues[-1].isoformat()} is still to come; choose an earlier end")
+    issue_times = issue_times_between(settings, start, end)
+    if issue_times[-1] > now:
+        raise DataError(
+            f"pipeline {settings.name!r}: {issue_times[-1].isoformat()} is still to come; choose an earlier end"
+        )
     failures = {}
     try:
         ingest(settings, store, now, now, progress)
     except DataError as error:
         failures["ingest"] = str(error)
-    done = replay_issue_times(settings, store, issues, now, progress)
-    missing = [
-        issue for issue in issues if not forecasts.exists(store, settings.name, settings.pipeline.timezone, issue)
-    ]
-    if missing and not done.published:
+    result = replay_issue_times(settings, store, issue_times, now, progress)
+    timezone = settings.pipeline.timezone
+    missing = [time for time in issue_times if not forecasts.exists(store, settings.name, timezone, time)]
+    if missing and not result.published:
+        first_error = next(iter(result.failures.values()), "no error was recorded")
         raise DataError(
-            f"pipeline {settings.name!r}: none of {len(missing)} nights could be published: "
-            f"{next(iter(done.failures.values()), 'nothing failed')}"
+            f"pipeline {settings.name!r}: none of {len(missing)} missing forecasts could be published: {first_error}"
         )
-    published = [done.published[issue] for issue in sorted(done.published)]
-    degraded = bool(missing) or any(night["degraded"] for night in published)
+    published = [result.published[issue_time] for issue_time in sorted(result.published)]
     return {
-        "pipeline": settings.name, "issues": len(issues), "published": published,
-        "degraded": degraded, "failures": failures | done.failures,
-    }  # fmt: skip
+        "pipeline": settings.name,
+        "issues": len(issue_times),
+        "published": published,
+        "degraded": bool(missing) or any(report["degraded"] for report in published),
+        "failures": failures | result.failures,
+    }

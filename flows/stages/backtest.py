@@ -1,6 +1,6 @@
-"""Backtest: the nights of the past through the stages of a real one, each honest as of its issue time.
+"""Backtest stage: replay past issue times through the stages of a nightly run, each with the data known then.
 
-Models and forecasts lie in a store of the backtest's own; only the history is the pipeline's.
+Models and forecasts are in a store of the backtest. Only the history is that of the pipeline's store.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -35,18 +34,19 @@ from storage.store import ReplayStore, Store, open_store
 logger = logging.getLogger(__name__)
 
 _PLAN = "plan.json"
-_WORK = "replay"  # folder under the output that holds models and nights, so that a backtest can be resumed
-_KEEP = 1_000_000  # models: a night that is still computed may need any of them
+_STORE = "replay"  # folder under the output with models and forecasts, from which a backtest can be resumed
+_MAX_MODELS = 1_000_000  # training.keep of a backtest: a forecast in progress may need any model
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a backtest does.
+    """Extent and options of a backtest.
 
     Attributes:
-        start, end: local days of the first and the last issue, both included.
-        retrain_every: instead of the pipeline file's `training.every`.
-        promotion: False lets every challenger serve.
+        start: Local day of the first issue time.
+        end: Local day of the last issue time, included.
+        retrain_every: Value that replaces `training.every`, None to keep that of the pipeline file.
+        promotion: Whether a challenger must pass the comparison to serve.
     """
 
     start: date
@@ -58,148 +58,149 @@ class Plan:
 def backtest(
     settings: Pipeline, store: Store, plan: Plan, output: Path | None, now: datetime, progress: Progress = no_progress
 ) -> BacktestReport:
-    """Replay the nights of `plan`.
+    """Replay the issue times of `plan` and score the forecasts.
 
     Args:
-        output: a folder for `forecasts.parquet` and `scores.parquet`; a backtest that broke off is resumed in it.
-        now: when this happens; actuals are those known by then.
-
-    Returns:
-        issues, rows by status, models trained and promoted, overall scores, failures, and the files' paths.
+        settings: Settings of the pipeline.
+        store: Store with the history.
+        plan: Extent and options of the backtest.
+        output: Folder for `forecasts.parquet` and `scores.parquet`. A backtest that was interrupted is resumed there.
+        now: Present instant. Actuals known by then count.
+        progress: Callback for the progress.
 
     Raises:
-        DataError: no issue time lies in between, there is no history, or `output` holds another backtest.
+        DataError: There is no issue time between the days, there is no history, or `output` holds something else.
     """
     every = plan.retrain_every or settings.training.every
-    training = settings.training.model_copy(update={"every": every, "keep": _KEEP})
+    training = settings.training.model_copy(update={"every": every, "keep": _MAX_MODELS})
     settings = settings.model_copy(update={"training": training})
-    issues = issue_times_between(settings, plan.start, plan.end)
-    if not issues:
-        raise DataError(f"pipeline {settings.name!r}: no issue time lies between {plan.start} and {plan.end}")
-    failures = _take_in(settings, store, now, progress)
-    with _work(settings, plan, output) as folder:
+    issue_times = issue_times_between(settings, plan.start, plan.end)
+    failures = _ingest(settings, store, now, progress)
+    with _own_store(settings, plan, output) as folder:
         replay = ReplayStore(open_store(str(folder)), store)
         _finish_promotions(replay, settings.name)
-        find_fit = partial(_trained, store, settings.name)
-        failures |= replay_issue_times(
-            settings, replay, issues, now, progress, requires_promotion=plan.promotion, find_fit=find_fit
-        ).failures
+        find_fit = partial(_find_fit, store, settings.name)
+        result = replay_issue_times(settings, replay, issue_times, now, progress, plan.promotion, find_fit)
+        failures |= result.failures
         progress("score", 0.97)
-        rows, scores = _scored(settings, replay, issues)
+        rows, scores = _score(settings, replay, issue_times)
         report: BacktestReport = {
             "pipeline": settings.name,
             "start": str(plan.start),
             "end": str(plan.end),
-            "issues": len(issues),
+            "issues": len(issue_times),
             "status": dict(rows.group_by("status").len().sort("status").iter_rows()),
-            "models": [_brief(manifest) for manifest in registry.valid_manifests(replay, settings.name)],
+            "models": [_model_decision(manifest) for manifest in registry.valid_manifests(replay, settings.name)],
             "scores": overall_scores(scores_by_step(rows, scores)),
             "failures": failures,
         }
         if output is not None:
-            target = open_store(str(output))
-            report["forecasts"] = target.put_parquet("forecasts.parquet", rows)
-            report["scored"] = target.put_parquet("scores.parquet", scores_by_step(rows, scores))
+            folder_store = open_store(str(output))
+            report["forecasts"] = folder_store.put_parquet("forecasts.parquet", rows)
+            report["scored"] = folder_store.put_parquet("scores.parquet", scores_by_step(rows, scores))
     progress("backtest", 1.0)
     return report
 
 
-def _take_in(settings: Pipeline, store: Store, now: datetime, progress: Progress) -> dict[str, str]:
-    """What the feeds say today. A feed that fails is no reason not to replay what the history has."""
+def _ingest(settings: Pipeline, store: Store, now: datetime, progress: Progress) -> dict[str, str]:
+    """Ingest the feeds, and return the failure if one cannot be read. The replay then uses the history as it is."""
     try:
         ingest(settings, store, now, now, progress)
     except DataError as error:
-        logger.warning("the backtest uses the history as it is: %s", error)
+        logger.warning("The feeds cannot be ingested, so the backtest uses the history as it is: %s.", error)
         return {"ingest": str(error)}
     return {}
 
 
 @contextmanager
-def _work(settings: Pipeline, plan: Plan, output: Path | None) -> Iterator[Path]:
-    """The folder of the replay: kept beside the results until they are there, or for the time of the run only."""
+def _own_store(settings: Pipeline, plan: Plan, output: Path | None) -> Iterator[Path]:
+    """Yield the folder of the backtest's own store: within `output`, or temporary without an output."""
     if output is None:
-        with tempfile.TemporaryDirectory(prefix="gatecast-backtest-") as scratch:
-            yield Path(scratch)
+        with tempfile.TemporaryDirectory(prefix="gatecast-backtest-") as temporary:
+            yield Path(temporary)
         return
-    folder = output / _WORK
-    asked = _fingerprint(settings, plan)
-    place = open_store(str(folder))
-    if place.has(_PLAN):
-        found = json.loads(place.get(_PLAN))
-        if found != asked:
-            differs = ", ".join(key for key in asked if found.get(key) != asked[key])
-            raise DataError(f"{output} holds another backtest ({differs} differs); choose another folder or remove it")
+    folder = output / _STORE
+    record = _plan_record(settings, plan)
+    store = open_store(str(folder))
+    if store.has(_PLAN):
+        earlier = json.loads(store.get(_PLAN))
+        if earlier != record:
+            keys = ", ".join(key for key in record if earlier.get(key) != record[key])
+            raise DataError(f"{output} holds another backtest ({keys} differs); choose another folder or remove it")
     elif output.exists() and any(output.iterdir()):
         raise DataError(f"{output} is not empty and holds no backtest; choose another folder")
     else:
-        place.put(_PLAN, json.dumps(asked, indent=2).encode())
+        store.put(_PLAN, json.dumps(record, indent=2).encode())
     yield folder
 
 
-def _fingerprint(settings: Pipeline, plan: Plan) -> dict[str, Any]:
-    settings_json = settings.model_dump_json(exclude={"pipeline": {"store"}, "feed": {"__all__": {"uri"}}})
+def _plan_record(settings: Pipeline, plan: Plan) -> dict[str, str | bool]:
+    """Return what must be equal for a backtest to be resumed."""
+    text = settings.model_dump_json(exclude={"pipeline": {"store"}, "feed": {"__all__": {"uri"}}})
     return {
         "start": str(plan.start), "end": str(plan.end), "promotion": plan.promotion,
-        "pipeline": hashlib.sha256(settings_json.encode()).hexdigest(),
+        "pipeline": hashlib.sha256(text.encode()).hexdigest(),
     }  # fmt: skip
 
 
 def _finish_promotions(store: Store, name: str) -> None:
-    """What a crash left between a decision and its effect: a promoted model that does not serve."""
+    """Promote models whose promotion was decided before a crash but not carried out."""
     serving = registry.champions(store, name)
     for manifest in registry.valid_manifests(store, name):
         if manifest["decision"]["promoted"] and manifest["version"] not in serving:
             registry.promote(store, name, manifest["version"])
 
 
-def _trained(store: Store, name: str, issue: datetime, fingerprint: str) -> tuple[bytes, FitRecord] | None:
-    """A real night's training on the same data and settings is the one that this night would repeat."""
-    manifest = registry.find_by_fingerprint(store, name, issue, fingerprint)
+def _find_fit(store: Store, name: str, issue_time: datetime, fingerprint: str) -> tuple[bytes, FitRecord] | None:
+    """Return the model that the pipeline's store has of the same training, None if there is none."""
+    manifest = registry.find_by_fingerprint(store, name, issue_time, fingerprint)
     if manifest is None:
         return None
-    record: FitRecord = {
+    try:
+        onnx = registry.load(store, name, manifest["version"])
+    except DataError as error:
+        logger.warning("Model %s cannot be reused and is trained again: %s.", manifest["version"], error)
+        return None
+    return onnx, {
         "windows": manifest["windows"], "fitted_to": manifest["fitted_to"], "seen_to": manifest["seen_to"],
         "parity": manifest["parity"], "interval_scale": manifest["interval_scale"], "device": manifest["device"],
         "warm_start_from": manifest.get("warm_start_from"), "full_fit": manifest.get("full_fit"),
     }  # fmt: skip
-    try:
-        return registry.load(store, name, manifest["version"]), record
-    except DataError as error:
-        logger.warning("trained anew: %s", error)
-        return None
 
 
-def _scored(settings: Pipeline, replay: Store, issues: list[datetime]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All forecast rows, and the scores of those that came true."""
-    zone = settings.pipeline.timezone
-    there = [issue for issue in issues if forecasts.exists(replay, settings.name, zone, issue)]
-    if not there:
-        raise DataError(f"pipeline {settings.name!r}: no issue time of the backtest had anything to forecast from")
-    frames = [forecasts.read(replay, settings.name, zone, issue)[0] for issue in there]
-    known = known_actuals(settings, replay, issues[0])
+def _score(settings: Pipeline, replay: Store, issue_times: list[datetime]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return all forecast rows, and the scores of those whose actuals are known."""
+    name, timezone = settings.name, settings.pipeline.timezone
+    published = [time for time in issue_times if forecasts.exists(replay, name, timezone, time)]
+    if not published:
+        raise DataError(
+            f"pipeline {name!r}: no issue time of the backtest had a value to forecast from; choose a later start"
+        )
+    tables = [forecasts.read(replay, name, timezone, time)[0] for time in published]
+    actuals = known_actuals(settings, replay, issue_times[0])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        judged = list(pool.map(lambda rows: score_forecast(settings, replay, rows, known), frames))
-    return pl.concat(frames), pl.concat(judged)
+        scores = list(pool.map(lambda rows: score_forecast(settings, replay, rows, actuals), tables))
+    return pl.concat(tables), pl.concat(scores)
 
 
 def scores_by_step(rows: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """The contract's score table of a backtest: a row for every forecast row; n is 0 where no actual is known."""
+    """Return the score table of a backtest: one row for each forecast row, with n = 0 where no actual is known."""
     keys = ["series_id", "issue_time", "step"]
-    judged = scores.select(
+    scored = scores.select(
         *keys, n=pl.lit(1, pl.Int64), mae="absolute_error", mase=pl.col("absolute_error") / pl.col("scale"),
         pinball="pinball", coverage_80="covered_80", baseline_mae="baseline_absolute_error",
         baseline_pinball="baseline_pinball",
     )  # fmt: skip
-    every = rows.select(keys).join(judged, on=keys, how="left", maintain_order="left", validate="1:1")
-    return every.with_columns(pl.col("n").fill_null(0))
+    table = rows.select(keys).join(scored, on=keys, how="left", maintain_order="left", validate="1:1")
+    return table.with_columns(pl.col("n").fill_null(0))
 
 
 def overall_scores(scores: pl.DataFrame) -> dict[str, float | int | None]:
-    """Means of a backtest's scores over all that came true, and the skill against the baseline."""
+    """Return the means of a backtest's scores over all rows with an actual, and the skill against the baseline."""
     means = scores.filter(pl.col("n") > 0).select(pl.exclude("series_id", "issue_time", "step", "n").mean())
     skill = pl.select(1 - pl.lit(means["pinball"]) / pl.lit(means["baseline_pinball"])).item()
     return {"n": int(scores["n"].sum()), **means.row(0, named=True), "skill": skill}
 
 
-def _brief(manifest: Manifest) -> ModelDecision:
+def _model_decision(manifest: Manifest) -> ModelDecision:
     return {"version": manifest["version"], "as_of": manifest["as_of"], "decision": manifest["decision"]}

@@ -1,4 +1,4 @@
-"""Whether the newest data of a feed are what an issue can hope for."""
+"""Lateness of a feed: its newest value beside the values that are due."""
 
 from __future__ import annotations
 
@@ -13,27 +13,36 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_instant, to_micros
 from model.checks.feed_rows import CheckedRows
 
-#: Data that end so long ago are a replay of the past, not a feed that stopped.
+#: Age from which the newest value means a replay of the past, and no longer a feed that has stopped.
 REPLAY_AGE = timedelta(days=30)
 
 
-def lateness(settings: Pipeline, feed: Feed, checked: CheckedRows, issue: datetime, now: datetime) -> str | None:
-    """How far the newest value of a feed, read at `now`, is behind what is due for `issue`; None if it is not."""
+def lateness(settings: Pipeline, feed: Feed, checked: CheckedRows, issue_time: datetime, now: datetime) -> str | None:
+    """Return by how much the newest value of a feed is late for `issue_time`, None if it is not late.
+
+    Args:
+        settings: Settings of the pipeline.
+        feed: The feed.
+        checked: Its rows.
+        issue_time: Issue time of the next forecast.
+        now: Instant at which the feed was read.
+    """
     grid = settings.grid
-    known = checked.accepted.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in feed.values))
+    has_value = pl.any_horizontal(pl.col(name).is_not_null() for name in feed.values)
+    known = checked.accepted.filter(has_value)
     if known.is_empty():
         return "there is no value"
     newest = int(grid.index(known.select(pl.col("valid_time").max().dt.epoch("us")).to_series().to_numpy())[0])
     if feed.role == "known_future":
-        wanted = grid.first_step(to_micros(issue)) + settings.pipeline.horizon - 1
+        due = grid.first_step(to_micros(issue_time)) + settings.pipeline.horizon - 1
     else:
-        # The last period that has ended and whose value has had its time to come.
-        wanted = int(grid.index(np.array([to_micros(now - feed.available_after)]))[0]) - 1
-    if newest >= wanted:
+        # The last period that ended at least `available_after` ago.
+        due = int(grid.index(np.array([to_micros(now - feed.available_after)]))[0]) - 1
+    if newest >= due:
         return None
     zone = ZoneInfo(settings.pipeline.timezone)
-    last, due = (
+    newest_start, due_start = (
         to_instant(int(grid.start(np.array([step]))[0])).astimezone(zone).strftime("%Y-%m-%d %H:%M")
-        for step in (newest, wanted)
+        for step in (newest, due)
     )
-    return f"the newest value is of {last}, that of {due} is due: {wanted - newest} periods"
+    return f"the newest value is of {newest_start}, values up to {due_start} are due: {due - newest} periods missing"

@@ -1,4 +1,4 @@
-"""Nights of the past, in the order of time: as a backtest replays them and a backfill publishes them."""
+"""Replay of past issue times in their order, as a backtest and a backfill need it."""
 
 from __future__ import annotations
 
@@ -15,87 +15,101 @@ from flows import clock, summary
 from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.progress import Progress, no_progress
-from flows.stages.train import retrain_reason, train
+from flows.stages.retrain import retrain_reason
+from flows.stages.train import train
+from flows.stages.trained_models import read_trained_models
 from storage import forecasts
 from storage.schemas import DataError
 from storage.schemas.records import FitRecord, ForecastReport
 from storage.store import Store
 
-#: (issue time, fingerprint) -> the ONNX bytes and the manifest of a training that need not be done again.
-Reuse = Callable[[datetime, str], tuple[bytes, FitRecord] | None]
+#: Function from an issue time and a fingerprint to the result of an earlier fit, None if there is none.
+FindFitOf = Callable[[datetime, str], tuple[bytes, FitRecord] | None]
 
 
 @dataclass
 class ReplayResult:
-    """What was published now, by issue time; and what failed, trainings and forecasts, by what and when."""
+    """Forecasts that a replay published, by issue time, and its errors, by stage and issue time."""
 
     published: dict[datetime, ForecastReport] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
 def issue_times_between(settings: Pipeline, start: date, end: date) -> list[datetime]:
-    """Issue times (UTC) of the local days from `start` to `end`, both included; business days where the grid is."""
-    at = settings.pipeline
+    """Return the issue times (UTC) of the local days from `start` to `end`, both included.
+
+    On a grid of business days, only business days have an issue time.
+
+    Raises:
+        DataError: There is none.
+    """
     days = np.arange(np.datetime64(start), np.datetime64(end + timedelta(days=1)))
     days = days[settings.grid.is_period_date(days)]
-    return [clock.issue_time_on(day, at.issue_at, at.timezone) for day in days.tolist()]
+    if not len(days):
+        raise DataError(f"pipeline {settings.name!r}: no issue time lies between {start} and {end}")
+    issue_at, timezone = settings.pipeline.issue_at, settings.pipeline.timezone
+    return [clock.issue_time_on(day, issue_at, timezone) for day in days.tolist()]
 
 
 def replay_issue_times(
     settings: Pipeline,
     store: Store,
-    issues: list[datetime],
+    issue_times: list[datetime],
     now: datetime,
     progress: Progress = no_progress,
     requires_promotion: bool = True,
-    find_fit: Reuse | None = None,
+    find_fit: FindFitOf | None = None,
 ) -> ReplayResult:
-    """Publish the forecasts of `issues` that are not there yet, each from what was known then.
+    """Publish the missing forecasts of `issue_times`, each from the data known then.
 
-    Trainings come one after the other, where a night would have found one due; between two of them the nights are
-    forecast side by side, one a core.
+    A model is trained where a nightly run would have trained one. Between two trainings the forecasts are made in
+    parallel, one per core.
 
     Args:
-        requires_promotion: False lets every challenger serve.
-        find_fit: asked before a training.
+        settings: Settings of the pipeline.
+        store: Store with the history, to train and publish in.
+        issue_times: Issue times, ascending.
+        now: Present instant.
+        progress: Callback for the progress.
+        requires_promotion: Whether a challenger must pass the comparison to serve.
+        find_fit: Function that finds an earlier fit to use instead of a new one.
     """
-    done = ReplayResult()
+    result = ReplayResult()
     waiting: list[tuple[datetime, str | None]] = []
 
-    def one(night: tuple[datetime, str | None]) -> None:
-        issue, stale_reason = night
+    def publish(issue_time: datetime, stale_reason: str | None) -> None:
         try:
-            done.published[issue] = forecast(settings, store, issue, needs_champion=False, stale_reason=stale_reason)
+            result.published[issue_time] = forecast(
+                settings, store, issue_time, needs_champion=False, stale_reason=stale_reason
+            )
         except DataError as error:
-            done.failures[f"forecast {issue.isoformat()}"] = str(error)
+            result.failures[f"forecast {issue_time.isoformat()}"] = str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 
-        def forecast_waiting() -> None:
-            for number, _ in enumerate(pool.map(one, waiting), start=1):
-                progress(f"night {len(done.published)}", (begun + number - len(waiting)) / len(issues))
+        def publish_waiting(begun: int) -> None:
+            for number, _ in enumerate(pool.map(lambda forecast: publish(*forecast), waiting), start=1):
+                done = begun + number - len(waiting)
+                progress(f"forecast {len(result.published)}", done / len(issue_times))
             waiting.clear()
 
-        for begun, issue in enumerate(issues):
-            if forecasts.exists(store, settings.name, settings.pipeline.timezone, issue):
+        for number, issue_time in enumerate(issue_times):
+            if forecasts.exists(store, settings.name, settings.pipeline.timezone, issue_time):
                 continue
             stale_reason = None
-            if retrain_reason(settings, store, issue):
-                forecast_waiting()
-                progress(f"train {issue:%Y-%m-%d}", begun / len(issues))
+            models = read_trained_models(settings, store, issue_time)
+            if retrain_reason(settings, models, issue_time):
+                publish_waiting(number)
+                progress(f"train {issue_time:%Y-%m-%d}", number / len(issue_times))
+                find = partial(find_fit, issue_time) if find_fit else None
                 try:
                     train(
-                        settings,
-                        store,
-                        issue,
-                        now,
+                        settings, store, issue_time, now, models=models, find_fit=find,
                         requires_promotion=requires_promotion,
-                        find_fit=partial(find_fit, issue) if find_fit else None,
-                    )
+                    )  # fmt: skip
                 except DataError as error:
-                    done.failures[f"train {issue.isoformat()}"] = str(error)
+                    result.failures[f"train {issue_time.isoformat()}"] = str(error)
                     stale_reason = summary.stale_reason({"train": str(error)})
-            waiting.append((issue, stale_reason))
-        begun = len(issues)
-        forecast_waiting()
-    return done
+            waiting.append((issue_time, stale_reason))
+        publish_waiting(len(issue_times))
+    return result

@@ -1,8 +1,11 @@
-"""What a training may see: the history at its hour, in parts for fitting, for the early stop and for being judged."""
+"""Training data: the history at the issue time of a training, split by time into three parts.
+
+The first part is fitted on, the second decides when to stop early, and on the third models are compared.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -12,13 +15,48 @@ from flows.stages.panels import known_series, revision_panel, to_instant, to_mic
 from model.evaluation.comparison import IssueTimes
 from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.panel import Channel, Panel, RevisionLayer
+from model.spec import ModelSpec
 from model.timegrid import TimeGrid, day_starts, local_naive
+from model.windows import has_enough_history
 from storage.schemas import DataError
 from storage.store import Store
 
 
-def read_training_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, int]:
-    """All revisions within the training window, and the first step that a forecast at `as_of` would have."""
+@dataclass(frozen=True)
+class TrainingSplit:
+    """History of a training. No horizon of an earlier part reaches into a later part.
+
+    Attributes:
+        panel: All revisions within the training window that were available at the issue time.
+        last_step: Last step at which the horizon of a fitting window may start.
+        validation: Issue times for early stopping.
+        held_out: Issue times for the comparison of models.
+    """
+
+    panel: Panel
+    last_step: int
+    validation: IssueTimes
+    held_out: IssueTimes
+
+    def spec(self, settings: Pipeline) -> ModelSpec:
+        """Return the model to fit, with an embedding for each series that has enough history."""
+        is_long = has_enough_history(self.panel, settings.pipeline.context, self.last_step)
+        return settings.spec(tuple(name for name, long in zip(self.panel.series, is_long, strict=True) if long))
+
+
+def read_training_split(settings: Pipeline, store: Store, as_of: datetime) -> TrainingSplit:
+    """Read the history that was available at `as_of`, and split it.
+
+    Raises:
+        DataError: No target value is within the training window, or too few issue times.
+    """
+    panel, first = _read_panel(settings, store, as_of)
+    held_out, validation = _split(settings, as_of, first, panel.first)
+    return TrainingSplit(panel, int(validation.steps[0]) - settings.pipeline.horizon, validation, held_out)
+
+
+def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Panel, int]:
+    """Return all revisions within the training window, and the first step that a forecast at `as_of` would have."""
     series = known_series(settings, store, as_of)
     if not series:
         raise DataError(
@@ -30,59 +68,65 @@ def read_training_panel(settings: Pipeline, store: Store, as_of: datetime) -> tu
     begin = as_of - window if window else to_instant(0)
     start = int(grid.index(np.array([to_micros(begin)]))[0])
     panel = revision_panel(settings, store, series, as_of, start, first - start)
-    seen = ~np.isnan(panel.target.layers[0].values).all(axis=0)
-    if not seen.any():
-        raise DataError(f"pipeline {settings.name!r}: the training window holds no target value")
-    # Steps before the first value teach nothing; for a window of "all" there are many.
-    skip = int(seen.argmax())
-    return _crop(panel, skip), first
+    has_value = ~np.isnan(panel.target.layers[0].values).all(axis=0)
+    if not has_value.any():
+        raise DataError(
+            f"pipeline {settings.name!r}: the training window from {begin.isoformat()} to {as_of.isoformat()} holds no "
+            'target value; run `gatecast ingest` or set training.window = "all"'
+        )
+    # The steps before the first value are of no use. With training.window = "all" there are many.
+    return _crop(panel, int(has_value.argmax())), first
 
 
-def _crop(panel: Panel, skip: int) -> Panel:
+def _crop(panel: Panel, skipped: int) -> Panel:
+    """Return the panel without its first `skipped` steps."""
+
     def crop(channel: Channel) -> Channel:
         return Channel(channel.name, tuple(
-            RevisionLayer(layer.values[:, skip:], None if layer.available is None else layer.available[:, skip:])
+            RevisionLayer(layer.values[:, skipped:], None if layer.available is None else layer.available[:, skipped:])
             for layer in channel.layers
         ))  # fmt: skip
 
     return replace(
-        panel, first=panel.first + skip, target=crop(panel.target),
+        panel, first=panel.first + skipped, target=crop(panel.target),
         known_future=tuple(map(crop, panel.known_future)), observed=tuple(map(crop, panel.observed)),
     )  # fmt: skip
 
 
-def split_history(settings: Pipeline, as_of: datetime, first: int, earliest: int) -> tuple[IssueTimes, IssueTimes, int]:
-    """Folds for promotion, nights before them for the early stop, and the last step of a fitting window.
+def _split(settings: Pipeline, as_of: datetime, first: int, earliest: int) -> tuple[IssueTimes, IssueTimes]:
+    """Return the held-out issue times and, before them, as many for early stopping.
 
-    No horizon of an earlier part reaches into a later one.
+    Args:
+        settings: Settings of the pipeline.
+        as_of: Issue time of the training.
+        first: First step after the history.
+        earliest: First step of the history.
     """
-    at = settings.pipeline
-    room = first - earliest - at.context - at.horizon
-    nights = max(0, room // settings.grid.steps_per_day)
-    # A short history gives up to two in five of its nights to being judged.
-    count = min(settings.promotion.folds, nights // 5)
+    context, horizon, grid = settings.pipeline.context, settings.pipeline.horizon, settings.grid
+    available = max(0, (first - earliest - context - horizon) // grid.steps_per_day)
+    # A short history uses at most a fifth of its issue times for each of the two parts.
+    count = min(settings.promotion.folds, available // 5)
     if count < MIN_ISSUE_TIMES:
         raise DataError(
             f"pipeline {settings.name!r}: too little history to train on: {first - earliest} steps, of which a "
-            f"context of {at.context} and a horizon of {at.horizon} leave {nights} issue times; "
+            f"context of {context} and a horizon of {horizon} leave {available} issue times; "
             f"{5 * MIN_ISSUE_TIMES} are needed"
         )
-    folds = _nights_before(settings.grid, as_of, first - at.horizon, count)
-    # What the early stop sees ends before the first fold is issued, not only before its first step.
-    over = int(settings.grid.index(folds.issues[:1])[0])
-    recent = _nights_before(settings.grid, as_of, over - at.horizon, count)
-    return folds, recent, int(recent.steps[0]) - at.horizon
+    held_out = _issue_times_before(grid, as_of, first - horizon, count)
+    # Early stopping must not use values after the first held-out issue time. It lies before the first held-out step.
+    end = int(grid.index(held_out.issues[:1])[0])
+    return held_out, _issue_times_before(grid, as_of, end - horizon, count)
 
 
-def _nights_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> IssueTimes:
-    """The last `count` nights, at the local time of day of `as_of`, whose forecast starts at step `last` or before."""
+def _issue_times_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> IssueTimes:
+    """Return the newest `count` issue times at the local time of `as_of` whose forecast starts by step `last`."""
     local = local_naive(np.array([to_micros(as_of)]), grid.timezone)[0]
     day = local.astype("datetime64[D]")
     end = grid.dates(np.array([last]))[0]
-    back = np.arange(2 * count + 30 + int((day - end).astype(int)), 0, -1)
-    days = day - back.astype("timedelta64[D]")
+    days_back = np.arange(2 * count + 30 + int((day - end).astype(int)), 0, -1)
+    days = day - days_back.astype("timedelta64[D]")
     days = days[grid.is_period_date(days)]
     issues = day_starts(days, grid.timezone) + int((local - day).astype("timedelta64[us]").astype(np.int64))
     steps = np.array([grid.first_step(int(issue)) for issue in issues])
-    keep = steps <= last
-    return IssueTimes(issues[keep][-count:], steps[keep][-count:])
+    is_before = steps <= last
+    return IssueTimes(issues[is_before][-count:], steps[is_before][-count:])

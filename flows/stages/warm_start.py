@@ -1,4 +1,4 @@
-"""What a training goes on from."""
+"""Warm start: the model whose weights a training starts from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import LoadedModel
+from flows.stages.trained_models import TrainedModels
 from storage import registry
 from storage.schemas import DataError
 from storage.schemas.records import Manifest
@@ -18,57 +18,66 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WarmStart:
-    """The model that a training goes on from.
+    """Model whose weights a training starts from.
 
     Attributes:
-        full_fit: when (ISO) the last full fit before it was.
-        renew: it is time for another: one member begins from nothing, the others are taken as they are.
-        fill: places of members that have not been fitted yet may be filled now.
+        version: Version of the model.
+        onnx: Content of its file.
+        full_fit: Issue time (ISO 8601) of the last full fit before it.
+        needs_full_fit: Whether one member is fitted from random weights, because `training.full_every` has passed.
+        may_fit_copy: Whether a member that is still a copy of another may now be fitted from random weights.
     """
 
     version: str
     onnx: bytes
     full_fit: str
-    renew: bool
-    fill: bool
+    needs_full_fit: bool
+    may_fit_copy: bool
 
 
-def select_warm_start(
-    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[Manifest], as_of: datetime
-) -> WarmStart | None:
-    """What training goes on from: the champion, unless it is time for a full fit of its only member.
+def select_warm_start(settings: Pipeline, store: Store, models: TrainedModels, as_of: datetime) -> WarmStart | None:
+    """Return the model whose weights a training at `as_of` starts from, None to start from random weights.
 
-    A champion of this very `as_of` is what comes out, not where it came from: then what it went on from. Before there
-    is a champion it is the newest model that was refused: it has learned, only not enough yet. A full fit that was
-    refused counts as one, also where it was to fill the place of a member: another a week later would see nearly the
-    same and be refused again.
+    It is the champion, or before the first promotion the newest refused model, which has learned but not enough yet.
+    A repeated training of the champion's own issue time starts where the champion did. An ensemble of one member
+    starts from random weights when a full fit is due.
+
+    A refused full fit counts as a full fit, also for a member that is a copy: a repetition a week later would see
+    nearly the same data and be refused again.
     """
     try:
-        record = _record(settings, store, serving, records, as_of)
-        if record is None or "pruned" in record:
+        manifest = _source(models, as_of)
+        if manifest is None or "pruned" in manifest:
             return None
-        onnx = registry.load(store, settings.name, record["version"])
+        onnx = _read_model(settings, store, models, manifest["version"])
     except DataError as error:
-        logger.warning("begun from nothing: %s", error)
+        logger.warning("The training starts from random weights instead of an earlier model: %s.", error)
         return None
-    full_fit = record.get("full_fit", record["as_of"])
-    tried = [datetime.fromisoformat(m["as_of"]) for m in records if m.get("full_fit", m["as_of"]) == m["as_of"]]
-    newest = max([at for at in tried if at < as_of], default=datetime.fromisoformat(full_fit))
-    renew = as_of - newest >= settings.training.full_every
-    if renew and settings.model.members == 1:
+    full_fit = manifest.get("full_fit", manifest["as_of"])
+    full_fits = [
+        datetime.fromisoformat(m["as_of"]) for m in models.manifests if m.get("full_fit", m["as_of"]) == m["as_of"]
+    ]
+    newest = max([fitted for fitted in full_fits if fitted < as_of], default=datetime.fromisoformat(full_fit))
+    needs_full_fit = as_of - newest >= settings.training.full_every
+    if needs_full_fit and settings.model.members == 1:
         return None
-    return WarmStart(record["version"], onnx, full_fit, renew, fill=newest <= datetime.fromisoformat(record["as_of"]))
+    may_fit_copy = newest <= datetime.fromisoformat(manifest["as_of"])
+    return WarmStart(manifest["version"], onnx, full_fit, needs_full_fit, may_fit_copy)
 
 
-def _record(
-    settings: Pipeline, store: Store, serving: LoadedModel | None, records: list[Manifest], as_of: datetime
-) -> Manifest | None:
-    """The manifest of the model that is gone on from, or None."""
-    if serving is None:
-        before = [m for m in records if datetime.fromisoformat(m["as_of"]) < as_of]
-        return before[-1] if before and not registry.champions(store, settings.name, as_of) else None
-    record = registry.read_manifest(store, settings.name, serving.version)
-    if datetime.fromisoformat(record["as_of"]) < as_of:
-        return record
-    came_from = record.get("warm_start_from")
-    return registry.read_manifest(store, settings.name, came_from) if came_from else None
+def _source(models: TrainedModels, as_of: datetime) -> Manifest | None:
+    """Return the manifest of the model to start from, None if there is none."""
+    if models.champion is None:
+        earlier = [m for m in models.manifests if datetime.fromisoformat(m["as_of"]) < as_of]
+        return earlier[-1] if earlier and not models.versions else None
+    manifest = models.manifest(models.champion.version)
+    if datetime.fromisoformat(manifest["as_of"]) < as_of:
+        return manifest
+    version = manifest.get("warm_start_from")
+    return models.manifest(version) if version else None
+
+
+def _read_model(settings: Pipeline, store: Store, models: TrainedModels, version: str) -> bytes:
+    if models.champion and models.champion.version == version:
+        return models.champion.onnx
+    return registry.load(store, settings.name, version)

@@ -11,7 +11,8 @@ import pytest
 
 from flows.settings import file as pipeline_file
 from flows.stages.check import check
-from flows.stages.ingest import check_feed, ingest
+from flows.stages.feed_checks import check_feed
+from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import open_store

@@ -17,8 +17,9 @@ import pytest
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
+from flows.stages.retrain import retrain_reason
 from flows.stages.score import score, score_forecast
-from flows.stages.train import retrain_reason
+from flows.stages.trained_models import read_trained_models
 from storage import forecasts, layout, registry, scores
 from storage.schemas import DataError, score_schema
 from storage.store import open_store
@@ -481,10 +482,14 @@ def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
     store = open_store(settings.pipeline.store)
     (manifest,) = registry.valid_manifests(store, "small")
     registry.promote(store, "small", manifest["version"])  # as of 1 September
-    assert retrain_reason(settings, store, night(8)) is None
-    assert retrain_reason(settings, store, night(8) - timedelta(hours=1), "it grew worse") is None
-    assert retrain_reason(settings, store, night(8), "it grew worse") == "it grew worse"
-    assert "every 30 days" in retrain_reason(settings, store, night(8) + timedelta(days=30), "it grew worse")
+
+    def reason_at(issue_time: datetime, decay: str | None = None) -> str | None:
+        return retrain_reason(settings, read_trained_models(settings, store, issue_time), issue_time, decay)
+
+    assert reason_at(night(8)) is None
+    assert reason_at(night(8) - timedelta(hours=1), "it grew worse") is None
+    assert reason_at(night(8), "it grew worse") == "it grew worse"
+    assert "every 30 days" in reason_at(night(8) + timedelta(days=30), "it grew worse")
 
 
 def test_two_nights_of_scores_have_the_same_bytes_in_another_store(published, tmp_path):

@@ -13,7 +13,10 @@ import onnx
 import pytest
 
 from flows.stages.fallback import load_champion
-from flows.stages.train import _past_widths, retrain_reason, train
+from flows.stages.fitting import past_scales
+from flows.stages.retrain import retrain_reason
+from flows.stages.train import train
+from flows.stages.trained_models import read_trained_models
 from storage import layout, registry
 from tests.support.challengers import AFTER, LATER, NOW, Bench, changed, scaled, spoil_model
 from tests.support.commands import clear, gatecast, said
@@ -139,7 +142,7 @@ def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
     ]
     as_of = datetime.fromisoformat("2018-02-07T00:00:00+00:00")
     judged = int(datetime.fromisoformat("2018-01-10T00:00:00+00:00").timestamp() * 1e6)
-    assert _past_widths(records, as_of, judged) == [2.2, 4.4, 1.1]
+    assert past_scales(records, as_of, judged) == [2.2, 4.4, 1.1]
 
 
 def test_the_manifest_says_how_wide_the_intervals_were_and_should_have_been(bench):
@@ -195,20 +198,25 @@ def test_old_files_are_pruned_after_a_training(bench):
     clear(gatecast("models", bench.path, "--rollback", refused[0]), 1, "never was the champion")
 
 
+def reason_at(bench: Bench, issue_time: datetime) -> str | None:
+    models = read_trained_models(bench.settings, bench.store, issue_time)
+    return retrain_reason(bench.settings, models, issue_time)
+
+
 def test_refused_challengers_do_not_make_every_night_train(bench):
     """With no champion, as with one, the next attempt is `every` after the last."""
     bench.set(every=timedelta(days=7))
     bench.store.remove(layout.champion("small"))
-    assert retrain_reason(bench.settings, bench.store, bench.at(ISSUE)) is None
-    assert retrain_reason(bench.settings, bench.store, bench.at("2018-09-07")) is None
-    assert "7 days" in retrain_reason(bench.settings, bench.store, bench.at("2018-09-08"))
-    assert "there is no champion" in retrain_reason(bench.settings, bench.store, bench.at("2018-08-31"))
+    assert reason_at(bench, bench.at(ISSUE)) is None
+    assert reason_at(bench, bench.at("2018-09-07")) is None
+    assert "7 days" in reason_at(bench, bench.at("2018-09-08"))
+    assert "there is no champion" in reason_at(bench, bench.at("2018-08-31"))
 
 
 def test_a_champion_that_cannot_be_loaded_is_renewed_at_once(bench):
-    assert retrain_reason(bench.settings, bench.store, bench.at(ISSUE)) is None
+    assert reason_at(bench, bench.at(ISSUE)) is None
     bench.store.path(layout.model("small", bench.first["version"])).write_bytes(b"x")
-    assert "sha256 differs" in retrain_reason(bench.settings, bench.store, bench.at(ISSUE))
+    assert "sha256 differs" in reason_at(bench, bench.at(ISSUE))
 
 
 def lose_model(bench: Bench, version: str) -> None:

@@ -1,0 +1,170 @@
+"""Reading and checking of the feeds, without writing anything."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from threading import Thread
+
+import numpy as np
+import polars as pl
+
+from flows.settings.feed import Feed
+from flows.settings.pipeline import Pipeline
+from flows.stages.panels import to_instant, to_micros
+from flows.stages.progress import Progress, no_progress
+from flows.stages.sources import read_feed
+from model.checks.feed_rows import CheckedRows, check_rows
+from model.checks.findings import Finding
+from model.checks.units import check_expected_level, check_unit_ratio
+from storage.schemas import DataError
+from storage.schemas.records import FeedReport
+
+logger = logging.getLogger(__name__)
+
+_SAME_RUN = timedelta(hours=1)  # an as-of instant this recent is that of the present run
+
+
+def check_feeds(
+    settings: Pipeline,
+    as_of: datetime,
+    since: Callable[[Feed], datetime],
+    progress: Progress = no_progress,
+    now: datetime | None = None,
+    timeout: float | None = None,
+) -> tuple[dict[str, CheckedRows], dict[str, str]]:
+    """Read and check every feed.
+
+    Args:
+        settings: Settings of the pipeline.
+        as_of: Instant at which rows must have been available.
+        since: Function that returns the first valid time to request from a feed.
+        progress: Callback for the progress.
+        now: Present instant, `as_of` by default.
+        timeout: Seconds in which all feeds must answer. They are then read in parallel. None reads one after the other
+            without a limit.
+
+    Returns:
+        Checked rows by feed, and errors by feed.
+    """
+    checked: dict[str, CheckedRows] = {}
+    failures: dict[str, str] = {}
+
+    def read(feed: Feed) -> None:
+        try:
+            checked[feed.name] = check_feed(settings, feed, as_of, since(feed), now)
+        except DataError as error:
+            failures[feed.name] = str(error)
+
+    if timeout is None:
+        for number, feed in enumerate(settings.feed):
+            progress(f"ingest {feed.name}", number / len(settings.feed))
+            read(feed)
+        return _check_units(settings, checked), failures
+
+    def read_in_thread(feed: Feed) -> None:
+        try:
+            read(feed)
+        except Exception as error:  # an unexpected error of one feed must not stop the other feeds
+            logger.exception("Feed %r cannot be read.", feed.name)
+            failures[feed.name] = f"feed {feed.name!r}: {type(error).__name__}: {error}"
+
+    # The end of a thread pool would wait for a source that hangs. Daemon threads are left behind.
+    threads = {feed.name: Thread(target=read_in_thread, args=(feed,), daemon=True) for feed in settings.feed}
+    for thread in threads.values():
+        thread.start()
+    end = time.monotonic() + timeout
+    for name, thread in threads.items():
+        thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            failures[name] = f"feed {name!r}: no answer within {timeout:.0f} s"
+    in_time = {name: checked[name] for name in threads if name in checked and name not in failures}
+    return _check_units(settings, in_time), failures
+
+
+def check_feed(
+    settings: Pipeline, feed: Feed, as_of: datetime, since: datetime, now: datetime | None = None
+) -> CheckedRows:
+    """Read and check one feed.
+
+    A source may not date its values, such as a weather forecast without an issue time. They then count as available at
+    `as_of` if that is at most an hour ago, else at `now`. A later read must not claim what was known earlier.
+
+    Args:
+        settings: Settings of the pipeline.
+        feed: The feed.
+        as_of: Instant at which rows must have been available.
+        since: First valid time to request.
+        now: Present instant, `as_of` by default.
+    """
+    now = as_of if now is None else now
+    requested_at = as_of if as_of <= now <= as_of + _SAME_RUN else now
+    grid = settings.grid
+    until = as_of
+    if feed.role == "known_future":
+        # The horizon of the last forecast that can be issued before the next ingest.
+        end = grid.end(np.array([grid.first_step(to_micros(as_of)) + settings.pipeline.horizon]))
+        until = to_instant(int(end[0])) + timedelta(days=1)
+    if feed.resample:
+        # An aggregate needs all parts of its period.
+        since = to_instant(int(grid.start(grid.index(np.array([to_micros(since)])))[0]))
+    bounds = settings.pipeline.bounds
+    return check_rows(
+        read_feed(feed, since, until, requested_at),
+        feed.shape(),
+        grid,
+        (bounds.min, bounds.max),
+        as_of,
+        settings.pipeline.season,
+        feed.actions(),
+    )
+
+
+def _check_units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:
+    """Return the checked rows with the findings about units: of the target by itself and beside its covariates."""
+    result = dict(checked)
+    for feed in (feed for feed in settings.feeds("target") if feed.name in checked):
+        target = checked[feed.name]
+        value, action = feed.values[0], feed.actions()["other_unit"]
+        findings = list(check_expected_level(target.accepted, value, feed.expected, action))
+        for other in (*settings.feeds("known_future"), *settings.feeds("observed")):
+            for name in other.values if other.name in checked else ():
+                findings += check_unit_ratio(target.accepted, value, checked[other.name].accepted, name, action)
+        result[feed.name] = _with_findings(target, findings)
+    return result
+
+
+def _with_findings(checked: CheckedRows, findings: list[Finding]) -> CheckedRows:
+    return replace(checked, findings=(*checked.findings, *findings))
+
+
+def feed_report(checked: CheckedRows) -> FeedReport:
+    """Return the row counts and findings of one feed."""
+    reasons = checked.refused["reason"].value_counts(sort=True)
+    first, last = checked.accepted.select(
+        first=pl.col("valid_time").min().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
+        last=pl.col("valid_time").max().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
+    ).row(0)
+    series = checked.accepted["series_id"].drop_nulls()
+    return {
+        "read": checked.read,
+        "accepted": len(checked.accepted) + checked.aggregated,
+        "aggregated": checked.aggregated,
+        "refused": len(checked.refused),
+        "later": checked.later,
+        "series": series.n_unique(),
+        "first": first,
+        "last": last,
+        "reasons": dict(zip(reasons["reason"].to_list(), reasons["count"].to_list(), strict=True)),
+        "findings": [
+            {
+                "check": finding.check, "action": finding.action, "series_id": finding.series_id,
+                "rows": finding.rows, "first": finding.first.isoformat(), "last": finding.last.isoformat(),
+                "detail": finding.detail,
+            }
+            for finding in checked.findings
+        ],
+    }  # fmt: skip
