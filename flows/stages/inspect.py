@@ -1,4 +1,4 @@
-"""Inspect: one forecast of one series, and what went on in the model that made it -> one HTML page."""
+"""Inspect stage: write a page about one forecast of one series and the model that made it."""
 
 from __future__ import annotations
 
@@ -20,82 +20,87 @@ from storage.schemas import DataError, quantile_column
 from storage.schemas.records import InspectionReport
 from storage.store import Store, open_store
 
-_SHOWN = 5  # series named to who asked for one that is not there
-_ROUNDING = 1e-5  # of a forecast's size: other versions of ONNX Runtime may end in other last digits
+_MAX_NAMED = 5  # known series named in the error about an unknown one
+_TOLERANCE = 1e-5  # relative difference that another version of ONNX Runtime may cause
 
 
 def inspect(
     settings: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime, output: Path | None = None
 ) -> InspectionReport:
-    """Write the page of `series_id` as forecast at `issue_time`.
+    """Write the page about the forecast of `series_id` at `issue_time`.
 
     Args:
-        now: what has come is shown as known by then.
-        output: where to; by default `inspections/<name>/<issue time>-<series>.html` in the store.
-
-    Returns:
-        path, series_id, issue_time, model_version, bytes, and by how much each part moved the median on average.
+        settings: Settings of the pipeline.
+        store: Store with history, forecasts and models.
+        series_id: Series to inspect.
+        issue_time: Issue time of the forecast.
+        now: Present instant. The page shows the actuals known by then.
+        output: File to write, by default `inspections/<name>/<issue time>-<series>.html` in the store.
 
     Raises:
-        DataError: the series is unknown or was known too little, no model serves that issue time, the file of the one
-            that did is gone, or the training extra, with which a model is opened, is not installed.
+        DataError: The series is unknown or has too few values, no model serves the issue time, the model's file is
+            missing, or the training extra is not installed.
     """
-    found = collect_inspection(settings, store, series_id, issue_time, now)
-    content = render_inspection_page(found).encode()
+    inspection = collect_inspection(settings, store, series_id, issue_time, now)
+    content = render_inspection_page(inspection).encode()
     if output is None:
-        place = store.put(layout.inspection(settings.name, issue_time, series_id), content)
+        uri = store.put(layout.inspection(settings.name, issue_time, series_id), content)
     else:
-        place = open_store(str(output.parent)).put(output.name, content)
+        uri = open_store(str(output.parent)).put(output.name, content)
+    effects = inspection.effects
     return {
-        "path": place,
+        "path": uri,
         "series_id": series_id,
         "issue_time": issue_time.isoformat(),
-        "model_version": found.manifest["version"],
+        "model_version": inspection.manifest["version"],
         "unit": settings.unit,
-        "moved": {what: float(np.abs(by).mean()) for what, by in found.effects.covariates.items()},
-        "moved_by_horizon": {what: float(np.abs(by).mean()) for what, by in found.effects.horizon_covariates.items()},
-        "moved_by_segments": [float(value) for value in np.abs(found.effects.segments).mean(axis=1)],
+        "moved": _mean_sizes(effects.covariates),
+        "moved_by_horizon": _mean_sizes(effects.horizon_covariates),
+        "moved_by_segments": [float(size) for size in np.abs(effects.segments).mean(axis=1)],
         "bytes": len(content),
     }
+
+
+def _mean_sizes(effects: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(np.abs(effect).mean()) for name, effect in effects.items()}
 
 
 def collect_inspection(
     settings: Pipeline, store: Store, series_id: str, issue_time: datetime, now: datetime
 ) -> Inspection:
-    """Everything that the page tells."""
+    """Compute everything that the page shows. Arguments and errors are those of `inspect`."""
     try:
         from model.training.introspection import UnsupportedGraphError, trace_recurrent_layers
     except ModuleNotFoundError as error:
         raise DataError(f"inspect opens the model, which needs {error.name}: pip install 'gatecast[train]'") from None
-    _is_known(settings, store, series_id, issue_time)
-    published = _published(settings, store, series_id, issue_time)
-    serving = _served(settings, store, issue_time, published)
-    forecaster, at, grid = serving.forecaster, settings.pipeline, settings.grid
-    first = grid.first_step(to_micros(issue_time))
-    window = _window(settings, store, series_id, issue_time, serving)
-    quantiles = forecaster.quantiles(window)[0]
+    _require_known(settings, store, series_id, issue_time)
+    published = _read_published(settings, store, series_id, issue_time)
+    model = _load_model(settings, store, issue_time, published)
+    first = settings.grid.first_step(to_micros(issue_time))
+    window = _read_window(settings, store, series_id, issue_time, model)
+    quantiles = model.forecaster.quantiles(window)[0]
     try:
-        layers = trace_recurrent_layers(registry.load(store, settings.name, serving.version), window)
+        layers = trace_recurrent_layers(model.onnx, window)
     except UnsupportedGraphError as error:
-        raise DataError(f"model {serving.version} cannot be opened: {error}") from None
+        raise DataError(f"model {model.version} cannot be opened: {error}") from None
     return Inspection(
         settings=settings,
         series_id=series_id,
         issue_time=issue_time,
         made_at=now,
-        spec=forecaster.spec,
-        manifest=registry.read_manifest(store, settings.name, serving.version),
+        spec=model.forecaster.spec,
+        manifest=registry.read_manifest(store, settings.name, model.version),
         first_step=first,
         window=window,
         quantiles=quantiles,
-        actuals=visible_target(settings, store, (series_id,), now, first, at.horizon)[0],
+        actuals=visible_target(settings, store, (series_id,), now, first, settings.pipeline.horizon)[0],
         layers=layers,
-        effects=occlusion_effects(forecaster, window),
-        notes=tuple(_notes(settings, serving, published, quantiles)),
+        effects=occlusion_effects(model.forecaster, window),
+        notes=tuple(_notes(settings, model, published, quantiles)),
     )
 
 
-def _is_known(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> None:
+def _require_known(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> None:
     known = known_series(settings, store, issue_time)
     if not known:
         raise DataError(
@@ -103,40 +108,39 @@ def _is_known(settings: Pipeline, store: Store, series_id: str, issue_time: date
             "run `gatecast ingest` or choose a later issue time"
         )
     if series_id not in known:
-        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        more = f" and {len(known) - _MAX_NAMED} more" if len(known) > _MAX_NAMED else ""
         raise DataError(
             f"series {series_id!r} was not known at {issue_time.isoformat()}; known were "
-            f"{', '.join(known[:_SHOWN])}{more}"
+            f"{', '.join(known[:_MAX_NAMED])}{more}"
         )
 
 
-def _published(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> pl.DataFrame | None:
-    """The rows of the series in the forecast file of that issue time, None if there are none."""
+def _read_published(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> pl.DataFrame | None:
+    """Return the rows of the series in the forecast file of that issue time, None if there are none."""
     if not forecasts.exists(store, settings.name, settings.pipeline.timezone, issue_time):
         return None
     rows, _ = forecasts.read(store, settings.name, settings.pipeline.timezone, issue_time)
-    mine = rows.filter(pl.col("series_id") == series_id)
-    return None if mine.is_empty() else mine
+    of_series = rows.filter(pl.col("series_id") == series_id)
+    return None if of_series.is_empty() else of_series
 
 
-def _served(settings: Pipeline, store: Store, issue_time: datetime, published: pl.DataFrame | None) -> LoadedModel:
-    """The model that made the published rows, else the one that serves that issue time."""
+def _load_model(settings: Pipeline, store: Store, issue_time: datetime, published: pl.DataFrame | None) -> LoadedModel:
+    """Load the model that made the published rows, or the one that serves the issue time."""
     version = None if published is None else published["model_version"][0]
     if version is None:
-        serving, why_none = load_champion(settings, store, issue_time)
-        if serving is None:
-            raise DataError(f"pipeline {settings.name!r}: {why_none}; run `gatecast train`")
-        return serving
-    that = ModelChain(settings, store, [version])
-    serving = next(iter(that), None)
-    if serving is None:
-        raise DataError(f"the model that made this forecast cannot be opened: {that.error}")
-    return serving
+        model, no_model_reason = load_champion(settings, store, issue_time)
+        if model is None:
+            raise DataError(f"pipeline {settings.name!r}: {no_model_reason}; run `gatecast train`")
+        return model
+    chain = ModelChain(settings, store, [version])
+    if chain.first is None:
+        raise DataError(f"the model that made this forecast cannot be opened: {chain.error}")
+    return chain.first
 
 
-def _window(settings: Pipeline, store: Store, series_id: str, issue_time: datetime, serving: LoadedModel) -> Windows:
-    """What the model saw of the series."""
-    spec, issue = serving.forecaster.spec, to_micros(issue_time)
+def _read_window(settings: Pipeline, store: Store, series_id: str, issue_time: datetime, model: LoadedModel) -> Windows:
+    """Return the model's input for the series, one window."""
+    spec, issue = model.forecaster.spec, to_micros(issue_time)
     first = settings.grid.first_step(issue)
     panel = visible_panel(settings, store, (series_id,), issue_time, first - spec.context, spec.context + spec.horizon)
     window = build_windows(spec, panel, np.array([0]), np.array([first]), np.array([issue]))
@@ -149,23 +153,22 @@ def _window(settings: Pipeline, store: Store, series_id: str, issue_time: dateti
     return window
 
 
-def _notes(
-    settings: Pipeline, serving: LoadedModel, published: pl.DataFrame | None, quantiles: np.ndarray
-) -> list[str]:
-    """What a reader must know before he believes that this is the forecast that was published."""
+def _notes(settings: Pipeline, model: LoadedModel, published: pl.DataFrame | None, quantiles: np.ndarray) -> list[str]:
+    """Return sentences about the differences between the inspected and the published forecast."""
     if published is None:
-        return ["No forecast of this issue time has been published: this is what the model that serves it would say."]
+        return ["No forecast of this issue time is published. The page shows the forecast of the model that serves it."]
     status, reason = published["status"][0], published["reason"][0]
     if published["model_version"][0] is None:
-        return [f"What was published for this series is the baseline's: {reason}. Below is what the model says."]
+        return [f"The published forecast of this series is the baseline's: {reason}. The page shows the model's."]
     notes = [f"Published as {status}: {reason}."] if reason else []
-    columns = [quantile_column(level) for level in serving.forecaster.spec.levels]
-    told = published.select(columns).to_numpy()
-    apart = np.abs(told - quantiles).max(initial=0)
-    if told.shape != quantiles.shape or not apart <= _ROUNDING * np.abs(quantiles).max():
+    columns = [quantile_column(level) for level in model.forecaster.spec.levels]
+    published_quantiles = published.select(columns).to_numpy()
+    difference = np.abs(published_quantiles - quantiles).max(initial=0)
+    has_other_shape = published_quantiles.shape != quantiles.shape
+    if has_other_shape or not difference <= _TOLERANCE * np.abs(quantiles).max():
         unit = settings.unit or "the target's unit"
         notes.append(
-            f"The forecast published then differs by up to {apart:.4g} {unit}: what had become known by the issue time "
-            "was taken in only later."
+            f"The published forecast differs by up to {difference:.4g} {unit}: values that were available at the issue "
+            "time were ingested only later."
         )
     return notes

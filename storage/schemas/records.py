@@ -327,6 +327,23 @@ class PageReport(TypedDict):
     bytes: int
 
 
+class InspectionReport(TypedDict):
+    """Result of writing the page about one forecast of one series."""
+
+    path: str
+    series_id: str
+    issue_time: str
+    model_version: str
+    unit: str | None
+    #: Mean absolute change of the median when a covariate is hidden, by covariate.
+    moved: dict[str, float]
+    #: The same when a covariate is hidden in the horizon only.
+    moved_by_horizon: dict[str, float]
+    #: The same when a segment of the context is hidden, oldest first.
+    moved_by_segments: list[float]
+    bytes: int
+
+
 class TrainingReport(Manifest, total=False):
     """Manifest of a training run, with whether it ran and why it was due."""
 

@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from flows.settings import file as pipeline_file
-from flows.stages.metrics import metrics, next_due, write_metrics
+from flows.stages.metrics import metrics_text, next_due, write_metrics
 from storage.store import open_store
 from tests.support.metrics import read
 from tests.support.pipelines import write_pipeline
@@ -39,7 +39,7 @@ ISSUE = datetime.fromisoformat("2018-09-01T04:00:00+00:00")
 
 
 def test_a_night_in_numbers():
-    found = read(metrics(NIGHT, NOW, ISSUE, ISSUE + timedelta(days=1)))
+    found = read(metrics_text(NIGHT, NOW, ISSUE, ISSUE + timedelta(days=1)))
     assert found == {
         ("run_timestamp_seconds",): 1535775600.0, ("run_seconds",): 360.0,
         ("next_due_timestamp_seconds",): 1535860800.0,
@@ -54,11 +54,11 @@ def test_a_night_in_numbers():
 
 
 def test_a_night_that_published_nothing_still_says_how_old_the_newest_forecast_is():
-    found = read(metrics(FAILED, NOW, ISSUE, ISSUE))
+    found = read(metrics_text(FAILED, NOW, ISSUE, ISSUE))
     assert found["published",] == 0 and found["stage_failed", "forecast"] == 1
     assert found["issue_timestamp_seconds",] == ISSUE.timestamp()
     assert ("forecast_rows", "model") not in found
-    assert ("issue_timestamp_seconds",) not in read(metrics(FAILED, NOW, None, ISSUE))
+    assert ("issue_timestamp_seconds",) not in read(metrics_text(FAILED, NOW, None, ISSUE))
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_they_lie_in_the_store_or_in_the_folder_that_is_stated(tmp_path, s3):
 
 def test_the_rules_name_only_metrics_that_are_written_and_every_metric_is_documented():
     written = {
-        family.name for family in text_string_to_metric_families(metrics(NIGHT, NOW, ISSUE, ISSUE))
+        family.name for family in text_string_to_metric_families(metrics_text(NIGHT, NOW, ISSUE, ISSUE))
     }  # fmt: skip
-    failed = {family.name for family in text_string_to_metric_families(metrics(FAILED, NOW, ISSUE, ISSUE))}
+    failed = {family.name for family in text_string_to_metric_families(metrics_text(FAILED, NOW, ISSUE, ISSUE))}
     assert failed <= written
     (group,) = yaml.safe_load(RULES.read_text())["groups"]
     names = [rule["alert"] for rule in group["rules"]]
@@ -116,5 +116,5 @@ def test_the_rules_name_only_metrics_that_are_written_and_every_metric_is_docume
 
 
 def _samples(names: set[str]):
-    families = text_string_to_metric_families(metrics(NIGHT, NOW, ISSUE, ISSUE))
+    families = text_string_to_metric_families(metrics_text(NIGHT, NOW, ISSUE, ISSUE))
     return [sample for family in families for sample in family.samples if sample.name in names]
