@@ -104,7 +104,7 @@ class _Assembly:
 
     @property
     def _has_ended(self) -> pl.Series:
-        """Whether each series has ended beside all others."""
+        """State of each series: True if it has ended beside all others."""
         newest = self._series["newest"].fill_null(NO_VALUE).to_numpy()
         return pl.Series(has_ended(self._settings, newest, self._series["ever"].to_numpy()))
 

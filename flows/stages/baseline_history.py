@@ -93,4 +93,5 @@ def has_ended(settings: Pipeline, newest: np.ndarray, was_known: np.ndarray) -> 
         return np.zeros(len(newest), bool)
     starts = settings.grid.start(np.where(is_visible, newest, newest.max()))
     limit = settings.forecast.ended_after // timedelta(microseconds=1)
-    return was_known & (~is_visible | (starts.max() - starts > limit))
+    ended: np.ndarray = was_known & (~is_visible | (starts.max() - starts > limit))
+    return ended

@@ -25,9 +25,9 @@ from model.spec import ModelSpec
 from storage.schemas import DataError
 from storage.schemas.records import FitRecord, Manifest
 
-_COMPARISON_SECONDS = 15.0  # part of the budget that is left for export, verification and comparison
-_MAX_VALIDATION_WINDOWS = 4096  # more windows do not change when a fit stops
-_SCALE_MEMORY = timedelta(days=365)  # age at which the required interval scale of a model no longer counts
+_COMPARISON_SECONDS = 15.0  # of the budget, for export, verification and comparison
+_MAX_VALIDATION_WINDOWS = 4096  # more do not change when a fit stops
+_SCALE_MEMORY = timedelta(days=365)  # required interval scales of older models do not count
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ def inspect(
         output: File to write, by default `inspections/<name>/<issue time>-<series>.html` in the store.
 
     Raises:
-        DataError: The series is unknown or has too few values, no model serves the issue time, the model's file is
-            missing, or the training extra is not installed.
+        DataError: The series is unknown or has too few values; no model serves the issue time, or its file is missing;
+            or the training extra is not installed.
     """
     inspection = collect_inspection(settings, store, series_id, issue_time, now)
     content = render_inspection_page(inspection).encode()

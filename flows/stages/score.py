@@ -190,7 +190,7 @@ def _baseline_and_scale(
     history = visible_history(settings, store, series, issue_time, first)
     step = rows["step"].to_numpy()
     quantiles = seasonal_naive(history, season, int(step.max()), np.array(levels))
-    quantiles = np.clip(quantiles, bounds.min, bounds.max)  # type: ignore[call-overload]
+    quantiles = np.clip(quantiles, bounds.min, bounds.max)
     positions = {name: position for position, name in enumerate(series)}
     row = rows["series_id"].replace_strict(positions, default=-1, return_dtype=pl.Int64).to_numpy()
     is_known = row >= 0

@@ -105,12 +105,13 @@ def _baseline(settings: Pipeline, history: np.ndarray) -> np.ndarray:
     """Return the baseline's quantiles and probabilities, shape (S, H, Q + X), from `history`, shape (S, N)."""
     season, horizon, above = settings.pipeline.season, settings.pipeline.horizon, settings.forecast.above
     lower, upper = settings.pipeline.bounds.min, settings.pipeline.bounds.max
-    quantiles = seasonal_naive(history, season, horizon, np.array(settings.pipeline.quantile_levels))
-    quantiles = np.clip(quantiles, lower, upper)  # type: ignore[call-overload]
+    levels = np.array(settings.pipeline.quantile_levels)
+    quantiles: np.ndarray = np.clip(seasonal_naive(history, season, horizon, levels), lower, upper)
     if not above:
         return quantiles
     probabilities = naive_probability_above(history, season, horizon, above)
-    return np.concatenate([quantiles, clip_probability(probabilities, above, lower, upper)], axis=2)
+    values: np.ndarray = np.concatenate([quantiles, clip_probability(probabilities, above, lower, upper)], axis=2)
+    return values
 
 
 def _select(series: tuple[str, ...], rows: np.ndarray) -> tuple[str, ...]:

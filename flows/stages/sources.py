@@ -41,7 +41,7 @@ def read_feed(feed: Feed, since: datetime, until: datetime, requested_at: dateti
         key.get_secret_value() if key is not None else None, feed.secrets,
     )  # fmt: skip
     try:
-        return source.read(request)
+        rows: pl.DataFrame = source.read(request)
     except DataError as error:
         raise DataError(f"feed {feed.name!r}: {request.redact(str(error))}") from None
     except Exception as error:
@@ -50,3 +50,4 @@ def read_feed(feed: Feed, since: datetime, until: datetime, requested_at: dateti
         if request.redact(text) == text:
             raise
         raise DataError(f"feed {feed.name!r}: {type(error).__name__}: {request.redact(str(error))}") from None
+    return rows
