@@ -75,7 +75,7 @@ def test_late_data_are_named_and_what_came_true_is_scored(night, pipeline):
     done = night("--issue-time", NEXT)
     assert done.returncode == 0, "a late feed is masked; the rows are the champion's"
     report = said(done)
-    how = "the newest value is of 2018-09-01 13:00, that of 2018-09-01 23:00 is due: 10 periods"
+    how = "the newest value is of 2018-09-01 13:00, values up to 2018-09-01 23:00 are due: 10 periods missing"
     assert report["late"] == {"demand": how}
     assert report["score"]["scored"] == 1 and report["score"]["rows"] == 3 * 14
     found = pl.read_parquet(pipeline.parent / "store/scores/small/20180901T040000Z.parquet")

@@ -73,7 +73,7 @@ def test_check_says_what_is_late(tmp_path):
     found = check(pipeline, datetime(2018, 7, 1, 7, tzinfo=UTC))
     assert found["next_issue"] == "2018-07-02T04:00:00+00:00"
     assert found["feeds"]["demand"]["late"] == (
-        "the newest value is of 2018-06-30 23:00, that of 2018-07-01 02:00 is due: 3 periods"
+        "the newest value is of 2018-06-30 23:00, values up to 2018-07-01 02:00 are due: 3 periods missing"
     )
     assert check(pipeline, datetime(2018, 7, 1, 4, tzinfo=UTC))["feeds"]["demand"]["late"] is None
 
