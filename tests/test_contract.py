@@ -1,4 +1,4 @@
-"""The forecast file, as its readers meet it."""
+"""Files in the store that other programs read: forecasts, history, quarantine and models."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from tests.support.pipelines import ISSUE, copy_of
 
 
 @pytest.fixture(scope="module")
-def own(trained, tmp_path_factory) -> Path:
+def pipeline_copy(trained, tmp_path_factory) -> Path:
     return copy_of(trained, tmp_path_factory.mktemp("contract") / "copy")
 
 
 @pytest.fixture(scope="module")
-def published(own) -> Path:
-    done = gatecast("forecast", own, "--issue-time", ISSUE, "--json")
+def published(pipeline_copy) -> Path:
+    done = gatecast("forecast", pipeline_copy, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0
     return Path(said(done)["path"])
 
 
-def test_path(own, published):
-    store = own.parent / "store"
+def test_the_forecast_has_its_path_and_a_copy_in_latest(pipeline_copy, published):
+    store = pipeline_copy.parent / "store"
     assert published == store / "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
     assert (store / "latest/small.parquet").read_bytes() == published.read_bytes()
     assert not [p for p in store.rglob("*") if p.name.startswith(".")]
 
 
-def test_columns_and_types(published, utc):
+def test_the_forecast_has_the_columns_and_types_of_the_contract(published, utc):
     rows = pl.read_parquet(published, hive_partitioning=False)
     instant = pl.Datetime("us", "UTC")
     quantiles = {f"q{p}": pl.Float64 for p in range(10, 100, 10)}
@@ -51,8 +51,8 @@ def test_columns_and_types(published, utc):
     assert rows["reason"].null_count() == len(rows)
 
 
-def test_metadata(own, published):
-    version = said(gatecast("models", own, "--json"))["models"][0]
+def test_the_forecast_has_its_metadata(pipeline_copy, published):
+    version = said(gatecast("models", pipeline_copy, "--json"))["models"][0]
     found = pl.read_parquet_metadata(published)
     assert found["gatecast.contract_version"] == "1"
     assert found["gatecast.pipeline"] == "small"
@@ -61,7 +61,7 @@ def test_metadata(own, published):
     assert len(found["gatecast.data_sha256"]) == 64
 
 
-def test_pandas_and_duckdb_read_the_same(published):
+def test_pandas_and_duckdb_read_the_same_rows(published):
     rows = pl.read_parquet(published, hive_partitioning=False)
     by_pandas = pd.read_parquet(published)
     assert by_pandas["q50"].tolist() == rows["q50"].to_list()
@@ -73,7 +73,7 @@ def test_pandas_and_duckdb_read_the_same(published):
     assert total == pytest.approx(rows["q50"].sum())
 
 
-def test_an_older_night_does_not_become_the_latest(pipeline, utc):
+def test_an_older_forecast_does_not_replace_the_latest(pipeline, utc):
     store = pipeline.parent / "store"
     for issue in ("2018-09-02", "2018-09-01"):
         assert gatecast("forecast", pipeline, "--issue-time", issue).returncode == 0
@@ -81,8 +81,8 @@ def test_an_older_night_does_not_become_the_latest(pipeline, utc):
     assert newest["issue_time"].unique().to_list() == [utc(2018, 9, 2, 4)]
 
 
-def test_history_and_models(own):
-    store = own.parent / "store"
+def test_history_quarantine_and_models_have_their_files(pipeline_copy):
+    store = pipeline_copy.parent / "store"
     (history,) = (store / "history/small/demand").glob("*.parquet")
     assert pl.read_parquet(history).columns == ["series_id", "valid_time", "available_at", "ingested_at", "y"]
     (refused,) = (store / "quarantine/small/demand").glob("*.parquet")

@@ -1,4 +1,4 @@
-"""The nightly flow on a real Prefect, embedded, from feeds to files."""
+"""Nightly flow from feeds to files, on a real Prefect."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.pipelines import ISSUE, SHARED, write_pipeline
 pytestmark = pytest.mark.prefect
 
 
-def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path):
-    """On Prefect's embedded API, in processes of their own, as on a machine where nothing is set up."""
+def test_two_runs_of_one_issue_time_publish_the_same_bytes(tmp_path):
+    """Run in two processes on Prefect's embedded API, as on a machine without a server."""
     path = write_pipeline(tmp_path)
     home = tmp_path / "prefect"
     first = nightly_process(path, home, "--issue-time", ISSUE, "--json")
@@ -30,10 +30,10 @@ def test_two_nights_of_one_issue_time_are_byte_identical(tmp_path):
     assert published.read_bytes() == content
 
 
-def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_path, prefect_server):
+def test_a_run_with_a_damaged_feed_and_no_champion_is_degraded(tmp_path, prefect_server):
     path = write_pipeline(tmp_path)
     good = nightly(path, prefect_server, "--issue-time", "2018-02-10", "--json")
-    # Ten days of history are too few to train on: the night is published from the baseline.
+    # Ten days of history are too few for a training, so the forecast comes from the baseline.
     assert good.returncode == 3, good.stderr
     assert "too little history" in said(good)["failures"]["train"]
     rows = pl.read_parquet(said(good)["forecast"]["path"])
@@ -43,11 +43,11 @@ def test_a_night_with_a_broken_feed_and_no_champion_is_published_degraded(tmp_pa
     bad = nightly(path, prefect_server, "--issue-time", "2018-02-10", "--json")
     assert bad.returncode == 3, bad.stderr
     assert "load.parquet" in said(bad)["failures"]["ingest:demand"]
-    assert said(bad)["ingest"]["feeds"]["weather"]["read"] > 0, "the other feed is taken in all the same"
+    assert said(bad)["ingest"]["feeds"]["weather"]["read"] > 0, "the other feed is ingested"
 
 
 @pytest.mark.shared
-def test_gas_of_spain(tmp_path, prefect_server):
+def test_spanish_gas_demand(tmp_path, prefect_server):
     source = SHARED / "spain_daily.parquet"
     if not source.exists():
         pytest.skip("the shared development data are not beside this checkout")
@@ -65,6 +65,6 @@ def test_gas_of_spain(tmp_path, prefect_server):
     assert scores["challenger"]["pinball"] < scores["baseline"]["pinball"]
     rows = pl.read_parquet(report["forecast"]["path"])
     assert rows["series_id"].n_unique() == 3
-    # Issued at 06:00, as the gas day begins: it is the first one forecast.
+    # The issue time 06:00 is the start of a gas day, which is the first day of the forecast.
     local = rows["valid_time"].dt.convert_time_zone("Europe/Madrid")
     assert str(local.min()) == "2025-06-01 06:00:00+02:00"

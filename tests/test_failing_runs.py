@@ -1,4 +1,4 @@
-"""Whatever breaks in the night, the file is there by the deadline, and says what it is made of."""
+"""Failures during a nightly run: a forecast is published by the deadline, with the reason of each degraded row."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.pipelines import ISSUE
 
 pytestmark = pytest.mark.prefect
 
-NEXT = "2018-09-02"
+NEXT_DAY = "2018-09-02"
 
 
 @pytest.fixture
-def night(prefect_server, pipeline):
+def run_nightly(prefect_server, pipeline):
     """Return a function that runs one night of a trained pipeline. No training is due unless its options say so."""
 
     def run(*arguments: str, **environment: str) -> Finished:
@@ -36,7 +36,7 @@ def night(prefect_server, pipeline):
 
 
 @pytest.fixture
-def night_process(prefect_server, pipeline):
+def run_nightly_process(prefect_server, pipeline):
     """Return a function that does the same in processes of their own."""
 
     def run(*arguments: str, **environment: str) -> Finished:
@@ -46,7 +46,7 @@ def night_process(prefect_server, pipeline):
     return run
 
 
-def published(done) -> pl.DataFrame:
+def degraded_rows(done) -> pl.DataFrame:
     assert done.returncode == 3, (done.returncode, done.stderr)
     rows = pl.read_parquet(said(done)["forecast"]["path"], hive_partitioning=False)
     assert len(rows) == 72
@@ -55,8 +55,8 @@ def published(done) -> pl.DataFrame:
     return rows
 
 
-def test_a_night_without_trouble_is_whole(night_process, pipeline):
-    done = night_process("--issue-time", ISSUE)
+def test_a_run_without_failures_is_complete(run_nightly_process, pipeline):
+    done = run_nightly_process("--issue-time", ISSUE)
     assert done.returncode == 0, done.stderr
     report = said(done)
     assert report["failures"] == {} and report["train"] == {"trained": False}
@@ -67,12 +67,12 @@ def test_a_night_without_trouble_is_whole(night_process, pipeline):
     assert Path(report["page"]) == store / "reports/small.html"
 
 
-def test_late_data_are_named_and_what_came_true_is_scored(night, pipeline):
-    assert night("--issue-time", ISSUE).returncode == 0
-    place = pipeline.parent / "load.parquet"
-    rows = pl.read_parquet(place)
-    rows.filter(pl.col("ds") < pl.datetime(2018, 9, 1, 14)).write_parquet(place)
-    done = night("--issue-time", NEXT)
+def test_late_feeds_are_reported_and_known_actuals_are_scored(run_nightly, pipeline):
+    assert run_nightly("--issue-time", ISSUE).returncode == 0
+    path = pipeline.parent / "load.parquet"
+    rows = pl.read_parquet(path)
+    rows.filter(pl.col("ds") < pl.datetime(2018, 9, 1, 14)).write_parquet(path)
+    done = run_nightly("--issue-time", NEXT_DAY)
     assert done.returncode == 0, "a late feed is masked; the rows are the champion's"
     report = said(done)
     how = "the newest value is of 2018-09-01 13:00, values up to 2018-09-01 23:00 are due: 10 periods missing"
@@ -82,24 +82,24 @@ def test_late_data_are_named_and_what_came_true_is_scored(night, pipeline):
     assert len(found) == 42
 
 
-def test_what_the_scores_said_last_night_makes_a_retrain_due(night, pipeline):
+def test_decay_in_the_last_run_record_makes_a_retrain_due(run_nightly, pipeline):
     record = {"issue_time": "2018-09-08T04:00:00+00:00", "score": {"decay": "the skill fell from 0.8 to 0.1"}}
-    place = pipeline.parent / "store/nights/small/20180908T040000Z.json"
-    place.parent.mkdir(parents=True)
-    place.write_text(json.dumps(record))
-    report = said(night("--issue-time", "2018-09-09", GATECAST_TRAINING__MAX_UPDATES="20"))
+    path = pipeline.parent / "store/nights/small/20180908T040000Z.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
+    report = said(run_nightly("--issue-time", "2018-09-09", GATECAST_TRAINING__MAX_UPDATES="20"))
     assert report["train"]["due"] == "the skill fell from 0.8 to 0.1"
 
 
-def test_a_source_that_hangs(night_process):
-    """One feed accepts the connection and never answers: the other is taken in, and the night is on time."""
+def test_a_source_that_hangs(run_nightly_process):
+    """Ingest from one source that accepts the connection and never answers, and from one that answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()
         uri = f"http://127.0.0.1:{server.getsockname()[1]}/load.csv"
         settings = {"GATECAST_FEED__DEMAND__URI": uri, "GATECAST_FORECAST__DEADLINE": "40s"}
-        done = night_process("--issue-time", NEXT, **settings)
-    rows = published(done)
+        done = run_nightly_process("--issue-time", NEXT_DAY, **settings)
+    rows = degraded_rows(done)
     report = said(done)
     assert "no answer within" in report["failures"]["ingest:demand"]
     assert report["ingest"]["feeds"]["weather"]["read"] > 0
@@ -108,27 +108,27 @@ def test_a_source_that_hangs(night_process):
     assert report["published_at"] < report["deadline"]
 
 
-def test_a_source_that_fails(night, pipeline):
+def test_a_source_that_fails(run_nightly, pipeline):
     (pipeline.parent / "temperature.parquet").write_bytes(b"not parquet")
-    rows = published(night("--issue-time", NEXT))
+    rows = degraded_rows(run_nightly("--issue-time", NEXT_DAY))
     assert rows["status"].unique().to_list() == ["stale_model"]
     assert rows["reason"].str.contains("temperature.parquet").all()
 
 
-def test_a_training_that_fails(night, pipeline):
-    """Training is due and cannot be done: the champion forecasts, and its rows say that it is stale."""
-    done = night("--issue-time", NEXT, GATECAST_TRAINING__EVERY="1d", GATECAST_TRAINING__WINDOW="20d")
-    rows = published(done)
+def test_a_training_that_fails(run_nightly, pipeline):
+    """Run with a training that is due and fails, so that the champion's rows are stale."""
+    done = run_nightly("--issue-time", NEXT_DAY, GATECAST_TRAINING__EVERY="1d", GATECAST_TRAINING__WINDOW="20d")
+    rows = degraded_rows(done)
     assert "too little history" in said(done)["failures"]["train"]
     assert rows["status"].unique().to_list() == ["stale_model"]
     assert rows["model_version"].null_count() == 0
 
 
 def test_a_training_that_is_killed(prefect_server, pipeline):
-    """As the kernel does to a process that takes too much memory."""
+    """Kill the training as the kernel kills a process that uses too much memory."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
+        [sys.executable, "-m", "flows", "nightly", str(pipeline), "--issue-time", NEXT_DAY, "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server},
     )  # fmt: skip
     stop = threading.Event()
@@ -137,18 +137,18 @@ def test_a_training_that_is_killed(prefect_server, pipeline):
     out, errors = process.communicate(timeout=300)
     stop.set()
     killer.join()
-    rows = published(subprocess.CompletedProcess([], process.returncode, out, errors))
+    rows = degraded_rows(subprocess.CompletedProcess([], process.returncode, out, errors))
     assert rows["status"].unique().to_list() == ["stale_model"]
     assert rows["reason"].str.contains("the retraining that was due failed: its process was killed .SIGKILL.").all()
-    assert not [place for place in pipeline.parent.rglob("*") if place.name.startswith(".")]
+    assert not [path for path in pipeline.parent.rglob("*") if path.name.startswith(".")]
 
 
 def test_a_forecast_that_hangs(prefect_server, pipeline):
-    """The process of the model's forecast is stopped as it begins: the baseline is there by the deadline."""
+    """Stop the process of the forecast as it starts, so that the baseline is published by the deadline."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     settings = {"GATECAST_TRAINING__EVERY": "30d", "GATECAST_FORECAST__DEADLINE": "40s"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows", "nightly", str(pipeline), "--issue-time", NEXT, "--json"],
+        [sys.executable, "-m", "flows", "nightly", str(pipeline), "--issue-time", NEXT_DAY, "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server, **settings},
     )  # fmt: skip
     stop = threading.Event()
@@ -158,23 +158,23 @@ def test_a_forecast_that_hangs(prefect_server, pipeline):
     stop.set()
     stopper.join()
     done = subprocess.CompletedProcess([], process.returncode, out, errors)
-    rows = published(done)
+    rows = degraded_rows(done)
     assert rows["status"].unique().to_list() == ["baseline"]
     assert rows["reason"].str.contains("the model.s forecast failed: stopped after").all()
     assert said(done)["published_at"] < said(done)["deadline"]
 
 
-def test_a_champion_that_is_corrupt(night, pipeline):
+def test_a_champion_that_is_corrupt(run_nightly, pipeline):
     (model,) = pipeline.parent.rglob("model.onnx")
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    rows = published(night("--issue-time", ISSUE, GATECAST_TRAINING__WINDOW="20d"))
+    rows = degraded_rows(run_nightly("--issue-time", ISSUE, GATECAST_TRAINING__WINDOW="20d"))
     assert rows["status"].unique().to_list() == ["baseline"]
     assert rows["reason"].str.contains("sha256 differs").all()
 
 
-def test_nothing_can_be_published(night, pipeline):
+def test_a_run_that_cannot_publish_fails_and_leaves_a_record(run_nightly, pipeline):
     shutil.rmtree(pipeline.parent / "store/forecasts", ignore_errors=True)
-    done = night("--issue-time", "2001-01-01")
+    done = run_nightly("--issue-time", "2001-01-01")
     assert done.returncode == 1
     assert "no target value was known" in done.stderr
     store = pipeline.parent / "store"
@@ -187,13 +187,13 @@ def test_nothing_can_be_published(night, pipeline):
 def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.Event) -> None:
     """Send `sign` to the first child of `parent` that has loaded `library`."""
     while not done.is_set():
-        for place in Path("/proc").glob("[0-9]*"):
+        for path in Path("/proc").glob("[0-9]*"):
             try:
-                status = (place / "stat").read_text().rpartition(")")[2].split()
-                # Not while it still is a copy of its parent.
-                ours = int(status[1]) == parent and b"flows.stage_process" in (place / "cmdline").read_bytes()
-                if ours and f"/{library}/" in (place / "maps").read_text():
-                    os.kill(int(place.name), sign)
+                status = (path / "stat").read_text().rpartition(")")[2].split()
+                # Right after its start, the child is still a copy of its parent.
+                ours = int(status[1]) == parent and b"flows.stage_process" in (path / "cmdline").read_bytes()
+                if ours and f"/{library}/" in (path / "maps").read_text():
+                    os.kill(int(path.name), sign)
                     return
             except OSError:
                 continue

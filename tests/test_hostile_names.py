@@ -1,4 +1,4 @@
-"""Names are data: no series id, pipeline, feed or version leaves its folder, and each id comes out as it went in."""
+"""Hostile names: no series id, pipeline, feed or version leads out of its folder, and each id is kept unchanged."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ NAMES = [
 ]  # fmt: skip
 FIRST = datetime(2018, 1, 1)
 NOW = datetime(2018, 2, 10, tzinfo=UTC)
-# What a pipeline may leave in its store, and nothing else.
+# All files that a pipeline may leave in its store.
 KEYS = re.compile(
     r"history/p/demand/[0-9TZ]+-[0-9a-f]{8}\.parquet|quarantine/p/demand/[0-9TZ]+-[0-9a-f]{8}\.parquet|latest/p\.parquet|"
     r"forecasts/pipeline=p/issue_date=2018-02-10/20180210T000000Z\.parquet|reports/p\.html"
 )
 
 
-def night(folder: Path, names: list[str]) -> pl.DataFrame:
-    """Ingest, forecast and page of one series a name, one of whose rows is refused; the rows published."""
+def ingest_forecast_and_report(folder: Path, names: list[str]) -> pl.DataFrame:
+    """Ingest one series for each name, with one refused row each, and return the published rows."""
     days = [FIRST + timedelta(days=day) for day in range(40)]
     frames = [
         pl.DataFrame({"series_id": name, "ds": days, "y": [-1.0, *(float(row + day % 7) for day in range(1, 40))]})
@@ -66,44 +66,44 @@ def night(folder: Path, names: list[str]) -> pl.DataFrame:
     pl.concat(frames).write_parquet(folder / "load.parquet")
     path = folder / "p.toml"
     path.write_text(PIPELINE)
-    pipeline = pipeline_file.read(path, {})
-    store = open_store(pipeline.pipeline.store)
-    taken = ingest(pipeline, store, NOW, NOW)["feeds"]["demand"]
-    assert (taken["accepted"], taken["refused"]) == (39 * len(names), len(names))
-    published = forecast(pipeline, store, NOW, needs_champion=False)
-    page = Path(report(pipeline, store, NOW)["path"])
+    pipeline_settings = pipeline_file.read(path, {})
+    store = open_store(pipeline_settings.pipeline.store)
+    counts = ingest(pipeline_settings, store, NOW, NOW)["feeds"]["demand"]
+    assert (counts["accepted"], counts["refused"]) == (39 * len(names), len(names))
+    published = forecast(pipeline_settings, store, NOW, needs_champion=False)
+    page = Path(report(pipeline_settings, store, NOW)["path"])
     assert page == folder / "inner/store/reports/p.html"
     return pl.read_parquet(published["path"], hive_partitioning=False)
 
 
-def left(folder: Path) -> set[str]:
-    """Every file under `folder`; those of the store by their keys, which must be the contract's."""
+def files_outside_the_store(folder: Path) -> set[str]:
+    """Return the files under `folder` outside the store, and check that those in the store are allowed."""
     inside = folder / "inner" / "store"
-    files = {place for place in folder.rglob("*") if place.is_file()}
-    kept = {place.relative_to(inside).as_posix() for place in files if place.is_relative_to(inside)}
+    files = {path for path in folder.rglob("*") if path.is_file()}
+    kept = {path.relative_to(inside).as_posix() for path in files if path.is_relative_to(inside)}
     assert [key for key in kept if not KEYS.fullmatch(key)] == []
-    return {place.relative_to(folder).as_posix() for place in files if not place.is_relative_to(inside)}
+    return {path.relative_to(folder).as_posix() for path in files if not path.is_relative_to(inside)}
 
 
-def test_series_of_any_name_stay_in_their_tables(tmp_path):
-    rows = night(tmp_path, NAMES)
+def test_hostile_series_ids_stay_in_their_tables(tmp_path):
+    rows = ingest_forecast_and_report(tmp_path, NAMES)
     assert set(rows["series_id"]) == set(NAMES) and len(rows) == 7 * len(NAMES)
-    assert left(tmp_path) == {"load.parquet", "p.toml"}
+    assert files_outside_the_store(tmp_path) == {"load.parquet", "p.toml"}
     page = (tmp_path / "inner/store/reports/p.html").read_text()
     assert "<script>alert(1)</script>" not in page
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=6, unique=True))
-def test_series_of_any_text_stay_in_their_tables(names):
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place).resolve()
-        rows = night(folder, names)
+def test_series_ids_of_any_text_stay_in_their_tables(names):
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path).resolve()
+        rows = ingest_forecast_and_report(folder, names)
         assert set(rows["series_id"]) == set(names)
-        assert left(folder) == {"load.parquet", "p.toml"}
+        assert files_outside_the_store(folder) == {"load.parquet", "p.toml"}
 
 
-def _named(folder: Path, key: str, name: str) -> None:
+def _read_with_name(folder: Path, key: str, name: str) -> None:
     text = PIPELINE.replace('name = "p"' if key == "pipeline" else 'name = "demand"', f"name = {_toml(name)}")
     (folder / "p.toml").write_text(text, encoding="utf-8")
     pipeline_file.read(folder / "p.toml", {})
@@ -117,38 +117,38 @@ def _toml(text: str) -> str:
 @pytest.mark.parametrize(
     "name", [*(n for n in NAMES if n not in ("CON", "COM1", "aux", "null", "nan")), "", "p\n", "p" * 64]
 )
-def test_pipelines_and_feeds_of_such_names_are_refused(tmp_path, key, name):
+def test_hostile_names_of_pipelines_and_feeds_are_refused(tmp_path, key, name):
     with pytest.raises(PipelineFileError, match=r"name"):
-        _named(tmp_path, key, name)
+        _read_with_name(tmp_path, key, name)
 
 
 @given(st.text(max_size=80))
 @settings(deadline=None)
-def test_a_name_is_refused_or_plain(name):
-    with tempfile.TemporaryDirectory() as place:
+def test_a_pipeline_name_is_plain_or_refused(name):
+    with tempfile.TemporaryDirectory() as path:
         try:
-            _named(Path(place), "pipeline", name)
+            _read_with_name(Path(path), "pipeline", name)
         except PipelineFileError:
             return
         assert re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name)
 
 
 @pytest.mark.parametrize("version", ["../../x", "..", "../other/20180901T000000Z-1", "/etc", "a/b", ".", "x" * 300, ""])
-def test_a_version_of_such_a_name_is_never_served(pipeline, version):
+def test_a_hostile_version_never_serves(pipeline, version):
     outside = pipeline.parent / "x" / "model.onnx"
     outside.parent.mkdir()
     outside.write_bytes(b"not ours")
-    before = {place: place.read_bytes() for place in pipeline.parent.rglob("*") if place.is_file()}
+    before = {path: path.read_bytes() for path in pipeline.parent.rglob("*") if path.is_file()}
     if version:
         done = gatecast("models", pipeline, f"--rollback={version}")
         assert done.returncode == 1 and done.stderr.startswith("error:") and "Traceback" not in done.stderr
     store = open_store(str(pipeline.parent / "store"))
     with pytest.raises((DataError, OSError)):
         registry.load(store, "small", version)
-    assert {place: place.read_bytes() for place in pipeline.parent.rglob("*") if place.is_file()} == before
+    assert {path: path.read_bytes() for path in pipeline.parent.rglob("*") if path.is_file()} == before
 
 
-def test_nothing_that_a_name_holds_commands_the_terminal(tmp_path):
+def test_no_control_character_of_a_name_reaches_the_terminal(tmp_path):
     day = [FIRST + timedelta(days=day) for day in range(40)]
     name = "\x1b[2J\x07evil\r"
     pl.DataFrame({"series_id": name, "ds": day, "y": [-1.0] * 20 + [5.0] * 20}).write_parquet(tmp_path / "load.parquet")

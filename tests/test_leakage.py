@@ -1,4 +1,4 @@
-"""What becomes available after T changes no byte of T's forecast; what came before does."""
+"""Leakage: values that become available after T change no byte of the forecast of T."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def change(pipeline: Path, expression: pl.Expr) -> None:
     assert gatecast("ingest", pipeline).returncode == 0
 
 
-def test_data_after_t_changes_nothing(pipeline):
+def test_values_after_t_change_nothing(pipeline):
     before = forecast(pipeline)
     assert forecast(pipeline) == before
     change(pipeline, pl.when(pl.col("ds") >= NOON).then(pl.col("y") * 3).otherwise("y"))
     assert forecast(pipeline) == before
 
 
-def test_data_before_t_counts(pipeline):
+def test_values_before_t_change_the_forecast(pipeline):
     before = forecast(pipeline)
     last = (pl.col("ds") == NOON - pl.duration(hours=1)) & (pl.col("series_id") == "LDC1")
     change(pipeline, pl.when(last).then(pl.col("y") * 1.1).otherwise("y"))
@@ -42,8 +42,8 @@ def test_data_before_t_counts(pipeline):
     assert same[0].equals(same[1])
 
 
-def test_a_late_feed_is_masked_not_an_error(pipeline):
-    """The last hours of one series have not come: it is forecast all the same, wider or not, by the model."""
+def test_a_late_feed_is_masked_and_not_an_error(pipeline):
+    """Remove the last hours of one series. The model forecasts it nevertheless."""
     text = pipeline.read_text()
     pipeline.write_text(text.replace("./store", "./late"))
     folder = pipeline.parent
@@ -58,8 +58,8 @@ def test_a_late_feed_is_masked_not_an_error(pipeline):
     assert rows["status"].unique().to_list() == ["model"]
 
 
-def test_training_is_blind_to_what_comes_after(trained, tmp_path):
-    """The panel, the folds and the fitting windows of T are the same whatever is appended after T."""
+def test_values_after_t_do_not_change_the_training_data(trained, tmp_path):
+    """Compare issue times and training windows of T before and after values are added after T."""
     import numpy as np
 
     from flows import clock
@@ -84,8 +84,8 @@ def test_training_is_blind_to_what_comes_after(trained, tmp_path):
     assert drawn(copy) == before
 
 
-def test_parts_of_the_data_do_not_overlap(trained):
-    """No fitting horizon reaches into the early-stop nights, and none of those into the folds."""
+def test_the_parts_of_the_training_data_do_not_overlap(trained):
+    """Check that no horizon of the fit or of early stopping reaches into the next part."""
     from flows import clock
     from flows.settings import file as pipeline_file
     from flows.stages import training_data

@@ -1,4 +1,4 @@
-"""The as-of law, by perturbation: what becomes available after T changes nothing of T; what came before it counts."""
+"""As-of view, tested by perturbation: only values that became available by T change what is visible at T."""
 
 from __future__ import annotations
 
@@ -63,10 +63,12 @@ SETS = {
 }
 
 
-def target_of(name: str) -> pl.DataFrame:
-    """series_id, ds (UTC), y of some months of a real series."""
+def read_target(name: str) -> pl.DataFrame:
+    """Return series_id, ds (UTC) and y of some months of real series."""
     if name == "load":
-        rows = pl.read_parquet(SAMPLES / "load.parquet").filter(pl.col("ds").is_between(*ends(2018, 3, 2018, 9)))
+        rows = pl.read_parquet(SAMPLES / "load.parquet").filter(
+            pl.col("ds").is_between(*month_starts(2018, 3, 2018, 9))
+        )
         zone = pl.col("ds").dt.replace_time_zone("America/New_York", non_existent="null", ambiguous="earliest")
         rows = rows.with_columns(ds=zone.dt.convert_time_zone("UTC")).drop_nulls("ds")
         return rows.unique(["series_id", "ds"], maintain_order=True)
@@ -75,21 +77,21 @@ def target_of(name: str) -> pl.DataFrame:
         pytest.skip("the shared development data are not beside this checkout")
     rows = pl.read_parquet(source, columns=["series_id", "ds", "y"])
     if name == "gas":
-        rows = rows.filter(pl.col("ds").is_between(*ends(2023, 1, 2024, 12)))
+        rows = rows.filter(pl.col("ds").is_between(*month_starts(2023, 1, 2024, 12)))
         return rows.with_columns(pl.col("ds").dt.replace_time_zone("Europe/Madrid").dt.convert_time_zone("UTC"))
     return rows.filter(pl.col("ds").dt.year() == 2013)
 
 
-def ends(*parts: int) -> tuple[pl.Expr, pl.Expr]:
+def month_starts(*parts: int) -> tuple[pl.Expr, pl.Expr]:
     return pl.datetime(parts[0], parts[1], 1), pl.datetime(parts[2], parts[3], 1)
 
 
 @pytest.fixture(params=SETS)
 def case(request, tmp_path):
-    """The pipeline, and its feeds with a time at which each row became known."""
+    """Return a pipeline file, its feeds with the time at which each row became available, and an issue time."""
     frequency, zone, holidays, period = SETS[request.param]
     rng = np.random.default_rng(1)
-    target = target_of(request.param).select("series_id", "ds", "y")
+    target = read_target(request.param).select("series_id", "ds", "y")
     delay = pl.Series(rng.integers(0, 30, len(target))) * timedelta(hours=1)
     target = target.with_columns(known=pl.col("ds") + period + delay)
     corrections = target.sample(fraction=0.05, seed=2).with_columns(
@@ -106,23 +108,23 @@ def case(request, tmp_path):
     return path, feeds, times[int(len(times) * 0.8)]
 
 
-def seen(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, str]:
-    """Hashes of the window of a forecast at `at`, and of training windows up to it, from a fresh history."""
+def window_hashes(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, str]:
+    """Return the hashes of the forecast windows at `at` and of training windows before it, from a fresh history."""
     for name, frame in feeds.items():
         frame.write_parquet(path.parent / f"{name}.parquet")
-    pipeline = pipeline_file.read(path, {})
-    store = open_store(f"{pipeline.pipeline.store}-{len(list(path.parent.glob('store-*')))}")
-    ingest(pipeline, store, clock.now(), clock.now())
-    series = known_series(pipeline, store, at)
-    spec, grid = pipeline.spec(series), pipeline.grid
-    first, back, count = grid.first_step(to_micros(at)), 3 * pipeline.pipeline.context, len(series)
+    settings = pipeline_file.read(path, {})
+    store = open_store(f"{settings.pipeline.store}-{len(list(path.parent.glob('store-*')))}")
+    ingest(settings, store, clock.now(), clock.now())
+    series = known_series(settings, store, at)
+    spec, grid = settings.spec(series), settings.grid
+    first, back, count = grid.first_step(to_micros(at)), 3 * settings.pipeline.context, len(series)
     rows = np.arange(count)
-    panel = visible_panel(pipeline, store, series, at, first - back, back + pipeline.pipeline.horizon)
+    panel = visible_panel(settings, store, series, at, first - back, back + settings.pipeline.horizon)
     forecast = build_windows(spec, panel, rows, np.full(count, first), np.full(count, to_micros(at)))
-    past = revision_panel(pipeline, store, series, at, first - back, back)
-    nights = first - pipeline.pipeline.horizon * np.arange(1, 6)
+    past = revision_panel(settings, store, series, at, first - back, back)
+    steps = first - settings.pipeline.horizon * np.arange(1, 6)
     training = build_windows(
-        spec, past, np.tile(rows, 5), np.repeat(nights, count), np.repeat(grid.start(nights), count)
+        spec, past, np.tile(rows, 5), np.repeat(steps, count), np.repeat(grid.start(steps), count)
     )  # fmt: skip
     return forecast.sha256(), training.sha256()
 
@@ -132,9 +134,9 @@ def changed(feeds: dict[str, pl.DataFrame], name: str, change) -> dict[str, pl.D
 
 
 @pytest.mark.parametrize("name", ["target", "corrections", "weather"])
-def test_what_becomes_known_after_t_changes_nothing(case, name):
+def test_values_that_become_available_after_t_change_nothing(case, name):
     path, feeds, at = case
-    before = seen(path, feeds, at)
+    before = window_hashes(path, feeds, at)
     value = feeds[name].columns[-2]
     after = pl.col("known") > at
     assert feeds[name].filter(after).height > 0
@@ -143,18 +145,21 @@ def test_what_becomes_known_after_t_changes_nothing(case, name):
         lambda rows: rows.with_columns(pl.when(after).then(pl.col(value) * 7 + 1).otherwise(value).alias(value)),
         lambda rows: pl.concat([rows, rows.with_columns(pl.col(value) + 9, known=pl.lit(at) + timedelta(hours=1))]),
     ):
-        assert seen(path, changed(feeds, name, change), at) == before
+        assert window_hashes(path, changed(feeds, name, change), at) == before
 
 
 @pytest.mark.parametrize("name", ["target", "weather"])
-def test_a_value_revised_before_t_is_the_one_used(case, name):
+def test_a_value_that_is_revised_before_t_is_used(case, name):
     path, feeds, at = case
-    before = seen(path, feeds, at)
+    before = window_hashes(path, feeds, at)
     value = feeds[name].columns[-2]
 
     def revise(rows: pl.DataFrame, when) -> pl.DataFrame:
         newest = rows.filter((pl.col("known") <= at) & (pl.col("ds") < at)).sort("known", "ds").tail(1)
         return pl.concat([rows, newest.with_columns(pl.col(value) + 1.0, known=when)])
 
-    assert seen(path, changed(feeds, name, lambda rows: revise(rows, pl.lit(at))), at) != before
-    assert seen(path, changed(feeds, name, lambda rows: revise(rows, pl.lit(at) + timedelta(seconds=1))), at) == before
+    assert window_hashes(path, changed(feeds, name, lambda rows: revise(rows, pl.lit(at))), at) != before
+    assert (
+        window_hashes(path, changed(feeds, name, lambda rows: revise(rows, pl.lit(at) + timedelta(seconds=1))), at)
+        == before
+    )

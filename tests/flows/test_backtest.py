@@ -1,4 +1,4 @@
-"""A backtest is the nights of the past: the same bytes, the same blindness, and nothing of the store touched."""
+"""A backtest publishes the bytes of the real forecasts, uses no later data and changes nothing in the store."""
 
 from __future__ import annotations
 
@@ -25,49 +25,48 @@ from tests.support.commands import gatecast, said
 from tests.support.pipelines import ISSUE, write_pipeline
 
 DAY = date.fromisoformat(ISSUE)
-NIGHT = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
+FORECAST = "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
 
 
-def opened(path: Path) -> tuple[pipeline_file.Pipeline, Store]:
-    pipeline = pipeline_file.read(path, {})
-    return pipeline, open_store(pipeline.pipeline.store)
+def open_pipeline(path: Path) -> tuple[pipeline_file.Pipeline, Store]:
+    settings = pipeline_file.read(path, {})
+    return settings, open_store(settings.pipeline.store)
 
 
-def contents(folder: Path, *parts: str) -> dict[str, str]:
-    places = [place for part in parts for place in [folder / part, *(folder / part).rglob("*")] if place.is_file()]
-    return {str(place.relative_to(folder)): hashlib.sha256(place.read_bytes()).hexdigest() for place in places}
+def hashes(folder: Path, *parts: str) -> dict[str, str]:
+    paths = [path for part in parts for path in [folder / part, *(folder / part).rglob("*")] if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def test_a_backtest_of_a_night_gives_the_bytes_of_that_night(pipeline, tmp_path):
-    settings, store = opened(pipeline)
+def test_a_backtest_publishes_the_bytes_of_the_real_forecast(pipeline, tmp_path):
+    settings, store = open_pipeline(pipeline)
     real = Path(forecast(settings, store, clock.parse_time(ISSUE, "America/New_York"))["path"]).read_bytes()
-    before = contents(store.root, "models", "forecasts", "scores", "latest")
+    before = hashes(store.root, "models", "forecasts", "scores", "latest")
     report = backtest(settings, store, Plan(DAY, DAY), tmp_path / "out", clock.now())
-    assert (tmp_path / "out/replay" / NIGHT).read_bytes() == real
-    assert contents(store.root, "models", "forecasts", "scores", "latest") == before
-    # The training of the real night was taken over: it is bounded by the clock, and would have come out otherwise.
+    assert (tmp_path / "out/replay" / FORECAST).read_bytes() == real
+    assert hashes(store.root, "models", "forecasts", "scores", "latest") == before
+    # The real training is reused. A new one could differ, because the clock may end it.
     assert report["models"][0]["version"] in str(list(before))
     rows = pl.read_parquet(tmp_path / "out/forecasts.parquet")
     assert rows.equals(pl.read_parquet(real, hive_partitioning=False))
 
 
-def test_what_became_known_later_changes_no_byte_but_the_scores(pipeline, tmp_path):
-    settings, store = opened(pipeline)
+def test_values_that_became_available_later_change_only_the_scores(pipeline, tmp_path):
+    settings, store = open_pipeline(pipeline)
     plan = Plan(DAY, DAY + timedelta(days=2), retrain_every=timedelta(days=30))
     backtest(settings, store, plan, tmp_path / "before", clock.now())
     feed = pipeline.parent / "load.parquet"
     after = pl.col("ds") >= pl.datetime(2018, 9, 3)
     pl.read_parquet(feed).with_columns(y=pl.when(after).then(pl.col("y") * 3).otherwise("y")).write_parquet(feed)
     backtest(settings, store, plan, tmp_path / "after", clock.now())
-    nights = [contents(tmp_path / name / "replay", "forecasts") for name in ("before", "after")]
-    assert nights[0] == nights[1] and len(nights[0]) == 3
+    forecasts = [hashes(tmp_path / name / "replay", "forecasts") for name in ("before", "after")]
+    assert forecasts[0] == forecasts[1] and len(forecasts[0]) == 3
     found = [pl.read_parquet(tmp_path / name / "scores.parquet") for name in ("before", "after")]
     assert found[0]["mae"].sum() < found[1]["mae"].sum()
 
 
-def test_the_scores_are_those_of_the_contract(pipeline, tmp_path):
-    """Recomputed from the forecasts and the feed alone."""
-    settings, store = opened(pipeline)
+def test_the_scores_can_be_recomputed_from_forecasts_and_feed(pipeline, tmp_path):
+    settings, store = open_pipeline(pipeline)
     plan = Plan(DAY, DAY + timedelta(days=1), retrain_every=timedelta(days=30))
     report = backtest(settings, store, plan, tmp_path / "out", clock.now())
     scores = pl.read_parquet(tmp_path / "out/scores.parquet")
@@ -98,27 +97,27 @@ def test_a_backtest_that_was_killed_is_resumed(pipeline, tmp_path):
     arguments = ["backtest", pipeline, *when, "--output", out]
     command = [sys.executable, "-m", "flows", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    nights = out / "replay/forecasts"
-    while process.poll() is None and len(list(nights.rglob("*.parquet"))) < 4:
+    forecasts = out / "replay/forecasts"
+    while process.poll() is None and len(list(forecasts.rglob("*.parquet"))) < 4:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    first = {place: place.stat().st_mtime_ns for place in nights.rglob("*.parquet")}
+    first = {path: path.stat().st_mtime_ns for path in forecasts.rglob("*.parquet")}
     assert 4 <= len(first) < 25 and not (out / "forecasts.parquet").exists()
     done = gatecast(*arguments)
     assert done.returncode == 0, done.stderr
-    assert {place: place.stat().st_mtime_ns for place in first} == first, "what was there is not done again"
+    assert {path: path.stat().st_mtime_ns for path in first} == first, "existing forecasts are not repeated"
     assert said(done)["issues"] == 25
     assert pl.read_parquet(out / "forecasts.parquet")["issue_time"].n_unique() == 25
     whole = gatecast(*arguments[:-1], tmp_path / "whole", "--json")
     assert whole.returncode == 0
-    assert contents(out, "forecasts.parquet", "scores.parquet") == contents(
+    assert hashes(out, "forecasts.parquet", "scores.parquet") == hashes(
         tmp_path / "whole", "forecasts.parquet", "scores.parquet"
     )
 
 
-def test_a_folder_that_holds_something_else_is_refused(pipeline, tmp_path):
-    settings, store = opened(pipeline)
+def test_an_output_folder_with_other_content_is_refused(pipeline, tmp_path):
+    settings, store = open_pipeline(pipeline)
     out = tmp_path / "out"
     backtest(settings, store, Plan(DAY, DAY), out, clock.now())
     with pytest.raises(DataError, match=r"another backtest \(end differs\)"):
@@ -138,25 +137,25 @@ def test_a_backtest_needs_no_earlier_ingest_or_training(tmp_path):
     assert done.returncode == 0, done.stderr
     assert report["issues"] == 2 and report["status"] == {"model": 144}
     assert len(report["models"]) == 2, "every = 1d is the default"
-    assert {place.name for place in (tmp_path / "store").iterdir()} == {"history", "quarantine"}
+    assert {path.name for path in (tmp_path / "store").iterdir()} == {"history", "quarantine"}
 
 
-def test_missed_nights_are_published_from_what_was_known_then(pipeline):
-    settings, store = opened(pipeline)
+def test_missing_forecasts_are_published_from_the_data_known_then(pipeline):
+    settings, store = open_pipeline(pipeline)
     at = clock.parse_time(ISSUE, "America/New_York")
-    there = Path(forecast(settings, store, at)["path"])
-    stamp = there.stat().st_mtime_ns
+    existing = Path(forecast(settings, store, at)["path"])
+    stamp = existing.stat().st_mtime_ns
     settings = settings.model_copy(
         update={"training": settings.training.model_copy(update={"every": timedelta(days=30)})}
     )
     report = backfill(settings, store, DAY, DAY + timedelta(days=2), clock.now())
     assert report["issues"] == 3 and len(report["published"]) == 2 and not report["degraded"]
-    assert there.stat().st_mtime_ns == stamp
-    before = contents(store.root, "forecasts")
-    # Each as its night would have: the forecast stage at that issue time writes the same bytes.
-    for night in report["published"]:
-        forecast(settings, store, clock.parse_time(night["issue_time"], "UTC"))
-    assert contents(store.root, "forecasts") == before
+    assert existing.stat().st_mtime_ns == stamp
+    before = hashes(store.root, "forecasts")
+    # The forecast stage at that issue time writes the same bytes.
+    for published in report["published"]:
+        forecast(settings, store, clock.parse_time(published["issue_time"], "UTC"))
+    assert hashes(store.root, "forecasts") == before
     assert backfill(settings, store, DAY, DAY + timedelta(days=2), clock.now())["published"] == []
     with pytest.raises(DataError, match="still to come"):
         backfill(settings, store, DAY, date(2999, 1, 1), clock.now())

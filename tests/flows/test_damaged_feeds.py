@@ -1,7 +1,7 @@
-"""Feeds that somebody has spoilt: a person, a spreadsheet, a broken disk.
+"""Feeds that a person, a spreadsheet or a broken disk has damaged.
 
-Whatever is in a file, an ingest ends in one of two ways: one DataError of one line that names the feed, with nothing
-stored, or every row that was read is in the history, in quarantine with a reason, or not yet available.
+An ingest of any file ends in one of two ways. Either there is one DataError of one line that names the feed, and
+nothing is stored. Or each row is in the history, in quarantine with a reason, or not yet available.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHAPES = (
 )
 FREQUENCIES = st.sampled_from(["1h", "1h", "15m", "1d", "1b"])
 
-# What cells of a file may hold where something else belongs.
+# Wrong contents of the cells of a file.
 NUMBERS = st.one_of(
     st.sampled_from(
         ["", " ", "NaN", "nan", "inf", "-Infinity", "1e999", "-1e308", "1e-320", "1,5", "1 234.5", "0x1F", "1_000",
@@ -61,7 +61,7 @@ NAMES = st.one_of(
     st.text(max_size=5),
 )  # fmt: skip
 KINDS = {"series_id": NAMES, "ds": TIMES, "y": NUMBERS, "known": TIMES}
-# Types that a column of a Parquet file may have by mistake, made of the number of the row.
+# Wrong types of a column of a Parquet file, each made from the number of the row.
 TYPES = {
     "int": lambda n: n, "float": float, "text": str, "bool": lambda n: n % 2 == 0,
     "date": lambda n: date(2018, 6, 1) + timedelta(days=n), "time": lambda n: time(n % 24),
@@ -76,23 +76,23 @@ CASTS = {
 }  # fmt: skip
 
 
-def table() -> pl.DataFrame:
-    """Two days of the sample, as texts, with the time at which each row became known."""
+def text_table() -> pl.DataFrame:
+    """Return two days of the sample as text, with the time at which each row became available."""
     rows = sample(2).select("series_id", "ds", "y").with_columns(known=pl.col("ds") + timedelta(hours=9))
     return rows.with_columns(pl.col("ds", "known").dt.to_string("%Y-%m-%dT%H:%M:%S"), pl.col("y").cast(pl.String))
 
 
-TABLE = table()
+TABLE = text_table()
 
 
-def taken_in(folder: Path, name: str, more: str, read: int | None, frequency: str = "1h") -> bool:
-    """Ingest; True when rows were taken in, each accounted for; False after one error that left nothing behind."""
+def ingest_or_refuse(folder: Path, name: str, more: str, read: int | None, frequency: str = "1h") -> bool:
+    """Ingest, and return True if each row is accounted for, False after one error that left nothing in the store."""
     pipeline_of(folder, name, more)
     environment = {"GATECAST_PIPELINE__FREQUENCY": frequency}
-    pipeline = pipeline_file.read(folder / "p.toml", environment)
-    store = open_store(pipeline.pipeline.store)
+    pipeline_settings = pipeline_file.read(folder / "p.toml", environment)
+    store = open_store(pipeline_settings.pipeline.store)
     try:
-        found = ingest(pipeline, store, AS_OF, LATE)["feeds"]["demand"]
+        found = ingest(pipeline_settings, store, AS_OF, LATE)["feeds"]["demand"]
     except DataError as error:
         assert str(error).startswith("feed 'demand': ")
         assert len(str(error).splitlines()) == 1
@@ -100,33 +100,33 @@ def taken_in(folder: Path, name: str, more: str, read: int | None, frequency: st
         return False
     assert read in (None, found["read"])
     assert found["read"] == found["added"] + found["refused"] + found["later"]
-    refused = quarantine.read(store, pipeline.name, "demand")
+    refused = quarantine.read(store, pipeline_settings.name, "demand")
     assert len(refused) == found["refused"] == sum(found["reasons"].values())
     assert refused["reason"].null_count() == 0
-    kept = history.read_revisions(store, pipeline.name, "demand", ["y"], LATE)
+    kept = history.read_revisions(store, pipeline_settings.name, "demand", ["y"], LATE)
     assert len(kept) == found["added"]
     assert kept.select(pl.col("y").is_finite().all()).item() in (True, None)
     return True
 
 
 def fuzz(examples: int):
-    """The same examples each time: a test that fails fails for everyone."""
+    """Return hypothesis settings with the same examples in each run."""
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
     return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=quiet)
 
 
 @st.composite
-def spoilt_cells(draw) -> pl.DataFrame:
-    """The table with some cells, a whole column or the order of the rows spoilt."""
+def damaged_cells(draw) -> pl.DataFrame:
+    """Draw the table with damaged cells, a damaged column or another order of rows."""
     rows = TABLE
     for column in draw(st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=2, unique=True)):
         cells = draw(st.lists(KINDS[column], min_size=1, max_size=5))
         share = draw(st.sampled_from([3, 10, len(rows)]))
-        places = random.Random(draw(st.integers(0, 99))).sample(range(len(rows)), share)
-        spoilt = rows[column].to_list()
-        for number, place in enumerate(places):
-            spoilt[place] = cells[number % len(cells)]
-        rows = rows.with_columns(pl.Series(column, spoilt, dtype=pl.String))
+        positions = random.Random(draw(st.integers(0, 99))).sample(range(len(rows)), share)
+        damaged = rows[column].to_list()
+        for number, position in enumerate(positions):
+            damaged[position] = cells[number % len(cells)]
+        rows = rows.with_columns(pl.Series(column, damaged, dtype=pl.String))
     if draw(st.booleans()):
         rows = pl.concat([rows, rows.sample(20, seed=draw(st.integers(0, 9)))])
     return rows.sample(fraction=1.0, shuffle=True, seed=draw(st.integers(0, 9))) if draw(st.booleans()) else rows
@@ -134,16 +134,16 @@ def spoilt_cells(draw) -> pl.DataFrame:
 
 @fuzz(120)
 @given(
-    rows=spoilt_cells(),
+    rows=damaged_cells(),
     more=st.sampled_from(SHAPES),
     end=st.sampled_from(["\n", "\r\n"]),
     bom=st.booleans(),
     frequency=FREQUENCIES,
 )
-def test_cells_of_a_csv(tmp_path_factory, rows, more, end, bom, frequency):
+def test_damaged_cells_of_a_csv_file(tmp_path_factory, rows, more, end, bom, frequency):
     folder = tmp_path_factory.mktemp("csv")
     rows.write_csv(folder / "load.csv", line_terminator=end, include_bom=bom, quote_style="always")
-    taken_in(folder, "load.csv", more, len(rows), frequency)
+    ingest_or_refuse(folder, "load.csv", more, len(rows), frequency)
 
 
 @fuzz(120)
@@ -153,7 +153,7 @@ def test_cells_of_a_csv(tmp_path_factory, rows, more, end, bom, frequency):
     more=st.sampled_from(SHAPES),
     frequency=FREQUENCIES,
 )
-def test_types_of_a_parquet_file(tmp_path_factory, types, cast, more, frequency):
+def test_wrong_types_in_a_parquet_file(tmp_path_factory, types, cast, more, frequency):
     folder = tmp_path_factory.mktemp("types")
     rows = TABLE.with_columns(pl.Series(column, map(TYPES[of], range(len(TABLE)))) for column, of in types.items())
     if CASTS[cast] is not None:
@@ -161,42 +161,42 @@ def test_types_of_a_parquet_file(tmp_path_factory, types, cast, more, frequency)
             try:
                 rows = rows.with_columns(pl.col(column).cast(CASTS[cast]))
             except pl.exceptions.PolarsError:
-                pass  # no such type of such values
+                pass  # these values cannot have that type
     rows.write_parquet(folder / "load.parquet")
-    taken_in(folder, "load.parquet", more, len(rows), frequency)
+    ingest_or_refuse(folder, "load.parquet", more, len(rows), frequency)
 
 
 @fuzz(60)
 @given(data=st.data())
-def test_columns_that_are_dropped_renamed_or_doubled(tmp_path_factory, data):
+def test_dropped_renamed_or_repeated_columns(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("columns")
     head = data.draw(
         st.lists(st.one_of(st.sampled_from([*TABLE.columns, "Y", "y ", "\ufeffy"]), st.text(max_size=4)), max_size=5)
     )
     lines = TABLE.write_csv(include_header=False, quote_style="always")
     (folder / "load.csv").write_bytes(",".join(f'"{name}"' for name in head).encode() + b"\n" + lines.encode())
-    taken_in(folder, "load.csv", "", None)
+    ingest_or_refuse(folder, "load.csv", "", None)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
-def test_bytes_of_a_file(tmp_path, capfd, suffix):
-    """A hundred files of each kind; and what Rust has to say of them is not heard."""
+def test_damaged_bytes_of_a_file(tmp_path, capfd, suffix):
+    """Damage a hundred files of each kind. Messages of Polars' Rust code must not reach the terminal."""
     rows = sample(2)
     clean = tmp_path / "clean.parquet"
     rows.write_parquet(clean)
     text = rows.write_csv().encode()
     content = {"csv": text, "csv.gz": gzip.compress(text), "parquet": clean.read_bytes()}[suffix]
-    taken = 0
+    ingested = 0
     for seed in range(100):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        spoilt = mutated(content, random.Random(seed))
-        (folder / f"load.{suffix}").write_bytes(spoilt)
-        # Where no quote can hide the end of a line, every line is a row.
-        plain = suffix == "csv" and b'"' not in spoilt
-        lines = len(spoilt.removesuffix(b"\n").split(b"\n")) - 1 if plain else None
-        taken += taken_in(folder, f"load.{suffix}", "", lines)
-    assert taken < 100
+        damaged = mutated(content, random.Random(seed))
+        (folder / f"load.{suffix}").write_bytes(damaged)
+        # Without quotes, each line is a row.
+        plain = suffix == "csv" and b'"' not in damaged
+        lines = len(damaged.removesuffix(b"\n").split(b"\n")) - 1 if plain else None
+        ingested += ingest_or_refuse(folder, f"load.{suffix}", "", lines)
+    assert ingested < 100
     assert capfd.readouterr().err == ""
 
 
@@ -216,7 +216,7 @@ def test_bytes_of_a_file(tmp_path, capfd, suffix):
         ("load.txt", b"series_id,ds,y\na,2018-06-01,1\n"),
     ],
 )
-def test_the_command_says_one_line(tmp_path, name, content):
+def test_the_command_prints_one_line_of_error(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     pipeline_of(tmp_path, name)
     done = gatecast("ingest", tmp_path / "p.toml")

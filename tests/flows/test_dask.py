@@ -46,7 +46,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def start(prefect_server, tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a forecast in a process of its own: `start(pipeline file, engine, limit)`."""
+    """Return a function that starts a forecast in its own process: `start(pipeline file, engine, limit)`."""
     script = tmp_path / "run.py"
     script.write_text(RUN)
     running = []
@@ -69,8 +69,8 @@ def start(prefect_server, tmp_path) -> Iterator[Callable[..., subprocess.Popen[s
 
 
 @pytest.fixture
-def opened(pipeline) -> tuple[Path, Store, bytes, dict]:
-    """A pipeline file, its store, and what the local engine publishes: the bytes, taken away again, and the report."""
+def local_forecast(pipeline) -> tuple[Path, Store, bytes, dict]:
+    """Return a pipeline file, its store, and the bytes and the report of the local engine's forecast, then deleted."""
     many(pipeline)
     settings = pipeline_file.read(pipeline, {})
     store = open_store(settings.pipeline.store)
@@ -81,8 +81,8 @@ def opened(pipeline) -> tuple[Path, Store, bytes, dict]:
     return pipeline, store, content, report
 
 
-def ended(process: subprocess.Popen[str]) -> dict:
-    """The report of a forecast that came to its end."""
+def finish(process: subprocess.Popen[str]) -> dict:
+    """Wait for a forecast, and return its report."""
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return json.loads(out.splitlines()[-1])
@@ -98,29 +98,29 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> N
             return
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
-    pytest.fail("it did not come within two minutes")
+    pytest.fail("the condition was not met within two minutes")
 
 
-def test_a_cluster_publishes_the_bytes_of_the_local_engine(opened, start, cluster):
-    pipeline, store, local, report = opened
-    assert ended(start(pipeline, cluster.scheduler_address)) == report | {"stood_in": 0}
+def test_a_cluster_publishes_the_bytes_of_the_local_engine(local_forecast, start, cluster):
+    pipeline, store, local, report = local_forecast
+    assert finish(start(pipeline, cluster.scheduler_address)) == report | {"stood_in": 0}
     assert Path(report["path"]).read_bytes() == local
     assert staged(store) == []
 
 
-def test_a_cluster_on_this_machine_publishes_the_same_bytes_into_a_bucket(opened, start, s3):
-    pipeline, folder, local, _ = opened
+def test_a_cluster_on_this_machine_publishes_the_same_bytes_into_a_bucket(local_forecast, start, s3):
+    pipeline, folder, local, _ = local_forecast
     bucket = open_store(f"s3://{BUCKET}/nights")
     for key in (key for top in ("history", "models") for key in folder.keys(top, "*.*")):
         bucket.put(key, folder.get(key))
-    report = ended(start(pipeline, "dask", GATECAST_PIPELINE__STORE=f"s3://{BUCKET}/nights"))
+    report = finish(start(pipeline, "dask", GATECAST_PIPELINE__STORE=f"s3://{BUCKET}/nights"))
     assert report["stood_in"] == 0 and report["path"].startswith(f"s3://{BUCKET}/nights/forecasts/")
     assert bucket.get(report["path"].removeprefix(f"s3://{BUCKET}/nights/")) == local
     assert staged(bucket) == []
 
 
-def test_a_killed_worker_costs_nothing_but_time(opened, start, cluster):
-    pipeline, store, local, report = opened
+def test_the_loss_of_a_worker_does_not_change_the_file(local_forecast, start, cluster):
+    pipeline, store, local, report = local_forecast
     with Client(cluster) as client:
         client.wait_for_workers(2)
         before = client.run(os.getpid)
@@ -128,21 +128,21 @@ def test_a_killed_worker_costs_nothing_but_time(opened, start, cluster):
         wait_for(process, lambda: bool(staged(store, "*.part.parquet")))
         done = len(staged(store, "*.part.parquet"))
         os.kill(next(iter(before.values())), signal.SIGKILL)
-        assert ended(process)["stood_in"] == 0
+        assert finish(process)["stood_in"] == 0
         assert 0 < done < SHARDS
         assert Path(report["path"]).read_bytes() == local
         client.wait_for_workers(2)
         assert set(client.run(os.getpid).values()) != set(before.values()), "a worker was lost"
 
 
-def test_shards_that_fail_leave_no_half_file_and_their_series_to_the_baseline(opened, start, cluster):
-    """The history of some series is damaged on the disk: their shards fail on every worker, the others do not."""
-    pipeline, store, local, _ = opened
+def test_series_of_failing_shards_come_from_the_baseline(local_forecast, start, cluster):
+    """Damage the history of some series on the disk, so that their shards fail on every worker."""
+    pipeline, store, local, _ = local_forecast
     added = Path(store.uri(store.keys("history/small/demand", "*.parquet")[-1]))
     content = bytearray(added.read_bytes())
     content[-len(content) // 3 : -len(content) // 6] = bytes(len(content) // 3 - len(content) // 6)
     added.write_bytes(content)
-    published = ended(start(pipeline, cluster.scheduler_address))
+    published = finish(start(pipeline, cluster.scheduler_address))
     assert 0 < published["stood_in"] < SHARDS and published["degraded"]
     rows = pl.read_parquet(published["path"], hive_partitioning=False)
     hit = pl.col("reason").str.contains("its shard failed: .*damaged").fill_null(False)
@@ -155,15 +155,15 @@ def test_shards_that_fail_leave_no_half_file_and_their_series_to_the_baseline(op
     assert staged(store) == []
 
 
-def test_at_the_deadline_the_shards_that_have_not_come_are_the_baselines(opened, start, cluster):
-    pipeline, _, local, _ = opened
+def test_shards_missing_at_the_deadline_come_from_the_baseline(local_forecast, start, cluster):
+    pipeline, _, local, _ = local_forecast
     with Client(cluster) as client:
         client.wait_for_workers(2)
         workers = list(client.run(os.getpid).values())
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
     try:
-        published = ended(start(pipeline, cluster.scheduler_address, 30))
+        published = finish(start(pipeline, cluster.scheduler_address, 30))
     finally:
         for worker in workers:
             os.kill(worker, signal.SIGCONT)

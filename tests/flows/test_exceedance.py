@@ -1,4 +1,4 @@
-"""P(value > x): columns of the forecast file on request, and on the command line."""
+"""Exceedance probabilities P(value > x): columns of the forecast file, and output of the command line."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def published(path: Path, *arguments: str, **environment: str) -> tuple[dict, pl
     return report, pl.read_parquet(report["path"], hive_partitioning=False)
 
 
-def agrees(rows: pl.DataFrame, column: str, threshold: float, slack: float = 0.0) -> None:
-    """Between the two quantiles that a threshold lies between, the probability lies between their levels."""
+def assert_between_levels(rows: pl.DataFrame, column: str, threshold: float, slack: float = 0.0) -> None:
+    """Assert that a threshold between two quantiles has a probability between their levels."""
     quantiles = rows.select("^q.*$").to_numpy()
     passed = (quantiles <= threshold).sum(axis=1)
     found = rows[column].to_numpy()
@@ -51,27 +51,27 @@ def agrees(rows: pl.DataFrame, column: str, threshold: float, slack: float = 0.0
     assert (found >= np.where(passed < 9, 1 - (passed + 1) / 10, 0.0) - 1e-4 - slack).all()
 
 
-def test_columns_come_last_and_change_nothing_else(softmax):
+def test_the_probabilities_are_the_last_columns_and_change_no_other(softmax):
     _, plain = published(softmax)
     _, rows = published(softmax, **ASKED)
     assert rows.columns == [*plain.columns, *COLUMNS]
     assert rows.drop(COLUMNS).equals(plain)
     for column, threshold in zip(COLUMNS, (150, 1000.5), strict=True):
         assert rows[column].dtype == pl.Float64
-        agrees(rows, column, threshold)
+        assert_between_levels(rows, column, threshold)
     assert (rows["p_above_150"] >= rows["p_above_1000_5"]).all()
     assert rows.filter(series_id="LDC3")["p_above_1000_5"].max() > 0.5 > rows["p_above_1000_5"].min()
 
 
-def test_nothing_of_training_is_needed(softmax, tmp_path):
+def test_the_probabilities_need_no_training_extra(softmax, tmp_path):
     blocked = str(block(tmp_path, "torch", "onnx", "pandas", "prefect"))
     done = gatecast_process("forecast", softmax, "--issue-time", ISSUE, "--json", PYTHONPATH=blocked, **ASKED)
     rows = pl.read_parquet(said(done)["path"], hive_partitioning=False)
     assert said(done)["status"] == {"model": 72} and rows[COLUMNS[0]].null_count() == 0
 
 
-def test_rows_of_the_baseline_have_them_too(softmax):
-    """A series with too little context, and one of which nothing is known."""
+def test_baseline_rows_have_probabilities_too(softmax):
+    """Forecast a series with too little context, and one without any value."""
     load = pl.read_parquet(softmax.parent / "load.parquet")
     young = load.filter(pl.col("series_id") == "LDC1", pl.col("ds") >= pl.datetime(2018, 8, 29))
     blank = young.tail(5).with_columns(y=pl.lit(None, pl.Float64))
@@ -85,17 +85,17 @@ def test_rows_of_the_baseline_have_them_too(softmax):
         mine = rows.filter(series_id=name)
         assert mine.select(COLUMNS).to_numpy().min() >= 0 and mine.select(COLUMNS).to_numpy().max() <= 1
         # The few errors of the baseline's leave long straight lines between its quantiles.
-        agrees(mine, "p_above_150", 150, slack=0.35 if name == "blank" else 0.0)
+        assert_between_levels(mine, "p_above_150", 150, slack=0.35 if name == "blank" else 0.0)
 
 
-def test_shards_give_the_same_bytes(softmax):
+def test_the_number_of_shards_changes_no_byte(softmax):
     report, _ = published(softmax, **ASKED)
     whole = Path(report["path"]).read_bytes()
     published(softmax, GATECAST_SCALE__SHARDS="3", **ASKED)
     assert Path(report["path"]).read_bytes() == whole
 
 
-def test_the_command_prints_them_and_leaves_the_file_alone(softmax):
+def test_the_command_prints_probabilities_without_changing_the_file(softmax):
     _, plain = published(softmax)
     report, rows = published(softmax, "--above", "1000.5", "--above", "150")
     assert rows.equals(plain)
@@ -107,7 +107,7 @@ def test_the_command_prints_them_and_leaves_the_file_alone(softmax):
     assert "p_above_150" in shown.stdout and "2018-09-01 00:00 EDT" in shown.stdout
 
 
-def test_a_backtest_has_them(softmax, tmp_path):
+def test_a_backtest_has_probabilities(softmax, tmp_path):
     done = gatecast(
         "backtest", softmax, "--start", "2018-09-01", "--end", "2018-09-02", "--retrain-every", "30d",
         "--output", tmp_path / "out", "--json", GATECAST_TRAINING__MAX_UPDATES="20", **ASKED,
@@ -124,12 +124,12 @@ def test_a_quantile_head_has_no_probabilities(pipeline):
 
 
 @pytest.mark.parametrize("wrong", ["[2, 1]", "[1, 1]", "[nan]", "[0.1234567]", "5", '["x"]'])
-def test_wrong_thresholds(softmax, wrong):
+def test_wrong_thresholds_are_refused(softmax, wrong):
     with pytest.raises(PipelineFileError, match=r"forecast.above"):
         pipeline_file.read(softmax, {"GATECAST_FORECAST__ABOVE": wrong})
 
 
-def test_negative_thresholds_have_a_name(softmax):
+def test_negative_thresholds_have_a_column_name(softmax):
     _, rows = published(softmax, GATECAST_FORECAST__ABOVE="[-2.5, 0]")
     assert rows.columns[-2:] == ["p_above_minus_2_5", "p_above_0"]
     assert (rows["p_above_minus_2_5"] == 1).all()

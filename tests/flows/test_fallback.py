@@ -1,4 +1,4 @@
-"""The rungs of the ladder, forced one by one: champion, predecessor, baseline, for every series on its own."""
+"""Fallback order, forced step by step for single series: champion, predecessor, baseline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.pipelines import ISSUE
 
 @pytest.fixture
 def opened(pipeline):
-    """The pipeline, its store and its one champion."""
+    """Return the settings, the store and the version of its only champion."""
     settings = pipeline_file.read(pipeline, {})
     store = open_store(settings.pipeline.store)
     (version,) = registry.champions(store, settings.name)
@@ -30,7 +30,7 @@ def opened(pipeline):
 
 
 def serve(settings, store, predecessor: bytes, champion: bytes) -> tuple[str, str]:
-    """Let these two serve ISSUE, and nothing else; their versions."""
+    """Make two models the only ones that serve ISSUE, and return their versions."""
     (facts,) = registry.valid_manifests(store, settings.name)
     facts = {k: v for k, v in facts.items() if k not in ("version", "as_of", "sha256")}
     versions = []
@@ -42,8 +42,8 @@ def serve(settings, store, predecessor: bytes, champion: bytes) -> tuple[str, st
     return versions[0], versions[1]
 
 
-def poisoned(content: bytes, entry: int) -> bytes:
-    """The model, but with NaN for the series of one entry of its embedding."""
+def with_nan(content: bytes, entry: int) -> bytes:
+    """Return a model that forecasts NaN for the series of one entry of its embedding."""
     model = onnx.load_from_string(content)
     graph = model.graph
     for node in graph.node:
@@ -62,13 +62,13 @@ def poisoned(content: bytes, entry: int) -> bytes:
     return model.SerializeToString()
 
 
-def rows_of(settings, store, **options) -> pl.DataFrame:
+def forecast_rows(settings, store, **options) -> pl.DataFrame:
     at = clock.parse_time(ISSUE, settings.pipeline.timezone)
     report = forecast(settings, store, at, **options)
     return pl.read_parquet(report["path"], hive_partitioning=False)
 
 
-def by_series(rows: pl.DataFrame) -> dict[str, tuple]:
+def sources_by_series(rows: pl.DataFrame) -> dict[str, tuple]:
     picked = rows.select("series_id", "status", "reason", "model_version").unique()
     return {name: tuple(rest) for name, *rest in picked.rows()}
 
@@ -76,8 +76,8 @@ def by_series(rows: pl.DataFrame) -> dict[str, tuple]:
 def test_one_series_that_the_champion_cannot_forecast_comes_from_its_predecessor(opened):
     settings, store, version = opened
     good = registry.load(store, settings.name, version)
-    predecessor, champion = serve(settings, store, good, poisoned(good, 2))
-    assert by_series(rows_of(settings, store)) == {
+    predecessor, champion = serve(settings, store, good, with_nan(good, 2))
+    assert sources_by_series(forecast_rows(settings, store)) == {
         "LDC1": ("model", None, champion),
         "LDC2": ("stale_model", "the model's output is not finite", predecessor),
         "LDC3": ("model", None, champion),
@@ -87,44 +87,44 @@ def test_one_series_that_the_champion_cannot_forecast_comes_from_its_predecessor
 def test_a_series_that_neither_model_can_forecast_comes_from_the_baseline(opened):
     settings, store, version = opened
     good = registry.load(store, settings.name, version)
-    _, champion = serve(settings, store, poisoned(good, 2), poisoned(good, 2))
-    found = by_series(rows_of(settings, store))
+    _, champion = serve(settings, store, with_nan(good, 2), with_nan(good, 2))
+    found = sources_by_series(forecast_rows(settings, store))
     assert found["LDC2"] == ("baseline", "the model's output is not finite", None)
     assert found["LDC1"] == found["LDC3"] == ("model", None, champion)
 
 
-def test_a_champion_that_is_corrupt_or_gone_hands_over_to_its_predecessor(opened):
+def test_the_predecessor_replaces_a_damaged_or_missing_champion(opened):
     settings, store, version = opened
     good = registry.load(store, settings.name, version)
-    predecessor, champion = serve(settings, store, good, poisoned(good, 99))
+    predecessor, champion = serve(settings, store, good, with_nan(good, 99))
     place = Path(settings.pipeline.store) / "models" / settings.name / champion / "model.onnx"
     for spoil, word in ((lambda: place.write_bytes(b"nonsense"), "sha256 differs"), (place.unlink, "does not exist")):
         spoil()
-        for status, reason, made_by in by_series(rows_of(settings, store)).values():
+        for status, reason, made_by in sources_by_series(forecast_rows(settings, store)).values():
             assert (status, made_by) == ("stale_model", predecessor)
             assert word in reason
 
 
-def test_what_the_deadline_leaves_out_comes_from_the_baseline(opened):
+def test_rows_missing_at_the_deadline_come_from_the_baseline(opened):
     settings, store, _ = opened
-    found = by_series(rows_of(settings, store, has_time=lambda: False))
+    found = sources_by_series(forecast_rows(settings, store, has_time=lambda: False))
     assert {(status, reason) for status, reason, _ in found.values()} == {
         ("baseline", "the deadline came before the model had forecast this series")
     }
 
 
-def test_a_stale_night_and_a_night_without_model_say_why(opened):
+def test_rows_have_the_reason_why_they_are_stale_or_without_a_model(opened):
     settings, store, version = opened
-    assert set(by_series(rows_of(settings, store, stale_reason="feed x failed")).values()) == {
+    assert set(sources_by_series(forecast_rows(settings, store, stale_reason="feed x failed")).values()) == {
         ("stale_model", "feed x failed", version)
     }
-    found = by_series(rows_of(settings, store, no_model_reason="no time"))
+    found = sources_by_series(forecast_rows(settings, store, no_model_reason="no time"))
     assert set(found.values()) == {("baseline", "no time", None)}
 
 
 @pytest.mark.parametrize("silent", [{"LDC3"}, {"LDC1", "LDC2", "LDC3"}])
 def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, silent):
-    """Silent since August 20: one series while the others go on, or all of them."""
+    """Remove the values since August 20, of one series or of all."""
     folder = pipeline.parent
     load = pl.read_parquet(folder / "load.parquet")
     gone = pl.col("series_id").is_in(list(silent)) & (pl.col("ds") >= pl.datetime(2018, 8, 20))
@@ -148,7 +148,7 @@ def test_series_silent_for_longer_than_the_context_come_from_the_baseline(opened
     assert pl.read_parquet(report["path"], hive_partitioning=False)["q50"].is_finite().all()
 
 
-def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened):
+def test_a_missing_provider_is_reported_and_with_strict_an_error(opened):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -169,7 +169,7 @@ def test_a_provider_that_is_not_there_is_reported_or_with_strict_an_error(opened
     assert set(report["status"]) == {"baseline"} and "first provider is CUDA" in report["reasons"][0]["reason"]
 
 
-def test_a_provider_that_falls_back_is_reported_and_with_strict_an_error(pipeline):
+def test_the_command_reports_a_missing_provider(pipeline):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

@@ -1,4 +1,4 @@
-"""Ingest from sources that are asked for a part, and from files that somebody has spoilt."""
+"""Ingest from sources that can select rows by time, and from damaged files."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from tests.support.commands import gatecast
 from tests.support.feeds import LATE, mutated, pipeline_of, sample
 
 
-def test_a_database_is_asked_only_for_what_is_new(tmp_path):
-    place = tmp_path / "demand.db"
+def test_only_new_rows_are_requested_from_a_database(tmp_path):
+    path = tmp_path / "demand.db"
     rows = sample(40).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
-    with sqlite3.connect(place) as connection:
+    with sqlite3.connect(path) as connection:
         connection.execute("create table demand (series_id text, ds text, y real)")
         connection.executemany("insert into demand values (?, ?, ?)", rows.head(3 * 24 * 39).rows())
         connection.executemany("insert into demand values (?, ?, ?)", rows.tail(3 * 24).rows())
     more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-03"'
-    pipeline = pipeline_of(tmp_path, f"sqlite:///{place}", more)
-    store = open_store(pipeline.pipeline.store)
+    settings = pipeline_of(tmp_path, f"sqlite:///{path}", more)
+    store = open_store(settings.pipeline.store)
     middle = datetime(2018, 6, 20, 4, tzinfo=UTC)
-    first = ingest(pipeline, store, middle, LATE)["feeds"]["demand"]
+    first = ingest(settings, store, middle, LATE)["feeds"]["demand"]
     assert first["first"] == "2018-06-03T00:00:00Z"
     assert first["read"] == first["added"] == 3 * (24 * 17 + 4)
-    second = ingest(pipeline, store, LATE, LATE)["feeds"]["demand"]
+    second = ingest(settings, store, LATE, LATE)["feeds"]["demand"]
     assert second["unchanged"] == 3 * 49
     assert second["added"] == 3 * 24 * 21
-    assert ingest(pipeline, store, LATE, LATE)["feeds"]["demand"]["added"] == 0
+    assert ingest(settings, store, LATE, LATE)["feeds"]["demand"]["added"] == 0
     assert len(history.read_as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
 
 
-def test_a_row_of_the_far_future_does_not_keep_others_from_being_asked_for(tmp_path):
-    """Of a covariate known in advance no availability holds back a mistyped year."""
-    place = tmp_path / "weather.db"
+def test_a_row_of_the_far_future_does_not_exclude_earlier_rows_from_the_request(tmp_path):
+    """Ingest a known_future covariate with a mistyped year, which no availability time holds back."""
+    path = tmp_path / "weather.db"
     sample(3).write_parquet(tmp_path / "load.parquet")
-    with sqlite3.connect(place) as connection:
+    with sqlite3.connect(path) as connection:
         connection.execute("create table weather (ds text, w real)")
         connection.executemany(
             "insert into weather values (?, 1.0)", [("2018-06-01 00:00:00",), ("2081-06-02 00:00:00",)]
@@ -54,31 +54,31 @@ def test_a_row_of_the_far_future_does_not_keep_others_from_being_asked_for(tmp_p
 [[feed]]
 name = "weather"
 role = "known_future"
-uri = "sqlite:///{place}"
+uri = "sqlite:///{path}"
 query = "select * from weather where ds >= :since"
 valid_time = "ds"
 values = ["w"]
 """
-    pipeline = pipeline_of(tmp_path, "load.parquet", weather)
-    store = open_store(pipeline.pipeline.store)
-    assert ingest(pipeline, store, LATE, LATE)["feeds"]["weather"]["added"] == 2
-    with sqlite3.connect(place) as connection:
+    settings = pipeline_of(tmp_path, "load.parquet", weather)
+    store = open_store(settings.pipeline.store)
+    assert ingest(settings, store, LATE, LATE)["feeds"]["weather"]["added"] == 2
+    with sqlite3.connect(path) as connection:
         connection.execute("insert into weather values ('2018-12-01 01:00:00', 2.0)")
-    assert ingest(pipeline, store, LATE, LATE)["feeds"]["weather"]["added"] == 1
+    assert ingest(settings, store, LATE, LATE)["feeds"]["weather"]["added"] == 1
 
 
-def test_check_says_what_is_late(tmp_path):
+def test_check_reports_late_feeds(tmp_path):
     sample(30).write_parquet(tmp_path / "load.parquet")
-    pipeline = pipeline_of(tmp_path, "load.parquet")
-    found = check(pipeline, datetime(2018, 7, 1, 7, tzinfo=UTC))
+    settings = pipeline_of(tmp_path, "load.parquet")
+    found = check(settings, datetime(2018, 7, 1, 7, tzinfo=UTC))
     assert found["next_issue"] == "2018-07-02T04:00:00+00:00"
     assert found["feeds"]["demand"]["late"] == (
         "the newest value is of 2018-06-30 23:00, values up to 2018-07-01 02:00 are due: 3 periods missing"
     )
-    assert check(pipeline, datetime(2018, 7, 1, 4, tzinfo=UTC))["feeds"]["demand"]["late"] is None
+    assert check(settings, datetime(2018, 7, 1, 4, tzinfo=UTC))["feeds"]["demand"]["late"] is None
 
 
-def test_the_report_names_what_is_odd_and_the_file_decides(tmp_path):
+def test_findings_are_reported_and_quarantined_as_the_file_says(tmp_path):
     rows = sample(60).with_row_index("n").with_columns(
         y=pl.when(pl.col("n") == 700).then(pl.col("y") * 50).otherwise("y")
     ).drop("n")  # fmt: skip
@@ -97,53 +97,53 @@ def test_the_report_names_what_is_odd_and_the_file_decides(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_spoilt_files_give_one_error_or_lose_no_row(tmp_path, suffix):
-    """300 files of each kind: either a DataError of one line that names the file, or every row is accounted for."""
+def test_damaged_files_give_one_error_or_lose_no_row(tmp_path, suffix):
+    """Damage 300 files of each kind. Each gives a DataError of one line, or every row is accounted for."""
     rows = sample(3)
     source = tmp_path / f"clean.{suffix}"
     rows.write_csv(source) if suffix == "csv" else rows.write_parquet(source)
     clean = source.read_bytes()
     errors = 0
     for seed in range(300):
-        spoilt = tmp_path / f"spoilt.{suffix}"
-        spoilt.write_bytes(mutated(clean, random.Random(seed)))
-        pipeline = pipeline_of(tmp_path, f"spoilt.{suffix}")
+        damaged = tmp_path / f"damaged.{suffix}"
+        damaged.write_bytes(mutated(clean, random.Random(seed)))
+        settings = pipeline_of(tmp_path, f"damaged.{suffix}")
         try:
-            result = check_feed(pipeline, pipeline.feed[0], LATE, LATE - timedelta(days=365))
+            result = check_feed(settings, settings.feed[0], LATE, LATE - timedelta(days=365))
         except DataError as error:
             errors += 1
             assert str(error).startswith("feed 'demand': ")
             assert "\n" not in str(error)
             continue
         if suffix == "csv":
-            read = len(pl.read_csv(spoilt, infer_schema=False))
+            read = len(pl.read_csv(damaged, infer_schema=False))
         else:
-            read = len(pl.read_parquet(spoilt))
+            read = len(pl.read_parquet(damaged))
         assert len(result.accepted) + len(result.refused) + result.later == read
         assert result.refused["reason"].null_count() == 0
     assert errors < 300
 
 
-def test_a_damaged_part_of_the_history_is_set_aside_and_taken_in_again(tmp_path):
+def test_a_damaged_history_part_is_set_aside_and_ingested_again(tmp_path):
     rows = sample(20).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
     with sqlite3.connect(tmp_path / "demand.db") as connection:
         connection.execute("create table demand (series_id text, ds text, y real)")
         connection.executemany("insert into demand values (?, ?, ?)", rows.rows())
     more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-01"'
-    pipeline = pipeline_of(tmp_path, f"sqlite:///{tmp_path / 'demand.db'}", more)
-    store = open_store(pipeline.pipeline.store)
+    settings = pipeline_of(tmp_path, f"sqlite:///{tmp_path / 'demand.db'}", more)
+    store = open_store(settings.pipeline.store)
     for day in (8, 15):
-        ingest(pipeline, store, datetime(2018, 6, day, tzinfo=UTC), LATE)
+        ingest(settings, store, datetime(2018, 6, day, tzinfo=UTC), LATE)
     before = history.read_as_of(store, "p", "demand", ["y"], LATE)
     part = store.path(store.keys("history/p/demand", "*.parquet")[0])
     content = part.read_bytes()
-    # The footer is whole, so that only reading the values finds it; then the footer is gone too.
-    for spoilt in (
+    # The first damage leaves the footer intact, so only reading the values finds it. The second cuts the footer off.
+    for damaged in (
         content[:4] + bytes(len(content) // 2) + content[4 + len(content) // 2 :],
         content[: len(content) // 2],
     ):
         part = store.path(store.keys("history/p/demand", "*.parquet")[0])
-        part.write_bytes(spoilt)
-        report = ingest(pipeline, store, datetime(2018, 6, 15, tzinfo=UTC), LATE)["feeds"]["demand"]
+        part.write_bytes(damaged)
+        report = ingest(settings, store, datetime(2018, 6, 15, tzinfo=UTC), LATE)["feeds"]["demand"]
         assert report["damaged"] == [f"{part}.damaged"]
         assert history.read_as_of(store, "p", "demand", ["y"], LATE).equals(before)

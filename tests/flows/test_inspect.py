@@ -1,4 +1,4 @@
-"""`gatecast inspect`: one forecast from the inside, on a trained pipeline."""
+"""`gatecast inspect` on a trained pipeline: the page, its content and its errors."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def inspect(path, *arguments):
     return gatecast("inspect", path, "--series", "LDC2", "--issue-time", ISSUE, *arguments)
 
 
-def facts(path, issue=ISSUE):
-    """What the page of LDC2 is made of."""
-    pipeline = pipeline_file.read(path)
-    zone = pipeline.pipeline.timezone
+def inspection_of_ldc2(path, issue=ISSUE):
+    """Return the content of the page about LDC2."""
+    settings = pipeline_file.read(path)
+    zone = settings.pipeline.timezone
     return collect_inspection(
-        pipeline, open_store(pipeline.pipeline.store), "LDC2", clock.parse_time(issue, zone), clock.now()
+        settings, open_store(settings.pipeline.store), "LDC2", clock.parse_time(issue, zone), clock.now()
     )
 
 
-def test_it_writes_one_page_that_needs_no_network(pipeline, tmp_path):
+def test_the_page_needs_no_network(pipeline, tmp_path):
     done = inspect(pipeline, "-o", tmp_path / "page.html", "--json")
     assert done.returncode == 0, done.stderr
     report = said(done)
@@ -44,7 +44,7 @@ def test_it_writes_one_page_that_needs_no_network(pipeline, tmp_path):
     assert report["moved"]["temperature_forecast"] > 0 < report["moved_by_horizon"]["temperature_forecast"]
 
 
-def test_without_a_path_it_is_in_the_store(pipeline):
+def test_without_an_output_the_page_is_in_the_store(pipeline):
     done = inspect(pipeline)
     assert done.returncode == 0, done.stderr
     (page,) = (pipeline.parent / "store" / "inspections" / "small").glob("*.html")
@@ -52,33 +52,33 @@ def test_without_a_path_it_is_in_the_store(pipeline):
     assert f"wrote {page}" in done.stdout
 
 
-def test_it_shows_the_forecast_that_was_published(pipeline):
-    assert "has been published" in facts(pipeline).notes[0]
+def test_the_page_shows_the_published_forecast(pipeline):
+    assert "No forecast of this issue time is published" in inspection_of_ldc2(pipeline).notes[0]
     published = said(gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json"))
-    found = facts(pipeline)
+    found = inspection_of_ldc2(pipeline)
     assert found.notes == ()
     rows = pl.read_parquet(published["path"]).filter(pl.col("series_id") == "LDC2")
     np.testing.assert_array_equal(rows.select("^q.*$").to_numpy(), found.quantiles)
-    # The feed was read to the issue time only: what came after is in it, but not known here.
+    # Values after the issue time are in the feed but not ingested yet.
     assert np.isnan(found.actuals).all()
     assert gatecast("ingest", pipeline, "--as-of", "2018-09-03").returncode == 0
     load = pl.read_parquet(pipeline.parent / "load.parquet").filter(pl.col("series_id") == "LDC2")
     day = load.filter(pl.col("ds").dt.date() == pl.date(2018, 9, 1)).sort("ds")["y"].to_numpy()
-    np.testing.assert_allclose(facts(pipeline).actuals, day, rtol=1e-6)
+    np.testing.assert_allclose(inspection_of_ldc2(pipeline).actuals, day, rtol=1e-6)
 
 
-def test_what_is_taken_in_later_is_said(pipeline):
-    """A part of the target's history is gone from what the page sees: its forecast is not the published one."""
+def test_values_ingested_later_are_noted(pipeline):
+    """Change the last day of the feed after the forecast was published."""
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
     load = pl.read_parquet(pipeline.parent / "load.parquet")
     late = load.with_columns(y=pl.when(pl.col("ds") >= pl.datetime(2018, 8, 31)).then(pl.col("y") * 2).otherwise("y"))
     late.write_parquet(pipeline.parent / "load.parquet")
     assert gatecast("ingest", pipeline, "--as-of", ISSUE).returncode == 0
-    (note,) = facts(pipeline).notes
+    (note,) = inspection_of_ldc2(pipeline).notes
     assert "differs by up to" in note and "only later" in note
 
 
-def test_the_model_that_served_then_is_opened_not_todays(pipeline):
+def test_the_model_of_the_issue_time_is_opened_not_the_newest(pipeline):
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
     first = said(gatecast("models", pipeline, "--json"))["champion"]
     assert gatecast("ingest", pipeline, "--as-of", "2018-09-20").returncode == 0
@@ -92,7 +92,7 @@ def test_the_model_that_served_then_is_opened_not_todays(pipeline):
         GATECAST_TRAINING__SEED="8",
     )
     assert done.returncode == 0, done.stderr
-    assert facts(pipeline).manifest["version"] == first
+    assert inspection_of_ldc2(pipeline).manifest["version"] == first
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_the_model_that_served_then_is_opened_not_todays(pipeline):
         (("--series", "LDC1", "--issue-time", "yesterday"), 2, ("yesterday", "ISO 8601")),
     ],
 )
-def test_clear_errors(pipeline, arguments, status, words):
+def test_errors_name_the_problem(pipeline, arguments, status, words):
     clear(gatecast("inspect", pipeline, *arguments), status, *words)
 
 
-def test_without_the_training_extra_it_names_it(pipeline, tmp_path):
+def test_a_missing_training_extra_is_named(pipeline, tmp_path):
     (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError('not installed', name='onnx')")
     done = gatecast_process("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=str(tmp_path))
     clear(done, 1, "onnx", "gatecast[train]")

@@ -1,4 +1,4 @@
-"""The metrics of a night, as Prometheus' own parser reads them."""
+"""Metrics of a run, read by the parser of Prometheus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.metrics import read
 from tests.support.pipelines import write_pipeline
 
 RULES = Path(__file__).parents[2] / "deployments" / "alerts.rules.yml"
-NIGHT = {
+RECORD = {
     "pipeline": "small", "started_at": "2018-09-01T04:20:00+00:00", "deadline": "2018-09-01T04:30:00+00:00",
     "published_at": "2018-09-01T04:25:00+00:00", "issue_time": "2018-09-01T04:00:00+00:00", "degraded": True,
     "seconds": {"ingest": 1.5, "forecast": 2.0}, "failures": {"ingest:weather": "gone"},
@@ -31,15 +31,15 @@ NIGHT = {
         }
     },
 }  # fmt: skip
-FAILED = NIGHT | {
+FAILED = RECORD | {
     "forecast": None, "published_at": None, "score": None, "ingest": None, "failures": {"forecast": "no value"},
 }  # fmt: skip
 NOW = datetime.fromisoformat("2018-09-01T04:26:00+00:00")
 ISSUE = datetime.fromisoformat("2018-09-01T04:00:00+00:00")
 
 
-def test_a_night_in_numbers():
-    found = read(metrics_text(NIGHT, NOW, ISSUE, ISSUE + timedelta(days=1)))
+def test_the_metrics_of_a_run():
+    found = read(metrics_text(RECORD, NOW, ISSUE, ISSUE + timedelta(days=1)))
     assert found == {
         ("run_timestamp_seconds",): 1535775600.0, ("run_seconds",): 360.0,
         ("next_due_timestamp_seconds",): 1535860800.0,
@@ -53,7 +53,7 @@ def test_a_night_in_numbers():
     }  # fmt: skip
 
 
-def test_a_night_that_published_nothing_still_says_how_old_the_newest_forecast_is():
+def test_a_run_that_published_nothing_has_the_age_of_the_newest_forecast():
     found = read(metrics_text(FAILED, NOW, ISSUE, ISSUE))
     assert found["published",] == 0 and found["stage_failed", "forecast"] == 1
     assert found["issue_timestamp_seconds",] == ISSUE.timestamp()
@@ -67,36 +67,36 @@ def test_a_night_that_published_nothing_still_says_how_old_the_newest_forecast_i
         ("1h", "2018-09-01T00:20-04:00", "2018-09-02T00:10-04:00"),
         ("1h", "2018-11-03T00:20-04:00", "2018-11-04T00:10-04:00"),
         ("1h", "2018-11-04T00:20-04:00", "2018-11-05T00:10-05:00"),
-        # Saturday's night forecasts from Monday on, and so would Sunday's and Monday's.
+        # The forecasts of Saturday, Sunday and Monday all start with Monday, so none is due before Tuesday.
         ("1b", "2018-09-08T00:40-04:00", "2018-09-11T00:10-04:00"),
         ("1b", "2018-09-11T00:40-04:00", "2018-09-12T00:10-04:00"),
     ],
 )
-def test_when_the_next_forecast_has_to_be_there(tmp_path, frequency, begun, due):
+def test_deadline_of_the_next_forecast(tmp_path, frequency, begun, due):
     path = write_pipeline(tmp_path)
-    pipeline = pipeline_file.read(path, {"GATECAST_PIPELINE__FREQUENCY": frequency})
-    assert next_due(pipeline, begun) == datetime.fromisoformat(due)
+    settings = pipeline_file.read(path, {"GATECAST_PIPELINE__FREQUENCY": frequency})
+    assert next_due(settings, begun) == datetime.fromisoformat(due)
 
 
-def test_they_lie_in_the_store_or_in_the_folder_that_is_stated(tmp_path, s3):
+def test_metrics_are_in_the_store_or_in_the_folder_of_the_collector(tmp_path, s3):
     path = write_pipeline(tmp_path)
     bucket = {"GATECAST_PIPELINE__STORE": "s3://market/store"}
     collected = {"GATECAST_MONITORING__METRICS": "collected"}
-    for settings, place in (
+    for environment, uri in (
         ({}, str(tmp_path / "store/metrics/small.prom")),
         (bucket, "s3://market/store/metrics/small.prom"),
         (bucket | collected, str(tmp_path / "collected/gatecast-small.prom")),
     ):
-        pipeline = pipeline_file.read(path, settings)
-        store = open_store(pipeline.pipeline.store)
-        assert write_metrics(pipeline, store, FAILED, NOW) == place
+        settings = pipeline_file.read(path, environment)
+        store = open_store(settings.pipeline.store)
+        assert write_metrics(settings, store, FAILED, NOW) == uri
     assert read((tmp_path / "collected/gatecast-small.prom").read_text())["published",] == 0
     assert s3.client.get_object(Bucket="market", Key="store/metrics/small.prom")["Body"].read().startswith(b"# HELP")
 
 
-def test_the_rules_name_only_metrics_that_are_written_and_every_metric_is_documented():
+def test_alert_rules_use_written_metrics_and_all_metrics_are_documented():
     written = {
-        family.name for family in text_string_to_metric_families(metrics_text(NIGHT, NOW, ISSUE, ISSUE))
+        family.name for family in text_string_to_metric_families(metrics_text(RECORD, NOW, ISSUE, ISSUE))
     }  # fmt: skip
     failed = {family.name for family in text_string_to_metric_families(metrics_text(FAILED, NOW, ISSUE, ISSUE))}
     assert failed <= written
@@ -112,9 +112,9 @@ def test_the_rules_name_only_metrics_that_are_written_and_every_metric_is_docume
         assert labels <= of_the_metric, rule["alert"]
     page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
     for what in [*written, *names]:
-        assert f"`{what}`" in page, f"docs/observability.md does not say what {what} is"
+        assert f"`{what}`" in page, f"docs/observability.md does not describe {what}"
 
 
 def _samples(names: set[str]):
-    families = text_string_to_metric_families(metrics_text(NIGHT, NOW, ISSUE, ISSUE))
+    families = text_string_to_metric_families(metrics_text(RECORD, NOW, ISSUE, ISSUE))
     return [sample for family in families for sample in family.samples if sample.name in names]

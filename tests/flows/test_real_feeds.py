@@ -1,4 +1,4 @@
-"""Real data with known faults, ingested as they are: the report names the faults, and every row is accounted for."""
+"""Real data with known faults: the report names the faults, and every row is accounted for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ time_zone = "{zone}"
 LATE = datetime(2026, 1, 1, tzinfo=UTC)
 LEVELS = "expected = { load_DE = 55000.0, load_NL = 12500.0, load_FR = 53000.0, load_ES = 28000.0 }"
 
-# file: zone, frequency, more of the feed, what must be named
+# file: zone, frequency, further keys of the feed, expected findings
 FEEDS = {
     "pjm_hourly": ("America/New_York", "1h", "", {("gap", "AEP"), ("gap", "DUQ"), ("gap", "EKPC")}),
     "gefcom2012": ("America/New_York", "1h", "", {("level_jump", "zone_10"), ("same_series", "zone_07")}),
@@ -45,35 +45,35 @@ FEEDS = {
 }
 
 
-def ingested(folder: Path, name: str, frequency: str | None = None, more: str = ""):
+def ingest_real(folder: Path, name: str, frequency: str | None = None, more: str = ""):
     source = SHARED / f"{name}.parquet"
     if not source.exists():
         pytest.skip("the shared development data are not beside this checkout")
     zone, own, other, _ = FEEDS[name]
     path = folder / "p.toml"
     path.write_text(FILE.format(frequency=frequency or own, zone=zone, uri=source, more=f"{other}\n{more}"))
-    pipeline = pipeline_file.read(path, {})
-    store = open_store(pipeline.pipeline.store)
-    return store, ingest(pipeline, store, LATE, LATE)["feeds"]["demand"], pl.read_parquet(source)
+    settings = pipeline_file.read(path, {})
+    store = open_store(settings.pipeline.store)
+    return store, ingest(settings, store, LATE, LATE)["feeds"]["demand"], pl.read_parquet(source)
 
 
 @pytest.mark.parametrize("name", FEEDS)
-def test_faults_are_named_and_no_row_is_lost(tmp_path, name):
-    store, report, rows = ingested(tmp_path, name)
+def test_known_faults_are_found_and_no_row_is_lost(tmp_path, name):
+    store, report, rows = ingest_real(tmp_path, name)
     named = {(found["check"], found["series_id"]) for found in report["findings"]}
     assert named >= FEEDS[name][3]
     assert {series for check, series in named if check == "other_unit"} <= {"load_DE", "load_NL"}
     kept, refused = history.read_as_of(store, "p", "demand", ["y"], LATE), quarantine.read(store, "p", "demand")
     assert report["read"] == len(rows) == len(kept) + len(refused)
     assert refused["reason"].null_count() == 0
-    taken = refused["y"].sum() if len(refused) else 0.0
-    assert kept["y"].sum() + taken == pytest.approx(rows["y"].sum(), rel=1e-12)
+    refused_sum = refused["y"].sum() if len(refused) else 0.0
+    assert kept["y"].sum() + refused_sum == pytest.approx(rows["y"].sum(), rel=1e-12)
 
 
 @pytest.mark.parametrize("frequency", ["1h", "1d"])
-def test_energy_of_half_hours_is_conserved(tmp_path, frequency):
-    """Three years of Victoria, with six clock changes: to hours, and to local days of 46, 48 and 50 half hours."""
-    store, report, rows = ingested(tmp_path, "vic_elec", frequency, 'resample = "sum"')
+def test_aggregation_conserves_energy(tmp_path, frequency):
+    """Aggregate half hours of Victoria, over six clock changes, to hours and to local days."""
+    store, report, rows = ingest_real(tmp_path, "vic_elec", frequency, 'resample = "sum"')
     kept = history.read_as_of(store, "p", "demand", ["y"], LATE)
     assert report["read"] == report["accepted"] == len(rows) == len(kept) + report["aggregated"]
     assert kept["y"].sum() == pytest.approx(rows["y"].sum(), rel=1e-12)

@@ -1,4 +1,4 @@
-"""Feeds finer than the pipeline's grid, from the pipeline file to what is known at an issue time."""
+"""Feeds finer than the pipeline's grid, from the pipeline file to the as-of view of the history."""
 
 from __future__ import annotations
 
@@ -41,66 +41,66 @@ def pipeline_of(folder: Path, uri: str, how: str = "mean", frequency: str = "1h"
     return pipeline_file.read(path, {})
 
 
-def counted(pipeline, store: Store, as_of: datetime) -> dict:
-    """Counts of an ingest, which must account for every row."""
-    counts = ingest(pipeline, store, as_of, as_of)["feeds"]["price"]
+def ingest_and_count(settings, store: Store, as_of: datetime) -> dict:
+    """Ingest, check that every row is accounted for, and return the report of the feed."""
+    counts = ingest(settings, store, as_of, as_of)["feeds"]["price"]
     assert counts["read"] == counts["accepted"] + counts["refused"] + counts["later"]
     assert counts["accepted"] == counts["added"] + counts["unchanged"] + counts["aggregated"]
     return counts
 
 
 def prices(days: int) -> pl.DataFrame:
-    """Hours up to the change, quarters after it."""
+    """Return hourly prices before the change, and quarter-hourly prices after it."""
     hours = [CHANGE + timedelta(hours=i - 24 * days) for i in range(24 * days)]
     quarters = [CHANGE + i * QUARTER for i in range(96 * days)]
     values = np.random.default_rng(0).normal(60, 20, len(hours) + len(quarters)).round(2)
     return pl.DataFrame({"t": [*hours, *quarters], "y": values})
 
 
-def test_prices_over_the_change_to_quarters(tmp_path):
+def test_prices_that_change_from_hours_to_quarters(tmp_path):
     rows = prices(5)
     rows.filter(pl.int_range(pl.len()) != 5 * 24 + 100).write_parquet(tmp_path / "price.parquet")
-    pipeline = pipeline_of(tmp_path, "price.parquet")
-    store, at = open_store(pipeline.pipeline.store), CHANGE + timedelta(days=4, minutes=30)
-    counts = counted(pipeline, store, at)
+    settings = pipeline_of(tmp_path, "price.parquet")
+    store, at = open_store(settings.pipeline.store), CHANGE + timedelta(days=4, minutes=30)
+    counts = ingest_and_count(settings, store, at)
     assert counts["reasons"] == {"3 of 4 values within 1h": 3}
-    # Of the day after and of the hour that has begun.
+    # Values of the next day, and of the hour that has begun.
     assert counts["later"] == 96
     assert (counts["added"], counts["aggregated"]) == (24 * 9 - 1, 3 * (24 * 4 - 1))
     assert len(quarantine.read(store, "p", "price")) == 3
-    seen = history.read_as_of(store, "p", "price", ["y"], at).filter(pl.col("valid_time") >= CHANGE)
+    visible = history.read_as_of(store, "p", "price", ["y"], at).filter(pl.col("valid_time") >= CHANGE)
     means = rows.tail(96 * 5).group_by_dynamic("t", every="1h").agg(pl.col("y").mean())
-    both = seen.join(means, left_on="valid_time", right_on="t", suffix="_mean")
-    assert len(both) == len(seen) == 24 * 4 - 1
+    both = visible.join(means, left_on="valid_time", right_on="t", suffix="_mean")
+    assert len(both) == len(visible) == 24 * 4 - 1
     np.testing.assert_allclose(both["y"], both["y_mean"], rtol=1e-14)
-    # The missing quarter comes, and the rest of the days.
+    # The feed now has the missing quarter and the rest of the days.
     rows.write_parquet(tmp_path / "price.parquet")
-    counts = counted(pipeline, store, at + timedelta(days=3))
+    counts = ingest_and_count(settings, store, at + timedelta(days=3))
     assert (counts["added"], counts["refused"], counts["later"]) == (25, 0, 0)
-    assert counted(pipeline, store, at + timedelta(days=3))["added"] == 0
+    assert ingest_and_count(settings, store, at + timedelta(days=3))["added"] == 0
 
 
-def test_a_database_is_asked_for_whole_periods(tmp_path):
-    """Seven days before a local midnight is another hour where the clock has changed."""
-    place, first = tmp_path / "gas.db", datetime(2025, 10, 10, 4, tzinfo=UTC)  # 06:00 in Madrid, the gas day's start
+def test_complete_periods_are_requested_from_a_database(tmp_path):
+    """Ingest over a clock change, where seven days before a local midnight is another hour."""
+    path, first = tmp_path / "gas.db", datetime(2025, 10, 10, 4, tzinfo=UTC)  # 06:00 in Madrid, the gas day's start
     times = [first + timedelta(hours=i) for i in range(24 * 21 + 1)]
-    with sqlite3.connect(place) as connection:
+    with sqlite3.connect(path) as connection:
         connection.execute("create table gas (t text, y real)")
         connection.executemany("insert into gas values (?, 1.0)", [(f"{t:%Y-%m-%d %H:%M:%S}",) for t in times])
     more = 'query = "select * from gas where t >= :since and t < :until"\nstart = "2025-10-10"'
-    pipeline = pipeline_of(tmp_path, f"sqlite:///{place}", "sum", "1d", more)
-    pipeline = pipeline.model_copy(
-        update={"pipeline": pipeline.pipeline.model_copy(update={"day_start": datetime(2025, 1, 1, 6).time()})}
+    settings = pipeline_of(tmp_path, f"sqlite:///{path}", "sum", "1d", more)
+    settings = settings.model_copy(
+        update={"pipeline": settings.pipeline.model_copy(update={"day_start": datetime(2025, 1, 1, 6).time()})}
     )
-    store = open_store(pipeline.pipeline.store)
-    for night in range(1, 22):
-        assert counted(pipeline, store, first + timedelta(days=night, hours=1))["refused"] == 0
+    store = open_store(settings.pipeline.store)
+    for day in range(1, 22):
+        assert ingest_and_count(settings, store, first + timedelta(days=day, hours=1))["refused"] == 0
     found = history.read_as_of(store, "p", "price", ["y"], times[-1] + timedelta(hours=1))
     assert found["y"].to_list() == [24.0] * 15 + [25.0] + [24.0] * 5
 
 
-def test_what_becomes_known_after_t_changes_nothing(tmp_path):
-    """The as-of law for folded values, whose parts become known and are revised one by one."""
+def test_parts_that_become_available_after_t_change_nothing(tmp_path):
+    """Change parts of aggregated values that become available or are revised one by one."""
     dice = np.random.default_rng(1)
     rows = prices(6)
     rows = rows.with_columns(known=pl.col("t") + pl.Series(dice.integers(1, 30, len(rows))) * timedelta(hours=1))
@@ -110,14 +110,14 @@ def test_what_becomes_known_after_t_changes_nothing(tmp_path):
     at = CHANGE + timedelta(days=4)
     after = pl.col("known") > at
 
-    def seen(table: pl.DataFrame) -> pl.DataFrame:
+    def visible(table: pl.DataFrame) -> pl.DataFrame:
         table.write_parquet(tmp_path / "price.parquet")
-        pipeline = pipeline_of(tmp_path, "price.parquet", more='available_at = "known"')
+        settings = pipeline_of(tmp_path, "price.parquet", more='available_at = "known"')
         store = open_store(str(tmp_path / f"store-{len(list(tmp_path.glob('store-*')))}"))
-        counted(pipeline, store, at + timedelta(days=30))
+        ingest_and_count(settings, store, at + timedelta(days=30))
         return history.read_as_of(store, "p", "price", ["y"], at)
 
-    before = seen(rows)
+    before = visible(rows)
     assert before["valid_time"].max() > CHANGE + timedelta(days=2)
     later = rows.filter(after)
     assert len(later) > 100
@@ -126,10 +126,10 @@ def test_what_becomes_known_after_t_changes_nothing(tmp_path):
         pl.concat([rows, rows.with_columns(pl.col("y") + 9, known=pl.lit(at) + timedelta(hours=1))]),
         rows.filter(~after),
     ):
-        assert seen(changed).equals(before)
+        assert visible(changed).equals(before)
     newest = rows.filter(~after & (pl.col("t") >= CHANGE + timedelta(days=1))).sort("known").head(1)
     corrected = pl.concat([rows, newest.with_columns(pl.col("y") + 1, known=pl.lit(at))])
-    assert not seen(corrected).equals(before)
+    assert not visible(corrected).equals(before)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,6 @@ def test_what_becomes_known_after_t_changes_nothing(tmp_path):
         ("sum", "1b", r"resample of a feed is for frequency"),
     ],
 )
-def test_wrong_settings_are_named(tmp_path, how, frequency, error):
+def test_wrong_settings_are_refused(tmp_path, how, frequency, error):
     with pytest.raises(pipeline_file.PipelineFileError, match=error):
         pipeline_of(tmp_path, "price.parquet", how, frequency)

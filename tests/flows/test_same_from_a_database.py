@@ -1,4 +1,4 @@
-"""A night from PostgreSQL and a night from Parquet files publish the same bytes, revisions and all."""
+"""Forecasts from PostgreSQL and from Parquet files have the same bytes, with revisions."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ NAMES = {"demand": ("target", "y", 'series_id = "series_id"'), "weather": ("know
 
 
 def tables(source: str) -> dict[str, pl.DataFrame]:
-    """Demand and weather up to September 2018, by local wall clock, each row with the instant it became known.
+    """Return demand and weather up to September 2018 in local time, each row with its availability time.
 
-    A tenth of the demand is first known wrong and corrected within three days; of the weather there are two issues.
+    A tenth of the demand is wrong first and corrected within three days. The weather has two issues.
     """
     if source == "sample":
         demand = pl.read_parquet(SAMPLES / "load.parquet").filter(pl.col("ds") >= pl.datetime(2018, 2, 1))
@@ -58,8 +58,8 @@ def tables(source: str) -> dict[str, pl.DataFrame]:
     return {"demand": pl.concat([demand, corrected]), "weather": pl.concat([weather, newer])}
 
 
-def pipeline(folder: Path, trained: Path, uri: str | None) -> Path:
-    """A pipeline file in `folder` whose feeds are files there or tables at `uri`, with the models of `trained`."""
+def write_pipeline_file(folder: Path, trained: Path, uri: str | None) -> Path:
+    """Write a pipeline file whose feeds are files in `folder` or tables at `uri`, with the models of `trained`."""
     folder.mkdir(exist_ok=True)
     head, _, tail = trained.read_text().partition("[[feed]]")
     feeds = ""
@@ -82,17 +82,17 @@ def published(path: Path) -> tuple[bytes, dict]:
 
 @pytest.mark.parametrize("source", ["sample", "bigdeal2022"])
 def test_postgresql_and_parquet_publish_the_same_bytes(tmp_path, trained, postgres, source):
-    """The database in two ingests, the second of which asks for what is new only; the files in one."""
+    """Ingest the database twice, the second time only new rows, and the files once."""
     content = tables(source)
     with dbapi.connect(postgres) as connection, connection.cursor() as cursor:
         for name, rows in content.items():
-            rows = rows.sample(fraction=1.0, shuffle=True, seed=3)  # a table has no order of its own
+            rows = rows.sample(fraction=1.0, shuffle=True, seed=3)  # a table has no order
             cursor.adbc_ingest(name, rows.with_columns(pl.col("n").cast(pl.Int64)).to_arrow(), mode="replace")
         connection.commit()
-    from_files = pipeline(tmp_path / "files", trained, None)
+    from_files = write_pipeline_file(tmp_path / "files", trained, None)
     for name, rows in content.items():
         rows.sort("known", "n").write_parquet(from_files.parent / f"{name}.parquet")
-    from_database = pipeline(tmp_path / "database", trained, postgres)
+    from_database = write_pipeline_file(tmp_path / "database", trained, postgres)
     assert gatecast("ingest", from_files, "--as-of", ISSUE).returncode == 0
     counts = []
     for as_of in ("2018-08-20", ISSUE):
@@ -104,9 +104,9 @@ def test_postgresql_and_parquet_publish_the_same_bytes(tmp_path, trained, postgr
     (bytes_of_files, report), (bytes_of_database, _) = published(from_files), published(from_database)
     assert report["status"] == {"model": 72}
     assert bytes_of_files == bytes_of_database
-    # And the revisions are what was forecast from: without the corrections it is another forecast.
+    # Without the corrections the forecast differs, so it uses them.
     first = content["demand"].sort("known", "n").unique("n", keep="first", maintain_order=True)
-    other = pipeline(tmp_path / "first", trained, None)
+    other = write_pipeline_file(tmp_path / "first", trained, None)
     first.write_parquet(other.parent / "demand.parquet")
     content["weather"].sort("known", "n").write_parquet(other.parent / "weather.parquet")
     assert gatecast("ingest", other, "--as-of", ISSUE).returncode == 0

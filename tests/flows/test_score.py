@@ -1,4 +1,4 @@
-"""Forecasts against what came: published from the real sample, scored, and recomputed by other means."""
+"""Scores of forecasts of the real sample, recomputed by other means."""
 
 from __future__ import annotations
 
@@ -27,198 +27,198 @@ from tests.support.pipelines import SAMPLES, write_pipeline
 
 NEW_YORK = ZoneInfo("America/New_York")
 NOW = datetime(2018, 10, 1, tzinfo=UTC)
-NIGHTS = range(1, 11)
+DAYS = range(1, 11)
 
 
-def night(day: int, month: int = 9) -> datetime:
-    """Midnight of a day in New York, UTC."""
+def midnight(day: int, month: int = 9) -> datetime:
+    """Return midnight of a day in New York as UTC."""
     return datetime(2018, month, day, tzinfo=NEW_YORK).astimezone(UTC)
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Folder of a pipeline with the history up to October and ten nights of baseline forecasts."""
+    """Return the folder of a pipeline with the history up to October and ten baseline forecasts."""
     folder = tmp_path_factory.mktemp("scores")
-    pipeline, store = opened(write_pipeline(folder).parent)
-    ingest(pipeline, store, NOW, NOW)
-    for day in NIGHTS:
-        forecast(pipeline, store, night(day), needs_champion=False)
+    settings, store = open_pipeline(write_pipeline(folder).parent)
+    ingest(settings, store, NOW, NOW)
+    for day in DAYS:
+        forecast(settings, store, midnight(day), needs_champion=False)
     return folder
 
 
 @pytest.fixture
 def folder(published, tmp_path):
-    """A copy of it, to do anything with."""
+    """Return a copy of `published` that a test may change."""
     shutil.copytree(published, tmp_path / "copy")
     return tmp_path / "copy"
 
 
-def opened(folder: Path):
+def open_pipeline(folder: Path):
     (file,) = folder.glob("*.toml")
-    pipeline = pipeline_file.read(file, {})
-    return pipeline, open_store(pipeline.pipeline.store)
+    settings = pipeline_file.read(file, {})
+    return settings, open_store(settings.pipeline.store)
 
 
-def rows_of(pipeline, store, issue_time: datetime) -> pl.DataFrame:
-    return forecasts.read(store, pipeline.name, pipeline.pipeline.timezone, issue_time)[0]
+def forecast_rows(settings, store, issue_time: datetime) -> pl.DataFrame:
+    return forecasts.read(store, settings.name, settings.pipeline.timezone, issue_time)[0]
 
 
-def files(store) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of the last write of every score file, by the stamp in its name."""
+def score_files(store) -> dict[str, tuple[bytes, int]]:
+    """Return bytes and modification time of every score file, by the stamp in its name."""
     found = (store.path(key) for key in store.keys("scores", "*.parquet"))
-    return {place.stem: (place.read_bytes(), place.stat().st_mtime_ns) for place in found}
+    return {path.stem: (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
 
-def correct(folder: Path, series: str, when: datetime, value: float | None, hours: int = 1):
-    """Change one value of the feed (named by its local time) and take it in, some hours after NOW."""
-    pipeline, store = opened(folder)
+def correct_feed(folder: Path, series: str, when: datetime, value: float | None, hours: int = 1):
+    """Change the value of the feed at one local time, and ingest it some hours after NOW."""
+    settings, store = open_pipeline(folder)
     path = folder / "load.parquet"
     here = (pl.col("series_id") == series) & (pl.col("ds") == pl.lit(when.replace(tzinfo=None)))
     rows = pl.read_parquet(path)
     assert rows.filter(here).height == 1
     rows.with_columns(y=pl.when(here).then(pl.lit(value, pl.Float64)).otherwise("y")).write_parquet(path)
-    ingest(pipeline, store, NOW, NOW + timedelta(hours=hours))
+    ingest(settings, store, NOW, NOW + timedelta(hours=hours))
 
 
 def test_a_baseline_row_scores_as_the_baseline_to_the_last_bit(published):
-    pipeline, store = opened(published)
-    judged = score_forecast(pipeline, store, rows_of(pipeline, store, night(3)))
-    assert dict(judged.schema) == score_schema()
-    assert (len(judged), judged["status"].unique().to_list()) == (72, ["baseline"])
+    settings, store = open_pipeline(published)
+    scored = score_forecast(settings, store, forecast_rows(settings, store, midnight(3)))
+    assert dict(scored.schema) == score_schema()
+    assert (len(scored), scored["status"].unique().to_list()) == (72, ["baseline"])
     for column in ("pinball", "absolute_error", "covered_80"):
-        assert judged[column].equals(judged[f"baseline_{column}"].alias(column))
+        assert scored[column].equals(scored[f"baseline_{column}"].alias(column))
 
 
-def test_rows_of_several_nights_or_another_grid_are_refused(published):
-    pipeline, store = opened(published)
-    rows = rows_of(pipeline, store, night(3))
+def test_rows_of_several_issue_times_or_another_grid_are_refused(published):
+    settings, store = open_pipeline(published)
+    rows = forecast_rows(settings, store, midnight(3))
     with pytest.raises(DataError, match="one issue time"):
-        score_forecast(pipeline, store, pl.concat([rows, rows_of(pipeline, store, night(4))]))
+        score_forecast(settings, store, pl.concat([rows, forecast_rows(settings, store, midnight(4))]))
     with pytest.raises(DataError, match="grid"):
-        score_forecast(pipeline, store, rows.with_columns(pl.col("step") + 1))
-    assert score_forecast(pipeline, store, rows.clear()).is_empty()
+        score_forecast(settings, store, rows.with_columns(pl.col("step") + 1))
+    assert score_forecast(settings, store, rows.clear()).is_empty()
 
 
 @pytest.mark.parametrize("known", [0, 1])
-def test_a_series_that_the_history_did_not_know_then_has_no_bar(tmp_path, known):
-    pipeline, store = opened(write_pipeline(tmp_path / "p").parent)
+def test_a_series_unknown_at_the_issue_time_has_no_baseline_score(tmp_path, known):
+    settings, store = open_pipeline(write_pipeline(tmp_path / "p").parent)
     load = pl.read_parquet(tmp_path / "p" / "load.parquet")
-    # Forecast from all there was, scored by a history that begins later, for two series or for all.
-    ingest(pipeline, store, NOW, NOW)
-    forecast(pipeline, store, night(3), needs_champion=False)
-    rows = rows_of(pipeline, store, night(3))
+    # The forecast uses the whole history. It is scored with a history that begins later, for two series or for all.
+    ingest(settings, store, NOW, NOW)
+    forecast(settings, store, midnight(3), needs_champion=False)
+    rows = forecast_rows(settings, store, midnight(3))
     shutil.rmtree(store.root / "history")
     begun = (pl.col("ds") >= pl.datetime(2018, 9, 3)) | (pl.lit(bool(known)) & (pl.col("series_id") == "LDC1"))
     load.filter(begun).write_parquet(tmp_path / "p" / "load.parquet")
-    ingest(pipeline, store, NOW, NOW)
-    judged = score_forecast(pipeline, store, rows)
-    assert judged["pinball"].null_count() == 0
-    assert judged["baseline_pinball"].is_null().to_list() == [False] * 24 * known + [True] * 24 * (3 - known)
-    assert judged["scale"].null_count() == 24 * (3 - known)
+    ingest(settings, store, NOW, NOW)
+    scored = score_forecast(settings, store, rows)
+    assert scored["pinball"].null_count() == 0
+    assert scored["baseline_pinball"].is_null().to_list() == [False] * 24 * known + [True] * 24 * (3 - known)
+    assert scored["scale"].null_count() == 24 * (3 - known)
 
 
-def test_a_night_is_scored_once_as_its_hours_come_true(folder):
-    pipeline, store = opened(folder)
+def test_a_forecast_is_scored_once_as_its_actuals_become_known(folder):
+    settings, store = open_pipeline(folder)
     for issue in (NOW - timedelta(hours=3), NOW):
-        forecast(pipeline, store, issue, needs_champion=False)
-    first = score(pipeline, store, NOW)
+        forecast(settings, store, issue, needs_champion=False)
+    first = score(settings, store, NOW)
     assert {k: first[k] for k in ("issues", "scored", "revised", "unchanged", "waiting", "failures")} == {
         "issues": 12, "scored": 11, "revised": 0, "unchanged": 0, "waiting": 1, "failures": {},
     }  # fmt: skip
     assert first["rows"] == 10 * 72 + 3 * 3
-    before = files(store)
-    again = score(pipeline, store, NOW)
+    before = score_files(store)
+    again = score(settings, store, NOW)
     assert (again["scored"], again["revised"], again["unchanged"], again["rows"]) == (0, 0, 11, 0)
-    assert files(store) == before
+    assert score_files(store) == before
     assert again["summary"] == first["summary"]
-    ingest(pipeline, store, NOW + timedelta(hours=2), NOW + timedelta(hours=2))
-    later = score(pipeline, store, NOW + timedelta(hours=2))
+    ingest(settings, store, NOW + timedelta(hours=2), NOW + timedelta(hours=2))
+    later = score(settings, store, NOW + timedelta(hours=2))
     assert (later["scored"], later["revised"], later["rows"]) == (1, 1, 2 * 3 + 5 * 3)
-    assert {stamp for stamp, content in files(store).items() if before.get(stamp) != content} == {
+    assert {stamp for stamp, content in score_files(store).items() if before.get(stamp) != content} == {
         layout.stamp(NOW - timedelta(hours=3)), layout.stamp(NOW),
     }  # fmt: skip
 
 
-def test_a_revised_actual_revises_the_score_of_its_night_alone(folder):
-    pipeline, store = opened(folder)
-    score(pipeline, store, NOW)
-    before = files(store)
-    correct(folder, "LDC2", datetime(2018, 9, 3, 10), 1234.5)
-    done = score(pipeline, store, NOW)
+def test_a_revised_actual_changes_only_the_scores_of_its_issue_time(folder):
+    settings, store = open_pipeline(folder)
+    score(settings, store, NOW)
+    before = score_files(store)
+    correct_feed(folder, "LDC2", datetime(2018, 9, 3, 10), 1234.5)
+    done = score(settings, store, NOW)
     assert (done["scored"], done["revised"], done["unchanged"]) == (0, 1, 9)
-    after = files(store)
-    assert {stamp for stamp in before if before[stamp] != after[stamp]} == {layout.stamp(night(3))}
-    row = (pl.col("series_id") == "LDC2") & (pl.col("valid_time") == night(3) + timedelta(hours=10))
+    after = score_files(store)
+    assert {stamp for stamp in before if before[stamp] != after[stamp]} == {layout.stamp(midnight(3))}
+    row = (pl.col("series_id") == "LDC2") & (pl.col("valid_time") == midnight(3) + timedelta(hours=10))
     assert scores.read(store, "small").filter(row).collect()["actual"].to_list() == [1234.5]
 
 
-def test_an_actual_taken_back_leaves_no_score(folder):
-    pipeline, store = opened(folder)
-    score(pipeline, store, NOW)
-    correct(folder, "LDC2", datetime(2018, 9, 3, 10), None)
-    assert score(pipeline, store, NOW)["rows"] == 71
+def test_a_withdrawn_actual_has_no_score(folder):
+    settings, store = open_pipeline(folder)
+    score(settings, store, NOW)
+    correct_feed(folder, "LDC2", datetime(2018, 9, 3, 10), None)
+    assert score(settings, store, NOW)["rows"] == 71
     assert scores.read(store, "small").collect().height == 10 * 72 - 1
 
 
-def test_a_forecast_published_anew_is_scored_anew(folder):
-    pipeline, store = opened(folder)
-    score(pipeline, store, NOW)
-    before = files(store)
-    levels = list(pipeline.pipeline.quantile_levels)
-    rows = rows_of(pipeline, store, night(4)).with_columns(pl.col("^q.*$") * 1.5)
+def test_a_forecast_that_is_published_again_is_scored_again(folder):
+    settings, store = open_pipeline(folder)
+    score(settings, store, NOW)
+    before = score_files(store)
+    levels = list(settings.pipeline.quantile_levels)
+    rows = forecast_rows(settings, store, midnight(4)).with_columns(pl.col("^q.*$") * 1.5)
     forecasts.publish(
         store,
         "small",
         "America/New_York",
-        night(4),
+        midnight(4),
         [rows],
         levels,
         lambda: forecasts.ForecastMetadata(None, "another"),
     )
-    assert score(pipeline, store, NOW)["revised"] == 1
-    found = scores.find(store, "small", night(4))[0]
+    assert score(settings, store, NOW)["revised"] == 1
+    found = scores.find(store, "small", midnight(4))[0]
     assert found["median"].to_list() == rows["q50"].to_list()
-    # The bar stays the baseline, whatever was published.
-    was = pl.read_parquet(before[layout.stamp(night(4))][0])
+    # The scores of the baseline do not depend on the published forecast.
+    was = pl.read_parquet(before[layout.stamp(midnight(4))][0])
     assert found["baseline_pinball"].equals(was["baseline_pinball"])
     assert not found["pinball"].equals(was["pinball"])
 
 
 def test_damaged_files_are_named_and_the_others_scored(folder):
-    pipeline, store = opened(folder)
-    score(pipeline, store, NOW)
-    spoilt = {
-        night(2): store.path(layout.forecast("small", night(2), "America/New_York")),
-        night(5): store.path(layout.score("small", night(5))),
+    settings, store = open_pipeline(folder)
+    score(settings, store, NOW)
+    damaged = {
+        midnight(2): store.path(layout.forecast("small", midnight(2), "America/New_York")),
+        midnight(5): store.path(layout.score("small", midnight(5))),
     }
-    for place in spoilt.values():
-        place.write_bytes(place.read_bytes()[:-100])
-    store.path(layout.score("small", night(6))).unlink()
-    shutil.copy(spoilt[night(2)].parent.parent / "issue_date=2018-09-01/20180901T040000Z.parquet",
-                store.path(layout.forecast("small", night(7), "America/New_York")))  # fmt: skip
-    done = score(pipeline, store, NOW)
-    assert set(done["failures"]) == {night(day).isoformat() for day in (2, 5, 7)}
-    for issue, place in spoilt.items():
-        assert str(place) in done["failures"][issue.isoformat()]
-    assert "issue time in its name" in done["failures"][night(7).isoformat()]
+    for path in damaged.values():
+        path.write_bytes(path.read_bytes()[:-100])
+    store.path(layout.score("small", midnight(6))).unlink()
+    shutil.copy(damaged[midnight(2)].parent.parent / "issue_date=2018-09-01/20180901T040000Z.parquet",
+                store.path(layout.forecast("small", midnight(7), "America/New_York")))  # fmt: skip
+    done = score(settings, store, NOW)
+    assert set(done["failures"]) == {midnight(day).isoformat() for day in (2, 5, 7)}
+    for issue, path in damaged.items():
+        assert str(path) in done["failures"][issue.isoformat()]
+    assert "issue time in its name" in done["failures"][midnight(7).isoformat()]
     assert (done["scored"], done["unchanged"]) == (1, 6)
     assert done["summary"]["last_28_nights"]["n"] == 7 * 72
-    spoilt[night(5)].unlink()
-    assert score(pipeline, store, NOW)["scored"] == 1
+    damaged[midnight(5)].unlink()
+    assert score(settings, store, NOW)["scored"] == 1
 
 
-def test_only_the_look_back_is_looked_at(folder):
-    pipeline, store = opened(folder)
-    done = score(pipeline, store, NOW, look_back=timedelta(days=3))
+def test_only_issue_times_within_the_look_back_are_scored(folder):
+    settings, store = open_pipeline(folder)
+    done = score(settings, store, NOW, look_back=timedelta(days=3))
     assert (done["issues"], done["scored"]) == (4, 4)
-    assert set(files(store)) == {layout.stamp(night(day)) for day in (7, 8, 9, 10)}
-    # A night run again in the past sees no later one, and takes nothing of its score away.
-    before = files(store)
-    past = score(pipeline, store, night(8) + timedelta(hours=5), look_back=timedelta(days=3))
-    assert files(store)[layout.stamp(night(8))] == before[layout.stamp(night(8))]
-    assert past["summary"]["newest_issue"] == night(8).isoformat()
+    assert set(score_files(store)) == {layout.stamp(midnight(day)) for day in (7, 8, 9, 10)}
+    # A run in the past uses no later forecast, and leaves the newer scores as they are.
+    before = score_files(store)
+    past = score(settings, store, midnight(8) + timedelta(hours=5), look_back=timedelta(days=3))
+    assert score_files(store)[layout.stamp(midnight(8))] == before[layout.stamp(midnight(8))]
+    assert past["summary"]["newest_issue"] == midnight(8).isoformat()
     assert past["summary"]["last_28_nights"]["n"] == 3 * 72 + 5 * 3
-    assert score(pipeline, store, night(1) - timedelta(days=1))["summary"] == {}
+    assert score(settings, store, midnight(1) - timedelta(days=1))["summary"] == {}
 
 
 LATEST = """
@@ -248,12 +248,12 @@ LOSSES = " + ".join(
     ("by", "table", "key"),
     [("series_id", "by_series", "series_id"), ("step", "by_step", "step"), ("sunday", "by_weekday", "weekday")],
 )
-def test_the_summary_is_what_duckdb_makes_of_the_files(folder, by, table, key):
-    pipeline, store = opened(folder)
-    # Two corrections, so that picking the latest counts.
-    correct(folder, "LDC1", datetime(2018, 9, 9, 7), 100.0)
-    correct(folder, "LDC1", datetime(2018, 9, 9, 7), 900.0, hours=2)
-    summary = score(pipeline, store, NOW)["summary"]
+def test_duckdb_computes_the_same_summary_from_the_files(folder, by, table, key):
+    settings, store = open_pipeline(folder)
+    # With two corrections, only the latest must count.
+    correct_feed(folder, "LDC1", datetime(2018, 9, 9, 7), 100.0)
+    correct_feed(folder, "LDC1", datetime(2018, 9, 9, 7), 900.0, hours=2)
+    summary = score(settings, store, NOW)["summary"]
     latest = LATEST.format(history=store.path("history/small/demand"))
     query = BY_DUCKDB.format(latest=latest, forecasts=store.path("forecasts"), by=by, losses=LOSSES)
     expected = {row["of_what"]: row for row in duckdb.sql(query).pl().to_dicts()}
@@ -267,29 +267,29 @@ def test_the_summary_is_what_duckdb_makes_of_the_files(folder, by, table, key):
     assert summary["last_28_nights"]["pinball"] == pytest.approx(total, rel=1e-9)
 
 
-def test_baseline_scale_and_skill_by_plain_numpy(folder):
-    pipeline, store = opened(folder)
+def test_numpy_computes_the_same_baseline_scale_and_skill(folder):
+    settings, store = open_pipeline(folder)
     levels = np.arange(1, 10) / 10
-    rows = rows_of(pipeline, store, night(9)).with_columns(pl.col("^q.*$") + 7.0)
+    rows = forecast_rows(settings, store, midnight(9)).with_columns(pl.col("^q.*$") + 7.0)
     forecasts.publish(
         store,
         "small",
         "America/New_York",
-        night(9),
+        midnight(9),
         [rows],
         levels.round(1).tolist(),
         lambda: forecasts.ForecastMetadata(None, "another"),
     )
-    score(pipeline, store, NOW)
-    found = scores.find(store, "small", night(9))[0]
+    score(settings, store, NOW)
+    found = scores.find(store, "small", midnight(9))[0]
     history = duckdb.sql(LATEST.format(history=store.path("history/small/demand"))).pl().sort("series_id", "valid_time")
     for series in ("LDC1", "LDC2", "LDC3"):
         y = dict(history.filter(series_id=series).select("valid_time", "actual").iter_rows())
         hour = timedelta(hours=1)
-        past = np.array([y.get(night(9) - hour * back, np.nan) for back in range(1344, 0, -1)])
+        past = np.array([y.get(midnight(9) - hour * back, np.nan) for back in range(1344, 0, -1)])
         errors = past[168:] - past[:-168]
         quantiles = past[-168:-144, None] + np.quantile(errors, levels)
-        actual = np.array([y[night(9) + hour * step] for step in range(24)])
+        actual = np.array([y[midnight(9) + hour * step] for step in range(24)])
         e = actual[:, None] - quantiles
         pinball = np.maximum(levels * e, (levels - 1) * e).mean(axis=1)
         mine = found.filter(series_id=series)
@@ -298,8 +298,8 @@ def test_baseline_scale_and_skill_by_plain_numpy(folder):
         np.testing.assert_allclose(mine["scale"], np.abs(errors).mean(), rtol=1e-5)
         inside = (actual >= quantiles[:, 0]) & (actual <= quantiles[:, -1])
         assert mine["baseline_covered_80"].to_list() == inside.astype(float).tolist()
-    summary = score(pipeline, store, NOW)["summary"]["last_7_nights"]
-    seven = pl.concat(scores.find(store, "small", night(day))[0] for day in range(4, 11))
+    summary = score(settings, store, NOW)["summary"]["last_7_nights"]
+    seven = pl.concat(scores.find(store, "small", midnight(day))[0] for day in range(4, 11))
     assert summary["skill"] == pytest.approx(1 - seven["pinball"].mean() / seven["baseline_pinball"].mean(), rel=1e-9)
     assert summary["mase"] == pytest.approx((seven["absolute_error"] / seven["scale"]).mean(), rel=1e-9)
     assert summary["skill"] != 0
@@ -312,17 +312,17 @@ def test_series_that_end_and_begin(tmp_path):
     begun = (pl.col("series_id") == "LDC3") & (pl.col("ds") >= pl.datetime(2018, 9, 2, 3))
     new = load.filter(begun).with_columns(series_id=pl.lit("NEW"))
     pl.concat([load.filter(ended), new]).write_parquet(folder / "load.parquet")
-    pipeline, store = opened(folder)
-    ingest(pipeline, store, NOW, NOW)
+    settings, store = open_pipeline(folder)
+    ingest(settings, store, NOW, NOW)
     for day in (1, 2, 3):
-        forecast(pipeline, store, night(day), needs_champion=False)
-    done = score(pipeline, store, NOW)
+        forecast(settings, store, midnight(day), needs_champion=False)
+    done = score(settings, store, NOW)
     assert (done["scored"], done["failures"]) == (3, {})
     counts = scores.read(store, "small").group_by("series_id", "issue_time").len().collect()
     by_series = {name: rows.sort("issue_time")["len"].to_list() for (name,), rows in counts.group_by("series_id")}
     assert by_series == {"LDC1": [24, 24, 24], "LDC2": [24, 12], "LDC3": [24, 24, 24], "NEW": [24]}
-    new_rows = scores.find(store, "small", night(3))[0].filter(series_id="NEW")
-    # Twenty hours of past: a baseline, but no whole season to scale by.
+    new_rows = scores.find(store, "small", midnight(3))[0].filter(series_id="NEW")
+    # Twenty hours of history are enough for a baseline, but not for a scale, which needs a whole season.
     assert new_rows["baseline_pinball"].null_count() == 0
     assert new_rows["scale"].null_count() == 24
     row = next(row for row in done["summary"]["by_series"] if row["series_id"] == "NEW")
@@ -331,10 +331,10 @@ def test_series_that_end_and_begin(tmp_path):
 
 
 def test_weekdays_are_local_at_a_clock_change(folder):
-    pipeline, store = opened(folder)
-    # On 11 March the local day has 23 hours: the 24th step is Monday's first.
-    forecast(pipeline, store, night(11, month=3), needs_champion=False)
-    done = score(pipeline, store, night(13, month=3))
+    settings, store = open_pipeline(folder)
+    # The local day of 11 March has 23 hours, so the 24th step is the first of Monday.
+    forecast(settings, store, midnight(11, month=3), needs_champion=False)
+    done = score(settings, store, midnight(13, month=3))
     counts = {row["weekday"]: row["n"] for row in done["summary"]["by_weekday"]}
     assert counts == {"Sunday": 3 * 23, "Monday": 3}
 
@@ -358,17 +358,17 @@ values = ["y"]
 """
 
 
-def test_business_days_and_levels_that_tell_no_80_percent(tmp_path):
+def test_business_days_and_levels_without_an_80_percent_interval(tmp_path):
     shutil.copy(SAMPLES / "market.parquet", tmp_path / "market.parquet")
     (tmp_path / "market.toml").write_text(MARKET)
-    pipeline, store = opened(tmp_path)
+    settings, store = open_pipeline(tmp_path)
     now = datetime(2018, 12, 1, tzinfo=UTC)
-    ingest(pipeline, store, now, now)
+    ingest(settings, store, now, now)
     issue = datetime(2018, 11, 21, tzinfo=NEW_YORK).astimezone(UTC)
-    forecast(pipeline, store, issue, needs_champion=False)
-    done = score(pipeline, store, now)
+    forecast(settings, store, issue, needs_champion=False)
+    done = score(settings, store, now)
     found = scores.find(store, "market", issue)[0]
-    # Thanksgiving is no business day: five steps end on the next Wednesday.
+    # Thanksgiving is not a business day, so five steps end on the next Wednesday.
     days = found["valid_time"].dt.convert_time_zone("America/New_York").dt.date().unique().sort().to_list()
     assert days == [date(2018, 11, day) for day in (21, 23, 26, 27, 28)]
     assert found.filter(series_id="vix").height == 5
@@ -405,12 +405,12 @@ def test_gas_days_over_a_clock_change(tmp_path):
         tmp_path / "gas.csv"
     )
     (tmp_path / "gas.toml").write_text(GAS)
-    pipeline, store = opened(tmp_path)
+    settings, store = open_pipeline(tmp_path)
     now = datetime(2024, 12, 1, tzinfo=UTC)
-    ingest(pipeline, store, now, now)
+    ingest(settings, store, now, now)
     issue = datetime(2024, 10, 25, 6, tzinfo=ZoneInfo("Europe/Madrid")).astimezone(UTC)
-    forecast(pipeline, store, issue, needs_champion=False)
-    done = score(pipeline, store, now)
+    forecast(settings, store, issue, needs_champion=False)
+    done = score(settings, store, now)
     found = scores.find(store, "gas", issue)[0]
     assert [time.hour for time in found["valid_time"]] == [4, 4, 5, 5, 5, 5, 5]
     local = found["valid_time"].dt.convert_time_zone("Europe/Madrid").dt.date()
@@ -419,7 +419,7 @@ def test_gas_days_over_a_clock_change(tmp_path):
     assert [row["n"] for row in done["summary"]["by_weekday"]] == [1] * 7
 
 
-def test_a_value_of_a_second_feed_counts_if_it_became_known_last(tmp_path):
+def test_of_two_feeds_the_value_that_became_available_last_counts(tmp_path):
     text = MARKET + MARKET[MARKET.index("[[feed]]") :].replace('"closes"', '"late"').replace("market.p", "late.p")
     text = text.replace('values = ["y"]', 'values = ["y"]\navailable_at = "known"')
     (tmp_path / "market.toml").write_text(text)
@@ -430,54 +430,54 @@ def test_a_value_of_a_second_feed_counts_if_it_became_known_last(tmp_path):
         pl.col("y") * 2, pl.col("known") + timedelta(days=2)
     )
     revised.write_parquet(tmp_path / "late.parquet")
-    pipeline, store = opened(tmp_path)
+    settings, store = open_pipeline(tmp_path)
     now = datetime(2018, 12, 1, tzinfo=UTC)
-    ingest(pipeline, store, now, now)
+    ingest(settings, store, now, now)
     issue = datetime(2018, 11, 21, tzinfo=NEW_YORK).astimezone(UTC)
-    forecast(pipeline, store, issue, needs_champion=False)
-    score(pipeline, store, now)
+    forecast(settings, store, issue, needs_champion=False)
+    score(settings, store, now)
     found = scores.find(store, "market", issue)[0]
     monday = found.filter(pl.col("valid_time") == datetime(2018, 11, 26, 5, tzinfo=UTC))
     assert monday["actual"].to_list() == revised.sort("series_id")["y"].to_list()
 
 
-def test_sixty_nights_of_the_baseline_on_the_sample_ring_nothing(folder):
-    pipeline, store = opened(folder)
+def test_sixty_baseline_forecasts_of_the_sample_cause_no_alert(folder):
+    settings, store = open_pipeline(folder)
     for back in range(60):
-        forecast(pipeline, store, night(28) - timedelta(days=back), needs_champion=False)
-    done = score(pipeline, store, NOW)
+        forecast(settings, store, midnight(28) - timedelta(days=back), needs_champion=False)
+    done = score(settings, store, NOW)
     assert (done["issues"], done["alerts"], done["decay"]) == (60, [], None)
     assert done["summary"]["last_28_nights"]["skill"] == 0.0
     assert json.loads(json.dumps(done, allow_nan=False)) == done
 
 
-def test_a_forecaster_that_grew_bad_rings_and_asks_for_a_retrain(folder):
-    pipeline, store = opened(folder)
-    levels = list(pipeline.pipeline.quantile_levels)
+def test_a_forecaster_that_became_worse_causes_an_alert_and_a_retrain(folder):
+    settings, store = open_pipeline(folder)
+    levels = list(settings.pipeline.quantile_levels)
     for day in range(1, 29):
-        forecast(pipeline, store, night(day), needs_champion=False)
-        rows = rows_of(pipeline, store, night(day)).with_columns(
+        forecast(settings, store, midnight(day), needs_champion=False)
+        rows = forecast_rows(settings, store, midnight(day)).with_columns(
             pl.when(series_id="LDC2").then(pl.col("^q.*$") * 0.2).otherwise(pl.col("^q.*$"))
         )
         forecasts.publish(
             store,
             "small",
             "America/New_York",
-            night(day),
+            midnight(day),
             [rows],
             levels,
             lambda: forecasts.ForecastMetadata(None, "bad"),
         )
-    done = score(pipeline, store, NOW)
+    done = score(settings, store, NOW)
     assert ("skill", "LDC2") in {(alert["check"], alert["series_id"]) for alert in done["alerts"]}
     assert not [alert for alert in done["alerts"] if alert["series_id"] in ("LDC1", "LDC3")]
     assert "min_skill = 0" in done["decay"]
-    silent = pipeline_file.read(folder / "small.toml", {"GATECAST_MONITORING__RETRAIN": "false"})
-    quiet = score(silent, store, NOW)
+    without_retrain = pipeline_file.read(folder / "small.toml", {"GATECAST_MONITORING__RETRAIN": "false"})
+    quiet = score(without_retrain, store, NOW)
     assert (quiet["alerts"], quiet["decay"]) == (done["alerts"], None)
 
 
-def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
+def test_decay_makes_a_retrain_due_when_the_model_is_a_week_old(pipeline):
     settings = pipeline_file.read(pipeline, {"GATECAST_TRAINING__EVERY": "30d"})
     store = open_store(settings.pipeline.store)
     (manifest,) = registry.valid_manifests(store, "small")
@@ -486,19 +486,19 @@ def test_decay_makes_a_retrain_due_once_the_model_had_a_week(pipeline):
     def reason_at(issue_time: datetime, decay: str | None = None) -> str | None:
         return retrain_reason(settings, read_trained_models(settings, store, issue_time), issue_time, decay)
 
-    assert reason_at(night(8)) is None
-    assert reason_at(night(8) - timedelta(hours=1), "it grew worse") is None
-    assert reason_at(night(8), "it grew worse") == "it grew worse"
-    assert "every 30 days" in reason_at(night(8) + timedelta(days=30), "it grew worse")
+    assert reason_at(midnight(8)) is None
+    assert reason_at(midnight(8) - timedelta(hours=1), "the model is worse") is None
+    assert reason_at(midnight(8), "the model is worse") == "the model is worse"
+    assert "every 30 days" in reason_at(midnight(8) + timedelta(days=30), "the model is worse")
 
 
-def test_two_nights_of_scores_have_the_same_bytes_in_another_store(published, tmp_path):
+def test_scores_have_the_same_bytes_in_another_store(published, tmp_path):
     contents = []
     for name in ("one", "two"):
         shutil.copytree(published, tmp_path / name)
-        pipeline, store = opened(tmp_path / name)
-        score(pipeline, store, NOW)
-        contents.append({stamp: content for stamp, (content, _) in files(store).items()})
+        settings, store = open_pipeline(tmp_path / name)
+        score(settings, store, NOW)
+        contents.append({stamp: content for stamp, (content, _) in score_files(store).items()})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == len(NIGHTS)
+    assert len(contents[0]) == len(DAYS)
     assert not [name for _, _, names in os.walk(tmp_path) for name in names if name.endswith(".tmp")]

@@ -1,4 +1,4 @@
-"""Shards: however many there are and whatever becomes of them, the night's file is the same, or not there."""
+"""Shards: the forecast file is the same for any number of shards and after any failure, or it is missing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SHARDS = 7
 
 
 @pytest.fixture
-def opened(pipeline):
-    """The settings for so many shards, the store and the issue time."""
+def case(pipeline):
+    """Return a function from a number of shards to the settings, the store and the issue time."""
     many(pipeline)
 
     def settings(shards: int = SHARDS):
@@ -35,16 +35,16 @@ def opened(pipeline):
 
 
 @pytest.fixture
-def whole(opened) -> bytes:
-    """The file as one shard makes it, taken away again."""
-    settings, store, issue = opened
+def one_shard(case) -> bytes:
+    """Return the bytes of the file from one shard, and delete the file."""
+    settings, store, issue = case
     path = Path(forecast(settings(1), store, issue)["path"])
     content = path.read_bytes()
     path.unlink()
     return content
 
 
-def published(settings, store, issue) -> bytes | None:
+def read_published(settings, store, issue) -> bytes | None:
     at = settings().pipeline
     if not forecasts.exists(store, settings().name, at.timezone, issue):
         return None
@@ -56,8 +56,8 @@ def staged(store) -> list[str]:
     return store.keys("staging/small", "*")
 
 
-def made(settings, store, issue, parts=range(SHARDS)) -> str:
-    """A run with these of its parts."""
+def run_shards(settings, store, issue, parts=range(SHARDS)) -> str:
+    """Plan a run, run some of its shards, and return its name."""
     planned = plan(settings(), store, issue, clock.now())
     assert planned["shards"] == SHARDS and planned["series"] == 26
     for shard in parts:
@@ -65,12 +65,12 @@ def made(settings, store, issue, parts=range(SHARDS)) -> str:
     return planned["run"]
 
 
-def test_the_file_does_not_depend_on_the_shards(opened, whole):
-    settings, store, issue = opened
+def test_the_file_does_not_depend_on_the_shards(case, one_shard):
+    settings, store, issue = case
     reports = []
     for shards in (1, SHARDS, 26):
         reports.append(forecast(settings(shards), store, issue))
-        assert published(settings, store, issue) == whole
+        assert read_published(settings, store, issue) == one_shard
     assert reports[0] == reports[1] == reports[2]
     assert reports[0]["ended"] == ["K-ended"]
     rows = pl.read_parquet(reports[0]["path"], hive_partitioning=False)
@@ -80,20 +80,20 @@ def test_the_file_does_not_depend_on_the_shards(opened, whole):
     assert set(rows.filter(pl.col("series_id").str.starts_with("L"))["status"]) == {"model"}
 
 
-def test_parts_made_in_any_order_and_more_than_once_are_the_same_file(opened, whole):
-    settings, store, issue = opened
+def test_shards_in_any_order_and_more_than_once_give_the_same_file(case, one_shard):
+    settings, store, issue = case
     parts = [*range(SHARDS), 2, 5]
     random.Random(1).shuffle(parts)
-    report = assemble(settings(), store, made(settings, store, issue, parts), {})
-    assert published(settings, store, issue) == whole
+    report = assemble(settings(), store, run_shards(settings, store, issue, parts), {})
+    assert read_published(settings, store, issue) == one_shard
     assert staged(store) == [] and report["stood_in"] == 0
     assert {key: report[key] for key in report if key != "stood_in"} == forecast(settings(1), store, issue)
 
 
-def test_what_changes_after_the_plan_is_for_the_next_night(opened, whole):
-    """Another series is taken in and another model is promoted while the shards are at work."""
-    settings, store, issue = opened
-    run = made(settings, store, issue, range(3))
+def test_changes_after_the_plan_count_for_the_next_forecast(case, one_shard):
+    """Ingest another series and promote another model while the shards are running."""
+    settings, store, issue = case
+    run = run_shards(settings, store, issue, range(3))
     early = history.read_as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=3))
     late = early.filter(series_id="LDC1").with_columns(
         pl.lit("L05b").alias("series_id"), available_at=pl.col("valid_time") + timedelta(hours=1)
@@ -107,26 +107,26 @@ def test_what_changes_after_the_plan_is_for_the_next_night(opened, whole):
     for shard in range(3, SHARDS):
         run_shard(settings(), store, run, shard)
     assemble(settings(), store, run, {})
-    assert published(settings, store, issue) == whole
-    assert forecast(settings(), store, issue)["series"] == 26, "the next one has it"
+    assert read_published(settings, store, issue) == one_shard
+    assert forecast(settings(), store, issue)["series"] == 26, "the next forecast has the new series"
 
 
-def test_a_crash_before_the_assembly_leaves_no_file_and_the_next_run_publishes(opened, whole):
-    settings, store, issue = opened
-    crashed = made(settings, store, issue)
-    assert published(settings, store, issue) is None
-    run = made(settings, store, issue)
+def test_a_crash_before_the_assembly_leaves_no_file_and_the_next_run_publishes(case, one_shard):
+    settings, store, issue = case
+    crashed = run_shards(settings, store, issue)
+    assert read_published(settings, store, issue) is None
+    run = run_shards(settings, store, issue)
     assemble(settings(), store, run, {})
-    assert published(settings, store, issue) == whole
+    assert read_published(settings, store, issue) == one_shard
     left = staged(store)
     assert len(left) == 2 * SHARDS and all(crashed in key for key in left)
     plan(settings(), store, issue, clock.now() + timedelta(days=2))
-    assert not any(crashed in key for key in staged(store)), "and what it left goes in time"
+    assert not any(crashed in key for key in staged(store)), "its staged files are deleted later"
 
 
-def test_a_shard_that_gave_nothing_comes_from_the_baseline_and_its_rows_say_so(opened, whole):
-    settings, store, issue = opened
-    run = made(settings, store, issue, [shard for shard in range(SHARDS) if shard != 3])
+def test_a_missing_shard_comes_from_the_baseline_with_its_reason(case, one_shard):
+    settings, store, issue = case
+    run = run_shards(settings, store, issue, [shard for shard in range(SHARDS) if shard != 3])
     report = assemble(settings(), store, run, {3: "its worker burnt down"})
     assert report["stood_in"] == 1 and report["degraded"]
     rows = pl.read_parquet(report["path"], hive_partitioning=False)
@@ -136,14 +136,14 @@ def test_a_shard_that_gave_nothing_comes_from_the_baseline_and_its_rows_say_so(o
     shutil.copy(report["path"], Path(report["path"]).with_name("kept"))
     forecast(settings(1), store, issue)
     others = ~pl.col("series_id").is_in(rows.filter(hit)["series_id"].unique().to_list())
-    others &= ~pl.col("series_id").str.ends_with("unknown")  # these are like the others, whatever the others are
+    others &= ~pl.col("series_id").str.ends_with("unknown")  # imputed from the other series, which differ here
     full = pl.read_parquet(report["path"], hive_partitioning=False)
     assert rows.filter(others).equals(full.filter(others))
 
 
-def test_a_worker_that_comes_too_late_or_has_another_file_is_refused(opened):
-    settings, store, issue = opened
-    run = made(settings, store, issue, [0])
+def test_a_worker_that_is_late_or_has_other_settings_is_refused(case):
+    settings, store, issue = case
+    run = run_shards(settings, store, issue, [0])
     other = settings().model_copy(update={"pipeline": settings().pipeline.model_copy(update={"season": 24})})
     with pytest.raises(DataError, match="other settings"):
         run_shard(other, store, run, 1)
@@ -152,9 +152,9 @@ def test_a_worker_that_comes_too_late_or_has_another_file_is_refused(opened):
         run_shard(settings(), store, run, 1)
 
 
-def test_a_worker_that_can_load_no_model_fails_and_does_not_publish_the_baseline_unsaid(opened):
-    settings, store, issue = opened
-    run = made(settings, store, issue, [0])
+def test_a_worker_that_cannot_load_the_model_fails_with_a_reason(case):
+    settings, store, issue = case
+    run = run_shards(settings, store, issue, [0])
     (key,) = store.keys("models/small", "model.onnx")
     store.put(key, b"damaged meanwhile")
     with pytest.raises(DataError, match="sha256 differs"):
@@ -165,14 +165,14 @@ def test_a_worker_that_can_load_no_model_fails_and_does_not_publish_the_baseline
     assert rows.filter(status="baseline")["reason"].null_count() == 0
 
 
-def test_the_hash_of_the_data_is_of_every_series(opened, whole):
-    settings, store, issue = opened
+def test_the_data_hash_covers_every_series(case, one_shard):
+    settings, store, issue = case
     rows = history.read_as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=1))
     revised = rows.filter(series_id="L11").tail(1).with_columns(pl.col("y") + 1, available_at=issue)
     history.append(store, "small", "demand", revised, clock.now())
     path = forecast(settings(), store, issue)["path"]
 
-    def hashed(file) -> str:
+    def data_hash(file) -> str:
         return pl.read_parquet_metadata(file)["gatecast.data_sha256"]
 
-    assert hashed(path) != hashed(io.BytesIO(whole))
+    assert data_hash(path) != data_hash(io.BytesIO(one_shard))

@@ -1,6 +1,6 @@
-"""The train stage: what is compared with what, what is refused, what is reused, what `gatecast models` then says.
+"""Training stage: comparison, refusal and reuse of challengers, and the output of `gatecast models`.
 
-Challengers are made here by changing the graph of the trained champion, so that none has to be fitted.
+The challengers are changed graphs of the trained champion, so that none has to be fitted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.pipelines import ISSUE
 pytestmark = pytest.mark.training
 
 
-def test_the_manifest_tells_everything(bench):
+def test_the_manifest_has_all_facts_of_the_training(bench):
     first = bench.first
     assert first["fitted_to"] < first["seen_to"] <= first["folds"]["first"][:10] + "T04:00:00+00:00"
     assert (first["folds"]["count"], first["folds"]["held_out"], first["decision"]["folds"]) == (7, 7, 7)
@@ -56,8 +56,8 @@ def test_a_better_challenger_is_promoted(bench):
     assert bench.serving() == better["version"]
 
 
-def test_a_challenger_that_was_fitted_on_its_evaluation_nights_is_refused(bench):
-    """It says so itself: then no night is left that it has not seen, however good it looks."""
+def test_a_challenger_that_was_fitted_on_its_held_out_issue_times_is_refused(bench):
+    """Train a good challenger whose `seen_to` is after all held-out issue times."""
     manifest = bench.train(scaled(bench.onnx, 1.001), seen_to=bench.at(LATER).isoformat())
     decision = manifest["decision"]
     assert not decision["promoted"]
@@ -66,11 +66,11 @@ def test_a_challenger_that_was_fitted_on_its_evaluation_nights_is_refused(bench)
     assert gatecast("models", bench.path).returncode == 0
 
 
-def test_nights_that_the_champion_has_seen_do_not_count(bench):
-    place = bench.store.path(layout.manifest("small", bench.first["version"]))
+def test_issue_times_that_the_champion_has_seen_do_not_count(bench):
+    path = bench.store.path(layout.manifest("small", bench.first["version"]))
 
     def champion_saw(**changes) -> dict:
-        place.write_text(json.dumps({k: v for k, v in {**bench.first, **changes}.items() if v is not None}))
+        path.write_text(json.dumps({k: v for k, v in {**bench.first, **changes}.items() if v is not None}))
         return bench.train(scaled(bench.onnx, 1.3))
 
     some = champion_saw(seen_to=bench.at("2018-09-06").isoformat())
@@ -78,7 +78,7 @@ def test_nights_that_the_champion_has_seen_do_not_count(bench):
     assert some["folds"]["first"].startswith("2018-09-06")
     few = champion_saw(seen_to=bench.at("2018-09-07").isoformat())
     assert "4 of 7 held-out nights" in few["decision"]["reason"]
-    # A manifest from before there was such a key: everything up to its as-of counts as seen.
+    # An old manifest has no such key. The model then counts as having seen everything up to its issue time.
     old = champion_saw(seen_to=None)
     assert old["folds"]["first"].startswith("2018-09-04")
 
@@ -101,11 +101,11 @@ def test_output_that_cannot_be_published_is_refused_with_the_series(bench, opera
     assert gatecast("models", bench.path).returncode == 0
 
 
-def test_the_same_bytes_again_are_the_champion_and_change_nothing(bench):
+def test_the_bytes_of_the_champion_change_nothing(bench):
     assert bench.train(bench.onnx, as_of=ISSUE) == bench.first
 
 
-def test_what_was_rolled_back_from_is_not_promoted_again_by_itself(bench):
+def test_a_version_that_was_rolled_back_from_is_not_promoted_again(bench):
     worse = bench.train(scaled(bench.onnx, 1.2), as_of=AFTER[0])
     registry.promote(bench.store, "small", worse["version"])
     good = scaled(bench.onnx, 1.001)
@@ -116,19 +116,24 @@ def test_what_was_rolled_back_from_is_not_promoted_again_by_itself(bench):
     assert not again["decision"]["promoted"]
     assert "rolled back from" in again["decision"]["reason"]
     assert bench.serving() == worse["version"]
-    # Another challenger, trained later, wins on merit.
+    # Another challenger, trained later, may win the comparison.
     assert bench.train(scaled(bench.onnx, 1.002), as_of=AFTER[2])["decision"]["promoted"]
-    # By name it serves again, whatever the later comparison said.
+    # A rollback that names the version makes it serve again, also after a later promotion.
     assert gatecast("models", bench.path, "--rollback", better["version"]).returncode == 0
     assert bench.serving() == better["version"]
 
 
-def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
-    """Only from nights before those that will judge, from none twice, and not from those of years ago."""
+def test_past_interval_scales_use_each_held_out_issue_time_once():
+    """Only issue times before the held-out ones and within a year count."""
 
-    def record(as_of: str, first: str, asked: float | None) -> dict:
+    def record(as_of: str, first: str, required: float | None) -> dict:
         zone = "T00:00:00+00:00"
-        return {"as_of": as_of + zone, "interval_scale": 1.1, "required_scale": asked, "folds": {"first": first + zone}}
+        return {
+            "as_of": as_of + zone,
+            "interval_scale": 1.1,
+            "required_scale": required,
+            "folds": {"first": first + zone},
+        }
 
     records = [
         record("2016-01-01", "2015-12-04", 9.0),
@@ -145,42 +150,42 @@ def test_the_intervals_learn_from_the_nights_that_judged_earlier_models():
     assert past_scales(records, as_of, judged) == [2.2, 4.4, 1.1]
 
 
-def test_the_manifest_says_how_wide_the_intervals_were_and_should_have_been(bench):
+def test_the_manifest_has_the_interval_scale_and_the_required_scale(bench):
     assert 0.5 <= bench.first["interval_scale"] <= 2.0
     assert 0.3 < bench.first["required_scale"] < 3.0
-    asked = []
+    required = []
     for factor in (1.0, 2.0):
         proto = onnx.load_from_string(changed(bench.onnx, ("Identity", None)))
         (stretch,) = [entry for entry in proto.graph.initializer if entry.name == "interval_scale"]
         wider = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(stretch) * np.float32(factor), stretch.name)
         stretch.CopyFrom(wider)
-        asked.append(bench.train(proto.SerializeToString())["required_scale"])
-    assert asked[1] == pytest.approx(asked[0] / 2, rel=0.01)
+        required.append(bench.train(proto.SerializeToString())["required_scale"])
+    assert required[1] == pytest.approx(required[0] / 2, rel=0.01)
 
 
 def test_a_training_is_reused_by_its_fingerprint(bench):
-    asked = []
+    fingerprints = []
 
-    def reuse(fingerprint):
-        asked.append(fingerprint)
+    def find_fit(fingerprint):
+        fingerprints.append(fingerprint)
         return scaled(bench.onnx, 1.3), bench.first
 
-    manifest = train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=reuse)
-    assert manifest["fingerprint"] == asked[0]
+    manifest = train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=find_fit)
+    assert manifest["fingerprint"] == fingerprints[0]
     for name in ("windows", "fitted_to", "seen_to", "parity"):
         assert manifest[name] == bench.first[name]
-    found = registry.find_by_fingerprint(bench.store, "small", bench.at(LATER), asked[0])
+    found = registry.find_by_fingerprint(bench.store, "small", bench.at(LATER), fingerprints[0])
     assert found["version"] == manifest["version"]
-    # The seed counts, and so does one more day of history; how often one is trained does not.
+    # The seed and another day of history change the fingerprint. The training interval does not.
     bench.set(every=timedelta(days=7), keep=5)
-    train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=reuse)
+    train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=find_fit)
     bench.set(seed=8)
-    train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=reuse)
+    train(bench.settings, bench.store, bench.at(LATER), NOW, find_fit=find_fit)
     bench.set(seed=7)
     assert gatecast("ingest", bench.path, "--as-of", "2018-09-12").returncode == 0
-    train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, find_fit=reuse)
-    assert asked[1] == asked[0]
-    assert len(set(asked)) == 3
+    train(bench.settings, bench.store, bench.at("2018-09-12"), NOW, find_fit=find_fit)
+    assert fingerprints[1] == fingerprints[0]
+    assert len(set(fingerprints)) == 3
 
 
 def test_old_files_are_pruned_after_a_training(bench):
@@ -203,8 +208,8 @@ def reason_at(bench: Bench, issue_time: datetime) -> str | None:
     return retrain_reason(bench.settings, models, issue_time)
 
 
-def test_refused_challengers_do_not_make_every_night_train(bench):
-    """With no champion, as with one, the next attempt is `every` after the last."""
+def test_a_refused_challenger_counts_as_a_training(bench):
+    """With or without a champion, the next training is `training.every` after the last."""
     bench.set(every=timedelta(days=7))
     bench.store.remove(layout.champion("small"))
     assert reason_at(bench, bench.at(ISSUE)) is None
@@ -213,29 +218,29 @@ def test_refused_challengers_do_not_make_every_night_train(bench):
     assert "there is no champion" in reason_at(bench, bench.at("2018-08-31"))
 
 
-def test_a_champion_that_cannot_be_loaded_is_renewed_at_once(bench):
+def test_a_champion_that_cannot_be_loaded_makes_a_training_due(bench):
     assert reason_at(bench, bench.at(ISSUE)) is None
     bench.store.path(layout.model("small", bench.first["version"])).write_bytes(b"x")
     assert "sha256 differs" in reason_at(bench, bench.at(ISSUE))
 
 
-def lose_model(bench: Bench, version: str) -> None:
+def remove_model(bench: Bench, version: str) -> None:
     bench.store.remove(layout.model("small", version))
 
 
-def spoil_manifest(bench: Bench, version: str) -> None:
+def damage_manifest(bench: Bench, version: str) -> None:
     bench.store.path(layout.manifest("small", version)).write_bytes(b"{")
 
 
-def lose_manifest(bench: Bench, version: str) -> None:
+def remove_manifest(bench: Bench, version: str) -> None:
     bench.store.remove(layout.manifest("small", version))
 
 
-@pytest.mark.parametrize("spoil", [spoil_model, lose_model, spoil_manifest, lose_manifest])
-def test_the_ladder_goes_on_to_the_predecessor(bench, spoil):
+@pytest.mark.parametrize("damage", [spoil_model, remove_model, damage_manifest, remove_manifest])
+def test_the_predecessor_serves_if_the_champion_cannot_be_loaded(bench, damage):
     later = bench.train(scaled(bench.onnx, 1.2))["version"]
     registry.promote(bench.store, "small", later)
-    spoil(bench, later)
+    damage(bench, later)
     serving, _ = load_champion(bench.settings, bench.store, bench.at(LATER))
     assert serving.version == bench.first["version"]
     assert serving.stale_reason
@@ -244,7 +249,7 @@ def test_the_ladder_goes_on_to_the_predecessor(bench, spoil):
     assert said(done)["status"] == {"stale_model": 72}
 
 
-def test_a_broken_champion_file_is_one_clear_error_everywhere(bench):
+def test_a_damaged_champion_json_is_one_clear_error_everywhere(bench):
     bench.store.path(layout.champion("small")).write_bytes(b"{")
     clear(gatecast("forecast", bench.path, "--issue-time", ISSUE), 1, "champion.json", "not valid JSON")
     clear(gatecast("models", bench.path), 1, "champion.json")
@@ -253,7 +258,7 @@ def test_a_broken_champion_file_is_one_clear_error_everywhere(bench):
     assert gatecast("forecast", bench.path, "--issue-time", ISSUE).returncode == 0
 
 
-def test_models_is_a_table_and_says_which_manifest_is_broken(bench):
+def test_models_prints_a_table_and_names_damaged_manifests(bench):
     refused = bench.train(scaled(bench.onnx, 1.3))
     done = gatecast("models", bench.path)
     head, *rows = done.stdout.splitlines()
@@ -262,7 +267,7 @@ def test_models_is_a_table_and_says_which_manifest_is_broken(bench):
     assert [row.split()[0] == "*" for row in rows] == [True, False]
     assert refused["decision"]["reason"] in rows[1]
     assert "promoted: pinball" in rows[0]
-    spoil_manifest(bench, refused["version"])
+    damage_manifest(bench, refused["version"])
     done = gatecast("models", bench.path)
     clear(done, 1, refused["version"], "not valid JSON")
     assert bench.first["version"] in done.stdout

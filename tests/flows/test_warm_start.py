@@ -1,4 +1,4 @@
-"""What a training goes on from: which weights, which member, and when from nothing."""
+"""Warm start: which weights and which member a training starts from, and when from random weights."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ pytestmark = pytest.mark.training
 
 @pytest.fixture
 def short(monkeypatch) -> None:
-    """Fits stop at the first look that brings nothing: what comes out is not asked for, only what it went on from."""
+    """Make fits short. These tests check what a fit starts from, not its quality."""
     stopping = EarlyStopping(every=10, patience=1)
     monkeypatch.setattr("model.training.options.FitOptions", partial(FitOptions, full_stopping=stopping))
 
 
-def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, short):
+def test_a_training_starts_from_the_champion_until_a_full_fit_is_due(bench, short):
     assert bench.first["warm_start_from"] is None
     assert bench.first["full_fit"] == bench.first["as_of"]
     later = train(bench.settings, bench.store, bench.at(LATER), NOW, requires_promotion=False)
     assert (later["warm_start_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
-    # The very training again starts where it started, not where it ended.
+    # A repeated training starts from the same weights, not from its own result.
     again = []
     train(
         bench.settings,
@@ -43,7 +43,7 @@ def test_a_training_goes_on_from_the_champion_until_a_full_fit_is_due(bench, sho
     assert (full["warm_start_from"], full["full_fit"]) == (None, full["as_of"])
 
 
-def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, short):
+def test_each_training_fits_the_member_that_was_fitted_first(bench, short):
     bench.set(budget=timedelta(seconds=600))
     model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
@@ -61,7 +61,7 @@ def test_each_training_is_of_the_member_whose_last_is_the_longest_ago(bench, sho
     assert not any(has_equal_weights(third[1], member) for member in (a, b, *second))
 
 
-def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(bench, short):
+def test_a_member_copy_is_fitted_again_only_after_the_next_promotion(bench, short):
     bench.set(budget=timedelta(seconds=1))
     model = bench.settings.model.model_copy(update={"members": 2})
     bench.settings = bench.settings.model_copy(update={"model": model})
@@ -74,8 +74,8 @@ def test_a_place_that_a_refused_training_was_to_fill_waits_for_another_champion(
     assert (filled["warm_start_from"], filled["full_fit"]) == (later["version"], filled["as_of"])
 
 
-def test_before_there_is_a_champion_a_training_goes_on_from_the_newest_that_was_refused(bench, short):
-    """Each would else begin from nothing, and as long as the market is calm be refused again."""
+def test_without_a_champion_a_training_starts_from_the_newest_refused_model(bench, short):
+    """Without this, each training would start from random weights and could be refused each time."""
     bench.store.remove(layout.champion("small"))
     later = train(bench.settings, bench.store, bench.at(LATER), NOW)
     assert (later["warm_start_from"], later["full_fit"]) == (bench.first["version"], bench.first["as_of"])
@@ -85,16 +85,16 @@ def test_before_there_is_a_champion_a_training_goes_on_from_the_newest_that_was_
     assert (again["warm_start_from"], again["full_fit"]) == (None, again["as_of"])
 
 
-def test_weights_of_a_network_that_was_another_are_nothing_to_go_on_from(bench, short):
-    """Of a version that computed something else with them."""
+def test_weights_of_another_network_are_not_used(bench, short):
+    """The champion's file computes something else than the network with its weights."""
     other = bench.train(scaled(bench.onnx, 1.1), as_of=AFTER[0])
     registry.promote(bench.store, "small", other["version"])
     later = train(bench.settings, bench.store, bench.at(AFTER[1]), NOW)
     assert later["warm_start_from"] is None
 
 
-def test_a_full_fit_that_was_refused_is_not_repeated_at_once(bench, short):
-    """Another would see nearly the same, at twenty times the cost of going on from the champion."""
+def test_a_refused_full_fit_is_not_repeated_at_once(bench, short):
+    """A repetition would see nearly the same data, at twenty times the cost of a warm start."""
     bench.set(full_every=timedelta(days=6))
     refused = bench.train(scaled(bench.onnx, 1.3), full_fit=None)
     assert (refused["decision"]["promoted"], refused["warm_start_from"]) == (False, None)
