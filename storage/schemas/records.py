@@ -421,22 +421,6 @@ class ModelsReport(TypedDict):
     models: list[Manifest]
 
 
-class InspectionReport(TypedDict):
-    """Result of `gatecast inspect`; `moved` maps a hidden covariate to the mean shift of the median, in `unit`."""
-
-    path: str
-    series_id: str
-    issue_time: str
-    model_version: str
-    unit: str | None
-    moved: dict[str, float]
-    #: The same with the covariate hidden in the horizon only.
-    moved_by_horizon: dict[str, float]
-    #: The same with one segment of the context hidden, oldest first.
-    moved_by_segments: list[float]
-    bytes: int
-
-
 class ChampionEntry(TypedDict):
     """Model version that serves issue times from `as_of` on."""
 
