@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import ConsoleMessage, Dialog, Error, Page, Request
 
 HOSTILE = [
     "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "\"quoted\" 'single' & <b>bold</b>",
@@ -16,22 +17,49 @@ HOSTILE = [
 
 
 class Reader:
-    """One browser window; it remembers what went wrong and what was asked of the network."""
+    """One browser window.
+
+    Attributes:
+        page: The window's page.
+        errors: Messages of the console, errors and dialogs.
+        requests: Addresses that the page requested.
+    """
 
     def __init__(self, page: Page) -> None:
-        self.page, self.trouble, self.requests = page, [], []
-        page.on("console", lambda message: self.trouble.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.on("dialog", lambda dialog: (self.trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: self.requests.append(request.url))
+        self.page = page
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+
+        def on_console(message: ConsoleMessage) -> None:
+            self.errors.append(f"{message.type}: {message.text}")
+
+        def on_error(error: Error) -> None:
+            self.errors.append(str(error))
+
+        def on_dialog(dialog: Dialog) -> None:
+            self.errors.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
+        def on_request(request: Request) -> None:
+            self.requests.append(request.url)
+
+        page.on("console", on_console)
+        page.on("pageerror", on_error)
+        page.on("dialog", on_dialog)
+        page.on("request", on_request)
 
     def open(self, path: Path, fragment: str = "") -> Page:
+        """Open a page and wait until its scripts have run."""
         self.page.goto(path.as_uri() + fragment)
         self.page.wait_for_selector("html[data-ready=yes]", timeout=30_000)
         return self.page
 
-    def to_the_end(self) -> None:
-        """Scroll as a reader does, and wait until every chart is drawn."""
+    def scroll_to_end(self) -> None:
+        """Scroll to the end, and wait until every chart is drawn."""
         for chart in self.page.locator(".chart:visible").all():
             chart.scroll_into_view_if_needed()
             self.page.wait_for_function("element => element.dataset.drawn", arg=chart.element_handle(), timeout=30_000)
+
+
+#: A function that opens a window, for example `reader(width=390, dark=True)`.
+OpenWindow = Callable[..., Reader]

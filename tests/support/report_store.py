@@ -1,21 +1,21 @@
-"""A store as many nights leave it, made without training: what the page is made from, of any series and any names."""
+"""Store of many nightly runs, written without training: input of the report page for any series."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
-from storage import forecasts, history, layout, quarantine, registry
-from storage import run_records as nights
+from storage import forecasts, history, layout, quarantine, registry, run_records
 from storage.schemas import BASELINE, INSTANT, MODEL, quantile_column
 from storage.store import open_store
 
 ZONE = ZoneInfo("Europe/Berlin")
-#: The night after the autumn clock change: the day before the forecast has 25 hours.
+#: Issue time one day after the end of summer time, so that the day before the forecast has 25 hours.
 ISSUE = datetime(2026, 10, 26, tzinfo=ZONE).astimezone(UTC)
 NOW = ISSUE + timedelta(minutes=12)
 LEVELS = [round(0.1 * i, 1) for i in range(1, 10)]
@@ -49,20 +49,27 @@ values = ["temperature"]
 """
 
 
-def pipeline_file(folder: Path) -> Path:
-    """A pipeline without anything in its store."""
+def write_pipeline_file(folder: Path) -> Path:
+    """Write a pipeline file with an empty store, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "made.toml"
     path.write_text(PIPELINE)
     return path
 
 
-def made(folder: Path, names: list[str], count: int = 10, fallback: int = 0) -> Path:
-    """A pipeline file whose store has `count` nights of `names`; in the newest, `fallback` series are baseline."""
-    path = pipeline_file(folder)
+def make_store(folder: Path, names: list[str], count: int = 10, fallback: int = 0) -> Path:
+    """Write a pipeline file and a store with forecasts, scores and run records, and return the file's path.
+
+    Args:
+        folder: Folder of both.
+        names: Series ids.
+        count: Number of issue times, one day apart.
+        fallback: Number of series with baseline rows in the newest forecast.
+    """
+    path = write_pipeline_file(folder)
     store = open_store(str(folder / "store"))
     version = registry.add(
-        store, "made", ISSUE - timedelta(days=20), b"not asked for",
+        store, "made", ISSUE - timedelta(days=20), b"not a model",
         {"trained_at": ISSUE.isoformat(), "scores": {"challenger": {"pinball": 4.5}, "baseline": {"pinball": 9.0}},
          "decision": {"promoted": True, "reason": "promoted: pinball 4.5, no champion to beat"}},
     )  # fmt: skip
@@ -75,7 +82,7 @@ def made(folder: Path, names: list[str], count: int = 10, fallback: int = 0) -> 
         newest = issue == ISSUE
         rows = _forecast(names, issue, begin, version, fallback if newest else 0)
         forecasts.publish(store, "made", str(ZONE), issue, [rows], LEVELS, lambda: forecasts.ForecastMetadata(None, ""))
-        nights.write(store, "made", issue, record(issue, rows))
+        run_records.write(store, "made", issue, record(issue, rows))
         if not newest:
             store.put_parquet(f"{layout.scores('made')}/{layout.stamp(issue)}.parquet", scored(rows, truth))
     refused = pl.DataFrame({"series_id": names[:3]}).with_columns(t=pl.lit("x"), reason=pl.lit("no time in 't'"))
@@ -83,17 +90,17 @@ def made(folder: Path, names: list[str], count: int = 10, fallback: int = 0) -> 
     return path
 
 
-def record(issue: datetime, rows: pl.DataFrame) -> dict:
-    """What the nightly flow keeps of a night that began at its issue time and had no failure."""
-    at = {what: (issue + timedelta(minutes=m)).isoformat() for what, m in
-          [("issue_time", 0), ("started_at", 0), ("published_at", 4), ("deadline", 10)]}  # fmt: skip
+def record(issue: datetime, rows: pl.DataFrame) -> dict[str, Any]:
+    """Return the run record of a run that began at its issue time and had no failure."""
+    minutes = {"issue_time": 0, "started_at": 0, "published_at": 4, "deadline": 10}
+    times = {key: (issue + timedelta(minutes=value)).isoformat() for key, value in minutes.items()}
     feed = {"read": 500, "accepted": 498, "refused": 2, "later": 0, "series": 3, "first": "2026-10-01T00:00:00Z",
             "last": "2026-10-25T22:00:00Z", "reasons": {"no time": 2}, "added": 72, "unchanged": 426,
             "findings": [{"series_id": rows["series_id"][0], "check": "flat_line", "detail": "13 equal values",
                           "rows": 13, "first": "2026-10-20T00:00:00+00:00",
                           "last": "2026-10-20T13:00:00+00:00"}]}  # fmt: skip
     return {
-        "pipeline": "made", **at, "seconds": {"ingest": 3.25, "forecast": 0.5}, "failures": {},
+        "pipeline": "made", **times, "seconds": {"ingest": 3.25, "forecast": 0.5}, "failures": {},
         "ingest": {"feeds": {"demand": feed}}, "late": {"weather": "newest value 2 h later than usual"},
         "train": {"trained": False}, "score": None,
         "forecast": {"status": dict(rows.group_by("status").len().iter_rows())},
@@ -103,7 +110,7 @@ def record(issue: datetime, rows: pl.DataFrame) -> dict:
 
 
 def _truth(names: list[str], begin: datetime, end: datetime) -> pl.DataFrame:
-    """Known values up to `end`: series_id, valid_time, available_at, y."""
+    """Return the actual values until `end`: series_id, valid_time, available_at, y."""
     hours = int((end - begin) / timedelta(hours=1))
     times = pl.datetime_range(begin, end - timedelta(hours=1), "1h", time_unit="us", eager=True)
     values = np.concatenate([_shape(number, np.arange(hours)) for number in range(len(names))])
@@ -140,7 +147,7 @@ def _forecast(names: list[str], issue: datetime, begin: datetime, version: str, 
 
 
 def scored(rows: pl.DataFrame, truth: pl.DataFrame) -> pl.DataFrame:
-    """The score file of a night: here the baseline's pinball is twice the forecast's, and what came is covered."""
+    """Return the scores of one forecast. The baseline's pinball is twice the forecast's."""
     joined = rows.join(truth.select("series_id", "valid_time", actual="y"), on=["series_id", "valid_time"])
     error = pl.col("actual") - pl.col("q50")
     return joined.select(

@@ -12,11 +12,11 @@ import pytest
 from flows.settings import file as pipeline_file
 from flows.stages.report import report
 from storage.store import open_store
-from tests.support.browser import HOSTILE, Reader
-from tests.support.report_store import NOW, made
+from tests.support.browser import HOSTILE, OpenWindow, Reader
+from tests.support.report_store import NOW, make_store
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
 FEEDERS = [f"feeder {number:04d}" for number in range(1000 - len(HOSTILE))]
 _OPTIONS = (
@@ -40,23 +40,24 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def thousand(tmp_path_factory) -> Path:
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the page of 1,000 series at 29 issue times. Nine series of the newest forecast are baseline rows."""
-    path = made(tmp_path_factory.mktemp("thousand"), [*HOSTILE, *FEEDERS], count=29, fallback=9)
+    path = make_store(tmp_path_factory.mktemp("thousand"), [*HOSTILE, *FEEDERS], count=29, fallback=9)
     settings = pipeline_file.read(path)
     return Path(report(settings, open_store(settings.pipeline.store), NOW)["path"])
 
 
 @pytest.fixture
-def reader(browser):
+def reader(browser: Browser) -> Iterator[OpenWindow]:
     """Return a function that opens a window, for example `reader(width=390, dark=True)`."""
-    contexts = []
+    contexts: list[BrowserContext] = []
 
     def window(width: int = 1280, dark: bool = False) -> Reader:
-        scheme = "dark" if dark else "light"
         # The reader's zone must not appear on the page, so it is far from the pipeline's zone.
         context = browser.new_context(
-            viewport={"width": width, "height": 844}, color_scheme=scheme, timezone_id="Pacific/Auckland"
+            viewport={"width": width, "height": 844},
+            color_scheme="dark" if dark else "light",
+            timezone_id="Pacific/Auckland",
         )
         contexts.append(context)
         return Reader(context.new_page())

@@ -11,9 +11,8 @@ from axe_playwright_python.sync_playwright import Axe
 from flows.settings import file as pipeline_file
 from flows.stages.report import report
 from storage.store import open_store
-from tests.support.browser import HOSTILE
-from tests.support.report_store import NOW, made
-from tests.support.report_store import pipeline_file as write
+from tests.support.browser import HOSTILE, OpenWindow
+from tests.support.report_store import NOW, make_store, write_pipeline_file
 
 pytestmark = pytest.mark.browser
 
@@ -21,13 +20,13 @@ _MEGABYTE = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def first_night(tmp_path_factory) -> Path:
-    return write_page(write(tmp_path_factory.mktemp("first")))
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(write_pipeline_file(tmp_path_factory.mktemp("first")))
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory) -> Path:
-    return write_page(made(tmp_path_factory.mktemp("few"), ["north", "south", "west"], count=9))
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(make_store(tmp_path_factory.mktemp("few"), ["north", "south", "west"], count=9))
 
 
 def write_page(path: Path) -> Path:
@@ -37,15 +36,16 @@ def write_page(path: Path) -> Path:
 
 
 @pytest.fixture(params=["thousand", "few", "first_night"])
-def any_page(request) -> Path:
-    return request.getfixturevalue(request.param)
+def any_page(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue(request.param)
+    return path
 
 
-def test_every_chart_is_drawn_without_error_or_request(reader, any_page):
+def test_every_chart_is_drawn_without_error_or_request(reader: OpenWindow, any_page: Path) -> None:
     window = reader()
     page = window.open(any_page)
-    window.to_the_end()
-    assert window.trouble == []
+    window.scroll_to_end()
+    assert window.errors == []
     assert [url for url in window.requests if not url.startswith("data:")] == [any_page.as_uri()]
     drawn = page.locator(".chart:visible svg").count()
     assert drawn == page.locator(".chart:visible").count()
@@ -53,7 +53,7 @@ def test_every_chart_is_drawn_without_error_or_request(reader, any_page):
         assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 4
 
 
-def test_a_thousand_series_open_in_time(reader, thousand):
+def test_a_thousand_series_open_in_time(reader: OpenWindow, thousand: Path) -> None:
     assert thousand.stat().st_size < 15 * _MEGABYTE
     window = reader()
     window.open(thousand)
@@ -65,7 +65,7 @@ def test_a_thousand_series_open_in_time(reader, thousand):
     assert window.page.locator("svg").count() < 20
 
 
-def test_search_by_name_and_status(reader, thousand):
+def test_search_by_name_and_status(reader: OpenWindow, thousand: Path) -> None:
     page = reader().open(thousand)
     assert page.locator("#list tbody tr").count() == 10
     page.get_by_role("searchbox").fill("FEEDER 0123")
@@ -84,7 +84,7 @@ def test_search_by_name_and_status(reader, thousand):
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
-def test_a_hostile_name_is_text(reader, thousand, number):
+def test_a_hostile_name_is_text(reader: OpenWindow, thousand: Path, number: int) -> None:
     name = HOSTILE[number]
     window = reader()
     page = window.open(thousand)
@@ -94,7 +94,7 @@ def test_a_hostile_name_is_text(reader, thousand, number):
     assert button.evaluate("element => element.textContent") == name
     heading = page.locator("#chosen-name")
     assert heading.evaluate("element => element.textContent") == name
-    assert name in page.locator("#chosen-fan").get_attribute("aria-label")
+    assert name in (page.locator("#chosen-fan").get_attribute("aria-label") or "")
     page.locator("#chosen-fan svg").wait_for()
     assert page.locator("#chosen img, #list img, #list script, #chosen b").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -102,10 +102,10 @@ def test_a_hostile_name_is_text(reader, thousand, number):
     again = reader()
     again.open(thousand, re.sub(r"^[^#]*", "", page.url))
     assert again.page.locator("#chosen-name").evaluate("element => element.textContent") == name
-    assert window.trouble == again.trouble == []
+    assert window.errors == again.errors == []
 
 
-def test_everything_works_from_the_keyboard(reader, thousand):
+def test_everything_works_from_the_keyboard(reader: OpenWindow, thousand: Path) -> None:
     page = reader().open(thousand)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -132,7 +132,7 @@ def test_everything_works_from_the_keyboard(reader, thousand):
     assert outline == "solid"
 
 
-def test_click_on_a_head_sorts_the_list(reader, thousand):
+def test_click_on_a_head_sorts_the_list(reader: OpenWindow, thousand: Path) -> None:
     page = reader().open(thousand)
     head = page.locator("[data-sort=level] button")
     first = page.locator("#list tbody td").first
@@ -147,11 +147,11 @@ def test_click_on_a_head_sorts_the_list(reader, thousand):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_light_and_dark_on_phone_and_desktop(reader, thousand, width, dark):
+def test_light_and_dark_on_phone_and_desktop(reader: OpenWindow, thousand: Path, width: int, dark: bool) -> None:
     window = reader(width, dark)
     page = window.open(thousand)
     page.locator("#list button.series").nth(3).click()
-    window.to_the_end()
+    window.scroll_to_end()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
     too_wide = page.evaluate(
@@ -165,28 +165,28 @@ def test_light_and_dark_on_phone_and_desktop(reader, thousand, width, dark):
     strokes = page.locator(".fan svg path[stroke]").evaluate_all("paths => paths.map((p) => p.getAttribute('stroke'))")
     assert ("#e9e8e3" in strokes) == dark
     assert ("#1b1f24" in strokes) != dark
-    assert window.trouble == []
+    assert window.errors == []
 
 
-def test_mode_button_changes_page_and_charts(reader, few):
+def test_mode_button_changes_page_and_charts(reader: OpenWindow, few: Path) -> None:
     window = reader()
     page = window.open(few)
-    window.to_the_end()
+    window.scroll_to_end()
     page.get_by_role("button", name="Dark mode").click()
     page.wait_for_function("document.querySelector('.fan svg path[stroke=\"#e9e8e3\"]')")
     assert page.get_by_role("button", name="Light mode").count() == 1
     page.reload()
     page.wait_for_selector("html[data-theme=dark][data-ready=yes]")
-    assert window.trouble == []
+    assert window.errors == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_reports_no_accessibility_violation(reader, any_page, dark):
+def test_axe_reports_no_accessibility_violation(reader: OpenWindow, any_page: Path, dark: bool) -> None:
     window = reader(dark=dark)
     page = window.open(any_page)
     if page.locator("#list button.series").count():
         page.locator("#list button.series").first.click()
-    window.to_the_end()
+    window.scroll_to_end()
     for details in page.locator("details").all():
         details.locator("summary").click()
     result = Axe().run(page)
@@ -197,7 +197,7 @@ def test_axe_reports_no_accessibility_violation(reader, any_page, dark):
     }
 
 
-def test_a_browser_without_decompression_has_a_message_and_the_texts(reader, few):
+def test_a_browser_without_decompression_has_a_message_and_the_texts(reader: OpenWindow, few: Path) -> None:
     window = reader()
     window.page.add_init_script("delete window.DecompressionStream")
     window.page.goto(few.as_uri())

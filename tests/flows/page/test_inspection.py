@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,17 +19,18 @@ from model.occlusion import occlusion_effects
 from model.recurrent import RNNTrace
 from model.training.export import to_onnx
 from model.training.introspection import trace_recurrent_layers
+from storage.schemas.records import Manifest
 from tests.support import made
-from tests.support.browser import HOSTILE
+from tests.support.browser import HOSTILE, OpenWindow
 from tests.support.networks import train
-from tests.support.report_store import pipeline_file as write
+from tests.support.report_store import write_pipeline_file
 
 pytestmark = pytest.mark.browser
 
 MADE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def inspection(folder: Path, **changes) -> Inspection:
+def inspection(folder: Path, **changes: Any) -> Inspection:
     """Return the inspection of one window of a network that was fitted for a few updates."""
     spec = made.spec(timezone="Europe/Berlin", **changes)
     network, samples, _ = train(spec, updates=5)
@@ -37,9 +39,11 @@ def inspection(folder: Path, **changes) -> Inspection:
     window.target[0, 30:40] = np.nan
     actuals = np.full(spec.horizon, np.nan, np.float32)
     actuals[:5] = window.target[0, -24:-19]
+    manifest = cast(Manifest, {"version": "v", "as_of": MADE_AT.isoformat()})
+    settings = pipeline_file.read(write_pipeline_file(folder))
     return Inspection(
-        settings=pipeline_file.read(write(folder)), series_id=HOSTILE[1], issue_time=datetime(2018, 10, 28, tzinfo=UTC),
-        made_at=MADE_AT, spec=spec, manifest={"version": "v", "as_of": MADE_AT.isoformat()}, first_step=427_944,
+        settings=settings, series_id=HOSTILE[1], issue_time=datetime(2018, 10, 28, tzinfo=UTC),
+        made_at=MADE_AT, spec=spec, manifest=manifest, first_step=427_944,
         window=window, quantiles=forecaster.quantiles(window)[0], actuals=actuals,
         layers=trace_recurrent_layers(model, window),
         effects=occlusion_effects(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
@@ -49,24 +53,26 @@ def inspection(folder: Path, **changes) -> Inspection:
 @pytest.fixture(
     scope="module", params=[{}, {"cell": "rnn", "layers": 2, "horizon": 30}, {"members": 2, "layers": 2, "horizon": 30}]
 )
-def inspected(request, tmp_path_factory) -> Inspection:
+def inspected(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Inspection:
     return inspection(tmp_path_factory.mktemp("inspection"), **request.param)
 
 
 @pytest.fixture(scope="module")
-def page(inspected, tmp_path_factory) -> Path:
+def page(inspected: Inspection, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "inspection.html"
     path.write_text(render_inspection_page(inspected))
     return path
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_every_chart_is_drawn_without_error_or_request(reader, inspected, page, dark):
+def test_every_chart_is_drawn_without_error_or_request(
+    reader: OpenWindow, inspected: Inspection, page: Path, dark: bool
+) -> None:
     window = reader(dark=dark)
     opened = window.open(page)
     opened.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-    window.to_the_end()
-    assert window.trouble == []
+    window.scroll_to_end()
+    assert window.errors == []
     assert [url for url in window.requests if not url.startswith("data:")] == [page.as_uri()]
     pairs = inspected.spec.members * inspected.spec.layers
     each = 2 if inspected.spec.cell == "rnn" else 8  # lines and maps of a layer
@@ -74,20 +80,20 @@ def test_every_chart_is_drawn_without_error_or_request(reader, inspected, page, 
     assert opened.locator("h1").inner_text().startswith(HOSTILE[1])
 
 
-def test_axe_reports_no_accessibility_violation(reader, page):
+def test_axe_reports_no_accessibility_violation(reader: OpenWindow, page: Path) -> None:
     window = reader(width=390)
     opened = window.open(page)
-    window.to_the_end()
+    window.scroll_to_end()
     result = Axe().run(opened)
     assert result.violations_count == 0, result.generate_report()
     assert opened.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_same_inspection_has_the_same_page(inspected):
+def test_same_inspection_has_the_same_page(inspected: Inspection) -> None:
     assert render_inspection_page(inspected) == render_inspection_page(replace(inspected))
 
 
-def test_page_of_a_plain_recurrent_network_shows_no_gates(inspected, page):
+def test_page_of_a_plain_recurrent_network_shows_no_gates(inspected: Inspection, page: Path) -> None:
     is_plain = inspected.spec.cell == "rnn"
     assert all(isinstance(layer.trace, RNNTrace) == is_plain for layer in inspected.layers)
     text = page.read_text()

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -18,58 +19,61 @@ from flows import clock
 from flows.page.document import pack_json
 from flows.page.report_page import render_report_page
 from flows.settings import file as pipeline_file
+from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.report import collect_page_data, report
 from storage import layout, run_records
 from storage.schemas import DataError
-from storage.store import open_store
+from storage.schemas.records import PageReport
+from storage.store import Store, open_store
 from tests.support.commands import block, gatecast, gatecast_process, said
-from tests.support.report_store import FEWEST, ISSUE, NOW, ZONE, made
-from tests.support.report_store import pipeline_file as write
+from tests.support.report_store import FEWEST, ISSUE, NOW, ZONE, make_store, write_pipeline_file
 
 NAMES = ["north", "south", "west"]
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory) -> Path:
-    return made(tmp_path_factory.mktemp("made"), NAMES)
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("made"), NAMES)
 
 
 @pytest.fixture
-def path(once, tmp_path) -> Path:
+def path(once: Path, tmp_path: Path) -> Path:
     shutil.copytree(once.parent, tmp_path / "copy")
     return tmp_path / "copy" / once.name
 
 
-def opened(path: Path):
-    pipeline = pipeline_file.read(path)
-    return pipeline, open_store(pipeline.pipeline.store)
+def opened(path: Path) -> tuple[Pipeline, Store]:
+    """Return settings and store of a pipeline file."""
+    settings = pipeline_file.read(path)
+    return settings, open_store(settings.pipeline.store)
 
 
-def page(path: Path, now: datetime = NOW) -> tuple[dict, str]:
+def page(path: Path, now: datetime = NOW) -> tuple[PageReport, str]:
     """Return the report of the command, and the page without its scripts."""
     result = report(*opened(path), now)
     return result, re.sub(r"<script>.*?</script>", "", Path(result["path"]).read_text(), flags=re.DOTALL)
 
 
-def packed(html: str) -> dict:
+def packed(html: str) -> dict[str, Any]:
     """Return the page's data for its scripts."""
     (text,) = re.findall(r'id="packed">([^<]*)<', html)
-    return json.loads(gzip.decompress(base64.b64decode(text)))
+    content: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(text)))
+    return content
 
 
-def change_record(path: Path, issue: datetime, **changes) -> None:
+def change_record(path: Path, issue: datetime, **changes: object) -> None:
     """Change keys of the run record of an issue time."""
     store = open_store(str(path.parent / "store"))
     run_records.write(store, "made", issue, json.loads(store.get(layout.run_record("made", issue))) | changes)
 
 
-def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path):
+def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path: Path) -> None:
     result, html = page(path)
     assert result["path"] == str(path.parent / "store/reports/made.html")
     assert result["colour"] == "green"
-    coverage = pl.read_parquet(path.parent / "store/scores/made/*.parquet")["covered_80"].mean()
+    coverage = pl.read_parquet(path.parent / "store/scores/made/*.parquet")["covered_80"].to_numpy().mean()
     assert result["sentence"] == (
         "Complete forecast published at 00:04 CET, 6 min before the deadline: 3 series, 24 hours from Mon 26 Oct 00:00 "
         "CET, by the model of Tue 6 Oct 2026 with data available until Mon 26 Oct 00:00 CET. Over the last 9 nights, "
@@ -81,7 +85,7 @@ def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path):
         assert shown in html, shown
 
 
-def test_curves_are_the_forecast_the_previous_one_and_the_actual_values(path):
+def test_curves_are_the_forecast_the_previous_one_and_the_actual_values(path: Path) -> None:
     data = packed(page(path)[1])["series"]
     row, store = data["ids"].index("south"), path.parent / "store"
     rows = pl.read_parquet(store / "latest/made.parquet").filter(series_id="south")
@@ -99,8 +103,8 @@ def test_curves_are_the_forecast_the_previous_one_and_the_actual_values(path):
     assert data["issue_labels"][-1] == "Sun 25 Oct"
 
 
-def test_fallbacks_are_amber_with_their_reasons(tmp_path):
-    result, html = page(made(tmp_path, NAMES, count=3, fallback=1))
+def test_fallbacks_are_amber_with_their_reasons(tmp_path: Path) -> None:
+    result, html = page(make_store(tmp_path, NAMES, count=3, fallback=1))
     assert result["colour"] == "amber"
     assert result["sentence"].startswith(
         "Degraded forecast published at 00:04 CET, 6 min before the deadline: 3 series"
@@ -110,7 +114,7 @@ def test_fallbacks_are_amber_with_their_reasons(tmp_path):
     assert '<span class="count">1</span> series by the baseline' in html
 
 
-def test_a_failed_stage_is_amber_and_named(path):
+def test_a_failed_stage_is_amber_and_named(path: Path) -> None:
     change_record(path, ISSUE, degraded=True, failures={"ingest:weather": "<b>404</b>"})
     result, html = page(path)
     assert result["colour"] == "amber"
@@ -119,7 +123,7 @@ def test_a_failed_stage_is_amber_and_named(path):
     assert html.count("&lt;b&gt;404&lt;/b&gt;") >= 3
 
 
-def test_after_the_deadline_is_red(path):
+def test_after_the_deadline_is_red(path: Path) -> None:
     change_record(path, ISSUE, published_at=(ISSUE + timedelta(minutes=70)).isoformat())
     result, _ = page(path)
     assert result["colour"] == "red"
@@ -128,7 +132,7 @@ def test_after_the_deadline_is_red(path):
     )
 
 
-def test_no_forecast_for_the_due_issue_time_is_red(path):
+def test_no_forecast_for_the_due_issue_time_is_red(path: Path) -> None:
     tomorrow = ISSUE + timedelta(days=1)
     run_records.write(open_store(str(path.parent / "store")), "made", tomorrow, {
         "issue_time": tomorrow.isoformat(), "failures": {"forecast": "no space left"}, "forecast": None})  # fmt: skip
@@ -143,14 +147,15 @@ def test_no_forecast_for_the_due_issue_time_is_red(path):
     assert page(path, tomorrow + timedelta(minutes=9))[0]["colour"] == "green"
 
 
-def test_old_data_are_a_replay(path):
+def test_old_data_are_a_replay(path: Path) -> None:
     result, html = page(path, NOW + timedelta(days=400))
     assert result["colour"] == "green"
     assert "This is a replay of the past" in html
 
 
-def test_no_forecast_of_a_market_is_overdue_on_a_weekend(path):
+def test_no_forecast_of_a_market_is_overdue_on_a_weekend(path: Path) -> None:
     data = collect_page_data(*opened(path), NOW)
+    assert data.latest is not None
     at = data.settings.pipeline.model_copy(update={"frequency": "1b"})
     markets = data.settings.model_copy(update={"pipeline": at})
     saturday = datetime(2026, 10, 24, tzinfo=ZONE)
@@ -161,7 +166,7 @@ def test_no_forecast_of_a_market_is_overdue_on_a_weekend(path):
 
 
 @pytest.mark.parametrize("missing", ["scores", "nights", "quarantine", "models", "history", "latest"])
-def test_missing_part_of_the_store_leaves_a_gap(path, missing):
+def test_missing_part_of_the_store_leaves_a_gap(path: Path, missing: str) -> None:
     shutil.rmtree(path.parent / "store" / missing)
     result, html = page(path)
     assert result["colour"] == "green"
@@ -170,7 +175,7 @@ def test_missing_part_of_the_store_leaves_a_gap(path, missing):
             "history": "with no data"}[missing] in html  # fmt: skip
 
 
-def test_a_real_market_without_a_champion(tmp_path):
+def test_a_real_market_without_a_champion(tmp_path: Path) -> None:
     pipeline = pipeline_file.read(
         Path(__file__).parents[3] / "deployments/market.toml", {"GATECAST_PIPELINE__STORE": str(tmp_path)}
     )
@@ -199,30 +204,30 @@ def test_a_real_market_without_a_champion(tmp_path):
     assert data["earlier_column"] == data["forecast_column"]
 
 
-def test_a_single_quantile_level_has_a_page(path):
+def test_a_single_quantile_level_has_a_page(path: Path) -> None:
     path.write_text(path.read_text().replace("season = 168", "season = 168\nquantile_levels = [0.5]"))
     assert page(path)[0]["colour"] == "green"
 
 
-def test_alert_on_all_series(path):
+def test_alert_on_all_series(path: Path) -> None:
     change_record(path, ISSUE, alerts=[{"check": "late_feed", "series_id": None, "detail": "weather"}])
     assert "<strong>late_feed</strong> <bdi>all series</bdi>: weather" in page(path)[1]
 
 
-def test_a_store_without_forecasts_has_a_page(tmp_path):
-    result, html = page(write(tmp_path))
+def test_a_store_without_forecasts_has_a_page(tmp_path: Path) -> None:
+    result, html = page(write_pipeline_file(tmp_path))
     assert result["colour"] == "red"
     assert "No forecast has been published before" in result["sentence"]
     assert "There is no series yet" in html
     assert "no network" in html
 
 
-def test_same_store_has_the_same_page(path):
+def test_same_store_has_the_same_page(path: Path) -> None:
     first = Path(page(path)[0]["path"]).read_bytes()
     assert Path(page(path)[0]["path"]).read_bytes() == first
 
 
-def test_error_names_a_damaged_file(path):
+def test_error_names_a_damaged_file(path: Path) -> None:
     scores = next((path.parent / "store/scores/made").iterdir())
     scores.write_bytes(b"not parquet")
     with pytest.raises(DataError, match="scores"):
@@ -230,7 +235,7 @@ def test_error_names_a_damaged_file(path):
 
 
 @pytest.mark.process
-def test_command_writes_the_page_without_prefect_torch_or_pandas(path, tmp_path):
+def test_command_writes_the_page_without_prefect_torch_or_pandas(path: Path, tmp_path: Path) -> None:
     blocked = block(tmp_path, "torch", "onnx", "pandas", "prefect")
     done = gatecast_process("report", path, "--json", PYTHONPATH=str(blocked))
     assert done.returncode == 0, done.stderr
@@ -242,14 +247,14 @@ def test_command_writes_the_page_without_prefect_torch_or_pandas(path, tmp_path)
     assert gatecast("report", tmp_path / "no.toml").returncode == 2
 
 
-def test_curves_beyond_the_limit_are_left_out_with_a_note(path, monkeypatch):
+def test_curves_beyond_the_limit_are_left_out_with_a_note(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.page.series_payload.MAX_VALUES", 700)
     html = page(path)[1]
     assert len(packed(html)["series"]["curves"]) == 1
     assert "This page has the curves of 1 of 3 series" in html
 
 
-def test_unit_is_that_of_the_target_feed(path):
+def test_unit_is_that_of_the_target_feed(path: Path) -> None:
     text = path.read_text()
     path.write_text(text.replace('unit = "MW"\n', ""))
     assert "MAE, the target&#39;s unit" in page(path)[1]
@@ -262,7 +267,7 @@ def test_unit_is_that_of_the_target_feed(path):
         pipeline_file.read(path)
 
 
-def test_packed_json_is_deterministic_and_holds_any_text():
+def test_packed_json_is_deterministic_and_holds_any_text() -> None:
     content = {"names": ["</script>", "\u2028", "\N{FACTORY}", '"']}
     assert pack_json(content) == pack_json(content)
     assert json.loads(gzip.decompress(base64.b64decode(pack_json(content)))) == content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,7 +12,7 @@ from flows.page import skill
 from flows.page.page_data import SCORE_SCHEMA
 
 
-def rows(**columns: list) -> pl.DataFrame:
+def rows(**columns: list[Any]) -> pl.DataFrame:
     """Return score rows with default values for one issue time, changed by `columns`."""
     size = len(next(iter(columns.values())))
     first = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,7 +22,7 @@ def rows(**columns: list) -> pl.DataFrame:
     return pl.DataFrame({name: [value] * size for name, value in defaults.items()} | columns, schema=SCORE_SCHEMA)
 
 
-def test_every_series_has_the_same_weight():
+def test_every_series_has_the_same_weight() -> None:
     # Series a is 100 times as large as series b. The skill of a is 0.9, that of b is 0.1.
     scores = rows(
         series_id=["a", "b"], pinball=[10.0, 0.9], baseline_pinball=[100.0, 1.0], scale=[100.0, 1.0],
@@ -37,7 +38,7 @@ def test_every_series_has_the_same_weight():
     assert by["a"]["mae"] == pytest.approx(50.0)
 
 
-def test_rows_without_actual_value_or_scale():
+def test_rows_without_actual_value_or_scale() -> None:
     scorable = skill.scorable_rows(rows(actual=[None, float("nan"), 1.0, 1.0], scale=[1.0, 1.0, 0.0, None]))
     assert len(scorable) == 2
     figures = skill.overall(scorable)
@@ -45,16 +46,16 @@ def test_rows_without_actual_value_or_scale():
     assert skill.by_series(scorable)["skill"].to_list() == [0.5]
 
 
-def test_skill_is_undefined_for_a_perfect_baseline():
+def test_skill_is_undefined_for_a_perfect_baseline() -> None:
     assert skill.overall(skill.scorable_rows(rows(baseline_pinball=[0.0])))["skill"] is None
 
 
-def test_newest_issue_times():
+def test_newest_issue_times() -> None:
     days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
     assert skill.newest_issue_times(rows(issue_time=days), 2)["issue_time"].to_list() == days[1:]
 
 
-def test_calibration_from_pit():
+def test_calibration_from_pit() -> None:
     # Half of the actual values are below q10, none are between q10 and q90, half are above q90.
     scores = rows(pit=[0.05, 0.05, 0.95, 0.95])
     levels = (0.1, 0.5, 0.9)
