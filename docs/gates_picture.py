@@ -56,7 +56,7 @@ def main(pipeline_path: str, series: str, issue: str, out: str) -> None:
 
 
 def forecast_chart(inspection: Inspection, zone: ZoneInfo) -> alt.LayerChart:
-    """Return the last three days of the context, the quantiles, and the actual values."""
+    """Return the last three days of the context, the quantiles, and the actuals."""
     spec, horizon = inspection.spec, inspection.spec.horizon
     before = min(3 * spec.segment, spec.context)
     starts = inspection.period_starts(np.arange(-before, horizon))

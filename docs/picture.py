@@ -1,4 +1,4 @@
-"""Picture of the README: a published forecast of the sample with the actual values. `make picture` writes it.
+"""Picture of the README: a published forecast of the sample with the actuals. `make picture` writes it.
 
 python -m docs.picture PIPELINE_FILE ISSUE_TIME OUT.png
 """

@@ -37,7 +37,7 @@ def report_specs(levels: tuple[float, ...], unit: str) -> dict[str, VegaSpec]:
 def _reliability_spec() -> VegaSpec:
     scale = alt.Scale(domain=[0, 1])
     x = alt.X("level:Q", title="quantile level", scale=scale, axis=number_axis("%"))
-    y = alt.Y("share:Q", title="share of actual values at or below the quantile", scale=scale, axis=number_axis("%"))
+    y = alt.Y("share:Q", title="share of actuals at or below the quantile", scale=scale, axis=number_axis("%"))
     tooltip = [alt.Tooltip("level:Q", format=".1%"), alt.Tooltip("share:Q", format=".1%")]
     return layered_spec(
         row_chart().mark_line(style="ideal").encode(x=x, y=alt.Y("level:Q", axis=number_axis("%"), scale=scale)),

@@ -31,7 +31,7 @@ class InspectionContent(TypedDict):
 
 
 class ForecastRow(TypedDict):
-    """Forecast and actual value of one period as text."""
+    """Forecast and actual of one period as text."""
 
     when: str
     low: str
@@ -151,7 +151,7 @@ def _moment_text(instant: str | None, times: LocalTimeFormat) -> str:
 
 
 def _fan_chart(inspection: Inspection, times: LocalTimeFormat) -> ChartData:
-    """Return the context, the quantiles and the actual values, one row per period."""
+    """Return the context, the quantiles and the actuals, one row per period."""
     context, horizon = inspection.spec.context, inspection.spec.horizon
     values = np.concatenate([inspection.window.target[0], inspection.actuals])
     starts = inspection.period_starts(np.arange(-context, horizon))

@@ -23,7 +23,7 @@ _ALL_SERIES = "all series"
 
 
 class ModelEntry(TypedDict):
-    """One model version, with the pinball of each candidate on the held-out issue times as text."""
+    """One model version, with the pinball of challenger, champion and baseline on the held-out issue times."""
 
     version: str
     as_of: str

@@ -1,4 +1,4 @@
-"""Sections of the report page about scored forecasts: actual values, skill over time, calibration."""
+"""Sections of the report page about scored forecasts: actuals, skill over time, calibration."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SeriesFigures(TypedDict):
 
 
 class ActualsSection(TypedDict):
-    """Newest scored forecast beside its actual values, and the error by step of all scored forecasts."""
+    """Newest scored forecast beside its actuals, and the error by step of all scored forecasts."""
 
     issue: str
     figures: Figures
@@ -68,7 +68,7 @@ class CalibrationSection(TypedDict):
 
 
 def actuals_section(data: PageData, rows: pl.DataFrame, times: LocalTimeFormat) -> ActualsSection | None:
-    """Return the section on actual values, None without scored rows. Series with the lowest skill are first."""
+    """Return the section on actuals, None without scored rows. Series with the lowest skill are first."""
     if rows.is_empty():
         return None
     newest = skill.newest_issue_times(rows, 1)
@@ -154,11 +154,11 @@ def _calibration_conclusion(shares: list[LevelShare], levels: tuple[float, ...])
             if coverage > nominal + _TOLERANCE
             else "have about the right width"
         )
-        interval = f"the {format_percent(nominal)} interval contains {format_percent(coverage)} of the actual values"
+        interval = f"the {format_percent(nominal)} interval contains {format_percent(coverage)} of the actuals"
         conclusion = f"The intervals {width}: {interval}."
     bias = share_of[0.5] - 0.5
     if abs(bias) >= _TOLERANCE:
         side = "high" if bias > 0 else "low"
-        below = f"{format_percent(share_of[0.5])} of the actual values are at or below it, and 50% are expected"
+        below = f"{format_percent(share_of[0.5])} of the actuals are at or below it, and 50% are expected"
         conclusion += f" The median is too {side}: {below}."
     return conclusion

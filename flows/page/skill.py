@@ -32,14 +32,14 @@ class Figures(TypedDict):
 
 
 class LevelShare(NamedTuple):
-    """Share of the actual values at or below the quantile of one level."""
+    """Share of the actuals at or below the quantile of one level."""
 
     level: float
     share: float
 
 
 class PitBin(NamedTuple):
-    """Density of the actual values between the quantiles of two neighbouring levels. 1 is expected."""
+    """Density of the actuals between the quantiles of two neighbouring levels. 1 is expected."""
 
     low: float
     high: float
@@ -54,7 +54,7 @@ class ScoreArrays:
         issue_times: The K issue times.
         pinball: Mean pinball of the forecast.
         baseline_pinball: Mean pinball of the baseline.
-        coverage: Share of actual values inside the 80% interval.
+        coverage: Share of actuals inside the 80% interval.
     """
 
     issue_times: list[datetime]
@@ -64,7 +64,7 @@ class ScoreArrays:
 
 
 def scorable_rows(scores: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with an actual value, with their `weight`: null where the series has no scale."""
+    """Return the rows with an actual, with their `weight`: null where the series has no scale."""
     is_finite = [pl.col(c).is_finite() for c in ("actual", "pinball", "baseline_pinball")]
     return scores.filter(*is_finite).with_columns(weight=_WEIGHT, covered_80=pl.col("covered_80").fill_nan(None))
 
@@ -115,13 +115,13 @@ def score_arrays(rows: pl.DataFrame, series_ids: tuple[str, ...], issue_times: l
 
 
 def reliability(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[LevelShare]:
-    """Return the share of actual values at or below the quantile of each level; empty without PIT values."""
+    """Return the share of actuals at or below the quantile of each level; empty without PIT values."""
     pit = rows["pit"].drop_nulls().drop_nans().to_numpy()
     return [LevelShare(level, float((pit <= level + 1e-9).mean())) for level in levels] if len(pit) else []
 
 
 def pit_histogram(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[PitBin]:
-    """Return the density of actual values between neighbouring quantiles; empty without PIT values."""
+    """Return the density of actuals between neighbouring quantiles; empty without PIT values."""
     shares = [0.0, *(share for _, share in reliability(rows, levels)), 1.0]
     edges = [0.0, *levels, 1.0]
     if len(shares) != len(edges):

@@ -16,7 +16,7 @@ _FAN_HEIGHT = 230
 
 
 def fan_spec(quantile_names: list[str], unit: str, with_earlier: bool = True) -> VegaSpec:
-    """Return a fan chart: quantiles as nested bands, the median, and the actual values.
+    """Return a fan chart: quantiles as nested bands, the median, and the actuals.
 
     Args:
         quantile_names: Quantile columns of the rows, lowest level first.

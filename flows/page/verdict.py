@@ -152,7 +152,7 @@ def _quality(figures: Figures, scored: int) -> str:
     side = "below" if skill >= 0 else "above"
     interval = (
         "" if coverage is None else
-        f", and the 80% interval contained {format_percent(coverage)} of the actual values"
+        f", and the 80% interval contained {format_percent(coverage)} of the actuals"
     )  # fmt: skip
     nights = "night" if scored == 1 else f"{scored} nights"
     return f"Over the last {nights}, pinball was {format_percent(abs(skill))} {side} the baseline's{interval}"

@@ -110,7 +110,7 @@ def record(issue: datetime, rows: pl.DataFrame) -> dict[str, Any]:
 
 
 def _truth(names: list[str], begin: datetime, end: datetime) -> pl.DataFrame:
-    """Return the actual values until `end`: series_id, valid_time, available_at, y."""
+    """Return the actuals until `end`: series_id, valid_time, available_at, y."""
     hours = int((end - begin) / timedelta(hours=1))
     times = pl.datetime_range(begin, end - timedelta(hours=1), "1h", time_unit="us", eager=True)
     values = np.concatenate([_shape(number, np.arange(hours)) for number in range(len(names))])

@@ -30,7 +30,7 @@
   }
   const percentOf = (quantileName) => `${quantileName.slice(1).replace("_", ".")}%`;
 
-  // Return one row per period: actual value, quantiles (q...) and quantiles of the previous forecast (eq...).
+  // Return one row per period: actual, quantiles (q...) and quantiles of the previous forecast (eq...).
   function fanRows(row) {
     const curves = series.curves[row];
     if (!curves) return null;

@@ -77,7 +77,7 @@ def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path: Path) -
     assert result["sentence"] == (
         "Complete forecast published at 00:04 CET, 6 min before the deadline: 3 series, 24 hours from Mon 26 Oct 00:00 "
         "CET, by the model of Tue 6 Oct 2026 with data available until Mon 26 Oct 00:00 CET. Over the last 9 nights, "
-        f"pinball was 50% below the baseline's, and the 80% interval contained {coverage:.0%} of the actual values."
+        f"pinball was 50% below the baseline's, and the 80% interval contained {coverage:.0%} of the actuals."
     )
     assert result["bytes"] == len(Path(result["path"]).read_bytes())
     for shown in ("flat_line", "newest value 2 h later than usual", "no time in &#39;t&#39;", "PIT is not uniform",

@@ -56,7 +56,7 @@ def test_newest_issue_times() -> None:
 
 
 def test_calibration_from_pit() -> None:
-    # Half of the actual values are below q10, none are between q10 and q90, half are above q90.
+    # Half of the actuals are below q10, none are between q10 and q90, half are above q90.
     scores = rows(pit=[0.05, 0.05, 0.95, 0.95])
     levels = (0.1, 0.5, 0.9)
     assert skill.reliability(scores, levels) == [(0.1, 0.5), (0.5, 0.5), (0.9, 0.5)]
