@@ -243,7 +243,7 @@ def test_command_writes_the_page_without_prefect_torch_or_pandas(path: Path, tmp
     done = gatecast("report", path, "--output", tmp_path / "elsewhere" / "page.html")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "elsewhere/page.html").read_text().startswith("<!doctype html>")
-    assert "wrote" in done.stdout
+    assert "Wrote" in done.stdout
     assert gatecast("report", tmp_path / "no.toml").returncode == 2
 
 
