@@ -49,7 +49,7 @@ def test_without_an_output_the_page_is_in_the_store(pipeline):
     assert done.returncode == 0, done.stderr
     (page,) = (pipeline.parent / "store" / "inspections" / "small").glob("*.html")
     assert page.name.startswith("20180901T040000Z-LDC2-")
-    assert f"wrote {page}" in done.stdout
+    assert f"Wrote {page}" in done.stdout
 
 
 def test_the_page_shows_the_published_forecast(pipeline):
