@@ -4,6 +4,7 @@ import inspect
 import re
 import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -23,13 +24,13 @@ def page() -> str:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_the_generated_parts_are_up_to_date(path):
+def test_the_generated_parts_are_up_to_date(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "<!-- generated: " in text
     assert render(text) == text, f"Run `python -m docs.generate` and commit docs/{path.name}."
 
 
-def test_every_path_of_the_store_is_documented(page):
+def test_every_path_of_the_store_is_documented(page: str) -> None:
     keys = re.findall(r"`([^`]*<name>[^`]*)`", page)
     makers = [
         function
@@ -49,7 +50,7 @@ def _documents(documented: str, key: str) -> bool:
     return any(re.fullmatch("/".join(parts[:depth]), key) is not None for depth in range(1, len(parts) + 1))
 
 
-def test_the_exit_statuses_are_documented(page):
+def test_the_exit_statuses_are_documented(page: str) -> None:
     rows = dict(re.findall(r"^\| (\d) \| (.*) \|$", page, re.MULTILINE))
     assert set(rows) == {str(n) for n in (summary.PUBLISHED, summary.FAILED, summary.WRONG, summary.DEGRADED)}
     assert "degraded" in rows[str(summary.DEGRADED)]
@@ -57,13 +58,13 @@ def test_the_exit_statuses_are_documented(page):
     assert "pipeline file is wrong" in rows[str(summary.WRONG)]
 
 
-def test_every_extra_is_documented(page):
+def test_every_extra_is_documented(page: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     section = page.partition("| extra | adds |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == set(project["optional-dependencies"])
 
 
-def test_every_link_within_the_page_has_a_target(page):
+def test_every_link_within_the_page_has_a_target(page: str) -> None:
     titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     anchors |= {title.partition(":")[0].lower() for title in titles}
