@@ -93,7 +93,7 @@ def test_hostile_series_ids_stay_in_their_tables(tmp_path):
     assert "<script>alert(1)</script>" not in page
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=6, unique=True))
 def test_series_ids_of_any_text_stay_in_their_tables(names):
     with tempfile.TemporaryDirectory() as path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -11,6 +12,8 @@ from flows.page.vega import column_x, fan_spec, layered_spec, line_spec, number_
 from storage.schemas import quantile_column
 
 
+# Altair takes a second for these specifications, and a process may write several pages of the same levels and unit.
+@cache
 def report_specs(levels: tuple[float, ...], unit: str) -> dict[str, VegaSpec]:
     """Return every chart of the report page by name."""
     return {
