@@ -69,3 +69,13 @@ def test_every_link_within_the_page_has_a_target(page: str) -> None:
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
     anchors |= {title.partition(":")[0].lower() for title in titles}
     assert set(re.findall(r"\]\(#([\w-]+)\)", page)) <= anchors
+
+
+def test_the_code_cites_no_contract() -> None:
+    cited = [
+        path
+        for folder in ("flows", "model", "storage")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"\bthe contract\b|\bcontract's\b", path.read_text(encoding="utf-8"))
+    ]
+    assert cited == []
