@@ -77,7 +77,7 @@ def test_issue_times_that_the_champion_has_seen_do_not_count(bench):
     assert (some["folds"]["count"], some["folds"]["held_out"]) == (5, 7)
     assert some["folds"]["first"].startswith("2018-09-06")
     few = champion_saw(seen_to=bench.at("2018-09-07").isoformat())
-    assert "4 of 7 held-out nights" in few["decision"]["reason"]
+    assert "4 of 7 held-out issue times" in few["decision"]["reason"]
     # An old manifest has no such key. The model then counts as having seen everything up to its issue time.
     old = champion_saw(seen_to=None)
     assert old["folds"]["first"].startswith("2018-09-04")
@@ -95,7 +95,7 @@ def test_output_that_cannot_be_published_is_refused_with_the_series(bench, opera
     manifest = bench.train(changed(bench.onnx, *operations))
     decision = manifest["decision"]
     assert not decision["promoted"]
-    for word in (words, "series 'LDC1' and 2 more series", "7 of 7 nights"):
+    for word in (words, "series 'LDC1' and 2 more series", "7 of 7 issue times"):
         assert word in decision["reason"]
     assert bench.serving() == bench.first["version"]
     assert gatecast("models", bench.path).returncode == 0
