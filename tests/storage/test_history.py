@@ -176,8 +176,8 @@ def test_columns_that_the_feed_no_longer_names_survive(store, utc):
 
 
 def test_many_parts_are_compacted_automatically(store, utc):
-    for night in range(70):
-        add(store, hourly(utc(2018, 1, 1) + timedelta(hours=night), np.array([1.0])), utc(2018, 2, 1, 0, night % 60))
+    for hour in range(70):
+        add(store, hourly(utc(2018, 1, 1) + timedelta(hours=hour), np.array([1.0])), utc(2018, 2, 1, 0, hour % 60))
     assert len(store.keys(layout.history("p", "f"), "*.parquet")) < 10
     assert len(history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 70
 
