@@ -1,1 +1,1 @@
-"""What each flow does, as plain functions without Prefect: the only place where model and storage meet."""
+"""Stages of the flows: plain functions without Prefect, the only place where model and storage meet."""

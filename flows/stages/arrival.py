@@ -1,4 +1,4 @@
-"""Check whether new data would improve a forecast that is already published."""
+"""Decision whether new data could improve a published forecast."""
 
 from __future__ import annotations
 

@@ -49,10 +49,10 @@ def _with_older_values(
         return values
     epoch_step = int(settings.grid.index(np.array([0]))[0])
     empty_series = tuple(name for name, empty in zip(series, is_empty, strict=True) if empty)
-    whole = visible_target(settings, store, empty_series, issue_time, epoch_step, first - epoch_step)
+    full_history = visible_target(settings, store, empty_series, issue_time, epoch_step, first - epoch_step)
     values = values.copy()
     season = settings.pipeline.season
-    for row, older in zip(np.flatnonzero(is_empty), whole, strict=True):
+    for row, older in zip(np.flatnonzero(is_empty), full_history, strict=True):
         known = np.flatnonzero(~np.isnan(older))
         if len(known):
             # The shift is a multiple of the season, so that each value keeps its position in the season.

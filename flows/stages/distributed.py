@@ -12,8 +12,9 @@ from datetime import datetime
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.assemble import publish_shards
-from flows.stages.fallback import FallbackOrder, ModelChain
+from flows.stages.fallback import FallbackOrder
 from flows.stages.forecast import prepare_forecast
+from flows.stages.loaded_models import ModelChain
 from flows.stages.shard import ShardResult, forecast_shard, shard_slices
 from storage import staging
 from storage.schemas import DataError

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.assemble import publish_shards
-from flows.stages.fallback import FallbackOrder, ModelChain, load_models, no_deadline
+from flows.stages.fallback import FallbackOrder, no_deadline
+from flows.stages.loaded_models import ModelChain, load_models
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
 from flows.stages.shard import ShardResult, forecast_shard, shard_slices

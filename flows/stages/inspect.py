@@ -11,7 +11,7 @@ import polars as pl
 from flows.page.inspection import Inspection
 from flows.page.inspection_page import render_inspection_page
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import LoadedModel, ModelChain, load_champion
+from flows.stages.loaded_models import LoadedModel, ModelChain, load_champion
 from flows.stages.panels import known_series, to_micros, visible_panel, visible_target
 from model.occlusion import occlusion_effects
 from model.windows import Windows, build_windows

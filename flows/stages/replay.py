@@ -24,7 +24,7 @@ from storage.schemas.records import FitRecord, ForecastReport
 from storage.store import Store
 
 #: Function from an issue time and a fingerprint to the result of an earlier fit, None if there is none.
-FindFitOf = Callable[[datetime, str], tuple[bytes, FitRecord] | None]
+FindEarlierFit = Callable[[datetime, str], tuple[bytes, FitRecord] | None]
 
 
 @dataclass
@@ -58,7 +58,7 @@ def replay_issue_times(
     now: datetime,
     progress: Progress = no_progress,
     requires_promotion: bool = True,
-    find_fit: FindFitOf | None = None,
+    find_fit: FindEarlierFit | None = None,
 ) -> ReplayResult:
     """Publish the missing forecasts of `issue_times`, each from the data known then.
 

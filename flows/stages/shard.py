@@ -17,7 +17,8 @@ import polars as pl
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.baseline_history import NO_VALUE, has_ended, newest_steps, visible_history_with_newest
-from flows.stages.fallback import FallbackOrder, FallbackResult, LoadedModel, forecast_with_fallback
+from flows.stages.fallback import FallbackOrder, FallbackResult, forecast_with_fallback
+from flows.stages.loaded_models import LoadedModel
 from flows.stages.panels import to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import clip_probability

@@ -51,7 +51,7 @@ def train(
         models: Trained models as of `as_of`. They are read from the store if they are not given.
         find_fit: Function that finds an earlier fit of the same fingerprint, which is then used.
         requires_promotion: Whether the challenger must pass the comparison to serve. If False, the manifest records
-            what the comparison found.
+            the result of the comparison.
 
     Returns:
         Manifest of the challenger. If the fit reproduces the champion, it is the champion's and nothing is changed.
@@ -70,8 +70,8 @@ def train(
         past_scales(models.manifests, as_of, int(split.held_out.issues[0])),
     )  # fmt: skip
     fingerprint = plan.fingerprint(settings, as_of)
-    found = find_fit(fingerprint) if find_fit else None
-    onnx, fit = found or fit_challenger(settings, plan, started, progress)
+    earlier = find_fit(fingerprint) if find_fit else None
+    onnx, fit = earlier or fit_challenger(settings, plan, started, progress)
     progress("compare", 0.95)
     version = registry.model_version(as_of, onnx)
     if models.champion and models.champion.version == version:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.fallback import LoadedModel, load_champion
+from flows.stages.loaded_models import LoadedModel, load_champion
 from storage import registry
 from storage.schemas import DataError
 from storage.schemas.records import Manifest

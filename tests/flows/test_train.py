@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
-from flows.stages.fallback import load_champion
 from flows.stages.fitting import past_scales
+from flows.stages.loaded_models import load_champion
 from flows.stages.retrain import retrain_reason
 from flows.stages.train import train
 from flows.stages.trained_models import read_trained_models
