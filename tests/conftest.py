@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -85,6 +85,6 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture
-def utc():
+def utc() -> Callable[..., datetime]:
     """`utc(2018, 9, 1)`: an instant."""
     return lambda *parts: datetime(*parts, tzinfo=UTC)

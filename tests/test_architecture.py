@@ -31,14 +31,14 @@ def imports() -> ModuleType:
     return module
 
 
-def test_no_import_is_forbidden_and_none_makes_a_cycle(imports):
+def test_no_import_is_forbidden_and_none_makes_a_cycle(imports: ModuleType) -> None:
     found = imports.read_imports(ROOT, [*PACKAGES, "deployments"])
     assert len(found) > 500
     assert imports.forbidden_imports(found, imports.RULES) == []
     assert imports.import_cycles(found) == []
 
 
-def test_every_rule_covers_a_module(imports):
+def test_every_rule_covers_a_module(imports: ModuleType) -> None:
     modules = {entry.importer for entry in imports.read_imports(ROOT, [*PACKAGES, "deployments"])}
     assert {imports.find_unit(module, imports.RULES) for module in modules} == set(imports.RULES)
 
@@ -58,7 +58,9 @@ def test_every_rule_covers_a_module(imports):
         ("model/new", "if True:\n    import requests", "model must not import requests"),
     ],
 )
-def test_an_import_that_no_rule_names_is_forbidden(imports, tmp_path, module, line, words):
+def test_an_import_that_no_rule_names_is_forbidden(
+    imports: ModuleType, tmp_path: Path, module: str, line: str, words: str
+) -> None:
     write_module(tmp_path, "storage/history", "")
     write_module(tmp_path, "model/training/fit", "")
     write_module(tmp_path, module, f"import json\nimport polars\n{line}\n")
@@ -66,13 +68,13 @@ def test_an_import_that_no_rule_names_is_forbidden(imports, tmp_path, module, li
     assert f"{module.replace('/', '.')}:" in found and words in found
 
 
-def test_an_import_within_a_function_may_be_allowed_there_only(imports, tmp_path):
+def test_an_import_within_a_function_may_be_allowed_there_only(imports: ModuleType, tmp_path: Path) -> None:
     write_module(tmp_path, "model/training/fit", "")
     write_module(tmp_path, "flows/stages/new", "def f():\n    from model.training import fit\n")
     assert imports.forbidden_imports(imports.read_imports(tmp_path, ["flows", "model"]), imports.RULES) == []
 
 
-def test_a_package_without_a_rule_and_a_cycle_are_named(imports, tmp_path):
+def test_a_package_without_a_rule_and_a_cycle_are_named(imports: ModuleType, tmp_path: Path) -> None:
     write_module(tmp_path, "other/a", "from other import b\n")
     write_module(tmp_path, "other/b", "import other.c\n")
     write_module(tmp_path, "other/c", "from other import a\ndef f():\n    from other import d\n")
@@ -88,7 +90,7 @@ def write_module(root: Path, name: str, text: str) -> None:
     path.write_text(text)
 
 
-def test_only_the_pipeline_file_reads_the_environment_and_only_flows_the_clock():
+def test_only_the_pipeline_file_reads_the_environment_and_only_flows_the_clock() -> None:
     for path in MODULES:
         names = {
             f"{node.value.id}.{node.attr}"
@@ -103,12 +105,12 @@ def test_only_the_pipeline_file_reads_the_environment_and_only_flows_the_clock()
 
 
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "helper", "common", "base", "misc"])
-def test_names_that_are_no_idea(name):
+def test_names_that_are_no_idea(name: str) -> None:
     assert not [path for path in MODULES if path.stem == name]
 
 
 @pytest.mark.process
-def test_a_forecast_needs_no_torch_onnx_pandas_or_prefect(pipeline, tmp_path):
+def test_a_forecast_needs_no_torch_onnx_pandas_or_prefect(pipeline: Path, tmp_path: Path) -> None:
     blocked = block(tmp_path, "torch", "onnx", "pandas", "prefect")
     for command in (("ingest", "--as-of"), ("forecast", "--issue-time")):
         done = gatecast_process(command[0], pipeline, command[1], ISSUE, "--json", PYTHONPATH=str(blocked))
@@ -119,7 +121,7 @@ def test_a_forecast_needs_no_torch_onnx_pandas_or_prefect(pipeline, tmp_path):
 
 
 @pytest.mark.process
-def test_a_forecast_takes_under_two_seconds_of_cpu(pipeline):
+def test_a_forecast_takes_under_two_seconds_of_cpu(pipeline: Path) -> None:
     def spent() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime

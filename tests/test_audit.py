@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,11 +29,11 @@ FAULT = {
 
 
 @pytest.fixture
-def service():
+def service() -> Iterator[Any]:
     """A vulnerability service: `answers[package]` are its faults."""
 
     class Handler(BaseHTTPRequestHandler):
-        answers: dict[str, list] = {}  # noqa: RUF012
+        answers: dict[str, list[dict[str, Any]]] = {}  # noqa: RUF012
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -65,7 +67,7 @@ def audit(tmp_path: Path, osv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_known_vulnerability_fails_the_check(service, tmp_path):
+def test_a_known_vulnerability_fails_the_check(service: Any, tmp_path: Path) -> None:
     service.answers = {"click": [FAULT]}
     done = audit(tmp_path, service.address)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -73,21 +75,21 @@ def test_a_known_vulnerability_fails_the_check(service, tmp_path):
     assert "1 known vulnerabilities in 2 packages, by osv" in done.stdout
 
 
-def test_no_vulnerability_is_reported_with_the_number_of_packages(service, tmp_path):
+def test_no_vulnerability_is_reported_with_the_number_of_packages(service: Any, tmp_path: Path) -> None:
     service.answers = {}
     done = audit(tmp_path, service.address)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 known vulnerabilities in 2 packages, by osv" in done.stdout
 
 
-def test_without_a_service_it_reports_so_and_passes(tmp_path):
+def test_without_a_service_it_reports_so_and_passes(tmp_path: Path) -> None:
     done = audit(tmp_path, "http://127.0.0.1:1/v1/query")
     assert done.returncode == 0
     assert "audit: NOT AUDITED. No vulnerability service answered" in done.stdout
     assert done.stdout.count("knows no package") == 2
 
 
-def test_make_check_audits():
+def test_make_check_audits() -> None:
     makefile = (AUDIT.parent.parent / "Makefile").read_text()
     assert "\ncheck: lint types audit\n" in makefile
     assert ".ci/audit.py" in makefile.partition("\naudit:")[2].partition("\n\n")[0]

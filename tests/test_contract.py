@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -15,25 +17,25 @@ from tests.support.pipelines import ISSUE, copy_of
 
 
 @pytest.fixture(scope="module")
-def pipeline_copy(trained, tmp_path_factory) -> Path:
+def pipeline_copy(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_of(trained, tmp_path_factory.mktemp("contract") / "copy")
 
 
 @pytest.fixture(scope="module")
-def published(pipeline_copy) -> Path:
+def published(pipeline_copy: Path) -> Path:
     done = gatecast("forecast", pipeline_copy, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0
     return Path(said(done)["path"])
 
 
-def test_the_forecast_has_its_path_and_a_copy_in_latest(pipeline_copy, published):
+def test_the_forecast_has_its_path_and_a_copy_in_latest(pipeline_copy: Path, published: Path) -> None:
     store = pipeline_copy.parent / "store"
     assert published == store / "forecasts/pipeline=small/issue_date=2018-09-01/20180901T040000Z.parquet"
     assert (store / "latest/small.parquet").read_bytes() == published.read_bytes()
     assert not [p for p in store.rglob("*") if p.name.startswith(".")]
 
 
-def test_the_forecast_has_the_columns_and_types_of_the_contract(published, utc):
+def test_the_forecast_has_the_columns_and_types_of_the_contract(published: Path, utc: Callable[..., datetime]) -> None:
     rows = pl.read_parquet(published, hive_partitioning=False)
     instant = pl.Datetime("us", "UTC")
     quantiles = {f"q{p}": pl.Float64 for p in range(10, 100, 10)}
@@ -51,7 +53,7 @@ def test_the_forecast_has_the_columns_and_types_of_the_contract(published, utc):
     assert rows["reason"].null_count() == len(rows)
 
 
-def test_the_forecast_has_its_metadata(pipeline_copy, published):
+def test_the_forecast_has_its_metadata(pipeline_copy: Path, published: Path) -> None:
     version = said(gatecast("models", pipeline_copy, "--json"))["models"][0]
     found = pl.read_parquet_metadata(published)
     assert found["gatecast.contract_version"] == "1"
@@ -61,7 +63,7 @@ def test_the_forecast_has_its_metadata(pipeline_copy, published):
     assert len(found["gatecast.data_sha256"]) == 64
 
 
-def test_pandas_and_duckdb_read_the_same_rows(published):
+def test_pandas_and_duckdb_read_the_same_rows(published: Path) -> None:
     rows = pl.read_parquet(published, hive_partitioning=False)
     by_pandas = pd.read_parquet(published)
     assert by_pandas["q50"].tolist() == rows["q50"].to_list()
@@ -73,7 +75,7 @@ def test_pandas_and_duckdb_read_the_same_rows(published):
     assert total == pytest.approx(rows["q50"].sum())
 
 
-def test_an_older_forecast_does_not_replace_the_latest(pipeline, utc):
+def test_an_older_forecast_does_not_replace_the_latest(pipeline: Path, utc: Callable[..., datetime]) -> None:
     store = pipeline.parent / "store"
     for issue in ("2018-09-02", "2018-09-01"):
         assert gatecast("forecast", pipeline, "--issue-time", issue).returncode == 0
@@ -81,7 +83,7 @@ def test_an_older_forecast_does_not_replace_the_latest(pipeline, utc):
     assert newest["issue_time"].unique().to_list() == [utc(2018, 9, 2, 4)]
 
 
-def test_history_quarantine_and_models_have_their_files(pipeline_copy):
+def test_history_quarantine_and_models_have_their_files(pipeline_copy: Path) -> None:
     store = pipeline_copy.parent / "store"
     (history,) = (store / "history/small/demand").glob("*.parquet")
     assert pl.read_parquet(history).columns == ["series_id", "valid_time", "available_at", "ingested_at", "y"]

@@ -50,7 +50,7 @@ def flow_of(deployment: dict[str, Any]) -> Any:
 each = pytest.mark.parametrize("deployment", DEPLOYED, ids=map(named, DEPLOYED))
 
 
-def test_prefect_reads_prefect_yaml_and_ignores_none_of_it():
+def test_prefect_reads_prefect_yaml_and_ignores_none_of_it() -> None:
     read = PrefectYamlModel.model_validate(PREFECT_YAML)
     for ours, theirs in zip(DEPLOYED, read.deployments, strict=True):
         understood = theirs.model_dump(exclude_unset=True)
@@ -61,7 +61,7 @@ def test_prefect_reads_prefect_yaml_and_ignores_none_of_it():
     assert {"definitions", "deployments", "name", "prefect-version", "pull"} == PREFECT_YAML.keys()
 
 
-def test_every_pipeline_has_every_deployment():
+def test_every_pipeline_has_every_deployment() -> None:
     wanted = {f"{flow}/{pipeline_name(path)}" for path in PIPELINES for flow in FLOWS}
     assert sorted(map(named, DEPLOYED)) == sorted(wanted)
     for deployment in DEPLOYED:
@@ -74,7 +74,7 @@ def pipeline_name(path: Path) -> str:
 
 
 @each
-def test_a_deployment(deployment):
+def test_a_deployment(deployment: dict[str, Any]) -> None:
     assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert deployment["enforce_parameter_schema"] is True
     assert deployment["work_pool"]["name"] == POOL and deployment["work_pool"]["work_queue_name"] in QUEUES
@@ -87,7 +87,7 @@ def test_a_deployment(deployment):
 
 
 @each
-def test_its_parameters_are_the_flow_s(deployment):
+def test_its_parameters_are_the_flow_s(deployment: dict[str, Any]) -> None:
     schema = parameter_schema(flow_of(deployment)).model_dump_for_openapi()
     given = deployment["parameters"] | (
         {"start": "2018-09-01", "end": "2018-09-02"} if "backfill" in named(deployment) else {}
@@ -98,7 +98,7 @@ def test_its_parameters_are_the_flow_s(deployment):
 
 
 @each
-def test_its_schedules_are_in_the_pipeline_s_zone_and_outside_clock_changes(deployment):
+def test_its_schedules_are_in_the_pipeline_s_zone_and_outside_clock_changes(deployment: dict[str, Any]) -> None:
     at = pipeline_file.read(ROOT / deployment["parameters"]["pipeline"], {"GAS_URI": "gas.csv"}).pipeline
     schedules = deployment.get("schedules", [])
     assert bool(schedules) != (named(deployment).startswith("backfill/"))
@@ -121,7 +121,7 @@ def test_its_schedules_are_in_the_pipeline_s_zone_and_outside_clock_changes(depl
 
 
 @each
-def test_its_triggers_are_prefect_s_and_its_own(deployment):
+def test_its_triggers_are_prefect_s_and_its_own(deployment: dict[str, Any]) -> None:
     found = _initialize_deployment_triggers(deployment["name"], [dict(t) for t in deployment.get("triggers", [])])
     assert len(found) == (1 if named(deployment).startswith("nightly/") else 0)
     for trigger in found:
@@ -135,7 +135,7 @@ def test_its_triggers_are_prefect_s_and_its_own(deployment):
     "template", [TEMPLATE, ProcessWorker.get_default_base_job_template()], ids=["kubernetes", "process"]
 )
 @each
-def test_a_pool_of_either_kind_takes_its_job_variables(deployment, template):
+def test_a_pool_of_either_kind_takes_its_job_variables(deployment: dict[str, Any], template: dict[str, Any]) -> None:
     validate(
         deployment["work_pool"].get("job_variables", {}),
         template["variables"],
@@ -145,7 +145,7 @@ def test_a_pool_of_either_kind_takes_its_job_variables(deployment, template):
     )
 
 
-def test_the_automations_are_prefect_s():
+def test_the_automations_are_prefect_s() -> None:
     ours = yaml.safe_load((DEPLOYMENTS / "automations.yaml").read_text())
     read = read_automations(uuid4())
     assert [automation.name for automation in read] == [automation["name"] for automation in ours]
@@ -162,7 +162,7 @@ def environment_file(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_prefect_has_every_setting_of_prefect_env_and_removes_what_is_old(monkeypatch):
+def test_prefect_has_every_setting_of_prefect_env_and_removes_what_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
     said = environment_file(DEPLOYMENTS / "prefect.env")
     known = {name.upper() for setting in _settings(Settings) for name in setting}
     assert {name for name in said if name.startswith("PREFECT_")} <= known
@@ -188,7 +188,7 @@ def _settings(model: Any, prefix: str = "prefect_") -> list[set[str]]:
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda path: path.stem)
-def test_hadolint_has_nothing_to_say_of_an_image(image):
+def test_hadolint_has_nothing_to_say_of_an_image(image: Path) -> None:
     done = subprocess.run(
         [Path(sys.executable).parent / "hadolint", image], capture_output=True, text=True, check=False
     )
@@ -196,7 +196,7 @@ def test_hadolint_has_nothing_to_say_of_an_image(image):
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda path: path.stem)
-def test_what_an_image_copies_and_installs_is_there_and_it_does_not_run_as_root(image):
+def test_what_an_image_copies_and_installs_is_there_and_it_does_not_run_as_root(image: Path) -> None:
     lines = image.read_text().replace("\\\n", " ").splitlines()
     sources = [source for line in lines if line.startswith("COPY ") for source in line.split()[1:-1]]
     assert all((ROOT / source).exists() for source in sources)
@@ -209,7 +209,7 @@ def test_what_an_image_copies_and_installs_is_there_and_it_does_not_run_as_root(
     assert ("train" in extras) == (image.stem == "training")
 
 
-def test_compose_is_compose():
+def test_compose_is_compose() -> None:
     # YAML's `<<` is the reader's business, as in Docker's.
     spec = PyCompose.from_json(json.dumps(yaml.safe_load(COMPOSE.read_text()))).to_spec()
     assert spec.services.keys() == {"postgres", "server", "deploy", "nightly", "training"}
@@ -226,7 +226,7 @@ def test_compose_is_compose():
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd on this machine: apt-get install systemd")
-def test_systemd_takes_the_units(tmp_path):
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
     """Their program is at another place on this machine; all else is as it is."""
     program = tmp_path / "prefect"
     program.write_text("#!/bin/sh\n")
@@ -244,7 +244,7 @@ def test_systemd_takes_the_units(tmp_path):
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
-def test_a_unit_names_files_that_are_there(unit):
+def test_a_unit_names_files_that_are_there(unit: Path) -> None:
     lines = unit.read_text().splitlines()
     paths = [line.rpartition("=")[2].lstrip("-").split()[0] for line in lines if "=/opt/gatecast/" in line]
     ours = [Path(path).relative_to("/opt/gatecast") for path in paths]

@@ -13,7 +13,7 @@ from tests.support.pipelines import ISSUE, SHARED, write_pipeline
 pytestmark = pytest.mark.prefect
 
 
-def test_two_runs_of_one_issue_time_publish_the_same_bytes(tmp_path):
+def test_two_runs_of_one_issue_time_publish_the_same_bytes(tmp_path: Path) -> None:
     """Run in two processes on Prefect's embedded API, as on a machine without a server."""
     path = write_pipeline(tmp_path)
     home = tmp_path / "prefect"
@@ -30,7 +30,7 @@ def test_two_runs_of_one_issue_time_publish_the_same_bytes(tmp_path):
     assert published.read_bytes() == content
 
 
-def test_a_run_with_a_damaged_feed_and_no_champion_is_degraded(tmp_path, prefect_server):
+def test_a_run_with_a_damaged_feed_and_no_champion_is_degraded(tmp_path: Path, prefect_server: dict[str, str]) -> None:
     path = write_pipeline(tmp_path)
     good = nightly(path, prefect_server, "--issue-time", "2018-02-10", "--json")
     # Ten days of history are too few for a training, so the forecast comes from the baseline.
@@ -47,7 +47,7 @@ def test_a_run_with_a_damaged_feed_and_no_champion_is_degraded(tmp_path, prefect
 
 
 @pytest.mark.shared
-def test_spanish_gas_demand(tmp_path, prefect_server):
+def test_spanish_gas_demand(tmp_path: Path, prefect_server: dict[str, str]) -> None:
     source = SHARED / "spain_daily.parquet"
     if not source.exists():
         pytest.skip("the shared development data are not beside this checkout")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +26,7 @@ NEXT_DAY = "2018-09-02"
 
 
 @pytest.fixture
-def run_nightly(prefect_server, pipeline):
+def run_nightly(prefect_server: dict[str, str], pipeline: Path) -> Callable[..., Finished]:
     """Return a function that runs one night of a trained pipeline. No training is due unless its options say so."""
 
     def run(*arguments: str, **environment: str) -> Finished:
@@ -36,7 +37,7 @@ def run_nightly(prefect_server, pipeline):
 
 
 @pytest.fixture
-def run_nightly_process(prefect_server, pipeline):
+def run_nightly_process(prefect_server: dict[str, str], pipeline: Path) -> Callable[..., Finished]:
     """Return a function that does the same in processes of their own."""
 
     def run(*arguments: str, **environment: str) -> Finished:
@@ -46,7 +47,7 @@ def run_nightly_process(prefect_server, pipeline):
     return run
 
 
-def degraded_rows(done) -> pl.DataFrame:
+def degraded_rows(done: Finished) -> pl.DataFrame:
     assert done.returncode == 3, (done.returncode, done.stderr)
     rows = pl.read_parquet(said(done)["forecast"]["path"], hive_partitioning=False)
     assert len(rows) == 72
@@ -55,7 +56,7 @@ def degraded_rows(done) -> pl.DataFrame:
     return rows
 
 
-def test_a_run_without_failures_is_complete(run_nightly_process, pipeline):
+def test_a_run_without_failures_is_complete(run_nightly_process: Callable[..., Finished], pipeline: Path) -> None:
     done = run_nightly_process("--issue-time", ISSUE)
     assert done.returncode == 0, done.stderr
     report = said(done)
@@ -67,7 +68,9 @@ def test_a_run_without_failures_is_complete(run_nightly_process, pipeline):
     assert Path(report["page"]) == store / "reports/small.html"
 
 
-def test_late_feeds_are_reported_and_known_actuals_are_scored(run_nightly, pipeline):
+def test_late_feeds_are_reported_and_known_actuals_are_scored(
+    run_nightly: Callable[..., Finished], pipeline: Path
+) -> None:
     assert run_nightly("--issue-time", ISSUE).returncode == 0
     path = pipeline.parent / "load.parquet"
     rows = pl.read_parquet(path)
@@ -82,7 +85,7 @@ def test_late_feeds_are_reported_and_known_actuals_are_scored(run_nightly, pipel
     assert len(found) == 42
 
 
-def test_decay_in_the_last_run_record_makes_a_retrain_due(run_nightly, pipeline):
+def test_decay_in_the_last_run_record_makes_a_retrain_due(run_nightly: Callable[..., Finished], pipeline: Path) -> None:
     record = {"issue_time": "2018-09-08T04:00:00+00:00", "score": {"decay": "the skill fell from 0.8 to 0.1"}}
     path = pipeline.parent / "store/nights/small/20180908T040000Z.json"
     path.parent.mkdir(parents=True)
@@ -91,7 +94,7 @@ def test_decay_in_the_last_run_record_makes_a_retrain_due(run_nightly, pipeline)
     assert report["train"]["due"] == "the skill fell from 0.8 to 0.1"
 
 
-def test_a_source_that_hangs(run_nightly_process):
+def test_a_source_that_hangs(run_nightly_process: Callable[..., Finished]) -> None:
     """Ingest from one source that accepts the connection and never answers, and from one that answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -108,14 +111,14 @@ def test_a_source_that_hangs(run_nightly_process):
     assert report["published_at"] < report["deadline"]
 
 
-def test_a_source_that_fails(run_nightly, pipeline):
+def test_a_source_that_fails(run_nightly: Callable[..., Finished], pipeline: Path) -> None:
     (pipeline.parent / "temperature.parquet").write_bytes(b"not parquet")
     rows = degraded_rows(run_nightly("--issue-time", NEXT_DAY))
     assert rows["status"].unique().to_list() == ["stale_model"]
     assert rows["reason"].str.contains("temperature.parquet").all()
 
 
-def test_a_training_that_fails(run_nightly, pipeline):
+def test_a_training_that_fails(run_nightly: Callable[..., Finished], pipeline: Path) -> None:
     """Run with a training that is due and fails, so that the champion's rows are stale."""
     done = run_nightly("--issue-time", NEXT_DAY, GATECAST_TRAINING__EVERY="1d", GATECAST_TRAINING__WINDOW="20d")
     rows = degraded_rows(done)
@@ -124,7 +127,7 @@ def test_a_training_that_fails(run_nightly, pipeline):
     assert rows["model_version"].null_count() == 0
 
 
-def test_a_training_that_is_killed(prefect_server, pipeline):
+def test_a_training_that_is_killed(prefect_server: dict[str, str], pipeline: Path) -> None:
     """Kill the training as the kernel kills a process that uses too much memory."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     process = subprocess.Popen(
@@ -143,7 +146,7 @@ def test_a_training_that_is_killed(prefect_server, pipeline):
     assert not [path for path in pipeline.parent.rglob("*") if path.name.startswith(".")]
 
 
-def test_a_forecast_that_hangs(prefect_server, pipeline):
+def test_a_forecast_that_hangs(prefect_server: dict[str, str], pipeline: Path) -> None:
     """Stop the process of the forecast as it starts, so that the baseline is published by the deadline."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     settings = {"GATECAST_TRAINING__EVERY": "30d", "GATECAST_FORECAST__DEADLINE": "40s"}
@@ -164,7 +167,7 @@ def test_a_forecast_that_hangs(prefect_server, pipeline):
     assert said(done)["published_at"] < said(done)["deadline"]
 
 
-def test_a_champion_that_is_corrupt(run_nightly, pipeline):
+def test_a_champion_that_is_corrupt(run_nightly: Callable[..., Finished], pipeline: Path) -> None:
     (model,) = pipeline.parent.rglob("model.onnx")
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     rows = degraded_rows(run_nightly("--issue-time", ISSUE, GATECAST_TRAINING__WINDOW="20d"))
@@ -172,7 +175,9 @@ def test_a_champion_that_is_corrupt(run_nightly, pipeline):
     assert rows["reason"].str.contains("sha256 differs").all()
 
 
-def test_a_run_that_cannot_publish_fails_and_leaves_a_record(run_nightly, pipeline):
+def test_a_run_that_cannot_publish_fails_and_leaves_a_record(
+    run_nightly: Callable[..., Finished], pipeline: Path
+) -> None:
     shutil.rmtree(pipeline.parent / "store/forecasts", ignore_errors=True)
     done = run_nightly("--issue-time", "2001-01-01")
     assert done.returncode == 1

@@ -6,6 +6,7 @@ import re
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -85,7 +86,7 @@ def files_outside_the_store(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in files if not path.is_relative_to(inside)}
 
 
-def test_hostile_series_ids_stay_in_their_tables(tmp_path):
+def test_hostile_series_ids_stay_in_their_tables(tmp_path: Path) -> None:
     rows = ingest_forecast_and_report(tmp_path, NAMES)
     assert set(rows["series_id"]) == set(NAMES) and len(rows) == 7 * len(NAMES)
     assert files_outside_the_store(tmp_path) == {"load.parquet", "p.toml"}
@@ -95,7 +96,7 @@ def test_hostile_series_ids_stay_in_their_tables(tmp_path):
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=6, unique=True))
-def test_series_ids_of_any_text_stay_in_their_tables(names):
+def test_series_ids_of_any_text_stay_in_their_tables(names: Any) -> None:
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path).resolve()
         rows = ingest_forecast_and_report(folder, names)
@@ -117,14 +118,14 @@ def _toml(text: str) -> str:
 @pytest.mark.parametrize(
     "name", [*(n for n in NAMES if n not in ("CON", "COM1", "aux", "null", "nan")), "", "p\n", "p" * 64]
 )
-def test_hostile_names_of_pipelines_and_feeds_are_refused(tmp_path, key, name):
+def test_hostile_names_of_pipelines_and_feeds_are_refused(tmp_path: Path, key: str, name: Any) -> None:
     with pytest.raises(PipelineFileError, match=r"name"):
         _read_with_name(tmp_path, key, name)
 
 
 @given(st.text(max_size=80))
 @settings(deadline=None)
-def test_a_pipeline_name_is_plain_or_refused(name):
+def test_a_pipeline_name_is_plain_or_refused(name: Any) -> None:
     with tempfile.TemporaryDirectory() as path:
         try:
             _read_with_name(Path(path), "pipeline", name)
@@ -134,7 +135,7 @@ def test_a_pipeline_name_is_plain_or_refused(name):
 
 
 @pytest.mark.parametrize("version", ["../../x", "..", "../other/20180901T000000Z-1", "/etc", "a/b", ".", "x" * 300, ""])
-def test_a_hostile_version_never_serves(pipeline, version):
+def test_a_hostile_version_never_serves(pipeline: Path, version: str) -> None:
     outside = pipeline.parent / "x" / "model.onnx"
     outside.parent.mkdir()
     outside.write_bytes(b"not ours")
@@ -148,7 +149,7 @@ def test_a_hostile_version_never_serves(pipeline, version):
     assert {path: path.read_bytes() for path in pipeline.parent.rglob("*") if path.is_file()} == before
 
 
-def test_no_control_character_of_a_name_reaches_the_terminal(tmp_path):
+def test_no_control_character_of_a_name_reaches_the_terminal(tmp_path: Path) -> None:
     day = [FIRST + timedelta(days=day) for day in range(40)]
     name = "\x1b[2J\x07evil\r"
     pl.DataFrame({"series_id": name, "ds": day, "y": [-1.0] * 20 + [5.0] * 20}).write_parquet(tmp_path / "load.parquet")

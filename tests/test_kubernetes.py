@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
@@ -51,7 +52,7 @@ class Kubernetes:
 
 
 @pytest.fixture
-def cluster():
+def cluster() -> Iterator[Any]:
     found = Kubernetes()
     yield found
     found.server.shutdown()
@@ -70,7 +71,7 @@ async def submit(cluster: Kubernetes, variables: dict[str, Any]) -> tuple[str, d
 
 
 @pytest.mark.parametrize("deployment", [d for d in DEPLOYED if d["name"] == "load"], ids=named)
-def test_a_run_s_job_in_kubernetes(deployment, cluster, monkeypatch):
+def test_a_run_s_job_in_kubernetes(deployment: Any, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for setting in worker()["spec"]["template"]["spec"]["containers"][0]["env"]:
         monkeypatch.setenv(setting["name"], setting["value"])
     client = {PREFECT_API_AUTH_STRING: "gatecast:planted-key", PREFECT_API_URL: "http://server:4200/api"}
@@ -103,7 +104,7 @@ def worker() -> dict[str, Any]:
     return next(found for found in manifests("worker.yaml") if found["kind"] == "Deployment")
 
 
-def test_every_variable_of_the_template_is_used_and_every_one_used_is_there():
+def test_every_variable_of_the_template_is_used_and_every_one_used_is_there() -> None:
     is_valid_schema(TEMPLATE["variables"], preprocess=False)
     used = {placeholder.name for placeholder in find_placeholders(TEMPLATE["job_configuration"])}
     assert used == TEMPLATE["variables"]["properties"].keys()
@@ -111,7 +112,7 @@ def test_every_variable_of_the_template_is_used_and_every_one_used_is_there():
 
 
 @pytest.mark.parametrize("manifest", [*manifests("worker.yaml"), *manifests("deploy.yaml")], ids=lambda m: m["kind"])
-def test_what_is_applied_to_kubernetes(manifest):
+def test_what_is_applied_to_kubernetes(manifest: Any) -> None:
     known(manifest)
     assert manifest["metadata"]["namespace"] == TEMPLATE["variables"]["properties"]["namespace"]["default"]
     if manifest["kind"] in ("Deployment", "Job"):

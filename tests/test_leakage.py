@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,14 +25,14 @@ def change(pipeline: Path, expression: pl.Expr) -> None:
     assert gatecast("ingest", pipeline).returncode == 0
 
 
-def test_values_after_t_change_nothing(pipeline):
+def test_values_after_t_change_nothing(pipeline: Path) -> None:
     before = forecast(pipeline)
     assert forecast(pipeline) == before
     change(pipeline, pl.when(pl.col("ds") >= NOON).then(pl.col("y") * 3).otherwise("y"))
     assert forecast(pipeline) == before
 
 
-def test_values_before_t_change_the_forecast(pipeline):
+def test_values_before_t_change_the_forecast(pipeline: Path) -> None:
     before = forecast(pipeline)
     last = (pl.col("ds") == NOON - pl.duration(hours=1)) & (pl.col("series_id") == "LDC1")
     change(pipeline, pl.when(last).then(pl.col("y") * 1.1).otherwise("y"))
@@ -42,7 +43,7 @@ def test_values_before_t_change_the_forecast(pipeline):
     assert same[0].equals(same[1])
 
 
-def test_a_late_feed_is_masked_and_not_an_error(pipeline):
+def test_a_late_feed_is_masked_and_not_an_error(pipeline: Path) -> None:
     """Remove the last hours of one series. The model forecasts it nevertheless."""
     text = pipeline.read_text()
     pipeline.write_text(text.replace("./store", "./late"))
@@ -58,7 +59,7 @@ def test_a_late_feed_is_masked_and_not_an_error(pipeline):
     assert rows["status"].unique().to_list() == ["model"]
 
 
-def test_values_after_t_do_not_change_the_training_data(trained, tmp_path):
+def test_values_after_t_do_not_change_the_training_data(trained: Path, tmp_path: Path) -> None:
     """Compare issue times and training windows of T before and after values are added after T."""
     import numpy as np
 
@@ -68,7 +69,7 @@ def test_values_after_t_do_not_change_the_training_data(trained, tmp_path):
     from model.training.samples import build_sampler
     from storage.store import open_store
 
-    def drawn(path: Path):
+    def drawn(path: Path) -> Any:
         settings = pipeline_file.read(path, {})
         at = clock.parse_time(ISSUE, settings.pipeline.timezone)
         split = training_data.read_training_split(settings, open_store(settings.pipeline.store), at)
@@ -84,7 +85,7 @@ def test_values_after_t_do_not_change_the_training_data(trained, tmp_path):
     assert drawn(copy) == before
 
 
-def test_the_parts_of_the_training_data_do_not_overlap(trained):
+def test_the_parts_of_the_training_data_do_not_overlap(trained: Path) -> None:
     """Check that no horizon of the fit or of early stopping reaches into the next part."""
     from flows import clock
     from flows.settings import file as pipeline_file

@@ -10,6 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.commands import nightly, nightly_process, said
 from tests.support.metrics import read
 from tests.support.pipelines import ISSUE, copy_of
 from tests.support.prefect_api import every
+from tests.support.s3_server import S3Server
 
 pytestmark = pytest.mark.prefect
 
@@ -24,7 +26,7 @@ JSON_LINES = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", "PREFECT_LOG
 
 
 @pytest.fixture(scope="module")
-def complete(trained, prefect_server, tmp_path_factory):
+def complete(trained: Path, prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A complete run with a refused row and a scored forecast: the process and its pipeline file."""
     path = copy_of(trained, tmp_path_factory.mktemp("complete") / "copy")
     _rename(path, "complete")
@@ -38,7 +40,7 @@ def complete(trained, prefect_server, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def failed(trained, prefect_server, tmp_path_factory):
+def failed(trained: Path, prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A run that can publish nothing: the process and its pipeline file."""
     path = copy_of(trained, tmp_path_factory.mktemp("failed") / "copy")
     _rename(path, "doomed")
@@ -63,7 +65,7 @@ def artifacts(url: str, pipeline: str) -> dict[str, dict]:
     return {a["key"].removeprefix(f"{pipeline}-"): a for a in reversed(found) if (a["key"] or "").startswith(pipeline)}
 
 
-def test_every_line_of_a_run_has_its_context(complete):
+def test_every_line_of_a_run_has_its_context(complete: Any) -> None:
     done, _ = complete
     found = lines(done)
     ours = [line for line in found if line["logger"].split(".")[0] in ("flows", "model", "storage")]
@@ -75,7 +77,7 @@ def test_every_line_of_a_run_has_its_context(complete):
     assert published[0]["logger"] == "flows.nightly"
 
 
-def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete, prefect_server):
+def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete: Any, prefect_server: dict[str, str]) -> None:
     done, _ = complete
     run = next(line["run"] for line in lines(done) if line.get("stage") == "score")
     url = prefect_server["PREFECT_API_URL"]
@@ -84,7 +86,7 @@ def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete, prefect_ser
     assert [line for line in kept if line["message"].startswith("Published and complete: 3 series")]
 
 
-def test_the_artifacts_of_a_night(complete, prefect_server):
+def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str]) -> None:
     done, path = complete
     report = said(done)
     found = artifacts(prefect_server["PREFECT_API_URL"], "complete")
@@ -99,7 +101,7 @@ def test_the_artifacts_of_a_night(complete, prefect_server):
     assert len(refused) == min(len(reasons), 50) > 0 and {row["feed"] for row in refused} == {"demand"}
 
 
-def test_the_metrics_of_a_night(complete):
+def test_the_metrics_of_a_night(complete: Any) -> None:
     done, path = complete
     report = said(done)
     found = read((path.parent / "store/metrics/whole.prom").read_text(), "complete")
@@ -109,7 +111,7 @@ def test_the_metrics_of_a_night(complete):
     assert found["run_seconds",] < 300
 
 
-def test_a_failed_run_leaves_artifacts_and_metrics(failed, prefect_server):
+def test_a_failed_run_leaves_artifacts_and_metrics(failed: Any, prefect_server: dict[str, str]) -> None:
     done, path = failed
     assert done.returncode == 1
     found = read((path.parent / "store/metrics/doomed.prom").read_text(), "doomed")
@@ -122,7 +124,9 @@ def test_a_failed_run_leaves_artifacts_and_metrics(failed, prefect_server):
     assert {line["pipeline"] for line in errors} == {"doomed"}
 
 
-def test_metrics_are_written_when_the_store_is_gone(trained, prefect_server, tmp_path, s3):
+def test_metrics_are_written_when_the_store_is_gone(
+    trained: Path, prefect_server: dict[str, str], tmp_path: Path, s3: S3Server
+) -> None:
     """The store cannot be read or written, but the metrics in the collector's folder report it."""
     path = copy_of(trained, tmp_path / "copy")
     done = nightly(
@@ -163,7 +167,9 @@ class Receiver:
         return [got for got in self.got if all(word in got[1]["text"] for word in words)]
 
 
-def test_a_failed_or_degraded_run_is_reported_to_the_webhook(trained, prefect_server, tmp_path):
+def test_a_failed_or_degraded_run_is_reported_to_the_webhook(
+    trained: Path, prefect_server: dict[str, str], tmp_path: Path
+) -> None:
     receiver = Receiver()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment = {**clean, **prefect_server, "GATECAST_ALERT_WEBHOOK": receiver.address}

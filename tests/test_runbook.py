@@ -32,7 +32,7 @@ def operator_s_folder(trained: Path, folder: Path) -> Path:
     return folder
 
 
-def test_every_command_is_run_by_one_test_or_the_other():
+def test_every_command_is_run_by_one_test_or_the_other() -> None:
     for block in runbook.blocks():
         for command in runbook.commands(block):
             known = command.startswith((*runbook.SERVED, *runbook.ALONE)) or command in runbook.SHELL
@@ -44,7 +44,7 @@ def test_every_command_is_run_by_one_test_or_the_other():
     assert len(re.findall(r"^```", TEXT, re.MULTILINE)) == 2 * len(runbook.blocks())
 
 
-def test_every_command_that_needs_no_server(trained, prefect_server, tmp_path):
+def test_every_command_that_needs_no_server(trained: Path, prefect_server: dict[str, str], tmp_path: Path) -> None:
     folder = operator_s_folder(trained, tmp_path)
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "GATECAST_"))}
     for block in runbook.alone():
@@ -60,7 +60,7 @@ def test_every_command_that_needs_no_server(trained, prefect_server, tmp_path):
     assert {path.name for path in backfilled.iterdir()} >= {"issue_date=2018-08-31", "issue_date=2018-09-01"}
 
 
-def test_every_alert_is_in_it():
+def test_every_alert_is_in_it() -> None:
     groups = yaml.safe_load((ROOT / "deployments" / "alerts.rules.yml").read_text())["groups"]
     rules = {rule["alert"]: rule["labels"]["severity"] for group in groups for rule in group["rules"]}
     assert dict(re.findall(r"^\| `(Gatecast\w+)` \((\w+)\)", TEXT, re.MULTILINE)) == rules
@@ -70,7 +70,7 @@ def test_every_alert_is_in_it():
     assert {*re.findall(r"^\| `([a-z]+)` \|", TEXT, re.MULTILINE)} == {*CHECKS}
 
 
-def test_its_links_lead_somewhere():
+def test_its_links_lead_somewhere() -> None:
     sections = {
         re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
     }

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -18,6 +19,8 @@ import pytest
 from tests.support.commands import gatecast, nightly_process, said
 from tests.support.pipelines import ISSUE, write_pipeline
 from tests.support.prefect_api import events, every
+from tests.support.s3_server import S3Server
+from tests.support.web_server import Web
 
 # Drivers split a uri at these characters, so no part may be shown either.
 SECRET = "pl4nted/qu1etly@w0rd:9"
@@ -57,7 +60,7 @@ def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"{place} metadata", json.dumps(pl.read_parquet_metadata(io.BytesIO(content))).encode()
 
 
-def test_the_search_finds_a_secret_in_other_forms(tmp_path):
+def test_the_search_finds_a_secret_in_other_forms(tmp_path: Path) -> None:
     pair = base64.b64encode(b"reader:" + SECRET.encode())
     packed = base64.b64encode(gzip.compress(SECRET.encode() * 3))
     for hidden in (SECRET.encode(), b"Basic " + pair, packed, quote(SECRET).encode()):
@@ -99,14 +102,14 @@ BROKEN = {
 }  # fmt: skip
 
 
-def _echo(web) -> None:
+def _echo(web: Web) -> None:
     """Answer with the whole request, as a careless server does."""
     for path in (f"/gone/{PERCENT}/load.csv", f"/gone/{SECRET}/load.csv", "/gone/load.csv"):
         web.answers[path] = lambda url: (404, {}, f"<p>no {url} {json.dumps(SECRET)} for {url}".encode())
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_no_error_contains_a_secret(case, tmp_path, web, s3):
+def test_no_error_contains_a_secret(case: str, tmp_path: Path, web: Web, s3: S3Server) -> None:
     uri, secret, words = BROKEN[case]
     _echo(web)
     path = write_pipeline(tmp_path)
@@ -138,7 +141,7 @@ def test_no_error_contains_a_secret(case, tmp_path, web, s3):
         ("AWS_ENDPOINT_URL", f"http://reader:{SECRET}@{_GONE}"),
     ],
 )
-def test_no_error_of_a_setting_contains_a_secret(variable, value, tmp_path, s3):
+def test_no_error_of_a_setting_contains_a_secret(variable: str, value: str, tmp_path: Path, s3: S3Server) -> None:
     path = write_pipeline(tmp_path)
     if variable.startswith("AWS"):
         path.write_text(path.read_text().replace('"./store"', '"s3://market/store"'))
@@ -148,7 +151,7 @@ def test_no_error_of_a_setting_contains_a_secret(variable, value, tmp_path, s3):
 
 
 @pytest.fixture(scope="module")
-def password(postgres):
+def password(postgres: str) -> Any:
     """A user of the database whose password is the secret; its address without it."""
     import adbc_driver_postgresql.dbapi
 
@@ -164,7 +167,9 @@ def _fill(postgres: str, load: pl.DataFrame) -> None:
     load.select("series_id", "ds", "y").write_database("load", postgres, engine="adbc", if_table_exists="append")
 
 
-def test_runs_leave_no_secret_anywhere(trained, prefect_server, password, web, s3, tmp_path):
+def test_runs_leave_no_secret_anywhere(
+    trained: Path, prefect_server: dict[str, str], password: str, web: Web, s3: S3Server, tmp_path: Path
+) -> None:
     """A run that reads with its secrets and runs that fail with them: everything that they leave is searched."""
     path = write_pipeline(tmp_path)
     load = pl.read_parquet(tmp_path / "load.parquet")

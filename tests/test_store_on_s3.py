@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def content(s3: S3Server, key: str) -> bytes:
     return s3.client.get_object(Bucket=BUCKET, Key=f"{STORE}/{key}")["Body"].read()
 
 
-def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline, s3):
+def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline: Path, s3: S3Server) -> None:
     folder = pipeline.parent / "store"
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
     history = said(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
@@ -56,7 +57,7 @@ def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline, s3):
     assert not any(key.endswith(".tmp") for key in s3.objects())
 
 
-def test_a_nightly_run_from_an_empty_bucket(tmp_path, s3, prefect_server):
+def test_a_nightly_run_from_an_empty_bucket(tmp_path: Path, s3: S3Server, prefect_server: dict[str, str]) -> None:
     path = in_bucket(write_pipeline(tmp_path, max_updates=20))
     done = nightly(path, prefect_server, "--issue-time", ISSUE, "--json")
     assert done.returncode in (0, 3), done.stderr
@@ -75,7 +76,9 @@ def test_a_nightly_run_from_an_empty_bucket(tmp_path, s3, prefect_server):
 
 
 @pytest.mark.parametrize("command", [["models"], ["forecast", "--issue-time", ISSUE], ["ingest"], ["report"]])
-def test_an_unusable_store_is_an_error_of_one_line(tmp_path, s3, command):
+def test_an_unusable_store_is_an_error_of_one_line(
+    tmp_path: Path, s3: S3Server, command: list[str] | list[Any]
+) -> None:
     path = in_bucket(write_pipeline(tmp_path))
     arguments = (command[0], path, *command[1:])
     with s3.refusing():

@@ -12,14 +12,14 @@ import yaml
 from deployments.installation import ROOT
 from storage.schemas import MODEL
 from tests.support.prefect_api import every
-from tests.support.serving import wait
+from tests.support.serving import Serving, wait
 
 pytestmark = pytest.mark.deployment
 
 DEPLOYED = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["deployments"]
 
 
-def test_only_who_has_the_key_is_answered(serving):
+def test_only_who_has_the_key_is_answered(serving: Serving) -> None:
     asked = f"{serving.at.url}/flow_runs/filter"
     assert httpx.post(asked, json={}).status_code == 401
     assert httpx.post(asked, json={}, auth=("gatecast", "guessed")).status_code == 401
@@ -28,13 +28,13 @@ def test_only_who_has_the_key_is_answered(serving):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_the_pages_of_the_ui_ask_this_server(serving):
+def test_the_pages_of_the_ui_ask_this_server(serving: Serving) -> None:
     said = httpx.get(f"{serving.at.url.removesuffix('/api')}/ui-settings")
     assert said.json()["api_url"] == serving.at.url
     assert said.json()["auth"] == "BASIC"
 
 
-def test_all_of_it_is_deployed_and_the_next_nights_are_scheduled(serving):
+def test_all_of_it_is_deployed_and_the_next_nights_are_scheduled(serving: Serving) -> None:
     found = {(d["name"], d["entrypoint"]): d for d in every(serving.url, "deployments")}
     assert set(found) == {(d["name"], d["entrypoint"]) for d in DEPLOYED}
     for wanted in DEPLOYED:
@@ -53,7 +53,7 @@ def test_all_of_it_is_deployed_and_the_next_nights_are_scheduled(serving):
     assert serving.make("status").returncode == 0
 
 
-def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving):
+def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving: Serving) -> None:
     days = ("2018-09-02", "2018-09-03")
     asked = [serving.watch("nightly/load", issue_time=day) for day in days]
     for process in asked:
@@ -69,7 +69,7 @@ def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving)
     assert all("72 rows" in serving.night(run["id"]) for run in runs)
 
 
-def test_a_wrong_parameter_is_refused_before_there_is_a_run(serving):
+def test_a_wrong_parameter_is_refused_before_there_is_a_run(serving: Serving) -> None:
     for wrong in ("issue_time=yesterday", "pipeline=load", "issued=2018-09-02"):
         done = serving.prefect("deployment", "run", "nightly/load", "--param", wrong)
         assert done.returncode == 1, done.stdout
@@ -78,7 +78,7 @@ def test_a_wrong_parameter_is_refused_before_there_is_a_run(serving):
         assert not [run for run in serving.runs("nightly/load") if run["parameters"].get(name) == value]
 
 
-def test_data_that_arrive_start_the_night_that_waits_for_them(serving):
+def test_data_that_arrive_start_the_night_that_waits_for_them(serving: Serving) -> None:
     before = {run["id"] for run in serving.runs("nightly/load")}
     ingest = serving.trigger("ingest/load", as_of="2018-09-15")
     assert serving.ended(ingest)["state_name"] == "Completed"
@@ -93,7 +93,7 @@ def test_data_that_arrive_start_the_night_that_waits_for_them(serving):
     assert "rows" in serving.night(run["id"])
 
 
-def test_a_schedule_starts_a_night(serving):
+def test_a_schedule_starts_a_night(serving: Serving) -> None:
     deployment = serving.deployment("nightly/load")
     begins = datetime.now(UTC) + timedelta(seconds=15)
     schedule = {"interval": 3600, "anchor_date": begins.isoformat(), "timezone": "UTC"}

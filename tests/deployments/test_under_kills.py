@@ -8,14 +8,14 @@ import pytest
 
 from storage.schemas import MODEL
 from tests.support.prefect_api import every
-from tests.support.serving import kill, wait
+from tests.support.serving import Serving, kill, wait
 
 pytestmark = pytest.mark.deployment
 
 _STUCK = 180.0  # seconds after which no run of a dead worker may be Running
 
 
-def test_a_worker_that_is_killed_leaves_no_run_behind_and_the_next_night_is_published(serving):
+def test_a_worker_that_is_killed_leaves_no_run_behind_and_the_next_night_is_published(serving: Serving) -> None:
     dead = serving.mid_run("2018-09-05")
     kill(serving.pid("worker"))
     killed = time.monotonic()
@@ -32,7 +32,7 @@ def test_a_worker_that_is_killed_leaves_no_run_behind_and_the_next_night_is_publ
     assert serving.forecast("2018-09-05") is None
 
 
-def test_a_server_that_is_killed_costs_no_night(serving):
+def test_a_server_that_is_killed_costs_no_night(serving: Serving) -> None:
     running = serving.mid_run("2018-09-07")
     kill(serving.pid("server"))
     serving.answer.set()
@@ -47,7 +47,7 @@ def test_a_server_that_is_killed_costs_no_night(serving):
     assert "72 rows" in serving.night(after)
 
 
-def test_down_leaves_no_process_and_up_again_knows_what_was_known(serving):
+def test_down_leaves_no_process_and_up_again_knows_what_was_known(serving: Serving) -> None:
     def known() -> dict[str, set[str]]:
         kinds = ("flow_runs", "deployments", "work_pools", "work_queues", "artifacts")
         found = {kind: {thing["id"] for thing in every(serving.url, kind)} for kind in kinds}

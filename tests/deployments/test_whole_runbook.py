@@ -9,11 +9,12 @@ import pytest
 
 from deployments.installation import ROOT
 from tests.support import runbook
+from tests.support.serving import Serving
 
 pytestmark = pytest.mark.deployment
 
 
-def test_every_command_that_needs_the_served_machine(serving):
+def test_every_command_that_needs_the_served_machine(serving: Serving) -> None:
     for block in runbook.served():
         done = runbook.run(block, ROOT, serving.environment, 600)
         assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,6 @@ def store(new_store: Callable[[], Store]) -> Store:
 
 
 @pytest.fixture
-def folder(tmp_path) -> FolderStore:
+def folder(tmp_path: Path) -> FolderStore:
     """Return an empty store in a folder."""
     return open_store(str(tmp_path / "store"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -34,12 +35,12 @@ class Bench:
         (self.first,) = registry.valid_manifests(self.store, "small")
         self.onnx = registry.load(self.store, "small", self.first["version"])
 
-    def train(self, onnx: bytes, as_of: str = LATER, **facts) -> dict:
+    def train(self, onnx: bytes, as_of: str = LATER, **facts: Any) -> dict:
         """Train with `onnx` in the place of what a fit would give."""
         given = (onnx, {**self.first, **facts})
         return train(self.settings, self.store, self.at(as_of), NOW, find_fit=lambda fingerprint: given)
 
-    def set(self, **training) -> None:
+    def set(self, **training: Any) -> None:
         """Change keys of `[training]`."""
         changed = self.settings.training.model_copy(update=training)
         self.settings = self.settings.model_copy(update={"training": changed})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ from model.training.options import TrainingData
 from model.training.samples import build_sampler, make_batch
 
 
-def spec(**changes) -> ModelSpec:
+def spec(**changes: Any) -> ModelSpec:
     """A small model on hours, with one covariate of each kind."""
     given = {
         "frequency": "1h", "timezone": "Europe/Madrid", "holidays": "ES", "horizon": 24, "context": 72,
@@ -36,7 +37,7 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
     target = scale * (5 + 2 * np.sin(2 * np.pi * hour / 24) + 0.2 * temperature + 0.2 * rng.normal(size=(3, columns)))
     known = np.tile(grid.end(first + hour), (3, 1))
 
-    def channel(name, values, available=None):
+    def channel(name: Any, values: Any, available: Any = None) -> Any:
         return Channel(name, (RevisionLayer(values.astype(np.float32), available),))
 
     return Panel(

@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
+from tests.support.web_server import Web
+
 
 def csv(key: str, *prices: tuple[str, str]) -> bytes:
     head = "KEY,FREQ,CURRENCY,CURRENCY_DENOM,EXR_TYPE,EXR_SUFFIX,TIME_PERIOD,OBS_VALUE"
@@ -59,7 +61,7 @@ class Weather:
 
     START = datetime(2018, 8, 1, tzinfo=UTC)
 
-    def __init__(self, web, first: str = "2018-08-01", last: str = "2018-09-16") -> None:
+    def __init__(self, web: Web, first: str = "2018-08-01", last: str = "2018-09-16") -> None:
         self.first, self.last = first, last
         self.missing: set[tuple[str, str]] = set()
         web.answers["/v1/weather"] = self
