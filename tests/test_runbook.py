@@ -1,4 +1,4 @@
-"""docs/runbook.md does what it says, and leaves out no alert."""
+"""Commands of docs/runbook.md, and a section for every alert."""
 
 from __future__ import annotations
 

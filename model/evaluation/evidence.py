@@ -1,9 +1,9 @@
 """Evidence that a mean over issue times is above zero by more than chance.
 
 The evidence is a number of standard errors. Where the horizons of neighbouring issue times overlap, their errors are
-correlated. If a horizon covers d issue times, n of them count as n / d independent ones, because errors further apart
-than the horizon are taken as independent (Diebold and Mariano 1995). If few count, more standard errors are required,
-as in Student's t test.
+correlated. If a horizon covers d issue times, n of them count as n / d independent ones. Errors further apart than the
+horizon are taken as independent (Diebold and Mariano 1995). If few count, more standard errors are required, as in
+Student's t test.
 """
 
 from __future__ import annotations

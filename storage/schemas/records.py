@@ -174,7 +174,7 @@ class Manifest(TypedDict):
     fitted_to: str
     seen_to: str
     parity: float
-    #: Factor on the interval width, `stretch` in manifests before version 0.2.0.
+    #: Factor on the interval width. storage/renamed_keys.py reads its name before version 0.2.0.
     interval_scale: float
     device: str
     trained_at: str

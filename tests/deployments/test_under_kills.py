@@ -22,7 +22,7 @@ def test_a_worker_that_is_killed_leaves_no_run_behind_and_the_next_night_is_publ
     serving.answer.set()
     assert serving.make("status").returncode == 1
     assert serving.make("up").returncode == 0
-    # Asked for while the dead one still keeps the place of the one that may run.
+    # The crashed run still holds the only concurrency slot.
     following = serving.watch("nightly/load", issue_time="2018-09-06")
     assert serving.ended(dead, _STUCK - (time.monotonic() - killed))["state_type"] == "CRASHED"
     said, _ = following.communicate(timeout=180)

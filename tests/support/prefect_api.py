@@ -30,7 +30,7 @@ def events(url: str) -> list[dict[str, Any]]:
     answer = httpx.post(f"{url}/events/filter", json={"limit": 50}, timeout=30).json()
     found = answer["events"]
     while answer["next_page"]:
-        # Behind a server of another name the address is not the one that it was asked at.
+        # Behind a proxy, the address of the next page names another host.
         page = answer["next_page"].partition("/api/")[2]
         answer = httpx.get(f"{url}/{page}", timeout=30).json()
         found += answer["events"]
@@ -38,6 +38,6 @@ def events(url: str) -> list[dict[str, Any]]:
 
 
 def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """What a coroutine gives, in a thread of its own: the browser of other tests keeps a loop running in this one."""
+    """Return the result of a coroutine, run in another thread: browser tests keep an event loop in this one."""
     with ThreadPoolExecutor(1) as beside:
         return beside.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()

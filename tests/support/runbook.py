@@ -28,7 +28,7 @@ def commands(block: str) -> list[str]:
 
 
 def is_served(block: str) -> bool:
-    """Whether one of its commands needs the served machine."""
+    """Return whether one of the commands needs the served machine."""
     return any(command.startswith(SERVED) for command in commands(block))
 
 

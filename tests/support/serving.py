@@ -37,7 +37,7 @@ _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass
 class Serving:
-    """What is brought up: commands as a person gives them, and what Prefect then says."""
+    """Installation started by `make serve`, driven by its commands and read through Prefect's API."""
 
     environment: dict[str, str]
     store: Path
@@ -49,7 +49,7 @@ class Serving:
 
     @property
     def at(self) -> Installation:
-        """Where it lies."""
+        """Return its folders and addresses."""
         return read_installation(self.environment)
 
     @property
@@ -94,7 +94,7 @@ class Serving:
         return process
 
     def run(self, identity: str) -> dict[str, Any]:
-        """What Prefect knows of a run."""
+        """Return a flow run as the API has it."""
         answer = httpx.get(f"{self.url}/flow_runs/{identity}", timeout=30)
         answer.raise_for_status()
         return answer.json()
@@ -104,7 +104,7 @@ class Serving:
         return every(self.url, "flow_runs", deployments={"id": {"any_": [self.deployment(deployment)["id"]]}})
 
     def deployment(self, name: str) -> dict[str, Any]:
-        """What Prefect knows of a deployment."""
+        """Return a deployment as the API has it."""
         answer = httpx.get(f"{self.url}/deployments/name/{name}", timeout=30)
         answer.raise_for_status()
         return answer.json()
@@ -116,7 +116,7 @@ class Serving:
         )
 
     def night(self, identity: str) -> str:
-        """What a run published, in Prefect's words: its artifact."""
+        """Return the Markdown of the artifact that a run published."""
         found = every(self.url, "artifacts", flow_runs={"id": {"any_": [identity]}})
         return next((a["data"] for a in found if a["key"] == "load-published"), "nothing")
 
@@ -148,7 +148,7 @@ class Serving:
 
 
 def wait(found: Callable[[], Any], what: str, within: float = 120) -> Any:
-    """What `found` finds, as soon as it is anything."""
+    """Return the result of `found` as soon as it is true."""
     end = time.monotonic() + within
     while not (result := found()):
         assert time.monotonic() < end, f"{what}: not within {within:.0f} s"
