@@ -52,7 +52,7 @@ def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline: Path, s3: S3Se
     assert said(listed)["champion"] == json.loads((folder / "models/small/champion.json").read_bytes())["version"]
     shown = gatecast("report", pipeline)
     assert shown.returncode == 0, shown.stderr
-    assert f"wrote s3://{BUCKET}/{STORE}/reports/small.html" in shown.stdout
+    assert f"Wrote s3://{BUCKET}/{STORE}/reports/small.html" in shown.stdout
     assert b"LDC1" in content(s3, "reports/small.html")
     assert not any(key.endswith(".tmp") for key in s3.objects())
 
