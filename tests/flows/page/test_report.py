@@ -10,7 +10,7 @@ import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -25,7 +25,7 @@ from flows.stages.ingest import ingest
 from flows.stages.report import collect_page_data, report
 from storage import layout, run_records
 from storage.schemas import DataError
-from storage.schemas.records import PageReport
+from storage.schemas.records import PageReport, RunRecord
 from storage.store import Store, open_store
 from tests.support.commands import block, gatecast, gatecast_process, said
 from tests.support.report_store import FEWEST, ISSUE, NOW, ZONE, make_store, write_pipeline_file
@@ -134,8 +134,8 @@ def test_after_the_deadline_is_red(path: Path) -> None:
 
 def test_no_forecast_for_the_due_issue_time_is_red(path: Path) -> None:
     tomorrow = ISSUE + timedelta(days=1)
-    run_records.write(open_store(str(path.parent / "store")), "made", tomorrow, {
-        "issue_time": tomorrow.isoformat(), "failures": {"forecast": "no space left"}, "forecast": None})  # fmt: skip
+    record = {"issue_time": tomorrow.isoformat(), "failures": {"forecast": "no space left"}, "forecast": None}
+    run_records.write(open_store(str(path.parent / "store")), "made", tomorrow, cast(RunRecord, record))
     result, html = page(path, tomorrow + timedelta(minutes=11))
     assert result["colour"] == "red"
     assert result["sentence"] == (
