@@ -18,7 +18,8 @@ from tests.support.tiers import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_ignore_collect,
-    pytest_runtest_protocol,
+    pytest_runtest_call,
+    pytest_runtest_setup,
 )
 from tests.support.web_server import Web
 

@@ -70,10 +70,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (order.get(item.path.name, len(order)), item.path.parent != Path(__file__).parents[1]))
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Note whether the test that runs is quick."""
+def _note_tier(item: pytest.Item) -> Iterator[None]:
     global _is_quick_test
     _is_quick_test = item.get_closest_marker("quick") is not None
     yield
     _is_quick_test = False
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Note whether the test to be set up is quick."""
+    yield from _note_tier(item)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note whether the test to be called is quick. A teardown may stop servers that earlier tests have started."""
+    yield from _note_tier(item)
