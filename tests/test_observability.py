@@ -92,7 +92,7 @@ def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str])
     found = artifacts(prefect_server["PREFECT_API_URL"], "complete")
     assert found.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
     assert "Published and complete: 3 series" in found["published"]["data"]
-    assert (path.parent / "store/reports/whole.html").as_uri() in found["page"]["data"]
+    assert (path.parent / "store/reports/complete.html").as_uri() in found["page"]["data"]
     (seven, _) = json.loads(found["skill"]["data"])
     assert seven["skill"] == report["score"]["summary"]["last_7_nights"]["skill"] is not None
     reasons = report["ingest"]["feeds"]["demand"]["reasons"]
@@ -104,7 +104,7 @@ def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str])
 def test_the_metrics_of_a_night(complete: Any) -> None:
     done, path = complete
     report = said(done)
-    found = read((path.parent / "store/metrics/whole.prom").read_text(), "complete")
+    found = read((path.parent / "store/metrics/complete.prom").read_text(), "complete")
     assert found["published",] == 1 and found["forecast_rows", "model"] == report["forecast"]["status"]["model"]
     assert found["skill", "7"] == pytest.approx(report["score"]["summary"]["last_7_nights"]["skill"])
     assert found["stage_seconds", "forecast"] == report["seconds"]["forecast"] > 0

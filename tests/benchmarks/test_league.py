@@ -282,7 +282,7 @@ def run_league(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
         shutil.copytree(tasks.ROOT / "benchmarks", checkout / "benchmarks")
         (folder / "shared").symlink_to(SHARED.parent)
     command = [sys.executable, "-m", "benchmarks.league", "--peers", sys.executable, *arguments]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=1500)
 
 
 @pytest.mark.shared
