@@ -25,7 +25,7 @@ quick-tests: $(VENV)/.dev
 	$(BIN)/python -m pytest -m quick --numprocesses 2 --dist worksteal
 
 # Three workers on two cores: much of the time, one waits for a process, a server or a browser. COVERAGE=1 measures
-# which branches the tests take, subprocesses included, and fails below the bound in pyproject.toml.
+# which branches the tests take, subprocesses included.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
