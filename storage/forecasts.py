@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 class ForecastMetadata(NamedTuple):
-    """Facts about a forecast that are known once all of its rows were computed.
+    """Facts about a forecast, and a last change of its rows, known once all rows were computed.
 
     Attributes:
         model_sha256: Hash of the model that was tried first, None without a model.
         data_sha256: Hash of the data as the model saw them.
-        amend: Returns the rows to publish from the rows written so far. None publishes those.
+        amend: Callback that returns the rows to publish from those written so far; None to publish them unchanged.
     """
 
     model_sha256: str | None

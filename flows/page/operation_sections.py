@@ -76,7 +76,7 @@ class StatusEntry(TypedDict):
 
 
 class FallbackEntry(TypedDict):
-    """Number of series of one issue time that the champion does not forecast for this reason."""
+    """Number of series of one issue time with this fallback status and reason."""
 
     when: str
     status: str

@@ -1,6 +1,6 @@
 """Figures and curves of the series, rounded for display, as the browser receives them.
 
-The page carries the curves of as many series as fit MAX_VALUES, and the figures of all series.
+The page contains the figures of all series, and the curves of as many as MAX_VALUES allows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Curves(TypedDict):
 class SeriesPayload(TypedDict, total=False):
     """All series of the newest forecast. Only `count` is present if there is no forecast.
 
-    The lists `ids` to `coverage` have one entry per series. `periods` names the columns of the curves `actual`, and
+    The lists `ids` to `coverage` have one entry per series. `periods` labels the columns of the curves `actual`, and
     `issue_labels` those of `pinball` and `coverage`.
     """
 
@@ -55,7 +55,7 @@ class SeriesPayload(TypedDict, total=False):
     coverage: list[float | None]
     periods: list[str]
     ticks: list[Tick]
-    #: Position of the issue time on the axis of columns.
+    #: Position of the issue time on the axis of columns: the left edge of step 1.
     issue_x: float
     #: Column of step 1 of the newest forecast and of the forecast before.
     forecast_column: int

@@ -1,4 +1,4 @@
-"""Environment variables that limit the threads of OpenMP and NumPy. They take effect before those libraries load."""
+"""Environment variables for the threads of OpenMP and NumPy. They take effect before those libraries load."""
 
 #: An OpenMP thread that waits by spinning occupies a core that another thread needs. On a busy machine a fit then
 #: reaches a tenth of its updates. Read when torch is imported.

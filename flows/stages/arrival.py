@@ -13,7 +13,7 @@ from storage.store import Store
 def awaits_data(settings: Pipeline, store: Store, issue_time: datetime) -> bool:
     """Return True if the forecast of `issue_time` is missing or has stale rows.
 
-    Rows are stale where a feed or a training failed before the forecast was made.
+    Rows are stale if a feed or a training failed before the forecast, or if the champion could not be used.
     """
     zone = settings.pipeline.timezone
     if not forecasts.exists(store, settings.name, zone, issue_time):

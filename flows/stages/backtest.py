@@ -1,6 +1,7 @@
 """Backtest stage: replay past issue times through the stages of a nightly run, each with the data known then.
 
-Models and forecasts are in a store of the backtest. Only the history is that of the pipeline's store.
+Models and forecasts are in a store of the backtest. The history, and models of identical trainings, are read from the
+pipeline's store.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 _PLAN = "plan.json"
 _STORE = "replay"  # folder under the output with models and forecasts, from which a backtest can be resumed
-_MAX_MODELS = 1_000_000  # training.keep of a backtest: a forecast in progress may need any model
+_MAX_MODELS = 1_000_000  # training.keep of a backtest: forecasts that run in parallel may load any model
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def backtest(
         store: Store with the history.
         plan: Extent and options of the backtest.
         output: Folder for `forecasts.parquet` and `scores.parquet`. A backtest that was interrupted is resumed there.
-        now: Present instant. Actuals known by then count.
+        now: Present instant. The feeds are ingested as of then.
         progress: Callback for the progress.
 
     Raises:

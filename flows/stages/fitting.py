@@ -1,6 +1,6 @@
 """Fitting of a challenger: from the training data to a verified ONNX file.
 
-It is the only stage module that imports torch and onnx, and it does so when a fit begins.
+It is the only stage module that imports `model.training`, and with it torch and onnx, when a fit begins.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from model.spec import ModelSpec
 from storage.schemas import DataError
 from storage.schemas.records import FitRecord, Manifest
 
-_COMPARISON_SECONDS = 15.0  # of the budget, for export, verification and comparison
+_COMPARISON_SECONDS = 15.0  # for export, verification and comparison; at most half of the budget
 _MAX_VALIDATION_WINDOWS = 4096  # more do not change when a fit stops
-_SCALE_MEMORY = timedelta(days=365)  # required interval scales of older models do not count
+_MAX_SCALE_AGE = timedelta(days=365)  # required interval scales of older models do not count
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ def past_scales(manifests: list[Manifest], as_of: datetime, first_held_out: int)
     Args:
         manifests: Manifests of earlier models.
         as_of: Issue time of the training. Models more than a year older do not count.
-        first_held_out: First held-out issue time (us) of the training. Later issue times do not count.
+        first_held_out: First held-out issue time (us) of the training. Models trained later do not count.
     """
     scales = []
     for manifest in sorted(manifests, key=lambda m: datetime.fromisoformat(m["as_of"]), reverse=True):
         trained, required = datetime.fromisoformat(manifest["as_of"]), manifest.get("required_scale")
         first = manifest["folds"]["first"]
-        if to_micros(trained) > first_held_out or trained < as_of - _SCALE_MEMORY or not required or first is None:
+        if to_micros(trained) > first_held_out or trained < as_of - _MAX_SCALE_AGE or not required or first is None:
             continue
         scales.append(round(required * manifest["interval_scale"], 4))
         first_held_out = to_micros(datetime.fromisoformat(first))
@@ -108,7 +108,7 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
     from model.training.samples import TooLittleHistory, build_sampler, make_batch
 
     spec, split, start = plan.spec, plan.split, plan.warm_start
-    panel = _with_embedding(split.panel, spec)
+    panel = _without_new_series(split.panel, spec)
     first_steps = split.held_out.steps
     lead = int(panel.grid.start(first_steps[-1:])[0] - split.held_out.issues[-1])
     try:
@@ -153,7 +153,7 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
     }
 
 
-def _with_embedding(panel: Panel, spec: ModelSpec) -> Panel:
+def _without_new_series(panel: Panel, spec: ModelSpec) -> Panel:
     """Return the panel without new series. They use the embedding of unknown series, which is fitted on the others."""
     if len(spec.series) == len(panel.series):
         return panel
