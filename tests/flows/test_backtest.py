@@ -130,6 +130,7 @@ def test_an_output_folder_with_other_content_is_refused(pipeline, tmp_path):
         backtest(settings, store, Plan(DAY, DAY - timedelta(days=1)), None, clock.now())
 
 
+@pytest.mark.training
 def test_a_backtest_needs_no_earlier_ingest_or_training(tmp_path):
     path = write_pipeline(tmp_path, max_updates=20)
     done = gatecast("backtest", path, "--start", ISSUE, "--end", "2018-09-02", "--no-promotion", "--json")

@@ -96,6 +96,7 @@ def test_missing_champion_is_1(tmp_path):
     assert not list((tmp_path / "store").rglob("forecasts"))
 
 
+@pytest.mark.training
 def test_too_little_history_to_train_is_1(tmp_path):
     path = write_pipeline(tmp_path)
     assert gatecast("ingest", path, "--as-of", "2018-02-20").returncode == 0
