@@ -66,7 +66,7 @@ def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving:
     for day in days:
         forecast = serving.forecast(day)
         assert forecast is not None and len(forecast) == 72 and set(forecast["status"]) == {MODEL}
-    assert all("72 rows" in serving.night(run["id"]) for run in runs)
+    assert all("72 model rows" in serving.night(run["id"]) for run in runs)
 
 
 def test_a_wrong_parameter_is_refused_before_there_is_a_run(serving: Serving) -> None:
