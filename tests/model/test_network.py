@@ -222,7 +222,7 @@ def test_too_little_history() -> None:
 
 
 def test_not_a_model() -> None:
-    with pytest.raises(ValueError, match="not a model"):
+    with pytest.raises(ValueError, match="not a Gatecast model"):
         Forecaster(b"nonsense")
 
 
