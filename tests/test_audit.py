@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.web_server import PostReceiver
+
 pytestmark = pytest.mark.process
 
+Faults = dict[str, list[dict[str, Any]]]
 AUDIT = Path(__file__).parent.parent / ".ci" / "audit.py"
 FAULT = {
     "id": "PYSEC-2020-1", "summary": "bad", "details": "bad", "aliases": [],
@@ -29,29 +29,17 @@ FAULT = {
 
 
 @pytest.fixture
-def service() -> Iterator[Any]:
-    """A vulnerability service: `answers[package]` are its faults."""
+def faults() -> Faults:
+    """Known faults by package: the contents of the service."""
+    return {}
 
-    class Handler(BaseHTTPRequestHandler):
-        answers: dict[str, list[dict[str, Any]]] = {}  # noqa: RUF012
 
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            body = json.dumps({"vulns": self.answers.get(asked["package"]["name"], [])}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    Handler.address = f"http://127.0.0.1:{server.server_address[1]}/v1/query"  # type: ignore[attr-defined]
-    yield Handler
-    server.shutdown()
-    server.server_close()
+@pytest.fixture
+def service(faults: Faults) -> Iterator[str]:
+    """Return the address of a vulnerability service that returns `faults`."""
+    server = PostReceiver(200, lambda query: {"vulns": faults.get(query["package"]["name"], [])})
+    yield f"{server.address}/v1/query"
+    server.stop()
 
 
 def audit(tmp_path: Path, osv: str) -> subprocess.CompletedProcess[str]:
@@ -67,17 +55,16 @@ def audit(tmp_path: Path, osv: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_known_vulnerability_fails_the_check(service: Any, tmp_path: Path) -> None:
-    service.answers = {"click": [FAULT]}
-    done = audit(tmp_path, service.address)
+def test_a_known_vulnerability_fails_the_check(service: str, faults: Faults, tmp_path: Path) -> None:
+    faults["click"] = [FAULT]
+    done = audit(tmp_path, service)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "audit: click 8.1.0: PYSEC-2020-1; fixed in 99.0" in done.stdout
     assert "1 known vulnerabilities in 2 packages, by osv" in done.stdout
 
 
-def test_no_vulnerability_is_reported_with_the_number_of_packages(service: Any, tmp_path: Path) -> None:
-    service.answers = {}
-    done = audit(tmp_path, service.address)
+def test_no_vulnerability_is_reported_with_the_number_of_packages(service: str, tmp_path: Path) -> None:
+    done = audit(tmp_path, service)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 known vulnerabilities in 2 packages, by osv" in done.stdout
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
 
@@ -22,44 +20,20 @@ from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfi
 from deployments.installation import POOL
 from tests.support.deployments import DEPLOYED, DEPLOYMENTS, TEMPLATE, named
 from tests.support.prefect_api import finished
+from tests.support.web_server import PostReceiver
 
 pytestmark = pytest.mark.cluster
 
 
-class Kubernetes:
-    """The edge of a cluster: takes jobs, and says them back as it does."""
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[str, dict[str, Any]]] = []
-        kept = self.jobs
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                kept.append((self.path, json.loads(body)))
-                self.send_response(201)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
-def cluster() -> Iterator[Any]:
-    found = Kubernetes()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+def cluster() -> Iterator[PostReceiver]:
+    """The API of a cluster, which takes each job and returns it."""
+    server = PostReceiver(201, lambda job: job)
+    yield server
+    server.stop()
 
 
-async def submit(cluster: Kubernetes, variables: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+async def submit(cluster: PostReceiver, variables: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The job that Prefect's own worker asks the cluster for, for a run with these job variables."""
     run = FlowRun(id=uuid4(), flow_id=uuid4(), name="nightly load")
     job = await KubernetesWorkerJobConfiguration.from_template_and_values(TEMPLATE, variables)
@@ -67,11 +41,11 @@ async def submit(cluster: Kubernetes, variables: dict[str, Any]) -> tuple[str, d
     address = kubernetes.Configuration(host=cluster.address)
     async with kubernetes.ApiClient(address) as api:
         await KubernetesWorker(work_pool_name=POOL)._create_job(job, api)
-    return cluster.jobs[-1]
+    return cluster.posts[-1]
 
 
 @pytest.mark.parametrize("deployment", [d for d in DEPLOYED if d["name"] == "load"], ids=named)
-def test_a_run_s_job_in_kubernetes(deployment: Any, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_s_job_in_kubernetes(deployment: Any, cluster: PostReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     for setting in worker()["spec"]["template"]["spec"]["containers"][0]["env"]:
         monkeypatch.setenv(setting["name"], setting["value"])
     client = {PREFECT_API_AUTH_STRING: "gatecast:planted-key", PREFECT_API_URL: "http://server:4200/api"}

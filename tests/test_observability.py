@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,13 @@ from tests.support.metrics import read
 from tests.support.pipelines import ISSUE, copy_of
 from tests.support.prefect_api import every
 from tests.support.s3_server import S3Server
+from tests.support.web_server import PostReceiver
 
 pytestmark = pytest.mark.prefect
 
+#: Runs after which an alert must have come. Prefect's queue in memory drops an event for which SQLite was locked three
+#: times, as it may be while other tests use the server. `make serve` uses PostgreSQL.
+RUNS = 3
 JSON_LINES = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", "PREFECT_LOGGING_LEVEL": "INFO"}
 
 
@@ -141,38 +144,24 @@ def test_metrics_are_written_when_the_store_is_gone(
     )
 
 
-class Receiver:
-    """A webhook; `got` holds the messages posted to it."""
+@pytest.fixture
+def webhook() -> Iterator[PostReceiver]:
+    """The receiver of alerts."""
+    receiver = PostReceiver(204)
+    yield receiver
+    receiver.stop()
 
-    def __init__(self) -> None:
-        self.got: list[tuple[str, dict]] = []
-        receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.got.append((self.path, json.loads(body)))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/hook/planted-s3cret"
-
-    def messages(self, *words: str) -> list[tuple[str, dict]]:
-        """Return the messages that hold all of these words: the server sends those of other tests, too."""
-        return [got for got in self.got if all(word in got[1]["text"] for word in words)]
+def messages(webhook: PostReceiver, *words: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the alerts that hold all of these words, among those of other tests' runs."""
+    return [post for post in webhook.posts if all(word in post[1]["text"] for word in words)]
 
 
 def test_a_failed_or_degraded_run_is_reported_to_the_webhook(
-    trained: Path, prefect_server: dict[str, str], tmp_path: Path
+    trained: Path, prefect_server: dict[str, str], webhook: PostReceiver, tmp_path: Path
 ) -> None:
-    receiver = Receiver()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    environment = {**clean, **prefect_server, "GATECAST_ALERT_WEBHOOK": receiver.address}
+    environment = {**clean, **prefect_server, "GATECAST_ALERT_WEBHOOK": f"{webhook.address}/hook/planted-s3cret"}
     made = subprocess.run(
         [sys.executable, "-m", "deployments.objects"], env=environment, capture_output=True, text=True, check=False
     )
@@ -183,18 +172,18 @@ def test_a_failed_or_degraded_run_is_reported_to_the_webhook(
         ("2001-01-01", 1, "Failed", "no target value was known"),
         (ISSUE, 3, "CompletedPartial", "Published but degraded"),
     ):  # fmt: skip
-        receiver.got.clear()
-        done = nightly(path, prefect_server, "--issue-time", day, "--json", GATECAST_TRAINING__EVERY="30d")
-        assert done.returncode == status, done.stderr
-        end = time.monotonic() + 60
-        # The message about another run may come more than once, and late.
-        while not (messages := receiver.messages(name, str(path))) and time.monotonic() < end:
-            time.sleep(0.2)
-        assert messages, f"no notification of {name} within a minute: {receiver.got}"
-        where, message = messages[0]
+        for _ in range(RUNS):
+            done = nightly(path, prefect_server, "--issue-time", day, "--json", GATECAST_TRAINING__EVERY="30d")
+            assert done.returncode == status, done.stderr
+            end = time.monotonic() + 60
+            while not messages(webhook, name, str(path)) and time.monotonic() < end:
+                time.sleep(0.2)
+            if messages(webhook, name, str(path)):
+                break
+        assert messages(webhook, name, str(path)), f"no notification of {name}: {webhook.posts}"
+        where, message = messages(webhook, name, str(path))[0]
         assert where == "/hook/planted-s3cret"
         assert words in message["text"]
-    receiver.server.shutdown()
     # The address is a secret, because it allows anybody to post. The server must not return it.
     url = prefect_server["PREFECT_API_URL"]
     for what in ("block_documents", "automations", "logs", "flow_runs"):

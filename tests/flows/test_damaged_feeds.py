@@ -22,6 +22,7 @@ from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import open_store
 from tests.support.commands import gatecast
+from tests.support.examples import examples
 from tests.support.feeds import mutated, pipeline_of, sample
 
 AS_OF = datetime(2018, 6, 2, 12, tzinfo=UTC)
@@ -109,10 +110,10 @@ def ingest_or_refuse(folder: Path, name: str, more: str, read: int | None, frequ
     return True
 
 
-def fuzz(examples: int):
+def fuzz(count: int):
     """Return hypothesis settings with the same examples in each run."""
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-    return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=quiet)
+    return settings(max_examples=examples(count), deadline=None, derandomize=True, suppress_health_check=quiet)
 
 
 @st.composite
@@ -187,7 +188,7 @@ def test_damaged_bytes_of_a_file(tmp_path, capfd, suffix):
     text = rows.write_csv().encode()
     content = {"csv": text, "csv.gz": gzip.compress(text), "parquet": clean.read_bytes()}[suffix]
     ingested = 0
-    for seed in range(100):
+    for seed in range(examples(100)):
         folder = tmp_path / str(seed)
         folder.mkdir()
         damaged = mutated(content, random.Random(seed))
@@ -196,7 +197,7 @@ def test_damaged_bytes_of_a_file(tmp_path, capfd, suffix):
         plain = suffix == "csv" and b'"' not in damaged
         lines = len(damaged.removesuffix(b"\n").split(b"\n")) - 1 if plain else None
         ingested += ingest_or_refuse(folder, f"load.{suffix}", "", lines)
-    assert ingested < 100
+    assert ingested < examples(100)
     assert capfd.readouterr().err == ""
 
 

@@ -17,6 +17,7 @@ from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import open_store
 from tests.support.commands import gatecast
+from tests.support.examples import examples
 from tests.support.feeds import LATE, mutated, pipeline_of, sample
 
 
@@ -104,7 +105,7 @@ def test_damaged_files_give_one_error_or_lose_no_row(tmp_path, suffix):
     rows.write_csv(source) if suffix == "csv" else rows.write_parquet(source)
     clean = source.read_bytes()
     errors = 0
-    for seed in range(300):
+    for seed in range(examples(300)):
         damaged = tmp_path / f"damaged.{suffix}"
         damaged.write_bytes(mutated(clean, random.Random(seed)))
         settings = pipeline_of(tmp_path, f"damaged.{suffix}")
@@ -121,7 +122,7 @@ def test_damaged_files_give_one_error_or_lose_no_row(tmp_path, suffix):
             read = len(pl.read_parquet(damaged))
         assert len(result.accepted) + len(result.refused) + result.later == read
         assert result.refused["reason"].null_count() == 0
-    assert errors < 300
+    assert errors < examples(300)
 
 
 def test_a_damaged_history_part_is_set_aside_and_ingested_again(tmp_path):

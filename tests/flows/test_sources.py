@@ -19,6 +19,7 @@ from flows.stages.sources import read_feed
 from storage.schemas import DataError
 from storage.store import open_store
 from tests.support.commands import gatecast
+from tests.support.examples import examples
 from tests.support.feeds import mutated
 from tests.support.source_answers import Weather, answer, csv, document, hour, period
 
@@ -155,7 +156,7 @@ def test_an_error_of_the_command_is_one_line(case, web, tmp_path):
 def test_a_mutated_response_gives_rows_or_one_error(case, web):
     """Fifty mutated responses give rows or a DataError of one line."""
     path, path_of_request, good = case
-    for seed in range(50):
+    for seed in range(examples(50)):
         web.respond(path_of_request, mutated(good, random.Random(seed)))
         try:
             read(path)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from storage import history, layout, quarantine
 from storage.schemas import INSTANT, DataError
+from tests.support.examples import examples
 from tests.support.made import hourly
 
 
@@ -218,7 +219,7 @@ ROW = st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 3), st.
 
 
 # Each example opens a new store, so one fixture serves all.
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(st.lists(ROW, min_size=1, max_size=8), min_size=1, max_size=5), at=st.integers(0, 10),
 )  # fmt: skip

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import examples
+
 #: Each tier of tests by what its tests need. A test of no tier is quick, see CONTRIBUTING.md.
 TIERS = ("process", "training", "prefect", "database", "s3", "browser", "cluster", "shared", "deployment")
 #: Fixtures that put each test that uses them in a tier.
@@ -43,8 +45,9 @@ def _refuse_processes(event: str, _arguments: object) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse what quick tests must not use."""
+    """Refuse what quick tests must not use, and try fewer random examples."""
     if config.option.markexpr == "quick":
+        examples.lower()
         sys.meta_path.insert(0, _RefusedLibraries())
     sys.addaudithook(_refuse_processes)
 

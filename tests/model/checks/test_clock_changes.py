@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model.checks.feed_rows import CheckedRows, check_rows
 from model.checks.feed_shape import FeedShape
 from model.timegrid import SUBDAILY, TimeGrid
+from tests.support.examples import examples
 from tests.support.made import ZONES
 
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
@@ -22,7 +23,7 @@ def feed_shape(zone: str) -> FeedShape:
     return FeedShape("d", "target", "id", "t", ("y",), zone, timedelta(0), None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     zone=st.sampled_from(ZONES), day=st.dates(date(2005, 1, 1), date(2024, 12, 1)), days=st.integers(1, 40),
     frequency=st.sampled_from(["15m", "30m", "1h"]),
@@ -42,7 +43,7 @@ def test_wall_clock_times_become_their_instants(zone: str, day: date, days: int,
     assert result.accepted["y"].sum() == rows["y"].sum()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     zone=st.sampled_from(ZONES),
     first=st.dates(date(2005, 1, 1), date(2024, 12, 1)),

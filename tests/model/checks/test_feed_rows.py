@@ -16,6 +16,7 @@ from model.checks.feed_shape import FeedShape
 from model.timegrid import TimeGrid
 from storage.schemas import DataError
 from storage.schemas.records import Action
+from tests.support.examples import examples
 
 Utc = Callable[..., datetime]
 
@@ -169,7 +170,7 @@ cells = st.one_of(st.none(), st.floats(), st.floats(-5, 5).map(str), st.sampled_
 times = st.one_of(st.none(), st.datetimes(datetime(2017, 1, 1), datetime(2019, 1, 1)).map(str), st.text(max_size=5))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "", None]), times, cells), min_size=1, max_size=12))
 def test_no_row_is_lost(table: list[tuple[str | None, str | None, str | None]]) -> None:
     frame = pl.DataFrame(table, schema={"id": pl.String, "t": pl.String, "y": pl.String}, orient="row")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from model.checks.feed_rows import check_rows
 from model.timegrid import TimeGrid
+from tests.support.examples import examples
 from tests.support.finer_feeds import HOUR, MINUTE, aggregate, feed_rows, feed_shape, instants
 from tests.support.made import ZONES
 
@@ -20,7 +21,7 @@ from tests.support.made import ZONES
 PARTS = {"30m": (5, 10, 15), "1h": (5, 10, 15, 30), "1d": (15, 30, 60)}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     zone=st.sampled_from(ZONES), grid=st.sampled_from([("30m", 0), ("1h", 0), ("1d", 0), ("1d", 6)]),
     season=st.sampled_from(["spring", "autumn", "none"]), year=st.integers(2006, 2024),
@@ -98,7 +99,7 @@ def _clock_change(zone: str, year: int, season: str) -> tuple[int, int]:
     return change.month, change.day
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 11), st.integers(0, 12), st.one_of(st.none(), st.integers(1, 99))), max_size=40
