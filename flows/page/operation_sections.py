@@ -45,10 +45,11 @@ class FindingEntry(TypedDict):
 
 
 class FeedEntry(TypedDict):
-    """One feed: row counts of the last run, findings, and refused rows.
+    """One feed: row counts of the newest run, findings, and refused rows.
 
     Attributes:
         newest_period: Newest period in the feed.
+        late: Text on how late the feed is, or None.
         reasons: Number of refused rows by reason, most frequent first.
         columns: Columns of `rows`.
         rows: Newest refused rows as text, newest first.
@@ -137,7 +138,7 @@ def _pinball_text(scores: Mapping[str, CandidateScores], candidate: str) -> str:
 
 
 def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
-    """Return each feed with what the last run recorded about it, and its refused rows."""
+    """Return each feed with what the newest run recorded about it, and its refused rows."""
     record = data.run_records[-1] if data.run_records else None
     ingest = record.get("ingest") if record else None
     counts_of = (ingest.get("feeds") if ingest else None) or {}

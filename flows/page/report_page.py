@@ -47,7 +47,7 @@ class Card(TypedDict):
     row: int
     id: str
     reasons: list[str]
-    level: str
+    mean_q50: str
     skill: str
     coverage: str
     has_curves: bool
@@ -141,7 +141,7 @@ def _card(choice: SelectedSeries, table: pl.DataFrame, series: SeriesPayload) ->
         "row": row,
         "id": table["series_id"][row],
         "reasons": choice.reasons,
-        "level": format_number(table["level"][row]),
+        "mean_q50": format_number(table["mean_q50"][row]),
         "skill": format_percent(table["recent_skill"][row]),
         "coverage": format_percent(table["coverage"][row]),
         "has_curves": row in series["curves"],

@@ -31,7 +31,7 @@ class SeriesFigures(TypedDict):
 class ActualsSection(TypedDict):
     """Newest scored forecast beside its actuals, and the error by step of all scored forecasts."""
 
-    issue: str
+    issue_time: str
     figures: Figures
     series: list[SeriesFigures]
     #: Number of series that are not listed.
@@ -76,7 +76,7 @@ def actuals_section(data: PageData, rows: pl.DataFrame, times: LocalTimeFormat) 
     row_of = {series_id: row for row, series_id in enumerate(data.series_ids)}
     steps = skill.by_step(rows)
     return {
-        "issue": times.format_moment(newest["issue_time"][0], year=True),
+        "issue_time": times.format_moment(newest["issue_time"][0], year=True),
         "figures": skill.overall(newest),
         "hidden": max(0, len(series) - _MAX_SERIES),
         "series": [

@@ -49,7 +49,7 @@ class SeriesPayload(TypedDict, total=False):
     reasons: list[str]
     reason_numbers: list[int | None]
     decimals: list[int]
-    level: list[float | None]
+    mean_q50: list[float | None]
     skill: list[float | None]
     recent_skill: list[float | None]
     coverage: list[float | None]
@@ -109,7 +109,7 @@ def series_payload(
         "reasons": list(reasons),
         "reason_numbers": [reasons.get(reason) for reason in table["reason"]],
         "decimals": decimals,
-        "level": [_round_or_none(value, places) for value, places in zip(table["level"], decimals, strict=True)],
+        "mean_q50": [_round_or_none(value, places) for value, places in zip(table["mean_q50"], decimals, strict=True)],
         "skill": [_round_or_none(value, 4) for value in table["skill"]],
         "recent_skill": [_round_or_none(value, 4) for value in table["recent_skill"]],
         "coverage": [_round_or_none(value, 4) for value in table["coverage"]],

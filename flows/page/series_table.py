@@ -1,4 +1,4 @@
-"""Table of all series with their status, level and figures, and the choice of the series that the page shows first."""
+"""Table of all series with their figures, and the choice of the series that the page shows first."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def series_table(data: PageData, rows: pl.DataFrame) -> pl.DataFrame:
         rows: Scored rows from `skill.scorable_rows`.
 
     Returns:
-        Columns series_id, status, reason, level (mean of the median), skill, coverage, n and other figures of all
+        Columns series_id, status, reason, mean_q50 (mean of the median), skill, coverage, n and other figures of all
         rows, recent_skill, alert.
     """
     if data.latest is None:
@@ -61,7 +61,7 @@ def series_table(data: PageData, rows: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col("status").cast(worst_last).max().cast(pl.String),
             pl.col("reason").drop_nulls().first(),
-            pl.col("q50").mean().alias("level"),
+            pl.col("q50").mean().alias("mean_q50"),
         )
         .sort("series_id")
     )
@@ -92,7 +92,7 @@ def select_series(table: pl.DataFrame) -> list[SelectedSeries]:
             if row["row"] in selected or len(selected) < MAX_SELECTED:
                 selected.setdefault(row["row"], []).append(reason_of(row))
 
-    size = pl.col("level").abs()
+    size = pl.col("mean_q50").abs()
     select(
         rows.filter(pl.col("status") != MODEL).sort(size, descending=True),
         _MAX_NOT_CHAMPION, lambda row: f"forecast by {STATUS_NAMES[row['status']]}: {row['reason']}",

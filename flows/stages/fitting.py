@@ -110,9 +110,9 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
     spec, split, start = plan.spec, plan.split, plan.warm_start
     panel = _without_new_series(split.panel, spec)
     first_steps = split.held_out.steps
-    lead = int(panel.grid.start(first_steps[-1:])[0] - split.held_out.issues[-1])
+    issue_to_first_step = int(panel.grid.start(first_steps[-1:])[0] - split.held_out.issues[-1])
     try:
-        sampler = build_sampler(spec, panel, split.last_step, lead, int(first_steps[-1]))
+        sampler = build_sampler(spec, panel, split.last_step, issue_to_first_step, int(first_steps[-1]))
     except TooLittleHistory as error:
         raise DataError(f"pipeline {settings.name!r}: too little history to train on: {error}") from None
     seed, budget = settings.training.seed, settings.training.budget.total_seconds()

@@ -48,7 +48,7 @@ class Sampler:
         panel: Series with all revisions.
         first: First step at which a forecast may start.
         last: Last step at which a forecast may start.
-        lead: Microseconds from the issue time to the start of the first period.
+        issue_to_first_step: Microseconds from the issue time to the start of the first period.
         phase: Step whose remainder modulo the segment is that of nightly forecasts. Half of the windows start there.
         starts: (row, step) pairs at which a window has enough context and an actual, (N, 2).
     """
@@ -57,7 +57,7 @@ class Sampler:
     panel: Panel
     first: int
     last: int
-    lead: int
+    issue_to_first_step: int
     phase: int
     starts: np.ndarray
 
@@ -69,7 +69,7 @@ class Sampler:
         segment = self.spec.segment if self.spec.grid.step else 1
         aligned = steps - (steps - self.phase) % segment
         steps = np.where(is_aligned & (aligned >= self.first), aligned, steps)
-        return make_batch(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.lead)
+        return make_batch(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.issue_to_first_step)
 
 
 def make_batch(
@@ -88,7 +88,7 @@ def make_batch(
     return LabeledWindows(build_windows(spec, panel, rows, steps, issues), actual)
 
 
-def build_sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: int) -> Sampler:
+def build_sampler(spec: ModelSpec, panel: Panel, last: int, issue_to_first_step: int, phase: int) -> Sampler:
     """Return the sampler of all windows that a model may be fitted on. Arguments are the attributes of `Sampler`.
 
     Raises:
@@ -106,7 +106,7 @@ def build_sampler(spec: ModelSpec, panel: Panel, last: int, lead: int, phase: in
             f"At least {_FEWEST_WINDOWS} are needed."
         )
     pairs = np.stack([row, starts[column] + panel.first], axis=1)
-    return Sampler(spec, panel, panel.first + spec.context, last, lead, phase, pairs)
+    return Sampler(spec, panel, panel.first + spec.context, last, issue_to_first_step, phase, pairs)
 
 
 def augment_missing(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:

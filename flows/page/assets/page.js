@@ -116,7 +116,7 @@
     const number = series.reason_numbers[row];
     const reason = number === null ? "" : ` (${series.reasons[number]})`;
     byId("chosen-figures").textContent = `Status: ${statusNames[series.status[row]]}${reason}. `
-      + `Mean forecast: ${formatNumber(series.level[row])} (${unit}). `
+      + `Mean forecast: ${formatNumber(series.mean_q50[row])} (${unit}). `
       + `Skill: ${formatPercent(series.recent_skill[row])} over the last 7 nights, ${formatPercent(series.skill[row])} over all nights on this page. `
       + `Coverage of the 80% interval: ${formatPercent(series.coverage[row])}.`;
     byId("chosen-fan").hidden = byId("chosen-past").hidden = !curves;
@@ -175,7 +175,7 @@
       button.append(Object.assign(document.createElement("bdi"), { textContent: series.ids[row] }));
       head.append(button);
       line.append(head);
-      for (const text of [formatNumber(series.level[row]), formatPercent(series.recent_skill[row]), formatPercent(series.coverage[row])]) {
+      for (const text of [formatNumber(series.mean_q50[row]), formatPercent(series.recent_skill[row]), formatPercent(series.coverage[row])]) {
         line.append(Object.assign(line.insertCell(), { textContent: text, className: "number" }));
       }
       line.insertCell().textContent = statusNames[series.status[row]];
