@@ -29,6 +29,7 @@ _MAX_PARTS = 64  # with more, a feed's parts are merged into one
 _READ_ATTEMPTS = 30
 _BATCH_ROWS = 240_000
 _DAMAGED = ".damaged"
+_REPLACED = ".replaced"
 _ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, Missing)
 
 
@@ -176,6 +177,17 @@ def newest_valid_time(store: Store, pipeline: str, feed: str) -> datetime | None
     return valid_time
 
 
+def read_valid_times(store: Store, pipeline: str, feed: str) -> pl.Series:
+    """Return the starts of all periods in a feed's history, sorted, each once."""
+    table = _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").unique().sort()))
+    return table["valid_time"]
+
+
+def has_rows(store: Store, pipeline: str, feed: str) -> bool:
+    """Return whether the history of a feed has any part."""
+    return bool(_parts(store, pipeline, feed))
+
+
 def _visible(
     rows: pl.LazyFrame, as_of: datetime, since: datetime | None = None, within: tuple[str, str] | None = None
 ) -> pl.LazyFrame:
@@ -227,6 +239,14 @@ def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
             logger.error("A part of the history is damaged and was set aside as %s.", store.uri(renamed))
             uris.append(store.uri(renamed))
     return uris
+
+
+def set_all_aside(store: Store, pipeline: str, feed: str) -> list[str]:
+    """Rename all parts of a feed so that its history is empty, and return their new uris."""
+    parts = _parts(store, pipeline, feed)
+    for part in parts:
+        store.move(part, f"{part}{_REPLACED}")
+    return [store.uri(f"{part}{_REPLACED}") for part in parts]
 
 
 def _read(

@@ -31,6 +31,11 @@ def history(pipeline: str, feed: str) -> str:
     return f"{HISTORY}/{pipeline}/{feed}"
 
 
+def history_grid(pipeline: str, feed: str) -> str:
+    """Return the key of the settings by which a feed's history was placed in time."""
+    return f"{history(pipeline, feed)}/grid.json"
+
+
 def quarantine(pipeline: str, feed: str) -> str:
     """Return the folder of one feed's refused rows."""
     return f"quarantine/{pipeline}/{feed}"

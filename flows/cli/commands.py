@@ -63,7 +63,8 @@ def check(pipeline_path: Path, output: terminal.Output) -> None:
 @main.command()
 @options.pipeline_argument
 @click.option("--as-of", metavar="T", help="Write what was available at T. ISO 8601. Default: now.")
-def ingest(pipeline_path: Path, as_of: str | None, output: terminal.Output) -> None:
+@click.option("--reread", is_flag=True, help="Read feeds from their start whose settings do not fit their history.")
+def ingest(pipeline_path: Path, as_of: str | None, reread: bool, output: terminal.Output) -> None:
     """Check the feeds of FILE and write them to the history.
 
     Refused rows go to quarantine with a reason.
@@ -74,7 +75,7 @@ def ingest(pipeline_path: Path, as_of: str | None, output: terminal.Output) -> N
     now = clock.now()
     until = clock.parse_time(as_of, settings.pipeline.timezone) if as_of else now
     with output.progress() as progress:
-        report = stage.ingest(settings, store, until, now, progress)
+        report = stage.ingest(settings, store, until, now, progress, reread=reread)
     lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
     output.print_result(report, lines)
 

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from flows import clock
 from flows.settings.pipeline import Pipeline
 from flows.stages.feed_checks import check_feeds, feed_report
+from flows.stages.history_grid import changed_grids
 from flows.stages.lateness import lateness
 from flows.stages.progress import Progress, no_progress
 from storage.schemas.records import CheckReport, FeedReport
+from storage.store import open_store
 
 _READ_BACK = timedelta(days=60)  # span requested from a source that can select by time
 
@@ -19,6 +21,8 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
     issue_at, timezone = settings.pipeline.issue_at, settings.pipeline.timezone
     next_issue_time = clock.last_issue_time(issue_at, timezone, now + timedelta(days=1))
     checked, failures = check_feeds(settings, now, lambda feed: max(feed.start, now - _READ_BACK), progress)
+    for name, error in changed_grids(settings, open_store(settings.pipeline.store)).items():
+        failures.setdefault(name, str(error))
     feeds: dict[str, FeedReport] = {
         feed.name: {
             **feed_report(checked[feed.name]),

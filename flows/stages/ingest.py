@@ -8,6 +8,7 @@ from flows import clock
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.feed_checks import check_feed, check_feeds, feed_report
+from flows.stages.history_grid import changed_grids, record_grid
 from flows.stages.lateness import lateness
 from flows.stages.progress import Progress, no_progress
 from storage import history, quarantine
@@ -23,6 +24,7 @@ def ingest(
     now: datetime,
     progress: Progress = no_progress,
     timeout: float | None = None,
+    reread: bool = False,
 ) -> IngestReport:
     """Ingest the rows of every feed that were available at `as_of`.
 
@@ -37,10 +39,13 @@ def ingest(
         progress: Callback for the progress.
         timeout: Seconds in which the sources must answer. A feed that fails or does not answer is then a failure in
             the report, and the other feeds are ingested. None waits without a limit and requires every feed.
+        reread: Whether a feed whose settings place its rows at other times than before is read again from its start.
+            Its former history is kept aside. Otherwise such a feed fails.
 
     Raises:
         DataError: A feed cannot be used, and no timeout is given.
     """
+    changed = changed_grids(settings, store)
     damaged: dict[str, list[str]] = {}
 
     def set_aside(feed: Feed) -> None:
@@ -48,6 +53,10 @@ def ingest(
         damaged.setdefault(feed.name, []).extend(paths)
 
     def since(feed: Feed) -> datetime:
+        if feed.name in changed:
+            if not reread:
+                raise changed[feed.name]
+            return feed.start
         try:
             newest = history.newest_valid_time(store, settings.name, feed.name)
         except history.DamagedHistory:
@@ -62,10 +71,14 @@ def ingest(
     if failures and timeout is None:
         raise DataError(next(iter(failures.values())))
     reports: dict[str, FeedReport] = {}
+    replaced: dict[str, list[str]] = {}
     issue_time = clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)
     for feed in (feed for feed in settings.feed if feed.name in checked):
         rows = checked[feed.name]
+        if feed.name in changed:
+            replaced[feed.name] = history.set_all_aside(store, settings.name, feed.name)
         try:
+            record_grid(settings, store, feed)
             added = history.append(store, settings.name, feed.name, rows.accepted, now)
         except history.DamagedHistory:
             set_aside(feed)
@@ -77,6 +90,7 @@ def ingest(
             "added": len(added),
             "unchanged": len(rows.accepted) - len(added),
             "damaged": damaged.get(feed.name, []),
+            "replaced": replaced.get(feed.name, []),
             "late": lateness(settings, feed, rows, issue_time, as_of),
         }
     progress("ingest", 1.0)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.history_grid import require_same_grid
 from model.panel import Channel, Panel
 from model.scatter import PanelLayout, scatter_channels
 from storage import history
@@ -142,6 +143,7 @@ def _read_feeds(
     id_range: tuple[str, str] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """Return several feeds as one table: series_id, valid_time, values, and available_at if `revised`."""
+    require_same_grid(settings, store, [feed for feed in settings.feed if feed.name in columns])
     read = history.read_revisions if revised or len(columns) > 1 else history.read_as_of
     tables = [
         read(store, settings.name, feed, list(names), as_of, since, id_range).rename(names)

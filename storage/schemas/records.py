@@ -46,6 +46,8 @@ class FeedReport(TypedDict):
     unchanged: NotRequired[int]
     #: Paths of damaged history parts that were set aside.
     damaged: NotRequired[list[str]]
+    #: Paths of history parts that a read from the start has replaced.
+    replaced: NotRequired[list[str]]
     #: Lateness of the newest value, null if it is not late.
     late: NotRequired[str | None]
 

@@ -1,0 +1,97 @@
+"""Protection of a history from settings that would place its rows at other times than before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from flows.settings.feed import Feed
+from flows.settings.pipeline import Pipeline
+from model.timegrid import MINUTE
+from storage import history, history_grids, layout
+from storage.history_grids import Grid
+from storage.schemas import DataError
+from storage.store import Store
+
+
+class ChangedGrid(DataError):
+    """The settings place rows at other times than those of the feed's history."""
+
+
+def grid_settings(settings: Pipeline, feed: Feed) -> Grid:
+    """Return the settings that decide at which time a row of a feed is stored, by key.
+
+    The pipeline's time zone counts for days only: shorter periods are counted in UTC.
+    """
+    grid = settings.grid
+    keys: Grid = {
+        "pipeline.frequency": grid.frequency,
+        "feed.resample": feed.resample,
+        "feed.time_zone": feed.time_zone,
+    }
+    if grid.step is None:
+        minutes = grid.day_start // MINUTE
+        keys |= {"pipeline.timezone": grid.timezone, "pipeline.day_start": f"{minutes // 60:02d}:{minutes % 60:02d}"}
+    if grid.frequency == "1b":
+        keys["pipeline.holidays"] = grid.holidays
+    return keys
+
+
+def require_same_grid(settings: Pipeline, store: Store, feeds: Iterable[Feed]) -> None:
+    """Check that the histories of feeds were ingested with the present settings.
+
+    Raises:
+        ChangedGrid: A setting has changed since.
+    """
+    for feed in feeds:
+        recorded = history_grids.read(store, settings.name, feed.name) or {}
+        present = grid_settings(settings, feed)
+        changed = [key for key in present if key in recorded and recorded[key] != present[key]]
+        if changed and history.has_rows(store, settings.name, feed.name):
+            differences = ", ".join(f"{key} = {_text(recorded[key])} (now {_text(present[key])})" for key in changed)
+            folder = store.uri(layout.history(settings.name, feed.name))
+            raise ChangedGrid(
+                f"feed {feed.name!r}: its history in {folder} was ingested with {differences}, so its rows would be "
+                "at wrong times. Restore the setting or use another pipeline.name; or run `gatecast ingest "
+                "FILE --reread`, which keeps the old rows aside and reads the feed again from feed.start"
+            )
+
+
+def changed_grids(settings: Pipeline, store: Store) -> dict[str, ChangedGrid]:
+    """Return, by feed, the error of each history that the present settings do not fit."""
+    errors: dict[str, ChangedGrid] = {}
+    for feed in settings.feed:
+        try:
+            require_same_grid(settings, store, [feed])
+            if history_grids.read(store, settings.name, feed.name) is None:
+                _require_periods_on_grid(settings, store, feed)
+        except ChangedGrid as error:
+            errors[feed.name] = error
+        except history.DamagedHistory:
+            continue  # The ingest moves the damaged parts and reads the feed from its start.
+    return errors
+
+
+def record_grid(settings: Pipeline, store: Store, feed: Feed) -> None:
+    """Record the settings by which a feed is ingested from now on."""
+    present = grid_settings(settings, feed)
+    if history_grids.read(store, settings.name, feed.name) != present:
+        history_grids.write(store, settings.name, feed.name, present)
+
+
+def _require_periods_on_grid(settings: Pipeline, store: Store, feed: Feed) -> None:
+    """Check all periods of a history without a record, as versions before 0.3.0 wrote it."""
+    instants = history.read_valid_times(store, settings.name, feed.name).dt.epoch("us").to_numpy()
+    off_grid = instants[settings.grid.start(settings.grid.index(instants)) != instants]
+    if len(off_grid):
+        first = np.datetime64(int(off_grid[0]), "us")
+        raise ChangedGrid(
+            f"feed {feed.name!r}: {len(off_grid):,} periods of its history, the first at {first}Z, do not begin where "
+            f"a period of {settings.grid.frequency} in {settings.grid.timezone} begins. Was it ingested with another "
+            "pipeline.frequency, timezone or day_start? Restore the setting, or run `gatecast ingest FILE --reread`"
+        )
+
+
+def _text(value: str | None) -> str:
+    return "unset" if value is None else repr(value)

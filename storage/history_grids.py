@@ -1,0 +1,36 @@
+"""Grid of a feed's history: the settings that placed its rows in time, as JSON beside its parts."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from storage import layout
+from storage.schemas import Missing
+from storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+#: Values of settings by key, null for a setting without a value.
+Grid = dict[str, str | None]
+
+
+def write(store: Store, pipeline: str, feed: str, grid: Grid) -> None:
+    """Write the grid of a feed's history."""
+    store.put(layout.history_grid(pipeline, feed), json.dumps(grid, indent=2).encode() + b"\n")
+
+
+def read(store: Store, pipeline: str, feed: str) -> Grid | None:
+    """Return the grid of a feed's history, or None if none is recorded or the record is damaged."""
+    key = layout.history_grid(pipeline, feed)
+    try:
+        content = json.loads(store.get(key))
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
+    except Missing:
+        return None
+    except ValueError as error:
+        # The record only protects from changed settings. A forecast must not fail because it cannot be read.
+        logger.warning("%s is ignored, because it is damaged: %s. The next ingest writes it.", store.uri(key), error)
+        return None
+    return {str(name): None if value is None else str(value) for name, value in content.items()}

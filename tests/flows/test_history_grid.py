@@ -1,0 +1,142 @@
+"""Histories whose pipeline file has changed: refused, or read again, never shifted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows.settings.file import open_pipeline
+from flows.stages.history_grid import ChangedGrid, changed_grids
+from flows.stages.panels import visible_target
+from storage import history, history_grids
+from tests.support.commands import clear, gatecast
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+DAYS = [f"2024-03-{day:02d}" for day in range(1, 31)]
+HOURS = [f"2024-03-{day}T{hour:02d}:00" for day in (29, 30) for hour in range(24)]
+
+PIPELINE = """
+[pipeline]
+name = "gas"
+store = "./store"
+frequency = "1d"
+timezone = "Europe/Madrid"
+
+[[feed]]
+name = "demand"
+role = "target"
+uri = "gas.csv"
+valid_time = "day"
+values = ["gwh"]
+"""
+
+
+def write(folder: Path, *changes: tuple[str, str], times: list[str] = DAYS) -> Path:
+    """Write the feed and the pipeline file with these changes, and return the file's path."""
+    (folder / "gas.csv").write_text("day,gwh\n" + "".join(f"{time},{number}.5\n" for number, time in enumerate(times)))
+    text = PIPELINE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "gas.toml"
+    path.write_text(text)
+    return path
+
+
+def stored(path: Path) -> dict[datetime, float]:
+    settings, store = open_pipeline(path)
+    rows = history.read_as_of(store, settings.name, "demand", ["gwh"], NOW)
+    return dict(zip(rows["valid_time"].to_list(), rows["gwh"].to_list(), strict=True))
+
+
+HOURLY = ('"1d"', '"1h"')
+
+
+@pytest.mark.parametrize(
+    ("times", "before", "after", "key"),
+    [
+        (DAYS, [("Europe/Madrid", "UTC")], [], "pipeline.timezone = 'UTC'"),
+        (DAYS, [('"1d"', '"1d"\nday_start = "06:00"')], [], "pipeline.day_start = '06:00'"),
+        (HOURS, [HOURLY], [('"1d"', '"30m"')], "pipeline.frequency = '1h'"),
+        (HOURS, [HOURLY], [HOURLY, ("values", 'time_zone = "Europe/Madrid"\nvalues')], "feed.time_zone = 'UTC'"),
+        (
+            HOURS,
+            [("values", 'resample = "sum"\nvalues')],
+            [("values", 'resample = "mean"\nvalues')],
+            "resample = 'sum'",
+        ),
+    ],
+    ids=["timezone", "day_start", "frequency", "time_zone", "resample"],
+)
+def test_a_changed_grid_is_refused_or_read_again(
+    tmp_path: Path, times: list[str], before: list[tuple[str, str]], after: list[tuple[str, str]], key: str
+) -> None:
+    path = write(tmp_path, *before, times=times)
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    first = stored(path)
+    path = write(tmp_path, *after, times=times)
+    for command in (["check"], ["ingest", "--as-of", NOW.isoformat()]):
+        clear(gatecast(command[0], path, *command[1:]), 1, "feed 'demand'", key, "--reread")
+    settings, store = open_pipeline(path)
+    with pytest.raises(ChangedGrid, match="--reread"):
+        visible_target(settings, store, ("demand",), NOW, 0, 1)
+    done = gatecast("ingest", path, "--as-of", NOW.isoformat(), "--reread", "--json")
+    assert done.returncode == 0, done.stderr
+    (replaced,) = json.loads(done.stdout)["feeds"]["demand"]["replaced"]
+    assert len(pl.read_parquet(replaced)) == len(first), "nothing is deleted"
+    assert changed_grids(settings, store) == {}
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+
+
+def test_days_hold_their_own_values_after_a_corrected_time_zone(tmp_path: Path) -> None:
+    path = write(tmp_path, ("Europe/Madrid", "UTC"))
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    path = write(tmp_path)
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat(), "--reread").returncode == 0
+    settings, store = open_pipeline(path)
+    first = settings.grid.first_step(int(datetime(2024, 3, 1, tzinfo=UTC).timestamp()) * 1_000_000)
+    days = visible_target(settings, store, ("demand",), NOW, first - 1, len(DAYS))
+    assert days[0].tolist() == [number + 0.5 for number in range(len(DAYS))]
+
+
+def test_a_source_that_fails_keeps_the_history(tmp_path: Path) -> None:
+    path = write(tmp_path, ("Europe/Madrid", "UTC"))
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    before = stored(path)
+    path = write(tmp_path)
+    (tmp_path / "gas.csv").unlink()
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat(), "--reread").returncode == 1
+    assert stored(path) == before
+
+
+def test_a_history_without_a_record_is_checked_once(tmp_path: Path) -> None:
+    path = write(tmp_path, ("Europe/Madrid", "UTC"))
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    settings, store = open_pipeline(path)
+    record = tmp_path / "store/history/gas/demand/grid.json"
+    record.unlink()
+    assert changed_grids(settings, store) == {}
+    other, _ = open_pipeline(write(tmp_path))
+    assert "30 periods of its history, the first at 2024-03-01T00:00:00.000000Z" in str(
+        changed_grids(other, store)["demand"]
+    )
+    path = write(tmp_path, ("Europe/Madrid", "UTC"))
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    assert record.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_a_damaged_record_is_ignored_and_written_again(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path)
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    record = tmp_path / "store/history/gas/demand/grid.json"
+    intact = record.read_bytes()
+    record.write_bytes(content)
+    _, store = open_pipeline(path)
+    assert history_grids.read(store, "gas", "demand") is None
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    assert record.read_bytes() == intact
