@@ -163,7 +163,7 @@ def test_shards_missing_at_the_deadline_come_from_the_baseline(local_forecast, s
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)
     try:
-        published = finish(start(pipeline, cluster.scheduler_address, 30))
+        published = finish(start(pipeline, cluster.scheduler_address, 60))
     finally:
         for worker in workers:
             os.kill(worker, signal.SIGCONT)

@@ -67,11 +67,14 @@ def nightly(path: Path, server: dict[str, str], *arguments: str, **environment: 
 
     The stages get no time limit here. Where a stage hangs, or is killed, `nightly_process` is needed.
     """
-    from prefect.settings import PREFECT_API_URL
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY
     from prefect.settings.context import temporary_settings
 
+    # Without heartbeats, an automation of the deployment marks a run of more than 90 s as crashed.
+    settings = {PREFECT_API_URL: server["PREFECT_API_URL"], PREFECT_FLOWS_HEARTBEAT_FREQUENCY: 30}
+
     def run() -> Finished:
-        with temporary_settings({PREFECT_API_URL: server["PREFECT_API_URL"]}), stages_in_this_process():
+        with temporary_settings(settings), stages_in_this_process():
             return gatecast("nightly", path, *arguments, **environment)
 
     # Not in the main thread: the browser of other tests keeps an event loop running there.
