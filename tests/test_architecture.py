@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.commands import block, gatecast_process, said
+from tests.support.commands import block, gatecast_process, json_report
 from tests.support.pipelines import ISSUE
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +115,7 @@ def test_a_forecast_needs_no_torch_onnx_pandas_or_prefect(pipeline: Path, tmp_pa
     for command in (("ingest", "--as-of"), ("forecast", "--issue-time")):
         done = gatecast_process(command[0], pipeline, command[1], ISSUE, "--json", PYTHONPATH=str(blocked))
         assert done.returncode == 0, done.stderr
-    assert said(done)["status"] == {"model": 72}
+    assert json_report(done)["status"] == {"model": 72}
     done = gatecast_process("train", pipeline, "--as-of", ISSUE, PYTHONPATH=str(blocked))
     assert done.returncode == 1
 

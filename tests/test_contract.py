@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from tests.support.commands import gatecast, said
+from tests.support.commands import gatecast, json_report
 from tests.support.pipelines import ISSUE, copy_of
 
 
@@ -25,7 +25,7 @@ def pipeline_copy(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def published(pipeline_copy: Path) -> Path:
     done = gatecast("forecast", pipeline_copy, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0
-    return Path(said(done)["path"])
+    return Path(json_report(done)["path"])
 
 
 def test_the_forecast_has_its_path_and_a_copy_in_latest(pipeline_copy: Path, published: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_forecast_has_the_columns_and_types_of_the_contract(published: Path,
 
 
 def test_the_forecast_has_its_metadata(pipeline_copy: Path, published: Path) -> None:
-    version = said(gatecast("models", pipeline_copy, "--json"))["models"][0]
+    version = json_report(gatecast("models", pipeline_copy, "--json"))["models"][0]
     found = pl.read_parquet_metadata(published)
     assert found["gatecast.contract_version"] == "1"
     assert found["gatecast.pipeline"] == "small"

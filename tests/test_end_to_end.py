@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.support.commands import nightly, nightly_process, said
+from tests.support.commands import json_report, nightly, nightly_process
 from tests.support.pipelines import ISSUE, SHARED, write_pipeline
 
 pytestmark = pytest.mark.prefect
@@ -19,14 +19,14 @@ def test_two_runs_of_one_issue_time_publish_the_same_bytes(tmp_path: Path) -> No
     home = tmp_path / "prefect"
     first = nightly_process(path, home, "--issue-time", ISSUE, "--json")
     assert first.returncode == 0, first.stderr
-    report = said(first)
+    report = json_report(first)
     assert report["train"]["trained"]
     published = Path(report["forecast"]["path"])
     content = published.read_bytes()
     second = nightly_process(path, home, "--issue-time", ISSUE, "--json")
     assert second.returncode == 0, second.stderr
-    assert not said(second)["train"]["trained"]
-    assert {f["added"] for f in said(second)["ingest"]["feeds"].values()} == {0}
+    assert not json_report(second)["train"]["trained"]
+    assert {f["added"] for f in json_report(second)["ingest"]["feeds"].values()} == {0}
     assert published.read_bytes() == content
 
 
@@ -35,15 +35,15 @@ def test_a_run_with_a_damaged_feed_and_no_champion_is_degraded(tmp_path: Path, p
     good = nightly(path, prefect_server, "--issue-time", "2018-02-10", "--json")
     # Ten days of history are too few for a training, so the forecast comes from the baseline.
     assert good.returncode == 3, good.stderr
-    assert "too little history" in said(good)["failures"]["train"]
-    rows = pl.read_parquet(said(good)["forecast"]["path"])
+    assert "too little history" in json_report(good)["failures"]["train"]
+    rows = pl.read_parquet(json_report(good)["forecast"]["path"])
     assert rows["status"].unique().to_list() == ["baseline"]
     assert rows["reason"].unique().to_list() == ["there is no champion"]
     (tmp_path / "load.parquet").write_bytes(b"not parquet")
     bad = nightly(path, prefect_server, "--issue-time", "2018-02-10", "--json")
     assert bad.returncode == 3, bad.stderr
-    assert "load.parquet" in said(bad)["failures"]["ingest:demand"]
-    assert said(bad)["ingest"]["feeds"]["weather"]["read"] > 0, "the other feed is ingested"
+    assert "load.parquet" in json_report(bad)["failures"]["ingest:demand"]
+    assert json_report(bad)["ingest"]["feeds"]["weather"]["read"] > 0, "the other feed is ingested"
 
 
 @pytest.mark.shared
@@ -60,7 +60,7 @@ def test_spanish_gas_demand(tmp_path: Path, prefect_server: dict[str, str]) -> N
         GATECAST_TRAINING__MAX_UPDATES="300", GATECAST_MODEL__MEMBERS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = said(done)
+    report = json_report(done)
     scores = report["train"]["scores"]
     assert scores["challenger"]["pinball"] < scores["baseline"]["pinball"]
     rows = pl.read_parquet(report["forecast"]["path"])

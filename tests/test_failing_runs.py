@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.support.commands import Finished, nightly, nightly_process, said
+from tests.support.commands import Finished, json_report, nightly, nightly_process
 from tests.support.pipelines import ISSUE
 
 pytestmark = pytest.mark.prefect
@@ -49,7 +49,7 @@ def run_nightly_process(prefect_server: dict[str, str], pipeline: Path) -> Calla
 
 def degraded_rows(done: Finished) -> pl.DataFrame:
     assert done.returncode == 3, (done.returncode, done.stderr)
-    rows = pl.read_parquet(said(done)["forecast"]["path"], hive_partitioning=False)
+    rows = pl.read_parquet(json_report(done)["forecast"]["path"], hive_partitioning=False)
     assert len(rows) == 72
     degraded = rows.filter(pl.col("status") != "model")
     assert len(degraded) and degraded["reason"].null_count() == 0
@@ -59,7 +59,7 @@ def degraded_rows(done: Finished) -> pl.DataFrame:
 def test_a_run_without_failures_is_complete(run_nightly_process: Callable[..., Finished], pipeline: Path) -> None:
     done = run_nightly_process("--issue-time", ISSUE)
     assert done.returncode == 0, done.stderr
-    report = said(done)
+    report = json_report(done)
     assert report["failures"] == {} and report["train"] == {"trained": False}
     assert report["started_at"] < report["published_at"] < report["deadline"]
     store = pipeline.parent / "store"
@@ -77,7 +77,7 @@ def test_late_feeds_are_reported_and_known_actuals_are_scored(
     rows.filter(pl.col("ds") < pl.datetime(2018, 9, 1, 14)).write_parquet(path)
     done = run_nightly("--issue-time", NEXT_DAY)
     assert done.returncode == 0, "a late feed is masked; the rows are the champion's"
-    report = said(done)
+    report = json_report(done)
     how = "the newest value is of 2018-09-01 13:00, values up to 2018-09-01 23:00 are due: 10 periods missing"
     assert report["late"] == {"demand": how}
     assert report["score"]["scored"] == 1 and report["score"]["rows"] == 3 * 14
@@ -90,7 +90,7 @@ def test_decay_in_the_last_run_record_makes_a_retrain_due(run_nightly: Callable[
     path = pipeline.parent / "store/nights/small/20180908T040000Z.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(record))
-    report = said(run_nightly("--issue-time", "2018-09-09", GATECAST_TRAINING__MAX_UPDATES="20"))
+    report = json_report(run_nightly("--issue-time", "2018-09-09", GATECAST_TRAINING__MAX_UPDATES="20"))
     assert report["train"]["due"] == "the skill fell from 0.8 to 0.1"
 
 
@@ -103,7 +103,7 @@ def test_a_source_that_hangs(run_nightly_process: Callable[..., Finished]) -> No
         settings = {"GATECAST_FEED__DEMAND__URI": uri, "GATECAST_FORECAST__DEADLINE": "40s"}
         done = run_nightly_process("--issue-time", NEXT_DAY, **settings)
     rows = degraded_rows(done)
-    report = said(done)
+    report = json_report(done)
     assert "no answer within" in report["failures"]["ingest:demand"]
     assert report["ingest"]["feeds"]["weather"]["read"] > 0
     assert rows["status"].unique().to_list() == ["stale_model"]
@@ -122,7 +122,7 @@ def test_a_training_that_fails(run_nightly: Callable[..., Finished], pipeline: P
     """Run with a training that is due and fails, so that the champion's rows are stale."""
     done = run_nightly("--issue-time", NEXT_DAY, GATECAST_TRAINING__EVERY="1d", GATECAST_TRAINING__WINDOW="20d")
     rows = degraded_rows(done)
-    assert "too little history" in said(done)["failures"]["train"]
+    assert "too little history" in json_report(done)["failures"]["train"]
     assert rows["status"].unique().to_list() == ["stale_model"]
     assert rows["model_version"].null_count() == 0
 
@@ -164,7 +164,7 @@ def test_a_forecast_that_hangs(prefect_server: dict[str, str], pipeline: Path) -
     rows = degraded_rows(done)
     assert rows["status"].unique().to_list() == ["baseline"]
     assert rows["reason"].str.contains("the model.s forecast failed: stopped after").all()
-    assert said(done)["published_at"] < said(done)["deadline"]
+    assert json_report(done)["published_at"] < json_report(done)["deadline"]
 
 
 def test_a_champion_that_is_corrupt(run_nightly: Callable[..., Finished], pipeline: Path) -> None:

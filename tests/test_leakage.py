@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tests.support.commands import gatecast, said
+from tests.support.commands import gatecast, json_report
 from tests.support.pipelines import ISSUE, copy_of
 
 NOON = pl.datetime(2018, 9, 1)
@@ -16,7 +16,7 @@ NOON = pl.datetime(2018, 9, 1)
 def forecast(pipeline: Path) -> bytes:
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0, done.stderr
-    return Path(said(done)["path"]).read_bytes()
+    return Path(json_report(done)["path"]).read_bytes()
 
 
 def change(pipeline: Path, expression: pl.Expr) -> None:

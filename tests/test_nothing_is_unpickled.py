@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import gatecast_process, nightly_process, said
+from tests.support.commands import gatecast_process, json_report, nightly_process
 from tests.support.pipelines import ISSUE, write_pipeline
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +79,7 @@ def test_no_run_unpickles_anything(prefect_server: dict[str, str], tmp_path: Pat
     path = write_pipeline(tmp_path / "p", max_updates=20)
     home = Path(prefect_server["PREFECT_HOME"])
     done = nightly_process(path, home, "--issue-time", ISSUE, "--json", **audited, **prefect_server)
-    assert said(done)["train"]["trained"] and said(done)["failures"] == {}
+    assert json_report(done)["train"]["trained"] and json_report(done)["failures"] == {}
     for command in (("forecast", "--issue-time", ISSUE), ("report",), ("models",)):
         assert gatecast_process(command[0], path, *command[1:], **audited).returncode in (0, 3)
     assert not log.exists(), log.read_text()[:4000]

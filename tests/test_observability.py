@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import nightly, nightly_process, said
+from tests.support.commands import json_report, nightly, nightly_process
 from tests.support.metrics import read
 from tests.support.pipelines import ISSUE, copy_of
 from tests.support.prefect_api import every
@@ -91,7 +91,7 @@ def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete: Any, prefec
 
 def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str]) -> None:
     done, path = complete
-    report = said(done)
+    report = json_report(done)
     found = artifacts(prefect_server["PREFECT_API_URL"], "complete")
     assert found.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
     assert "Published and complete: 3 series" in found["published"]["data"]
@@ -106,7 +106,7 @@ def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str])
 
 def test_the_metrics_of_a_night(complete: Any) -> None:
     done, path = complete
-    report = said(done)
+    report = json_report(done)
     found = read((path.parent / "store/metrics/complete.prom").read_text(), "complete")
     assert found["published",] == 1 and found["forecast_rows", "model"] == report["forecast"]["status"]["model"]
     assert found["skill", "7"] == pytest.approx(report["score"]["summary"]["last_7_nights"]["skill"])

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import polars as pl
 import pytest
 
-from tests.support.commands import gatecast, nightly_process, said
+from tests.support.commands import gatecast, json_report, nightly_process
 from tests.support.pipelines import ISSUE, write_pipeline
 from tests.support.prefect_api import events, every
 from tests.support.s3_server import S3Server
@@ -189,11 +189,11 @@ def test_runs_leave_no_secret_anywhere(
     }  # fmt: skip
     home = Path(prefect_server["PREFECT_HOME"])
     worked = nightly_process(path, home, "--issue-time", ISSUE, "--json", **environment)
-    report = said(worked)
+    report = json_report(worked)
     assert report["failures"] == {} and report["ingest"]["feeds"]["demand"]["read"] > 1000
     path.write_text(path.read_text().replace("/w/load.csv", "/gone/load.csv").replace(host, f"{_GONE}/postgres"))
     degraded = nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **environment)
-    assert said(degraded)["failures"].keys() == {"ingest:demand", "ingest:weather"}
+    assert json_report(degraded)["failures"].keys() == {"ingest:demand", "ingest:weather"}
     path.write_text(path.read_text().replace('name = "small"', 'name = "doomed"'))
     failed = nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **environment)
     assert failed.returncode == 1

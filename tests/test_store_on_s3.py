@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import gatecast, nightly, said
+from tests.support.commands import gatecast, json_report, nightly
 from tests.support.pipelines import ISSUE, write_pipeline
 from tests.support.s3_server import BUCKET, S3Server
 
@@ -30,15 +30,17 @@ def content(s3: S3Server, key: str) -> bytes:
 def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline: Path, s3: S3Server) -> None:
     folder = pipeline.parent / "store"
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
-    history = said(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
+    history = json_report(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
     in_bucket(pipeline)
     for path in (folder / "models").rglob("*.*"):
         s3.client.upload_file(str(path), BUCKET, f"{STORE}/{path.relative_to(folder)}")
 
     ingested = gatecast("ingest", pipeline, "--as-of", ISSUE, "--json")
     assert ingested.returncode == 0, ingested.stderr
-    assert {f: n["added"] for f, n in said(ingested)["feeds"].items()} == {f: n["accepted"] for f, n in history.items()}
-    again = said(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
+    assert {f: n["added"] for f, n in json_report(ingested)["feeds"].items()} == {
+        f: n["accepted"] for f, n in history.items()
+    }
+    again = json_report(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
     assert {n["added"] for n in again.values()} == {0}
 
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE)
@@ -49,7 +51,9 @@ def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline: Path, s3: S3Se
         assert content(s3, key) == (folder / key).read_bytes()
 
     listed = gatecast("models", pipeline, "--json")
-    assert said(listed)["champion"] == json.loads((folder / "models/small/champion.json").read_bytes())["version"]
+    assert (
+        json_report(listed)["champion"] == json.loads((folder / "models/small/champion.json").read_bytes())["version"]
+    )
     shown = gatecast("report", pipeline)
     assert shown.returncode == 0, shown.stderr
     assert f"Wrote s3://{BUCKET}/{STORE}/reports/small.html" in shown.stdout
@@ -61,7 +65,7 @@ def test_a_nightly_run_from_an_empty_bucket(tmp_path: Path, s3: S3Server, prefec
     path = in_bucket(write_pipeline(tmp_path, max_updates=20))
     done = nightly(path, prefect_server, "--issue-time", ISSUE, "--json")
     assert done.returncode in (0, 3), done.stderr
-    report = said(done)
+    report = json_report(done)
     assert report["failures"] == {}
     assert report["forecast"]["path"] == f"s3://{BUCKET}/{STORE}/{FORECAST}"
     version = report["train"]["version"]

@@ -21,7 +21,7 @@ from flows.stages.backtest import Plan, backtest
 from flows.stages.forecast import forecast
 from storage.schemas import DataError
 from storage.store import Store, open_store
-from tests.support.commands import gatecast, said
+from tests.support.commands import gatecast, json_report
 from tests.support.pipelines import ISSUE, write_pipeline
 
 DAY = date.fromisoformat(ISSUE)
@@ -107,7 +107,7 @@ def test_a_backtest_that_was_killed_is_resumed(pipeline, tmp_path):
     done = gatecast(*arguments)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in first} == first, "existing forecasts are not repeated"
-    assert said(done)["issues"] == 25
+    assert json_report(done)["issues"] == 25
     assert pl.read_parquet(out / "forecasts.parquet")["issue_time"].n_unique() == 25
     whole = gatecast(*arguments[:-1], tmp_path / "whole", "--json")
     assert whole.returncode == 0
@@ -134,7 +134,7 @@ def test_an_output_folder_with_other_content_is_refused(pipeline, tmp_path):
 def test_a_backtest_needs_no_earlier_ingest_or_training(tmp_path):
     path = write_pipeline(tmp_path, max_updates=20)
     done = gatecast("backtest", path, "--start", ISSUE, "--end", "2018-09-02", "--no-promotion", "--json")
-    report = said(done)
+    report = json_report(done)
     assert done.returncode == 0, done.stderr
     assert report["issues"] == 2 and report["status"] == {"model": 144}
     assert len(report["models"]) == 2, "every = 1d is the default"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from tests.support.commands import block, clear, gatecast, gatecast_process, said
+from tests.support.commands import block, clear, gatecast, gatecast_process, json_report
 from tests.support.pipelines import ISSUE, copy_of, write_pipeline
 
 
 def test_a_complete_forecast_is_0(pipeline):
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0
-    assert said(done)["status"] == {"model": 72}
+    assert json_report(done)["status"] == {"model": 72}
 
 
 def test_a_series_without_enough_history_is_baseline_and_3(pipeline):
@@ -25,7 +25,7 @@ def test_a_series_without_enough_history_is_baseline_and_3(pipeline):
     assert gatecast("ingest", pipeline, "--as-of", ISSUE).returncode == 0
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json")
     assert done.returncode == 3
-    rows = pl.read_parquet(said(done)["path"])
+    rows = pl.read_parquet(json_report(done)["path"])
     assert rows.group_by("series_id").len().sort("series_id").rows() == [
         ("LDC1", 24), ("LDC2", 24), ("LDC3", 24), ("dark", 24), ("young", 24)
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def test_text_in_a_number_column(tmp_path):
     cells.write_csv(tmp_path / "load.csv")
     done = gatecast("ingest", path, "--json")
     assert done.returncode == 0
-    counts = said(done)["feeds"]["demand"]
+    counts = json_report(done)["feeds"]["demand"]
     assert counts["reasons"]["y is not a number: 'n.a.'"] == 1
     assert counts["read"] == counts["added"] + counts["unchanged"] + counts["refused"] + counts["later"]
 
@@ -116,13 +116,13 @@ def test_a_tampered_model_is_never_loaded(pipeline):
 def test_quiet_and_json(pipeline):
     quiet = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--quiet")
     assert (quiet.stdout, quiet.stderr) == ("", "")
-    models = said(gatecast("models", pipeline, "--json"))
+    models = json_report(gatecast("models", pipeline, "--json"))
     assert models["champion"] == models["models"][0]["version"]
     assert models["models"][0]["decision"]["promoted"]
 
 
 def test_rollback(pipeline):
-    version = said(gatecast("models", pipeline, "--json"))["champion"]
+    version = json_report(gatecast("models", pipeline, "--json"))["champion"]
     assert gatecast("models", pipeline, "--rollback", version).returncode == 0
     clear(gatecast("models", pipeline, "--rollback", "19990101T000000Z-none"), 1, "does not exist")
 

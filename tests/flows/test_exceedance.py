@@ -11,7 +11,7 @@ import pytest
 
 from flows.settings import file as pipeline_file
 from flows.settings.file import PipelineFileError
-from tests.support.commands import block, clear, gatecast, gatecast_process, said
+from tests.support.commands import block, clear, gatecast, gatecast_process, json_report
 from tests.support.pipelines import ISSUE, write_pipeline
 
 pytestmark = pytest.mark.training
@@ -38,7 +38,7 @@ def softmax(with_softmax, tmp_path) -> Path:
 def published(path: Path, *arguments: str, **environment: str) -> tuple[dict, pl.DataFrame]:
     done = gatecast("forecast", path, "--issue-time", ISSUE, "--json", *arguments, **environment)
     assert done.returncode in (0, 3), done.stderr
-    report = said(done)
+    report = json_report(done)
     return report, pl.read_parquet(report["path"], hive_partitioning=False)
 
 
@@ -66,8 +66,8 @@ def test_the_probabilities_are_the_last_columns_and_change_no_other(softmax):
 def test_the_probabilities_need_no_training_extra(softmax, tmp_path):
     blocked = str(block(tmp_path, "torch", "onnx", "pandas", "prefect"))
     done = gatecast_process("forecast", softmax, "--issue-time", ISSUE, "--json", PYTHONPATH=blocked, **ASKED)
-    rows = pl.read_parquet(said(done)["path"], hive_partitioning=False)
-    assert said(done)["status"] == {"model": 72} and rows[COLUMNS[0]].null_count() == 0
+    rows = pl.read_parquet(json_report(done)["path"], hive_partitioning=False)
+    assert json_report(done)["status"] == {"model": 72} and rows[COLUMNS[0]].null_count() == 0
 
 
 def test_baseline_rows_have_probabilities_too(softmax):

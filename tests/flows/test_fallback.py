@@ -16,7 +16,7 @@ from flows.stages.ingest import ingest
 from storage import registry
 from storage.schemas import DataError
 from storage.store import open_store
-from tests.support.commands import gatecast, said
+from tests.support.commands import gatecast, json_report
 from tests.support.pipelines import ISSUE
 
 
@@ -177,8 +177,8 @@ def test_the_command_reports_a_missing_provider(pipeline):
     asked = {"GATECAST_FORECAST__PROVIDERS": '["cuda", "cpu"]'}
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json", **asked)
     assert done.returncode == 0, done.stderr
-    assert said(done)["provider"] == "CPUExecutionProvider"
-    assert "CUDAExecutionProvider" in said(done)["fell_back"]
+    assert json_report(done)["provider"] == "CPUExecutionProvider"
+    assert "CUDAExecutionProvider" in json_report(done)["fell_back"]
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, **asked, GATECAST_FORECAST__STRICT="true")
     assert done.returncode == 1
     assert "first provider is CUDAExecutionProvider" in done.stderr

@@ -12,7 +12,7 @@ from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.inspect import collect_inspection
 from storage.store import open_store
-from tests.support.commands import block, clear, gatecast, gatecast_process, said
+from tests.support.commands import block, clear, gatecast, gatecast_process, json_report
 from tests.support.pipelines import ISSUE
 
 pytestmark = pytest.mark.training
@@ -34,9 +34,9 @@ def inspection_of_ldc2(path, issue=ISSUE):
 def test_the_page_needs_no_network(pipeline, tmp_path):
     done = inspect(pipeline, "-o", tmp_path / "page.html", "--json")
     assert done.returncode == 0, done.stderr
-    report = said(done)
+    report = json_report(done)
     page = (tmp_path / "page.html").read_text()
-    version = said(gatecast("models", pipeline, "--json"))["champion"]
+    version = json_report(gatecast("models", pipeline, "--json"))["champion"]
     assert report["model_version"] == version and version in page
     assert "forecast issued Sat 1 Sep 2018 00:00 EDT" in page
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page)
@@ -54,7 +54,7 @@ def test_without_an_output_the_page_is_in_the_store(pipeline):
 
 def test_the_page_shows_the_published_forecast(pipeline):
     assert "No forecast of this issue time is published" in inspection_of_ldc2(pipeline).notes[0]
-    published = said(gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json"))
+    published = json_report(gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json"))
     found = inspection_of_ldc2(pipeline)
     assert found.notes == ()
     rows = pl.read_parquet(published["path"]).filter(pl.col("series_id") == "LDC2")
@@ -80,7 +80,7 @@ def test_values_ingested_later_are_noted(pipeline):
 
 def test_the_model_of_the_issue_time_is_opened_not_the_newest(pipeline):
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
-    first = said(gatecast("models", pipeline, "--json"))["champion"]
+    first = json_report(gatecast("models", pipeline, "--json"))["champion"]
     assert gatecast("ingest", pipeline, "--as-of", "2018-09-20").returncode == 0
     done = gatecast(
         "train",

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from adbc_driver_postgresql import dbapi
 
-from tests.support.commands import gatecast, said
+from tests.support.commands import gatecast, json_report
 from tests.support.pipelines import ISSUE, SAMPLES, SHARED
 
 FEED = """
@@ -77,7 +77,7 @@ def write_pipeline_file(folder: Path, trained: Path, uri: str | None) -> Path:
 def published(path: Path) -> tuple[bytes, dict]:
     done = gatecast("forecast", path, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0, done.stderr
-    return Path(said(done)["path"]).read_bytes(), said(done)
+    return Path(json_report(done)["path"]).read_bytes(), json_report(done)
 
 
 @pytest.mark.parametrize("source", ["sample", "bigdeal2022"])
@@ -98,7 +98,7 @@ def test_postgresql_and_parquet_publish_the_same_bytes(tmp_path, trained, postgr
     for as_of in ("2018-08-20", ISSUE):
         done = gatecast("ingest", from_database, "--as-of", as_of, "--json")
         assert done.returncode == 0, done.stderr
-        counts.append(said(done)["feeds"]["demand"])
+        counts.append(json_report(done)["feeds"]["demand"])
     assert counts[1]["read"] < counts[0]["read"] / 5
     assert min(count["added"] for count in counts) > 0
     (bytes_of_files, report), (bytes_of_database, _) = published(from_files), published(from_database)

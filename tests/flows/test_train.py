@@ -19,7 +19,7 @@ from flows.stages.train import train
 from flows.stages.trained_models import read_trained_models
 from storage import layout, registry
 from tests.support.challengers import AFTER, LATER, NOW, Bench, changed, scaled, spoil_model
-from tests.support.commands import clear, gatecast, said
+from tests.support.commands import clear, gatecast, json_report
 from tests.support.pipelines import ISSUE
 
 pytestmark = pytest.mark.training
@@ -246,7 +246,7 @@ def test_the_predecessor_serves_if_the_champion_cannot_be_loaded(bench, damage):
     assert serving.stale_reason
     done = gatecast("forecast", bench.path, "--issue-time", LATER, "--json")
     assert done.returncode == 3
-    assert said(done)["status"] == {"stale_model": 72}
+    assert json_report(done)["status"] == {"stale_model": 72}
 
 
 def test_a_damaged_champion_json_is_one_clear_error_everywhere(bench):

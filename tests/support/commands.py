@@ -111,7 +111,7 @@ def nightly_process(path: Path, prefect_home: Path, *arguments: str, **environme
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def said(done: Finished) -> dict[str, Any]:
+def json_report(done: Finished) -> dict[str, Any]:
     """Return the JSON object that a command printed."""
     assert done.stdout, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)

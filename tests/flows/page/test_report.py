@@ -27,7 +27,7 @@ from storage import layout, run_records
 from storage.schemas import DataError
 from storage.schemas.records import PageReport, RunRecord
 from storage.store import Store, open_store
-from tests.support.commands import block, gatecast, gatecast_process, said
+from tests.support.commands import block, gatecast, gatecast_process, json_report
 from tests.support.report_store import FEWEST, ISSUE, NOW, ZONE, make_store, write_pipeline_file
 
 NAMES = ["north", "south", "west"]
@@ -239,7 +239,7 @@ def test_command_writes_the_page_without_prefect_torch_or_pandas(path: Path, tmp
     blocked = block(tmp_path, "torch", "onnx", "pandas", "prefect")
     done = gatecast_process("report", path, "--json", PYTHONPATH=str(blocked))
     assert done.returncode == 0, done.stderr
-    assert Path(said(done)["path"]) == path.parent / "store/reports/made.html"
+    assert Path(json_report(done)["path"]) == path.parent / "store/reports/made.html"
     done = gatecast("report", path, "--output", tmp_path / "elsewhere" / "page.html")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "elsewhere/page.html").read_text().startswith("<!doctype html>")

@@ -10,7 +10,7 @@ import pytest
 
 from storage.schemas import DataError
 from storage.sources import objects
-from tests.support.commands import gatecast, said
+from tests.support.commands import gatecast, json_report
 from tests.support.s3_server import BUCKET
 
 COLUMNS = ["t", "y"]
@@ -107,7 +107,7 @@ def test_a_pipeline_reads_it(bucket, tmp_path):
     )
     done = gatecast("ingest", path, "--json")
     assert done.returncode == 0, done.stderr
-    assert said(done)["feeds"]["demand"]["added"] == 3
+    assert json_report(done)["feeds"]["demand"]["added"] == 3
     path.write_text(path.read_text().replace("2018/*", "none"))
     done = gatecast("ingest", path)
     assert done.returncode == 1
