@@ -53,16 +53,16 @@ def main(constraints: Path | str = CONSTRAINTS) -> int:
 
 def report(audited: list[dict[str, Any]], skipped: list[str], service: str) -> int:
     """Print the vulnerabilities and the packages that were not audited, and return the exit status."""
-    found = [(package, vulnerability) for package in audited for vulnerability in package["vulns"]]
-    for package, vulnerability in found:
+    known = [(package, vulnerability) for package in audited for vulnerability in package["vulns"]]
+    for package, vulnerability in known:
         versions = ", ".join(vulnerability["fix_versions"])
         fixed = f"; fixed in {versions}" if versions else ""
         print(f"audit: {package['name']} {package['version']}: {vulnerability['id']}{fixed}")
-    print(f"audit: {len(found)} known vulnerabilities in {len(audited)} packages, by {service}")
+    print(f"audit: {len(known)} known vulnerabilities in {len(audited)} packages, by {service}")
     if skipped:
         more = f" and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
         print(f"audit: NOT AUDITED, unknown to {service}: {', '.join(skipped[:_SHOWN])}{more}")
-    return 1 if found else 0
+    return 1 if known else 0
 
 
 if __name__ == "__main__":

@@ -57,13 +57,13 @@ class Import(NamedTuple):
 
 def read_imports(root: Path, packages: list[str]) -> list[Import]:
     """Return every import of the packages under `root`, in the order of files and lines."""
-    found = []
+    imports = []
     for package in packages:
         for path in sorted((root / package).rglob("*.py")):
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            found += [Import(name, *rest) for rest in _imports(root, tree, is_late=False)]
-    return found
+            imports += [Import(name, *rest) for rest in _imports(root, tree, is_late=False)]
+    return imports
 
 
 def _imports(root: Path, node: ast.AST, *, is_late: bool) -> Iterator[tuple[str, int, bool]]:
@@ -93,12 +93,12 @@ def find_unit(module: str, rules: Mapping[str, str]) -> str | None:
 
 def forbidden_imports(imports: list[Import], rules: Mapping[str, str]) -> list[str]:
     """Return one line for each import that no rule names."""
-    found = []
+    violations = []
     for entry in imports:
         unit = find_unit(entry.importer, rules)
         top = entry.imported.split(".")[0]
         if unit is None:
-            found.append(f"{entry.importer}: no rule in .ci/imports.py covers this module. Add one.")
+            violations.append(f"{entry.importer}: no rule in .ci/imports.py covers this module. Add one.")
         elif top not in sys.stdlib_module_names:
             imported = find_unit(entry.imported, rules) or top
             allowed = {unit, *rules[unit].split()}
@@ -106,11 +106,11 @@ def forbidden_imports(imports: list[Import], rules: Mapping[str, str]) -> list[s
                 allowed |= {name.removeprefix("late:") for name in allowed}
             if allowed.isdisjoint((imported, entry.imported)):
                 how = "within a function " if entry.is_late else ""
-                found.append(
+                violations.append(
                     f"{entry.importer}:{entry.line}: {unit} must not import {entry.imported} {how}"
                     f"(rule of .ci/imports.py: {rules[unit]})"
                 )
-    return found
+    return violations
 
 
 def import_cycles(imports: list[Import]) -> list[str]:
@@ -119,12 +119,12 @@ def import_cycles(imports: list[Import]) -> list[str]:
     for entry in imports:
         if not entry.is_late:
             graph.setdefault(entry.importer, []).append(entry.imported)
-    found: list[str] = []
+    cycles: list[str] = []
     finished: set[str] = set()
 
     def visit(module: str, path: list[str]) -> None:
         if module in path:
-            found.append("cycle: " + " -> ".join([*path[path.index(module) :], module]))
+            cycles.append("cycle: " + " -> ".join([*path[path.index(module) :], module]))
         elif module not in finished:
             for imported in graph.get(module, []):
                 visit(imported, [*path, module])
@@ -132,16 +132,16 @@ def import_cycles(imports: list[Import]) -> list[str]:
 
     for module in sorted(graph):
         visit(module, [])
-    return found
+    return cycles
 
 
 def main() -> None:
     """Print every violation, and exit with status 1 if there is one."""
     packages = sorted({name.split(".")[0] for name in RULES})
     imports = read_imports(ROOT, packages)
-    found = forbidden_imports(imports, RULES) + import_cycles(imports)
-    print("\n".join(found) or f"imports: {len(imports)} checked, none forbidden")
-    sys.exit(bool(found))
+    violations = forbidden_imports(imports, RULES) + import_cycles(imports)
+    print("\n".join(violations) or f"imports: {len(imports)} checked, none forbidden")
+    sys.exit(bool(violations))
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ def faults(path: Path) -> Iterator[Fault]:
     for line, text, is_docstring in _texts(path):
         if _ALLOWED.search(text):
             continue
-        if is_docstring and (found := _OPENINGS.match(text)):
-            yield Fault(str(path), line, f"docstring begins with {found[0]!r}; begin with a verb")
+        if is_docstring and (opening := _OPENINGS.match(text)):
+            yield Fault(str(path), line, f"docstring begins with {opening[0]!r}; begin with a verb")
         for sentence in _sentences(text):
             if len(sentence.split()) > _MOST_WORDS:
                 yield Fault(str(path), line, f"{len(sentence.split())} words in one sentence: {sentence[:60]}...")
@@ -83,15 +83,15 @@ def faults(path: Path) -> Iterator[Fault]:
 def main() -> None:
     """Print the violations of the files or folders given, by default all that git tracks, and exit with 1 if any."""
     listed = subprocess.run(["git", "ls-files", "--", *sys.argv[1:]], capture_output=True, text=True, check=True)
-    found = [
+    violations = [
         fault
         for name in listed.stdout.split()
         if name.endswith(".py") and Path(name).exists()
         for fault in faults(Path(name))
     ]
-    for fault in found:
+    for fault in violations:
         print(f"{fault.path}:{fault.line}: {fault.message}")
-    sys.exit(bool(found))
+    sys.exit(bool(violations))
 
 
 if __name__ == "__main__":
