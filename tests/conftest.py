@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,4 +89,4 @@ def web() -> Iterator[Web]:
 @pytest.fixture
 def utc() -> Callable[..., datetime]:
     """`utc(2018, 9, 1)`: an instant."""
-    return lambda *parts: datetime(*parts, tzinfo=UTC)
+    return partial(datetime, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -15,7 +15,8 @@ from flows.stages.train import train
 from model.training.export import from_onnx
 from model.training.network import SegmentLSTM
 from storage import layout, registry
-from storage.store import open_store
+from storage.schemas.records import FitRecord, Manifest
+from tests.support.narrow import open_folder
 from tests.support.pipelines import ISSUE
 
 LATER = "2018-09-11"
@@ -25,20 +26,25 @@ AFTER = [f"{ISSUE}T00:00:0{second}" for second in (1, 2, 3)]
 NOW = datetime.fromisoformat("2018-10-01T02:00:00+00:00")
 
 
+def fit_record(manifest: Manifest, **facts: Any) -> FitRecord:
+    """Return the facts about the fit of a model, with some changed."""
+    return cast(FitRecord, {**manifest, **facts})
+
+
 class Bench:
     """A pipeline file, its settings, its store, and its first champion's bytes and manifest."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.settings = pipeline_file.read(path, {})
-        self.store = open_store(self.settings.pipeline.store)
+        self.store = open_folder(self.settings.pipeline.store)
         (self.first,) = registry.valid_manifests(self.store, "small")
         self.onnx = registry.load(self.store, "small", self.first["version"])
 
-    def train(self, onnx: bytes, as_of: str = LATER, **facts: Any) -> dict:
+    def train(self, onnx: bytes, as_of: str = LATER, **facts: Any) -> Manifest:
         """Train with `onnx` in the place of what a fit would give."""
-        given = (onnx, {**self.first, **facts})
-        return train(self.settings, self.store, self.at(as_of), NOW, find_fit=lambda fingerprint: given)
+        fit = onnx, fit_record(self.first, **facts)
+        return train(self.settings, self.store, self.at(as_of), NOW, find_fit=lambda fingerprint: fit)
 
     def set(self, **training: Any) -> None:
         """Change keys of `[training]`."""
@@ -76,7 +82,7 @@ def changed(model: bytes, *operations: tuple[str, float | None]) -> bytes:
         last = number == len(operations) - 1
         graph.node.append(onnx.helper.make_node(operator, inputs, [output.name if last else f"raw{number + 1}"]))
     onnx.checker.check_model(proto)
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def scaled(model: bytes, by: float) -> bytes:

@@ -46,24 +46,24 @@ def sample(days: int) -> pl.DataFrame:
 
 def mutated(content: bytes, dice: random.Random) -> bytes:
     """`content` with some bytes changed, cut, doubled or put elsewhere."""
-    content = bytearray(content)
+    changed = bytearray(content)
     for _ in range(dice.randint(1, 8)):
-        place, size = dice.randrange(len(content)), dice.randint(1, 60)
-        part = content[place : place + size]
+        place, size = dice.randrange(len(changed)), dice.randint(1, 60)
+        part = changed[place : place + size]
         match dice.randrange(6):
             case 0:
-                content[place : place + size] = b""
+                changed[place : place + size] = b""
             case 1:
-                content[place:place] = part
+                changed[place:place] = part
             case 2:
-                content[place] = dice.randrange(256)
+                changed[place] = dice.randrange(256)
             case 3:
-                content[place:place] = dice.choice([b"\n", b",", b'"', b"\x00", b"\xff", b"NaN", b"1e999", b"-", b"\r"])
+                changed[place:place] = dice.choice([b"\n", b",", b'"', b"\x00", b"\xff", b"NaN", b"1e999", b"-", b"\r"])
             case 4:
-                del content[place:]
+                del changed[place:]
             case 5:
-                target = dice.randrange(len(content))
-                content[target:target] = part
-        if not content:
+                target = dice.randrange(len(changed))
+                changed[target:target] = part
+        if not changed:
             return b""
-    return bytes(content)
+    return bytes(changed)

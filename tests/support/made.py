@@ -17,7 +17,7 @@ from model.training.samples import build_sampler, make_batch
 
 def spec(**changes: Any) -> ModelSpec:
     """A small model on hours, with one covariate of each kind."""
-    given = {
+    given: dict[str, Any] = {
         "frequency": "1h", "timezone": "Europe/Madrid", "holidays": "ES", "horizon": 24, "context": 72,
         "season": 24, "segment": 24, "levels": (0.1, 0.25, 0.5, 0.9), "lower": 0.0, "upper": None,
         "known_future": ("temperature",), "observed": ("price",), "head": "quantile", "cell": "lstm",

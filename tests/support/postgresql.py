@@ -37,11 +37,12 @@ def running() -> Iterator[str]:
         os.chown(base, owner.pw_uid, owner.pw_gid)
 
     def run(*command: str) -> None:
-        account = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if root else {}
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(base)}
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd=base, env=environment, check=False, **account
-        )
+            command, capture_output=True, text=True, cwd=base, env=environment, check=False,
+            user=owner.pw_uid if root else None, group=owner.pw_gid if root else None,
+            extra_groups=[] if root else None,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr + done.stdout
 
     data, log = base / "data", base / "log"

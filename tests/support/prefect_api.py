@@ -15,26 +15,26 @@ _PAGE = 200
 
 def every(url: str, what: str, **conditions: Any) -> list[dict[str, Any]]:
     """All objects of a kind (`logs`, `artifacts`, `flow_runs`, `task_runs`, ...) that fit the conditions."""
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     while True:
-        asked = {"limit": _PAGE, "offset": len(found), **conditions}
-        answer = httpx.post(f"{url}/{what}/filter", json=asked, timeout=30)
+        request = {"limit": _PAGE, "offset": len(objects), **conditions}
+        answer = httpx.post(f"{url}/{what}/filter", json=request, timeout=30)
         answer.raise_for_status()
-        found += answer.json()
+        objects += answer.json()
         if len(answer.json()) < _PAGE:
-            return found
+            return objects
 
 
 def events(url: str) -> list[dict[str, Any]]:
     """All events of this server, newest first."""
     answer = httpx.post(f"{url}/events/filter", json={"limit": 50}, timeout=30).json()
-    found = answer["events"]
+    events: list[dict[str, Any]] = answer["events"]
     while answer["next_page"]:
         # Behind a proxy, the address of the next page names another host.
         page = answer["next_page"].partition("/api/")[2]
         answer = httpx.get(f"{url}/{page}", timeout=30).json()
-        found += answer["events"]
-    return found
+        events += answer["events"]
+    return events
 
 
 def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:

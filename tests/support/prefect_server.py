@@ -21,8 +21,8 @@ _STARTUP = 180.0  # seconds
 
 def environment() -> dict[str, str]:
     """Return the environment variables that lead to the session's server. The first call starts it."""
-    found: dict[str, str] = json.loads(session.once("prefect-server", _start).read_text())
-    return found
+    variables: dict[str, str] = json.loads(session.once("prefect-server", _start).read_text())
+    return variables
 
 
 def _start(path: Path) -> None:

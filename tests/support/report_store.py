@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +12,7 @@ import polars as pl
 
 from storage import forecasts, history, layout, quarantine, registry, run_records
 from storage.schemas import BASELINE, INSTANT, MODEL, quantile_column
+from storage.schemas.records import RunRecord
 from storage.store import open_store
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -90,7 +91,7 @@ def make_store(folder: Path, names: list[str], count: int = 10, fallback: int = 
     return path
 
 
-def record(issue: datetime, rows: pl.DataFrame) -> dict[str, Any]:
+def record(issue: datetime, rows: pl.DataFrame) -> RunRecord:
     """Return the run record of a run that began at its issue time and had no failure."""
     minutes = {"issue_time": 0, "started_at": 0, "published_at": 4, "deadline": 10}
     times = {key: (issue + timedelta(minutes=value)).isoformat() for key, value in minutes.items()}
@@ -99,14 +100,14 @@ def record(issue: datetime, rows: pl.DataFrame) -> dict[str, Any]:
             "findings": [{"series_id": rows["series_id"][0], "check": "flat_line", "detail": "13 equal values",
                           "rows": 13, "first": "2026-10-20T00:00:00+00:00",
                           "last": "2026-10-20T13:00:00+00:00"}]}  # fmt: skip
-    return {
+    return cast(RunRecord, {
         "pipeline": "made", **times, "seconds": {"ingest": 3.25, "forecast": 0.5}, "failures": {},
         "ingest": {"feeds": {"demand": feed}}, "late": {"weather": "newest value 2 h later than usual"},
         "train": {"trained": False}, "score": None,
         "forecast": {"status": dict(rows.group_by("status").len().iter_rows())},
         "alerts": [{"check": "calibration", "series_id": rows["series_id"][0], "detail": "PIT is not uniform"}],
         "degraded": bool((rows["status"] != MODEL).any()),
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def _truth(names: list[str], begin: datetime, end: datetime) -> pl.DataFrame:

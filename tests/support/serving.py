@@ -44,7 +44,8 @@ class Serving:
     #: A pipeline file whose weather comes from a server that answers when `answer` is set.
     held: Path
     answer: threading.Event
-    asked: list[str]
+    #: Paths of all requests to that server.
+    requests: list[str]
     watching: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -97,7 +98,8 @@ class Serving:
         """Return a flow run as the API has it."""
         answer = httpx.get(f"{self.url}/flow_runs/{identity}", timeout=30)
         answer.raise_for_status()
-        return answer.json()
+        result: dict[str, Any] = answer.json()
+        return result
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         """Every run of a deployment, by its flow's and its own name."""
@@ -107,50 +109,54 @@ class Serving:
         """Return a deployment as the API has it."""
         answer = httpx.get(f"{self.url}/deployments/name/{name}", timeout=30)
         answer.raise_for_status()
-        return answer.json()
+        result: dict[str, Any] = answer.json()
+        return result
 
     def ended(self, identity: str, within: float = 180) -> dict[str, Any]:
         """A run, when it has come to its end."""
-        return wait(
+        run: dict[str, Any] = wait(
             lambda: (run := self.run(identity))["state_type"] in _FINAL and run, f"the end of {identity}", within
         )
+        return run
 
     def night(self, identity: str) -> str:
         """Return the Markdown of the artifact that a run published."""
-        found = every(self.url, "artifacts", flow_runs={"id": {"any_": [identity]}})
-        return next((a["data"] for a in found if a["key"] == "load-published"), "nothing")
+        artifacts = every(self.url, "artifacts", flow_runs={"id": {"any_": [identity]}})
+        return next((a["data"] for a in artifacts if a["key"] == "load-published"), "nothing")
 
     def forecast(self, day: str) -> pl.DataFrame | None:
         """The forecast of a day, None if there is none."""
-        found = list((self.store / "forecasts/pipeline=load" / f"issue_date={day}").glob("*.parquet"))
-        return pl.read_parquet(found[0]) if found else None
+        paths = list((self.store / "forecasts/pipeline=load" / f"issue_date={day}").glob("*.parquet"))
+        return pl.read_parquet(paths[0]) if paths else None
 
     def mid_run(self, day: str) -> str:
         """A night that has begun, and hangs in its ingest until `answer` is set; the id of the run."""
         self.answer.clear()
-        before = len(self.asked)
+        before = len(self.requests)
         identity = self.trigger("nightly/load", pipeline=str(self.held), issue_time=day)
-        wait(lambda: len(self.asked) > before, "a night that asks for its weather", 120)
+        wait(lambda: len(self.requests) > before, "a night that asks for its weather", 120)
         assert self.run(identity)["state_type"] == "RUNNING"
         return identity
 
     def processes(self) -> dict[int, str]:
         """Every process of this bring-up: of its folder in its command line or its environment."""
-        found = {}
+        processes = {}
         for proc in Path("/proc").glob("[0-9]*"):
             try:
-                said = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+                content = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
             except OSError:
                 continue
-            if self.environment["GATECAST_STATE"].encode() in said and int(proc.name) != os.getpid():
-                found[int(proc.name)] = said.split(b"\0\0")[0].replace(b"\0", b" ").decode(errors="replace")[:200]
-        return {pid: words for pid, words in found.items() if is_alive(pid)}
+            if self.environment["GATECAST_STATE"].encode() in content and int(proc.name) != os.getpid():
+                processes[int(proc.name)] = (
+                    content.split(b"\0\0")[0].replace(b"\0", b" ").decode(errors="replace")[:200]
+                )
+        return {pid: words for pid, words in processes.items() if is_alive(pid)}
 
 
-def wait(found: Callable[[], Any], what: str, within: float = 120) -> Any:
-    """Return the result of `found` as soon as it is true."""
+def wait(condition: Callable[[], Any], what: str, within: float = 120) -> Any:
+    """Return the result of `condition` as soon as it is true."""
     end = time.monotonic() + within
-    while not (result := found()):
+    while not (result := condition()):
         assert time.monotonic() < end, f"{what}: not within {within:.0f} s"
         time.sleep(0.5)
     return result
@@ -224,4 +230,4 @@ def _train(path: Path, store: Path, environment: dict[str, str]) -> None:
 def _free() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])

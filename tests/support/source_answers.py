@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -16,13 +17,13 @@ def csv(key: str, *prices: tuple[str, str]) -> bytes:
     return "\n".join([head, *(",".join([f"EXR.{key}", *parts, *price]) for price in prices)]).encode() + b"\n"
 
 
-def answer(*rows: dict, total: int | str | None = None) -> bytes:
+def answer(*rows: dict[str, Any], total: int | str | None = None) -> bytes:
     # The API gives its totals and, since 2024, its values as texts.
-    said = {"total": str(len(rows)) if total is None else total, "dateFormat": "YYYY-MM-DD", "data": list(rows)}
-    return json.dumps({"response": said, "request": {"command": "/v2/"}, "apiVersion": "2.1.12"}).encode()
+    response = {"total": str(len(rows)) if total is None else total, "dateFormat": "YYYY-MM-DD", "data": list(rows)}
+    return json.dumps({"response": response, "request": {"command": "/v2/"}, "apiVersion": "2.1.12"}).encode()
 
 
-def hour(respondent: str, period: str, value: str | None) -> dict:
+def hour(respondent: str, period: str, value: str | None) -> dict[str, Any]:
     return {"period": period, "respondent": respondent, "type": "D", "value": value, "value-units": "megawatthours"}
 
 
@@ -43,9 +44,9 @@ def document(*series: str, kind: str = "GL_MarketDocument") -> bytes:
 
 def price(*periods: str, sequence: int | None = None, contract: str = "A01", curve: str = "A03") -> str:
     place = "classificationSequence_AttributeInstanceComponent.position"
-    said = f"<{place}>{sequence}</{place}>" if sequence else ""
+    position = f"<{place}>{sequence}</{place}>" if sequence else ""
     kind = f"<contract_MarketAgreement.type>{contract}</contract_MarketAgreement.type>"
-    return f"{kind}{said}<curveType>{curve}</curveType>{''.join(periods)}"
+    return f"{kind}{position}<curveType>{curve}</curveType>{''.join(periods)}"
 
 
 def refusal(text: str) -> bytes:
@@ -67,26 +68,26 @@ class Weather:
         web.answers["/v1/weather"] = self
 
     def __call__(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        asked = {key: value[0] for key, value in parse_qs(urlsplit(path).query).items()}
-        if asked["start_date"] < self.first or asked["end_date"] > self.last:
-            which = "start_date" if asked["start_date"] < self.first else "end_date"
+        query = {key: value[0] for key, value in parse_qs(urlsplit(path).query).items()}
+        if query["start_date"] < self.first or query["end_date"] > self.last:
+            which = "start_date" if query["start_date"] < self.first else "end_date"
             reason = f"Parameter '{which}' is out of allowed range from {self.first} to {self.last}"
             return 400, {}, json.dumps({"error": True, "reason": reason}).encode()
-        places = [self.place(float(latitude), asked) for latitude in asked["latitude"].split(",")]
+        places = [self.place(float(latitude), query) for latitude in query["latitude"].split(",")]
         return 200, {}, json.dumps(places if len(places) > 1 else places[0]).encode()
 
-    def place(self, latitude: float, asked: dict[str, str]) -> dict:
-        table = "daily" if "daily" in asked else "hourly"
-        zone = ZoneInfo(asked["timezone"])
-        first, last = (date.fromisoformat(asked[key]) for key in ("start_date", "end_date"))
+    def place(self, latitude: float, query: dict[str, str]) -> dict[str, Any]:
+        table = "daily" if "daily" in query else "hourly"
+        zone = ZoneInfo(query["timezone"])
+        first, last = (date.fromisoformat(query[key]) for key in ("start_date", "end_date"))
         times = []
         time = datetime(first.year, first.month, first.day, tzinfo=zone)
         while time.date() <= last:
             times.append(time)
             time += timedelta(days=1) if table == "daily" else timedelta(hours=1)
         form = "%Y-%m-%d" if table == "daily" else "%Y-%m-%dT%H:%M"
-        columns = {"time": [time.strftime(form) for time in times]}
-        for name in asked[table].split(","):
+        columns: dict[str, list[Any]] = {"time": [time.strftime(form) for time in times]}
+        for name in query[table].split(","):
             lead = int(name.partition("_previous_day")[2] or 0)
             hours = [(time - self.START) / timedelta(hours=1) for time in times]
             columns[name] = [
