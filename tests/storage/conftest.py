@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.store import FolderStore, Store, open_store
+from tests.support.narrow import open_folder
 from tests.support.s3_server import BUCKET
 
 
@@ -31,4 +32,4 @@ def store(new_store: Callable[[], Store]) -> Store:
 @pytest.fixture
 def folder(tmp_path: Path) -> FolderStore:
     """Return an empty store in a folder."""
-    return open_store(str(tmp_path / "store"))
+    return open_folder(str(tmp_path / "store"))

@@ -27,19 +27,19 @@ from storage.redaction import find_secrets, redact
         ("s3://bucket/prefix, sqlite:///a.db, /a/b.csv, a@b", "s3://bucket/prefix, sqlite:///a.db, /a/b.csv, a@b"),
     ],
 )
-def test_secrets_of_a_uri_are_redacted(text, shown):
+def test_secrets_of_a_uri_are_redacted(text: str, shown: str) -> None:
     assert redact(text) == shown
     assert redact(shown) == shown
 
 
-def test_the_user_of_a_database_is_public_and_the_token_of_a_server_is_secret():
+def test_the_user_of_a_database_is_public_and_the_token_of_a_server_is_secret() -> None:
     assert find_secrets("postgresql://reader@host/db") == set()
     assert find_secrets("https://token@host/?sig=abcd") == {"token", "abcd"}
 
 
 @example("<%00")  # a text with an escape for a control character
 @given(st.text(string.ascii_letters + string.digits + "/?#@:[]&=%+<>\"'é \\", min_size=4, max_size=30))
-def test_a_secret_is_redacted_in_every_spelling(secret):
+def test_a_secret_is_redacted_in_every_spelling(secret: str) -> None:
     escaped = (quote(secret), quote(secret, safe=""), quote(secret).lower())
     for spelling in (secret, *escaped, html.escape(secret), json.dumps(secret)[1:-1]):
         assert spelling not in redact(f"no answer: <{spelling}>, line 1", {secret})

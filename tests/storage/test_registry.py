@@ -6,12 +6,14 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from storage import layout, registry
 from storage.schemas import DataError
 from storage.store import Store
+from tests.support.narrow import present
 
 NAME = "small"
 DAY = timedelta(days=1)
@@ -19,7 +21,7 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, 2, tzinfo=UTC)
 
 
-def added(store: Store, day: int, promoted: bool = True, **facts) -> str:
+def added(store: Store, day: int, promoted: bool = True, **facts: Any) -> str:
     """Add a model trained as of a day, with a file of a few bytes."""
     decision = {"promoted": promoted, "reason": "promoted: so it was" if promoted else "refused: it lost"}
     version = registry.add(store, NAME, FIRST + day * DAY, b"model %d" % day, {"decision": decision, **facts})
@@ -37,7 +39,7 @@ def pruned(store: Store) -> set[str]:
     return {m["version"] for m in registry.valid_manifests(store, NAME) if "pruned" in m}
 
 
-def test_the_newest_files_and_all_manifests_stay(store):
+def test_the_newest_files_and_all_manifests_stay(store: Store) -> None:
     versions = [added(store, day, promoted=day % 2 == 0) for day in range(8)]
     gone = registry.prune(store, NAME, 3, FIRST + 7 * DAY, NOW)
     assert gone == versions[:4]  # 5, 6, 7 are the newest; 6 is the champion, 4 its predecessor
@@ -48,7 +50,7 @@ def test_the_newest_files_and_all_manifests_stay(store):
     assert registry.prune(store, NAME, 3, FIRST + 7 * DAY, NOW) == []
 
 
-def test_champion_and_predecessor_survive_however_old_they_are(store):
+def test_champion_and_predecessor_survive_however_old_they_are(store: Store) -> None:
     champions = [added(store, 0), added(store, 1)]
     refused = [added(store, day, promoted=False) for day in range(2, 40)]
     registry.prune(store, NAME, 1, FIRST + 39 * DAY, NOW)
@@ -57,7 +59,7 @@ def test_champion_and_predecessor_survive_however_old_they_are(store):
         registry.load(store, NAME, version)
 
 
-def test_the_champion_of_an_earlier_issue_time_survives_its_own_backfill(store):
+def test_the_champion_of_an_earlier_issue_time_survives_its_own_backfill(store: Store) -> None:
     """A model trained late for an earlier issue time is kept, although forty newer models exist."""
     later = [added(store, day) for day in range(10, 50)]
     late = added(store, 5)
@@ -65,10 +67,12 @@ def test_the_champion_of_an_earlier_issue_time_survives_its_own_backfill(store):
     assert {late, *later[-30:]} == files(store)
 
 
-def test_a_crash_while_pruning_leaves_a_file_and_never_a_manifest_without_one(store, monkeypatch):
+def test_a_crash_while_pruning_leaves_a_file_and_never_a_manifest_without_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     versions = [added(store, day) for day in range(6)]
 
-    def crash(key):
+    def crash(key: str) -> NoReturn:
         raise OSError("the machine died")
 
     with monkeypatch.context() as broken:
@@ -84,7 +88,7 @@ def test_a_crash_while_pruning_leaves_a_file_and_never_a_manifest_without_one(st
     assert registry.read_manifest(store, NAME, versions[0])["pruned"] == NOW.isoformat()
 
 
-def test_rolling_back_to_a_pruned_version_is_an_error_and_changes_nothing(store):
+def test_rolling_back_to_a_pruned_version_is_an_error_and_changes_nothing(store: Store) -> None:
     versions = [added(store, day) for day in range(6)]
     registry.prune(store, NAME, 2, FIRST + 5 * DAY, NOW)
     with pytest.raises(DataError, match=f"{versions[0]} was pruned at 2026-06-01"):
@@ -92,7 +96,7 @@ def test_rolling_back_to_a_pruned_version_is_an_error_and_changes_nothing(store)
     assert registry.champions(store, NAME) == versions[::-1]
 
 
-def test_rolling_back_and_forward_again(store):
+def test_rolling_back_and_forward_again(store: Store) -> None:
     a, b, c = (added(store, day) for day in range(3))
     registry.roll_back(store, NAME, a, NOW)
     assert registry.champions(store, NAME) == [a]
@@ -103,7 +107,7 @@ def test_rolling_back_and_forward_again(store):
     assert set(registry.rolled_back_versions(store, NAME)) == {b}
 
 
-def test_rolling_back_to_a_version_that_never_served_is_refused(store):
+def test_rolling_back_to_a_version_that_never_served_is_refused(store: Store) -> None:
     serving, refused = added(store, 0), added(store, 1, promoted=False)
     with pytest.raises(DataError, match=r"never was the champion .*it lost"):
         registry.roll_back(store, NAME, refused, NOW)
@@ -112,7 +116,7 @@ def test_rolling_back_to_a_version_that_never_served_is_refused(store):
     assert registry.champions(store, NAME) == [serving]
 
 
-def test_rolling_back_to_a_corrupted_file_is_refused(store):
+def test_rolling_back_to_a_corrupted_file_is_refused(store: Store) -> None:
     old, new = added(store, 0), added(store, 1)
     store.put(layout.model(NAME, old), b"something else")
     with pytest.raises(DataError, match="sha256 differs"):
@@ -120,23 +124,23 @@ def test_rolling_back_to_a_corrupted_file_is_refused(store):
     assert registry.champions(store, NAME) == [new, old]
 
 
-def tampered(store: Store, version: str, **changes) -> None:
+def tampered(store: Store, version: str, **changes: Any) -> None:
     key = layout.manifest(NAME, version)
     store.put(key, json.dumps({**json.loads(store.get(key)), **changes}).encode())
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe\x00", b'{"version": "x"}'])
-def test_a_broken_manifest_is_one_clear_error_and_hides_no_other(store, content):
+def test_a_broken_manifest_is_one_clear_error_and_hides_no_other(store: Store, content: bytes) -> None:
     broken, sound = added(store, 0), added(store, 1)
     store.put(layout.manifest(NAME, broken), content)
     with pytest.raises(DataError, match=r"manifest\.json is not .*restore it from a backup"):
         registry.load(store, NAME, broken)
-    found, errors = registry.read_manifests(store, NAME)
-    assert [m["version"] for m in found] == [sound]
+    manifests, errors = registry.read_manifests(store, NAME)
+    assert [m["version"] for m in manifests] == [sound]
     assert len(errors) == 1
 
 
-def test_a_manifest_changed_together_with_its_model_is_refused(store):
+def test_a_manifest_changed_together_with_its_model_is_refused(store: Store) -> None:
     version = added(store, 0)
     store.put(layout.model(NAME, version), b"another model")
     tampered(store, version, sha256=hashlib.sha256(b"another model").hexdigest())
@@ -144,7 +148,7 @@ def test_a_manifest_changed_together_with_its_model_is_refused(store):
         registry.load(store, NAME, version)
 
 
-def test_a_missing_file_is_one_clear_error(store):
+def test_a_missing_file_is_one_clear_error(store: Store) -> None:
     version = added(store, 0)
     store.remove(layout.model(NAME, version))
     with pytest.raises(DataError, match=r"model\.onnx does not exist"):
@@ -152,7 +156,7 @@ def test_a_missing_file_is_one_clear_error(store):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"served": []}', b'{"served": [{"version": "x"}]}'])
-def test_a_broken_champion_file_is_an_error_that_a_rollback_repairs(store, content):
+def test_a_broken_champion_file_is_an_error_that_a_rollback_repairs(store: Store, content: bytes) -> None:
     old, new = added(store, 0), added(store, 1)
     store.put(layout.champion(NAME), content)
     with pytest.raises(DataError, match=r"champion\.json"):
@@ -163,7 +167,7 @@ def test_a_broken_champion_file_is_an_error_that_a_rollback_repairs(store, conte
     assert registry.champions(store, NAME) == [new]
 
 
-def test_a_missing_champion_file_is_explained_with_its_remedy(store):
+def test_a_missing_champion_file_is_explained_with_its_remedy(store: Store) -> None:
     assert registry.explain_missing_champion(store, NAME) == "there is no champion"
     version = added(store, 0)
     store.remove(layout.champion(NAME))
@@ -171,21 +175,23 @@ def test_a_missing_champion_file_is_explained_with_its_remedy(store):
     assert f"--rollback {version}" in registry.explain_missing_champion(store, NAME)
 
 
-def test_find_by_fingerprint(store):
+def test_find_by_fingerprint(store: Store) -> None:
     version = added(store, 0, fingerprint="f")
     added(store, 1, fingerprint="f")
-    assert registry.find_by_fingerprint(store, NAME, FIRST, "f")["version"] == version
+    assert present(registry.find_by_fingerprint(store, NAME, FIRST, "f"))["version"] == version
     assert registry.find_by_fingerprint(store, NAME, FIRST, "g") is None
     assert registry.find_by_fingerprint(store, NAME, FIRST + 2 * DAY, "f") is None
     registry.prune(store, NAME, 1, FIRST + DAY, NOW)
-    assert registry.find_by_fingerprint(store, NAME, FIRST, "f")["version"] == version  # kept as the predecessor
+    assert (
+        present(registry.find_by_fingerprint(store, NAME, FIRST, "f"))["version"] == version
+    )  # kept as the predecessor
     for day in range(2, 5):
         added(store, day)
     registry.prune(store, NAME, 1, FIRST + 4 * DAY, NOW)
     assert registry.find_by_fingerprint(store, NAME, FIRST, "f") is None
 
 
-def test_a_manifest_of_version_0_1_0_has_the_present_keys_when_it_is_read(store):
+def test_a_manifest_of_version_0_1_0_has_the_present_keys_when_it_is_read(store: Store) -> None:
     """The file is a manifest as version 0.1.0 wrote it, before three keys were renamed."""
     content = (Path(__file__).parent / "manifest_0.1.0.json").read_bytes()
     written = json.loads(content)

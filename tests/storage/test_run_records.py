@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 
 from storage import layout, run_records
 from storage.schemas import DataError
+from storage.schemas.records import RunRecord
+from storage.store import Store
+from tests.support.narrow import present
 
 
-def test_records_are_read_oldest_first_and_a_second_run_replaces_the_first(store, utc):
+def of_day(day: int, **keys: str) -> RunRecord:
+    """Return a record with these keys only. The store does not look at them."""
+    return cast(RunRecord, {"day": day, **keys})
+
+
+def test_records_are_read_oldest_first_and_a_second_run_replaces_the_first(
+    store: Store, utc: Callable[..., datetime]
+) -> None:
     first = utc(2026, 10, 25)
     assert run_records.read(store, "load") == []
     for day in (1, 0):
-        run_records.write(store, "load", first + timedelta(days=day), {"day": day, "text": "</script>\u2028é"})
-    uri = run_records.write(store, "load", first, {"day": 7})
+        run_records.write(store, "load", first + timedelta(days=day), of_day(day, text="</script>\u2028é"))
+    uri = run_records.write(store, "load", first, of_day(7))
     assert uri == store.uri("nights/load/20261025T000000Z.json")
-    assert [record["day"] for record in run_records.read(store, "load")] == [7, 1]
-    assert run_records.read(store, "load", first + timedelta(hours=1)) == [{"day": 1, "text": "</script>\u2028é"}]
+    assert [dict(record)["day"] for record in run_records.read(store, "load")] == [7, 1]
+    assert run_records.read(store, "load", first + timedelta(hours=1)) == [of_day(1, text="</script>\u2028é")]
     assert run_records.read(store, "other") == []
 
 
-def test_a_record_of_an_earlier_version_has_the_current_keys(store, utc):
+def test_a_record_of_an_earlier_version_has_the_current_keys(store: Store, utc: Callable[..., datetime]) -> None:
     written = {"train": {"stretch": 1.1}, "ingest": {"feeds": {"folded": {"read": 9, "folded": 3}}, "failures": {}}}
-    run_records.write(store, "load", utc(2026, 10, 25), written)
+    run_records.write(store, "load", utc(2026, 10, 25), cast(RunRecord, written))
     (record,) = run_records.read(store, "load")
     assert record["train"] == {"interval_scale": 1.1}
-    assert record["ingest"] == {"feeds": {"folded": {"read": 9, "aggregated": 3}}, "failures": {}}
-    for incomplete in ({}, {"train": None, "ingest": None}, {"ingest": {"feeds": None}}):
-        run_records.write(store, "load", utc(2026, 10, 25), incomplete)
-        assert run_records.read(store, "load") == [incomplete]
+    assert dict(present(record["ingest"])) == {"feeds": {"folded": {"read": 9, "aggregated": 3}}, "failures": {}}
+    records: list[dict[str, object]] = [{}, {"train": None, "ingest": None}, {"ingest": {"feeds": None}}]
+    for incomplete in records:
+        run_records.write(store, "load", utc(2026, 10, 25), cast(RunRecord, incomplete))
+        assert run_records.read(store, "load") == [cast(RunRecord, incomplete)]
 
 
-def test_a_damaged_record_is_named(store, utc):
-    run_records.write(store, "load", utc(2026, 10, 25), {})
+def test_a_damaged_record_is_named(store: Store, utc: Callable[..., datetime]) -> None:
+    run_records.write(store, "load", utc(2026, 10, 25), of_day(1))
     store.put(layout.run_record("load", utc(2026, 10, 25)), b"{")
     with pytest.raises(DataError, match=r"20261025T000000Z\.json is not valid JSON"):
         run_records.read(store, "load")

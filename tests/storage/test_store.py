@@ -8,6 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -16,7 +19,7 @@ from storage import forecasts, layout
 from storage.schemas import DataError, Missing, forecast_schema
 from storage.store import FolderStore, ReplayStore, Store, open_store
 from storage.store.parquet import parquet_writer
-from tests.support.s3_server import BUCKET, stalling_proxy
+from tests.support.s3_server import BUCKET, S3Server, stalling_proxy
 
 # The kernel kills a process that exceeds its file size limit, in the middle of a write.
 LIMITED = """
@@ -32,7 +35,7 @@ open_store(sys.argv[1]).put("forecasts/x.parquet", b"new" * int(sys.argv[2]))
 
 
 @pytest.mark.process
-def test_a_writer_killed_in_the_middle_leaves_what_was_there(tmp_path):
+def test_a_writer_killed_in_the_middle_leaves_what_was_there(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     store.put("forecasts/x.parquet", b"old")
     done = subprocess.run([sys.executable, "-c", LIMITED + WRITER, str(tmp_path), "100000"], check=False)
@@ -43,7 +46,7 @@ def test_a_writer_killed_in_the_middle_leaves_what_was_there(tmp_path):
 
 
 @pytest.mark.process
-def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3):
+def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3: S3Server) -> None:
     """The file is larger than the size from which clients use multipart uploads."""
     uri = f"s3://{BUCKET}/store"
     open_store(uri).put("forecasts/x.parquet", b"old")
@@ -59,7 +62,7 @@ def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3):
 
 
 @pytest.mark.process
-def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path):
+def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     code = LIMITED.replace("SIG_DFL", "SIG_IGN") + WRITER
     command = [sys.executable, "-c", code, str(tmp_path), "100000"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -67,7 +70,7 @@ def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path):
     assert not list((tmp_path / "forecasts").iterdir())
 
 
-def test_content_is_stored_until_it_is_removed(store):
+def test_content_is_stored_until_it_is_removed(store: Store) -> None:
     key = "forecasts/pipeline=p/ä b%20#?.bin"
     with pytest.raises(Missing, match="does not exist"):
         store.get(key)
@@ -83,7 +86,7 @@ def test_content_is_stored_until_it_is_removed(store):
         assert not store.has(f"{key}.aside")
 
 
-def test_keys_are_listed_by_folder_and_pattern(store):
+def test_keys_are_listed_by_folder_and_pattern(store: Store) -> None:
     for key in ("a/b/2.parquet", "a/b/1.parquet", "a/b/c/3.parquet", "a/b/x.json", "a/bc/4.parquet", "a/b/.5.parquet"):
         store.put(key, b"")
     assert store.keys("a/b", "*.parquet") == ["a/b/1.parquet", "a/b/2.parquet", "a/b/c/3.parquet"]
@@ -92,7 +95,7 @@ def test_keys_are_listed_by_folder_and_pattern(store):
     assert store.keys("none", "*") == []
 
 
-def test_tables_are_read_as_they_were_written(store):
+def test_tables_are_read_as_they_were_written(store: Store) -> None:
     first, second = pl.DataFrame({"x": [1, 2]}), pl.DataFrame({"x": [3], "y": [0.5]})
     # Brackets in a key are literal and not a pattern.
     keys = ["history/p/[a]/1.parquet", "history/p/[a]/2.parquet"]
@@ -110,26 +113,33 @@ def test_tables_are_read_as_they_were_written(store):
         store.scan(keys).collect()
 
 
-def test_no_key_leaves_the_store(store):
+def test_no_key_leaves_the_store(store: Store) -> None:
     for key in ("../x", "/etc/x", "a/../../x"):
-        for use in (store.uri, store.get, store.has, store.remove, lambda key: store.put(key, b"")):
+        methods: list[Callable[[str], object]] = [
+            store.uri,
+            store.get,
+            store.has,
+            store.remove,
+            lambda key: store.put(key, b""),
+        ]
+        for use in methods:
             with pytest.raises(DataError, match="outside the store"):
                 use(key)
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://", "s3:///x", "s3://bucket//x", "s3://bucket/../x"])
-def test_an_invalid_uri_is_refused(uri):
+def test_an_invalid_uri_is_refused(uri: str) -> None:
     with pytest.raises(DataError, match=rf"{re.escape(uri)}.*a folder, or s3://bucket/prefix"):
         open_store(uri)
 
 
-def test_the_error_of_an_invalid_uri_hides_its_password():
+def test_the_error_of_an_invalid_uri_hides_its_password() -> None:
     with pytest.raises(DataError, match=r"s3://a:\*\*\*@c/x.*a folder, or s3://bucket/prefix"):
         open_store("s3://a:planted@c/x")
 
 
 @pytest.mark.parametrize("uri", [f"s3://{BUCKET}", f"s3://{BUCKET}/", f"s3://{BUCKET}/a", f"s3://{BUCKET}/a/b/"])
-def test_a_prefix_may_be_none_or_several_folders(s3, uri):
+def test_a_prefix_may_be_none_or_several_folders(s3: S3Server, uri: str) -> None:
     store = open_store(uri)
     stored = store.put("latest/p.parquet", b"x")
     assert stored == f"{uri.rstrip('/')}/latest/p.parquet"
@@ -137,7 +147,7 @@ def test_a_prefix_may_be_none_or_several_folders(s3, uri):
     assert store.keys("latest", "*") == ["latest/p.parquet"]
 
 
-def uses(store: Store) -> list:
+def uses(store: Store) -> list[Callable[[], object]]:
     """Return one call of each method of a store."""
     return [
         lambda: store.get("a/x"), lambda: store.has("a/x"), lambda: store.put("a/x", b""), lambda: store.keys("a", "*"),
@@ -146,20 +156,20 @@ def uses(store: Store) -> list:
 
 
 @pytest.mark.parametrize("use", range(7))
-def test_a_missing_bucket_is_an_error_of_every_method(s3, use):
+def test_a_missing_bucket_is_an_error_of_every_method(s3: S3Server, use: int) -> None:
     with pytest.raises(DataError, match=r"s3://nowhere/p\b.*: there is no such bucket"):
         uses(open_store("s3://nowhere/p"))[use]()
 
 
 @pytest.mark.parametrize("use", range(7))
-def test_a_refused_user_is_an_error_of_every_method(s3, use):
+def test_a_refused_user_is_an_error_of_every_method(s3: S3Server, use: int) -> None:
     with s3.refusing(), pytest.raises(DataError, match=rf"s3://{BUCKET}/p\b.*: the store refuses: ") as raised:
         uses(open_store(f"s3://{BUCKET}/p"))[use]()
     assert "planted" not in str(raised.value) and "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://user:planted@127.0.0.1:1"])
-def test_an_unreachable_server_is_an_error(s3, monkeypatch, endpoint):
+def test_an_unreachable_server_is_an_error(s3: S3Server, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(DataError, match=rf"s3://{BUCKET}/p: .*no answer from http://127\.0\.0\.1:1 after") as raised:
         open_store(f"s3://{BUCKET}/p").keys("a", "*")
@@ -167,7 +177,7 @@ def test_an_unreachable_server_is_an_error(s3, monkeypatch, endpoint):
 
 
 @pytest.mark.process
-def test_a_folder_needs_nothing_of_s3(tmp_path):
+def test_a_folder_needs_nothing_of_s3(tmp_path: Path) -> None:
     code = "import sys; sys.modules['obstore'] = None; from storage.store import open_store; {}"
     for uri, status, message in ((str(tmp_path), 0, ""), ("s3://market/p", 1, "pip install 'gatecast[s3]'")):
         use = code.format(f"open_store({uri!r}).put('a/x', b'')")
@@ -175,7 +185,7 @@ def test_a_folder_needs_nothing_of_s3(tmp_path):
         assert done.returncode == status and message in done.stderr
 
 
-def test_only_parts_of_the_history_are_cached(s3, monkeypatch):
+def test_only_parts_of_the_history_are_cached(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     uri, rows = f"s3://{BUCKET}/p", pl.DataFrame({"x": [1]})
     keys = ["history/p/f/a.parquet", "scores/p/b.parquet"]
     store, small = open_store(uri), open_store(uri)
@@ -193,7 +203,7 @@ def test_only_parts_of_the_history_are_cached(s3, monkeypatch):
             other.scan([key])
 
 
-def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(new_store):
+def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(new_store: Callable[[], Store]) -> None:
     source, own = new_store(), new_store()
     source.put("history/p/f/a.parquet", b"1")
     source.put("models/p/champion.json", b"{}")
@@ -209,13 +219,13 @@ def test_a_replay_reads_the_history_of_another_store_and_writes_its_own(new_stor
 BLOCK = pl.DataFrame({"x": range(30_000)})
 
 
-def test_a_table_is_written_block_by_block_and_its_metadata_last(store):
+def test_a_table_is_written_block_by_block_and_its_metadata_last(store: Store) -> None:
     written = []
     for blocks in ([BLOCK], [BLOCK.head(1), BLOCK.slice(1, 25_000), BLOCK.slice(25_001)]):
-        metadata = {}
+        metadata: dict[str, str] = {}
         with (
             store.atomic_file("a/x.parquet") as file,
-            parquet_writer(file, BLOCK.schema, lambda metadata=metadata: metadata) as add,
+            parquet_writer(file, BLOCK.schema, metadata.copy) as add,
         ):
             for block in blocks:
                 add(block)
@@ -229,7 +239,7 @@ def test_a_table_is_written_block_by_block_and_its_metadata_last(store):
     assert store.keys("a", "*") == []
 
 
-def test_a_table_whose_blocks_fail_is_not_stored(store):
+def test_a_table_whose_blocks_fail_is_not_stored(store: Store) -> None:
     with pytest.raises(KeyError, match="mine"):
         with store.atomic_file("a/x.parquet") as file, parquet_writer(file, BLOCK.schema, dict) as add:
             add(BLOCK)
@@ -241,14 +251,14 @@ def test_a_table_whose_blocks_fail_is_not_stored(store):
     assert store.keys("a", "*") == []
 
 
-def test_a_copy_is_independent(store):
+def test_a_copy_is_independent(store: Store) -> None:
     store.put("a/x", b"one")
     store.copy("a/x", "b/y")
     store.put("a/x", b"two")
     assert store.get("b/y") == b"one"
 
 
-def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: FolderStore):
+def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3: S3Server, folder: FolderStore) -> None:
     source = open_store(f"s3://{BUCKET}/p")
     source.put_parquet("history/p/f/a.parquet", pl.DataFrame({"x": [1]}))
     replay = ReplayStore(folder, source)
@@ -257,7 +267,7 @@ def test_a_replay_writes_to_a_folder_what_it_reads_from_a_bucket(s3, folder: Fol
     assert (folder.root / "models/p/champion.json").read_bytes() == b"[]"
 
 
-def test_a_damaged_copy_in_latest_is_replaced(store, utc):
+def test_a_damaged_copy_in_latest_is_replaced(store: Store, utc: Callable[..., datetime]) -> None:
     store.put(layout.latest("p"), b"nonsense")
     rows = pl.DataFrame(schema=forecast_schema([0.5]))
     forecasts.publish(store, "p", "UTC", utc(2024, 1, 1), [rows], [0.5], lambda: forecasts.ForecastMetadata(None, ""))

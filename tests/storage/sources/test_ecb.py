@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from storage.schemas import DataError
 from storage.sources import ecb
+from storage.sources.request import Request
 from tests.support.source_answers import csv
+from tests.support.web_server import Response, Web
 
 COLUMNS = ["series_id", "valid_time", "y"]
 SERIES = {"dollar": "D.USD.EUR.SP00.A", "yen": "D.JPY.EUR.SP00.A"}
 
 
 @pytest.fixture
-def request_for(web, request_of):
-    def make(series=SERIES, columns=COLUMNS):
+def request_for(web: Web, request_of: Callable[..., Request]) -> Callable[..., Request]:
+    def make(series: dict[str, str] = SERIES, columns: list[str] = COLUMNS) -> Request:
         return request_of(f"{web.address}/service", columns, flow="EXR", series=series)
 
     return make
 
 
-def test_each_series_is_one_request(web, request_for):
+def test_each_series_is_one_request(web: Web, request_for: Callable[..., Request]) -> None:
     web.respond(
         "/service/data/EXR/D.USD.EUR.SP00.A", csv(SERIES["dollar"], ("2018-08-31", "1.165"), ("2018-09-03", ""))
     )
@@ -33,10 +37,11 @@ def test_each_series_is_one_request(web, request_for):
     assert web.requests == [f"/service/data/EXR/{key}?{query}" for key in SERIES.values()]
 
 
-def test_missing_prices_are_an_error(web, request_for):
+def test_missing_prices_are_an_error(web: Web, request_for: Callable[..., Request]) -> None:
     path = "/service/data/EXR/D.USD.EUR.SP00.A"
     one = {"dollar": SERIES["dollar"]}
-    for response in ((404, {}, b"No results found."), (200, {}, b"")):
+    responses: list[Response] = [(404, {}, b"No results found."), (200, {}, b"")]
+    for response in responses:
         web.respond(path, response)
         with pytest.raises(DataError, match=r"EXR/D.USD.EUR.SP00.A has nothing from 2018-09-01 on"):
             ecb.read(request_for(one))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from storage.schemas import DataError
 from storage.sources import eia
+from storage.sources.request import Request
 from tests.support.source_answers import answer, hour
+from tests.support.web_server import Response, Web
 
 COLUMNS = ["series_id", "valid_time", "y"]
 DEMAND = {
@@ -23,14 +27,14 @@ GAS = {
 
 
 @pytest.fixture
-def request_for(web, request_of):
-    def make(options, columns=COLUMNS):
+def request_for(web: Web, request_of: Callable[..., Request]) -> Callable[..., Request]:
+    def make(options: dict[str, Any], columns: list[str] = COLUMNS) -> Request:
         return replace(request_of(f"{web.address}/v2/", columns, **options), api_key="planted-s3cret")
 
     return make
 
 
-def test_hours_are_named_by_their_end(web, request_for):
+def test_hours_are_named_by_their_end(web: Web, request_for: Callable[..., Request]) -> None:
     rows = hour("CISO", "2018-09-01T01", "25000"), hour("PJM", "2018-09-01T01", None)
     web.respond("/v2/electricity/rto/region-data/data/", answer(*rows))
     read = eia.read(request_for(DEMAND))
@@ -47,7 +51,7 @@ def test_hours_are_named_by_their_end(web, request_for):
     }  # fmt: skip
 
 
-def test_all_pages_are_read(web, request_for):
+def test_all_pages_are_read(web: Web, request_for: Callable[..., Request]) -> None:
     """Twelve thousand rows are read in three pages of at most five thousand, each row once."""
     rows = [{"period": f"{1 + n:06d}", "series": "RNGWHHD", "value": n} for n in range(12_000)]
 
@@ -62,7 +66,7 @@ def test_all_pages_are_read(web, request_for):
     assert len(web.requests) == 3
 
 
-def test_pages_that_end_early_are_an_error(web, request_for):
+def test_pages_that_end_early_are_an_error(web: Web, request_for: Callable[..., Request]) -> None:
     row = {"period": "2018-09-03", "series": "RNGWHHD", "value": "2.9"}
     web.respond("/v2/natural-gas/pri/fut/data/", answer(row, total=7), answer(total=7))
     with pytest.raises(DataError, match="the pages end after 1 of 7 rows"):
@@ -77,12 +81,14 @@ def test_pages_that_end_early_are_an_error(web, request_for):
         ("monthly", "2018-09", "2018-09-01"),
     ],
 )  # fmt: skip
-def test_days_weeks_and_months(web, request_for, frequency, period, start):
+def test_days_weeks_and_months(
+    web: Web, request_for: Callable[..., Request], frequency: str, period: str, start: str
+) -> None:
     web.respond("/v2/natural-gas/pri/fut/data/", answer({"period": period, "series": "RNGWHHD", "value": "2.9"}))
     assert eia.read(request_for(GAS | {"frequency": frequency})).rows() == [("RNGWHHD", start, "2.9")]
 
 
-def test_several_series_need_a_series_id_column(web, request_for):
+def test_several_series_need_a_series_id_column(web: Web, request_for: Callable[..., Request]) -> None:
     web.respond("/v2/electricity/rto/region-data/data/", answer(hour("CISO", "2018-09-01T01", "1")))
     assert eia.read(request_for(DEMAND, COLUMNS[1:]))["y"].to_list() == ["1"]
     two = hour("CISO", "2018-09-01T01", "1"), hour("PJM", "2018-09-01T01", "2")
@@ -102,7 +108,9 @@ def test_several_series_need_a_series_id_column(web, request_for):
         (answer({"period": "2018-09-03", "value": "1"}), "natural-gas/pri/fut has no column 'series'; it has 'period'"),
     ],
 )  # fmt: skip
-def test_an_unusable_response_is_an_error_without_the_key(web, request_for, body, message):
+def test_an_unusable_response_is_an_error_without_the_key(
+    web: Web, request_for: Callable[..., Request], body: bytes | Response, message: str
+) -> None:
     web.respond("/v2/natural-gas/pri/fut/data/", body)
     with pytest.raises(DataError, match=message) as raised:
         eia.read(request_for(GAS))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
@@ -12,7 +14,9 @@ import pytest
 from storage.schemas import DataError
 from storage.sources import entsoe
 from storage.sources.entsoe_areas import eic
+from storage.sources.request import Request
 from tests.support.source_answers import document, period, price, refusal
+from tests.support.web_server import Web
 
 COLUMNS = ["series_id", "valid_time", "y"]
 LOAD = {"document": "load", "areas": ("FR",), "resolution": None, "published": None, "sequence": 1}
@@ -20,8 +24,8 @@ PRICE = LOAD | {"document": "price"}
 
 
 @pytest.fixture
-def request_for(web, request_of):
-    def make(options=LOAD, columns=COLUMNS, **changes):
+def request_for(web: Web, request_of: Callable[..., Request]) -> Callable[..., Request]:
+    def make(options: dict[str, Any] = LOAD, columns: list[str] = COLUMNS, **changes: Any) -> Request:
         return replace(request_of(f"{web.address}/api", columns, **options), api_key="planted-s3cret", **changes)
 
     return make
@@ -31,7 +35,7 @@ def flat(rows: pl.DataFrame) -> list[tuple[str, str, float]]:
     return [(name, time.strftime("%dT%H:%M"), y) for name, time, y in rows.select(COLUMNS).rows()]
 
 
-def test_load_of_areas_by_name_and_by_code(web, request_for):
+def test_load_of_areas_by_name_and_by_code(web: Web, request_for: Callable[..., Request]) -> None:
     points = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 50000, 2: 51000.5})
     web.respond("/api", document(f"<curveType>A01</curveType>{points}"))
     rows = entsoe.read(request_for(LOAD | {"areas": ("FR", "10YNL----------L")}))
@@ -46,7 +50,7 @@ def test_load_of_areas_by_name_and_by_code(web, request_for):
     }  # fmt: skip
 
 
-def test_a_point_is_valid_until_the_next(web, request_for):
+def test_a_point_is_valid_until_the_next(web: Web, request_for: Callable[..., Request]) -> None:
     """Curve A03 leaves out points that repeat the previous one. In A01 a point that is left out is missing."""
     points = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT30M", {1: 10, 3: 12})
     for curve, expected in (("A03", [10, 10, 12, 12]), ("A01", [10, None, 12, None])):
@@ -56,7 +60,7 @@ def test_a_point_is_valid_until_the_next(web, request_for):
         assert flat(entsoe.read(request_for())) == wanted
 
 
-def test_a_resolution_that_changes_within_a_document(web, request_for):
+def test_a_resolution_that_changes_within_a_document(web: Web, request_for: Callable[..., Request]) -> None:
     """On 2025-10-01 a document holds hours, then quarters. They are read unchanged, or all with one length."""
     hours = period("2018-09-01T00:00Z", "2018-09-01T02:00Z", "PT60M", {1: 40, 2: -1.5}, "price.amount")
     quarters = period("2018-09-01T02:00Z", "2018-09-01T03:15Z", "PT15M", {1: 1, 2: 2, 4: 5}, "price.amount")
@@ -72,8 +76,8 @@ def test_a_resolution_that_changes_within_a_document(web, request_for):
     assert [time for _, time, _ in fine[:5]] == ["01T00:00", "01T00:15", "01T00:30", "01T00:45", "01T01:00"]
 
 
-def test_only_prices_of_the_day_ahead_auction_are_read(web, request_for):
-    def one(value, **named):
+def test_only_prices_of_the_day_ahead_auction_are_read(web: Web, request_for: Callable[..., Request]) -> None:
+    def one(value: int, **named: Any) -> str:
         return price(period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT60M", {1: value}, "price.amount"), **named)
 
     auctions = one(1, sequence=1), one(2, sequence=2), one(3, contract="A07"), one(4)
@@ -90,14 +94,18 @@ def test_only_prices_of_the_day_ahead_auction_are_read(web, request_for):
         (LOAD | {"document": "load_forecast"}, ["2018-03-24T09:00", "2018-03-24T09:00", "2018-03-25T08:00"]),
     ],
 )
-def test_a_row_is_known_from_its_publication_on_the_day_before(web, request_for, options, known):
+def test_a_row_is_known_from_its_publication_on_the_day_before(
+    web: Web, request_for: Callable[..., Request], options: dict[str, Any], known: list[str]
+) -> None:
     points = period("2018-03-24T23:00Z", "2018-03-25T23:00Z", "PT60M", {1: 1, 23: 2, 24: 3})
     web.respond("/api", document(f"<curveType>A01</curveType>{points}"))
     rows = entsoe.read(request_for(options, ["valid_time", "available_at", "y"]))
     assert [time.strftime("%Y-%m-%dT%H:%M") for time in rows["available_at"]] == known
 
 
-def test_a_request_spans_a_year_at_most_and_none_precedes_the_platform(web, request_for):
+def test_a_request_spans_a_year_at_most_and_none_precedes_the_platform(
+    web: Web, request_for: Callable[..., Request]
+) -> None:
     web.respond("/api", refusal("No matching data found for Data item Actual Total Load [6.1.A]"))
     rows = entsoe.read(request_for(since=datetime(1970, 1, 1, tzinfo=UTC), until=datetime(2017, 1, 1, tzinfo=UTC)))
     assert rows.is_empty()
@@ -108,7 +116,7 @@ def test_a_request_spans_a_year_at_most_and_none_precedes_the_platform(web, requ
     ]  # fmt: skip
 
 
-def test_missing_data_are_no_error_and_other_refusals_are(web, request_for):
+def test_missing_data_are_no_error_and_other_refusals_are(web: Web, request_for: Callable[..., Request]) -> None:
     for status in (200, 400):
         web.respond("/api", (status, {}, refusal("No matching data found")))
         assert entsoe.read(request_for()).is_empty()
@@ -141,14 +149,16 @@ def test_missing_data_are_no_error_and_other_refusals_are(web, request_for):
         (document("<Period></Period>"), "Period without timeInterval"),
     ],
 )
-def test_an_unusable_response_is_an_error_of_one_line(web, request_for, body, message):
+def test_an_unusable_response_is_an_error_of_one_line(
+    web: Web, request_for: Callable[..., Request], body: bytes, message: str
+) -> None:
     web.respond("/api", body)
     with pytest.raises(DataError, match=message) as raised:
         entsoe.read(request_for())
     assert "\n" not in str(raised.value)
 
 
-def test_codes_of_areas():
+def test_codes_of_areas() -> None:
     assert eic("DE_LU") == eic("10Y1001A1001A82H") == "10Y1001A1001A82H"
     for wrong in ("XX", "10Y1001A1001A82L", "10Y1001A1001A28H", "10y1001a1001a82h"):
         with pytest.raises(ValueError, match="is no area"):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NoReturn
 
 import polars as pl
 import pytest
 
 from storage.schemas import DataError
 from storage.sources import files, formats
+from storage.sources.request import Request
 
 COLUMNS = ["t", "y"]
 ROWS = pl.DataFrame({"t": ["2018-09-01", "2018-09-02"], "y": ["1.5", "n/a"], "more": ["x", "x"]})
@@ -31,13 +34,13 @@ def write(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.CSV.GZ", "a.csv.gz", "a.csv.zst", "a.parquet", "a [1].pq"])
-def test_forms_of_a_file(tmp_path, request_of, name):
+def test_forms_of_a_file(tmp_path: Path, request_of: Callable[..., Request], name: str) -> None:
     path = write(tmp_path, name.lower())
     path = path.rename(tmp_path / name)
     assert files.read(request_of(str(path), COLUMNS)).rows() == ROWS.select(COLUMNS).rows()
 
 
-def test_a_glob_over_forms(tmp_path, request_of):
+def test_a_glob_over_forms(tmp_path: Path, request_of: Callable[..., Request]) -> None:
     for name in ("2018/a.csv", "2018/b.csv.gz", "2019/c.csv.zst"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path, name)
@@ -62,7 +65,9 @@ CUT_OFF = gzip.compress(ROWS.write_csv().encode() * 50, mtime=0)[:-9]
         ("a.txt", b"t,y\n", "must end in .parquet, .pq, .csv, .csv.gz, .csv.zst"),
     ],
 )  # fmt: skip
-def test_files_that_cannot_be_used(tmp_path, request_of, name, content, message):
+def test_files_that_cannot_be_used(
+    tmp_path: Path, request_of: Callable[..., Request], name: str, content: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         files.read(request_of(str(tmp_path / name), COLUMNS))
@@ -70,7 +75,9 @@ def test_files_that_cannot_be_used(tmp_path, request_of, name, content, message)
         files.read(request_of(str(tmp_path / "none.csv"), COLUMNS))
 
 
-def test_a_parquet_file_that_is_truncated_or_another_kind_of_file(tmp_path, request_of):
+def test_a_parquet_file_that_is_truncated_or_another_kind_of_file(
+    tmp_path: Path, request_of: Callable[..., Request]
+) -> None:
     path = write(tmp_path, "a.parquet")
     whole = path.read_bytes()
     for content, problem in (
@@ -85,8 +92,10 @@ def test_a_parquet_file_that_is_truncated_or_another_kind_of_file(tmp_path, requ
                 formats.read(source, "a.parquet", COLUMNS)
 
 
-def test_a_panic_of_the_library_is_one_error_that_names_the_file(tmp_path, request_of, monkeypatch):
-    def panic(*_, **__):
+def test_a_panic_of_the_library_is_one_error_that_names_the_file(
+    tmp_path: Path, request_of: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panic(*_: object, **__: object) -> NoReturn:
         raise pl.exceptions.PanicException("assertion failed\n  left: 0")
 
     path = write(tmp_path, "a.parquet")
@@ -95,12 +104,14 @@ def test_a_panic_of_the_library_is_one_error_that_names_the_file(tmp_path, reque
         files.read(request_of(str(path), COLUMNS))
 
 
-def test_a_read_that_hangs_does_not_block_another(tmp_path, request_of, monkeypatch):
+def test_a_read_that_hangs_does_not_block_another(
+    tmp_path: Path, request_of: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
     hanging, sound = write(tmp_path, "hanging.parquet"), write(tmp_path, "sound.parquet")
     started, released = threading.Event(), threading.Event()
     scan_parquet = pl.scan_parquet
 
-    def scan(source, **options):
+    def scan(source: Path, **options: Any) -> pl.LazyFrame:
         if source == hanging:
             started.set()
             released.wait(60)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from storage.schemas import DataError
 from storage.sources import objects
+from storage.sources.request import Request
 from tests.support.commands import gatecast, json_report
-from tests.support.s3_server import BUCKET
+from tests.support.s3_server import BUCKET, S3Server
 
 COLUMNS = ["t", "y"]
 
 
 @pytest.fixture
-def bucket(s3) -> str:
+def bucket(s3: S3Server) -> str:
     """A bucket with objects."""
     for number in range(3):
         rows = pl.DataFrame({"t": [f"2018-09-0{number + 1}"], "y": [float(number)], "more": ["x"]})
@@ -44,7 +47,9 @@ def bucket(s3) -> str:
         ("l*/part-[01].csv.gz", ["0.0", "1.0"]),
     ],
 )
-def test_one_object_and_a_glob(bucket, request_of, key, values):
+def test_one_object_and_a_glob(
+    bucket: str, request_of: Callable[..., Request], key: str, values: list[float] | list[str]
+) -> None:
     rows = objects.read(request_of(f"{bucket}/{key}", COLUMNS))
     assert rows.columns == COLUMNS
     assert rows["y"].to_list() == values
@@ -63,33 +68,37 @@ def test_one_object_and_a_glob(bucket, request_of, key, values):
         ("s3:///load.csv", r"write it as s3://bucket/key"),
     ],
 )
-def test_a_missing_or_unreadable_object_is_an_error_of_one_line(bucket, request_of, uri, message):
+def test_a_missing_or_unreadable_object_is_an_error_of_one_line(
+    bucket: str, request_of: Callable[..., Request], uri: str, message: str
+) -> None:
     with pytest.raises(DataError, match=message) as raised:
         objects.read(request_of(uri, COLUMNS))
     assert "\n" not in str(raised.value)
 
 
-def test_a_column_that_is_not_there(bucket, request_of):
+def test_a_column_that_is_not_there(bucket: str, request_of: Callable[..., Request]) -> None:
     message = r"s3://market/load/part-0.csv: there is no column 'z'; the file has 't', 'y', 'more'"
     with pytest.raises(DataError, match=message):
         objects.read(request_of(f"{bucket}/load/*.csv", ["z"]))
 
 
-def test_a_bucket_that_refuses_its_user(bucket, s3, request_of):
+def test_a_bucket_that_refuses_its_user(bucket: str, s3: S3Server, request_of: Callable[..., Request]) -> None:
     """The error contains neither part of the key."""
     with s3.refusing(), pytest.raises(DataError, match="the store refuses: InvalidAccessKeyId") as raised:
         objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS))
     assert "planted" not in str(raised.value)
 
 
-def test_no_credentials(bucket, request_of, monkeypatch):
+def test_no_credentials(bucket: str, request_of: Callable[..., Request], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(DataError, match=r"no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
         objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS, retries=0))
 
 
-def test_an_unreachable_server_is_an_error(bucket, request_of, monkeypatch):
+def test_an_unreachable_server_is_an_error(
+    bucket: str, request_of: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second read also shows that a process is not bound to the first endpoint that it used."""
     assert len(objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS))) == 1
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -99,7 +108,7 @@ def test_an_unreachable_server_is_an_error(bucket, request_of, monkeypatch):
         objects.read(request_of(f"{bucket}/load/part-0.csv", COLUMNS))
 
 
-def test_a_pipeline_reads_it(bucket, tmp_path):
+def test_a_pipeline_reads_it(bucket: str, tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text(
         '[pipeline]\nname = "p"\nstore = "./store"\nfrequency = "1d"\n[[feed]]\nname = "demand"\nrole = "target"\n'

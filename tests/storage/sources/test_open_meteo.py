@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from storage.schemas import DataError
 from storage.sources import open_meteo
+from storage.sources.request import Request
 from tests.support.source_answers import Weather
+from tests.support.web_server import Response, Web
 
 COLUMNS = ["series_id", "valid_time", "available_at", "temperature_2m"]
 LOCATIONS = {
@@ -21,8 +25,15 @@ REQUESTED_AT = datetime(2018, 9, 1, 5, 30, tzinfo=UTC)
 
 
 @pytest.fixture
-def request_for(web, request_of):
-    def make(api, columns=COLUMNS, zone="UTC", locations=LOCATIONS, changes=None, **options):
+def request_for(web: Web, request_of: Callable[..., Request]) -> Callable[..., Request]:
+    def make(
+        api: str,
+        columns: list[str] = COLUMNS,
+        zone: str = "UTC",
+        locations: dict[str, dict[str, float]] = LOCATIONS,
+        changes: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Request:
         defaults = {"api": api, "locations": locations, "resolution": "hourly", "model": None, "lead_days": (1, 2)}
         chosen = defaults | {"delay": 9 * 3600.0} | options
         return replace(
@@ -42,7 +53,7 @@ def value(latitude: float, hour: float, lead: int = 0) -> float:
     return latitude + (hour + 31 * 24) / 100 + 1000 * lead
 
 
-def test_locations_are_series(web, request_for):
+def test_locations_are_series(web: Web, request_for: Callable[..., Request]) -> None:
     Weather(web)
     rows = open_meteo.read(request_for("archive"))
     assert len(rows) == 2 * 48
@@ -54,7 +65,7 @@ def test_locations_are_series(web, request_for):
     }  # fmt: skip
 
 
-def test_locations_are_averaged_by_weight(web, request_for):
+def test_locations_are_averaged_by_weight(web: Web, request_for: Callable[..., Request]) -> None:
     weather = Weather(web)
     columns = ["valid_time", "temperature_2m"]
     rows = open_meteo.read(request_for("archive", columns))
@@ -67,7 +78,9 @@ def test_locations_are_averaged_by_weight(web, request_for):
     assert rows.filter(rows["temperature_2m"].is_null())["valid_time"].to_list() == [at(5)]
 
 
-def test_a_previous_run_is_known_its_lead_before_the_period_plus_the_delay(web, request_for):
+def test_a_previous_run_is_known_its_lead_before_the_period_plus_the_delay(
+    web: Web, request_for: Callable[..., Request]
+) -> None:
     weather = Weather(web)
     weather.missing = {("temperature_2m_previous_day1", "2018-09-01T01:00")}
     rows = open_meteo.read(request_for("previous-runs", locations={"north": LOCATIONS["north"]}))
@@ -81,21 +94,21 @@ def test_a_previous_run_is_known_its_lead_before_the_period_plus_the_delay(web, 
     assert rows.filter(rows["valid_time"] == at(1))["temperature_2m"].to_list() == [value(60, 1, lead=2)]
 
 
-def test_an_average_is_taken_per_lead(web, request_for):
+def test_an_average_is_taken_per_lead(web: Web, request_for: Callable[..., Request]) -> None:
     Weather(web)
     rows = open_meteo.read(request_for("previous-runs", COLUMNS[1:], lead_days=(3,)))
     assert rows.row(0) == (at(0), at(-72 + 9), pytest.approx((value(60, 0, 3) + 3 * value(40, 0, 3)) / 4))
     assert len(rows) == 48
 
 
-def test_a_forecast_is_known_from_its_request_on(web, request_for):
+def test_a_forecast_is_known_from_its_request_on(web: Web, request_for: Callable[..., Request]) -> None:
     Weather(web)
     rows = open_meteo.read(request_for("forecast", changes={"until": at(300)}))
     assert rows["available_at"].unique().to_list() == [REQUESTED_AT]
     assert rows["valid_time"].max() == at(24 * 13 - 1)
 
 
-def test_days_are_those_of_the_feeds_timezone(web, request_for):
+def test_days_are_those_of_the_feeds_timezone(web: Web, request_for: Callable[..., Request]) -> None:
     Weather(web)
     rows = open_meteo.read(request_for("archive", zone="America/New_York", resolution="daily"))
     assert [time.isoformat() for time in rows["valid_time"].unique().sort()] == [
@@ -104,7 +117,7 @@ def test_days_are_those_of_the_feeds_timezone(web, request_for):
     assert "timezone=America%2FNew_York&daily=temperature_2m" in web.requests[0]
 
 
-def test_daily_means_of_previous_runs_cover_complete_days(web, request_for):
+def test_daily_means_of_previous_runs_cover_complete_days(web: Web, request_for: Callable[..., Request]) -> None:
     """One of the days has 25 hours. A day is known with its last hour."""
     Weather(web, last="2018-12-01")
     ends = {"since": datetime(2018, 10, 27, tzinfo=UTC), "until": datetime(2018, 10, 30, tzinfo=UTC)}
@@ -123,7 +136,7 @@ def test_daily_means_of_previous_runs_cover_complete_days(web, request_for):
     assert rows["available_at"][0] == change + timedelta(hours=24 - 24 + 9)
 
 
-def test_days_outside_the_servers_range_are_not_requested_again(web, request_for):
+def test_days_outside_the_servers_range_are_not_requested_again(web: Web, request_for: Callable[..., Request]) -> None:
     Weather(web)
     ends = {"since": datetime(2016, 1, 1, tzinfo=UTC), "until": datetime(2018, 9, 20, tzinfo=UTC)}
     rows = open_meteo.read(request_for("archive", locations={"north": LOCATIONS["north"]}, changes=ends))
@@ -148,14 +161,16 @@ def test_days_outside_the_servers_range_are_not_requested_again(web, request_for
         (b'{"hourly": {"time": [1], "temperature_2m": [1]}}', "do not fit together"),
     ],
 )  # fmt: skip
-def test_an_unusable_response_is_an_error_of_one_line(web, request_for, body, message):
+def test_an_unusable_response_is_an_error_of_one_line(
+    web: Web, request_for: Callable[..., Request], body: bytes | Response, message: str
+) -> None:
     web.respond("/v1/weather", body)
     with pytest.raises(DataError, match=message) as raised:
         open_meteo.read(request_for("archive", locations={"north": LOCATIONS["north"]}))
     assert "\n" not in str(raised.value)
 
 
-def test_default_addresses():
+def test_default_addresses() -> None:
     assert open_meteo.default_address({"api": "archive"}, False) == "https://archive-api.open-meteo.com/v1/archive"
     assert (
         open_meteo.default_address({"api": "previous-runs"}, True)
