@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from flows.stages.panels import known_series, revision_panel, to_micros, visible
 from model.windows import build_windows
 from storage.store import open_store
 from tests.support.pipelines import SAMPLES, SHARED
+
+# A pipeline file, its feeds with the time at which each row became available, and an issue time.
+Case = tuple[Path, dict[str, pl.DataFrame], datetime]
 
 FILE = """
 [pipeline]
@@ -87,7 +91,7 @@ def month_starts(*parts: int) -> tuple[pl.Expr, pl.Expr]:
 
 
 @pytest.fixture(params=SETS)
-def case(request, tmp_path):
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     """Return a pipeline file, its feeds with the time at which each row became available, and an issue time."""
     frequency, zone, holidays, period = SETS[request.param]
     rng = np.random.default_rng(1)
@@ -108,7 +112,7 @@ def case(request, tmp_path):
     return path, feeds, times[int(len(times) * 0.8)]
 
 
-def window_hashes(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, str]:
+def window_hashes(path: Path, feeds: dict[str, pl.DataFrame], at: datetime) -> tuple[str, str]:
     """Return the hashes of the forecast windows at `at` and of training windows before it, from a fresh history."""
     for name, frame in feeds.items():
         frame.write_parquet(path.parent / f"{name}.parquet")
@@ -129,12 +133,14 @@ def window_hashes(path: Path, feeds: dict[str, pl.DataFrame], at) -> tuple[str, 
     return forecast.sha256(), training.sha256()
 
 
-def changed(feeds: dict[str, pl.DataFrame], name: str, change) -> dict[str, pl.DataFrame]:
+def changed(
+    feeds: dict[str, pl.DataFrame], name: str, change: Callable[[pl.DataFrame], pl.DataFrame]
+) -> dict[str, pl.DataFrame]:
     return {**feeds, name: change(feeds[name])}
 
 
 @pytest.mark.parametrize("name", ["target", "corrections", "weather"])
-def test_values_that_become_available_after_t_change_nothing(case, name):
+def test_values_that_become_available_after_t_change_nothing(case: Case, name: str) -> None:
     path, feeds, at = case
     before = window_hashes(path, feeds, at)
     value = feeds[name].columns[-2]
@@ -149,12 +155,12 @@ def test_values_that_become_available_after_t_change_nothing(case, name):
 
 
 @pytest.mark.parametrize("name", ["target", "weather"])
-def test_a_value_that_is_revised_before_t_is_used(case, name):
+def test_a_value_that_is_revised_before_t_is_used(case: Case, name: str) -> None:
     path, feeds, at = case
     before = window_hashes(path, feeds, at)
     value = feeds[name].columns[-2]
 
-    def revise(rows: pl.DataFrame, when) -> pl.DataFrame:
+    def revise(rows: pl.DataFrame, when: pl.Expr) -> pl.DataFrame:
         newest = rows.filter((pl.col("known") <= at) & (pl.col("ds") < at)).sort("known", "ds").tail(1)
         return pl.concat([rows, newest.with_columns(pl.col(value) + 1.0, known=when)])
 

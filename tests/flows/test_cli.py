@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -9,13 +11,13 @@ from tests.support.commands import block, clear, gatecast, gatecast_process, jso
 from tests.support.pipelines import ISSUE, copy_of, write_pipeline
 
 
-def test_a_complete_forecast_is_0(pipeline):
+def test_a_complete_forecast_is_0(pipeline: Path) -> None:
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0
     assert json_report(done)["status"] == {"model": 72}
 
 
-def test_a_series_without_enough_history_is_baseline_and_3(pipeline):
+def test_a_series_without_enough_history_is_baseline_and_3(pipeline: Path) -> None:
     folder = pipeline.parent
     load = pl.read_parquet(folder / "load.parquet")
     young = load.filter(pl.col("series_id") == "LDC1", pl.col("ds") >= pl.datetime(2018, 8, 30))
@@ -36,23 +38,23 @@ def test_a_series_without_enough_history_is_baseline_and_3(pipeline):
     assert rows.select(pl.col("^q.*$").is_finite().all()).row(0) == (True,) * 9
 
 
-def test_missing_pipeline_file_is_2(tmp_path):
+def test_missing_pipeline_file_is_2(tmp_path: Path) -> None:
     clear(gatecast("check", tmp_path / "no.toml"), 2, "no.toml", "no such file")
 
 
-def test_wrong_pipeline_file_is_2(tmp_path):
+def test_wrong_pipeline_file_is_2(tmp_path: Path) -> None:
     path = write_pipeline(tmp_path)
     path.write_text(path.read_text().replace("horizon = 24", "horizon = 0"))
     clear(gatecast("ingest", path), 2, "pipeline.horizon", "0", "greater than or equal to 1")
 
 
-def test_wrong_command_line_is_2(tmp_path):
+def test_wrong_command_line_is_2(tmp_path: Path) -> None:
     assert gatecast("forecast").returncode == 2
     path = write_pipeline(tmp_path)
     clear(gatecast("forecast", path, "--issue-time", "yesterday"), 2, "yesterday", "ISO 8601")
 
 
-def test_empty_feed_is_1(tmp_path):
+def test_empty_feed_is_1(tmp_path: Path) -> None:
     path = write_pipeline(tmp_path)
     pl.read_parquet(tmp_path / "load.parquet").clear().write_parquet(tmp_path / "load.parquet")
     clear(gatecast("ingest", path), 1, "demand", "no rows")
@@ -61,7 +63,7 @@ def test_empty_feed_is_1(tmp_path):
     clear(gatecast("ingest", path), 1, "demand", "load.csv", "empty")
 
 
-def test_missing_file_and_missing_column_are_1(tmp_path):
+def test_missing_file_and_missing_column_are_1(tmp_path: Path) -> None:
     path = write_pipeline(tmp_path)
     text = path.read_text()
     path.write_text(text.replace('values = ["y"]', 'values = ["megawatt"]'))
@@ -71,7 +73,7 @@ def test_missing_file_and_missing_column_are_1(tmp_path):
     assert not (tmp_path / "store").exists(), "a feed that cannot be used must leave nothing half written"
 
 
-def test_text_in_a_number_column(tmp_path):
+def test_text_in_a_number_column(tmp_path: Path) -> None:
     path = write_pipeline(tmp_path)
     load = pl.read_parquet(tmp_path / "load.parquet")
     path.write_text(path.read_text().replace("load.parquet", "load.csv"))
@@ -89,7 +91,7 @@ def test_text_in_a_number_column(tmp_path):
     assert counts["read"] == counts["added"] + counts["unchanged"] + counts["refused"] + counts["later"]
 
 
-def test_missing_champion_is_1(tmp_path):
+def test_missing_champion_is_1(tmp_path: Path) -> None:
     path = write_pipeline(tmp_path)
     assert gatecast("ingest", path).returncode == 0
     clear(gatecast("forecast", path), 1, "no champion", "gatecast train")
@@ -97,23 +99,23 @@ def test_missing_champion_is_1(tmp_path):
 
 
 @pytest.mark.training
-def test_too_little_history_to_train_is_1(tmp_path):
+def test_too_little_history_to_train_is_1(tmp_path: Path) -> None:
     path = write_pipeline(tmp_path)
     assert gatecast("ingest", path, "--as-of", "2018-02-20").returncode == 0
     clear(gatecast("train", path, "--as-of", "2018-02-20"), 1, "too little history")
 
 
-def test_a_champion_of_the_future_is_not_used(pipeline):
+def test_a_champion_of_the_future_is_not_used(pipeline: Path) -> None:
     clear(gatecast("forecast", pipeline, "--issue-time", "2018-08-01"), 1, "after the issue time")
 
 
-def test_a_tampered_model_is_never_loaded(pipeline):
+def test_a_tampered_model_is_never_loaded(pipeline: Path) -> None:
     (model,) = pipeline.parent.rglob("model.onnx")
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     clear(gatecast("forecast", pipeline, "--issue-time", ISSUE), 1, "sha256 differs")
 
 
-def test_quiet_and_json(pipeline):
+def test_quiet_and_json(pipeline: Path) -> None:
     quiet = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--quiet")
     assert (quiet.stdout, quiet.stderr) == ("", "")
     models = json_report(gatecast("models", pipeline, "--json"))
@@ -121,13 +123,13 @@ def test_quiet_and_json(pipeline):
     assert models["models"][0]["decision"]["promoted"]
 
 
-def test_rollback(pipeline):
+def test_rollback(pipeline: Path) -> None:
     version = json_report(gatecast("models", pipeline, "--json"))["champion"]
     assert gatecast("models", pipeline, "--rollback", version).returncode == 0
     clear(gatecast("models", pipeline, "--rollback", "19990101T000000Z-none"), 1, "does not exist")
 
 
-def test_init_then_check_then_ingest(tmp_path):
+def test_init_then_check_then_ingest(tmp_path: Path) -> None:
     assert gatecast("init", tmp_path / "new").returncode == 0
     path = tmp_path / "new" / "pipeline.toml"
     assert gatecast("check", path).returncode == 0
@@ -137,7 +139,7 @@ def test_init_then_check_then_ingest(tmp_path):
 
 @pytest.mark.process
 @pytest.mark.parametrize("stage", ["check", "models"])
-def test_single_stages_import_no_prefect(trained, tmp_path, stage):
+def test_single_stages_import_no_prefect(trained: Path, tmp_path: Path, stage: str) -> None:
     """Without Prefect they start in about a second."""
     copy = copy_of(trained, tmp_path / "copy")
     done = gatecast_process(stage, copy, "--json", PYTHONPATH=str(block(tmp_path, "prefect")))

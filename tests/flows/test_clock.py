@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import time
+from collections.abc import Callable
+from datetime import datetime, time
 
 import pytest
 
 from flows.clock import TimeError, default_issue_time, last_issue_time, parse_time
 
 
-def test_a_time_without_offset_is_local(utc):
+def test_a_time_without_offset_is_local(utc: Callable[..., datetime]) -> None:
     assert parse_time("2018-09-01", "America/New_York") == utc(2018, 9, 1, 4)
     assert parse_time("2018-09-01T10:00+02:00", "America/New_York") == utc(2018, 9, 1, 8)
     with pytest.raises(TimeError, match="tomorrow"):
         parse_time("tomorrow", "UTC")
 
 
-def test_last_issue_over_a_clock_change(utc):
+def test_last_issue_over_a_clock_change(utc: Callable[..., datetime]) -> None:
     # Madrid went to winter time at 03:00 on 2018-10-28.
     assert last_issue_time(time(6), "Europe/Madrid", utc(2018, 10, 28, 4, 59)) == utc(2018, 10, 27, 4)
     assert last_issue_time(time(6), "Europe/Madrid", utc(2018, 10, 28, 5)) == utc(2018, 10, 28, 5)
 
 
-def test_default_issue_is_not_after_the_newest_target(utc):
+def test_default_issue_is_not_after_the_newest_target(utc: Callable[..., datetime]) -> None:
     assert default_issue_time(time(0), "UTC", utc(2018, 9, 1), utc(2026, 1, 1)) == utc(2018, 9, 1)
     assert default_issue_time(time(0), "UTC", utc(2018, 8, 31, 23), utc(2026, 1, 1)) == utc(2018, 8, 31)
     assert default_issue_time(time(0), "UTC", None, utc(2026, 1, 1, 5)) == utc(2026, 1, 1)

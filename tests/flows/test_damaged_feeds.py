@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -20,10 +21,10 @@ from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.schemas import DataError
-from storage.store import open_store
 from tests.support.commands import gatecast
 from tests.support.examples import examples
 from tests.support.feeds import mutated, pipeline_of, sample
+from tests.support.narrow import open_folder
 
 AS_OF = datetime(2018, 6, 2, 12, tzinfo=UTC)
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
@@ -63,7 +64,7 @@ NAMES = st.one_of(
 )  # fmt: skip
 KINDS = {"series_id": NAMES, "ds": TIMES, "y": NUMBERS, "known": TIMES}
 # Wrong types of a column of a Parquet file, each made from the number of the row.
-TYPES = {
+TYPES: dict[str, Callable[[int], object]] = {
     "int": lambda n: n, "float": float, "text": str, "bool": lambda n: n % 2 == 0,
     "date": lambda n: date(2018, 6, 1) + timedelta(days=n), "time": lambda n: time(n % 24),
     "duration": lambda n: timedelta(hours=n), "binary": lambda n: bytes([n % 256, 255]), "list": lambda n: [n],
@@ -71,7 +72,7 @@ TYPES = {
     "zoned": lambda n: datetime(2018, 6, 1, tzinfo=UTC) + timedelta(hours=n),
     "special": lambda n: [float("nan"), float("inf"), -float("inf"), 1e308][n % 4],
 }  # fmt: skip
-CASTS = {
+CASTS: dict[str, pl.DataType | type[pl.DataType] | None] = {
     "none": None, "int8": pl.Int8, "uint64": pl.UInt64, "float32": pl.Float32, "decimal": pl.Decimal(38, 10),
     "categorical": pl.Categorical, "ms": pl.Datetime("ms"), "ns": pl.Datetime("ns", "Asia/Kathmandu"),
 }  # fmt: skip
@@ -91,33 +92,33 @@ def ingest_or_refuse(folder: Path, name: str, more: str, read: int | None, frequ
     pipeline_of(folder, name, more)
     environment = {"GATECAST_PIPELINE__FREQUENCY": frequency}
     pipeline_settings = pipeline_file.read(folder / "p.toml", environment)
-    store = open_store(pipeline_settings.pipeline.store)
+    store = open_folder(pipeline_settings.pipeline.store)
     try:
-        found = ingest(pipeline_settings, store, AS_OF, LATE)["feeds"]["demand"]
+        report = ingest(pipeline_settings, store, AS_OF, LATE)["feeds"]["demand"]
     except DataError as error:
         assert str(error).startswith("feed 'demand': ")
         assert len(str(error).splitlines()) == 1
         assert not store.root.exists()
         return False
-    assert read in (None, found["read"])
-    assert found["read"] == found["added"] + found["refused"] + found["later"]
+    assert read in (None, report["read"])
+    assert report["read"] == report["added"] + report["refused"] + report["later"]
     refused = quarantine.read(store, pipeline_settings.name, "demand")
-    assert len(refused) == found["refused"] == sum(found["reasons"].values())
+    assert len(refused) == report["refused"] == sum(report["reasons"].values())
     assert refused["reason"].null_count() == 0
     kept = history.read_revisions(store, pipeline_settings.name, "demand", ["y"], LATE)
-    assert len(kept) == found["added"]
+    assert len(kept) == report["added"]
     assert kept.select(pl.col("y").is_finite().all()).item() in (True, None)
     return True
 
 
-def fuzz(count: int):
+def fuzz(count: int) -> settings:
     """Return hypothesis settings with the same examples in each run."""
     quiet = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
     return settings(max_examples=examples(count), deadline=None, derandomize=True, suppress_health_check=quiet)
 
 
 @st.composite
-def damaged_cells(draw) -> pl.DataFrame:
+def damaged_cells(draw: st.DrawFn) -> pl.DataFrame:
     """Draw the table with damaged cells, a damaged column or another order of rows."""
     rows = TABLE
     for column in draw(st.lists(st.sampled_from(list(KINDS)), min_size=1, max_size=2, unique=True)):
@@ -141,7 +142,9 @@ def damaged_cells(draw) -> pl.DataFrame:
     bom=st.booleans(),
     frequency=FREQUENCIES,
 )
-def test_damaged_cells_of_a_csv_file(tmp_path_factory, rows, more, end, bom, frequency):
+def test_damaged_cells_of_a_csv_file(
+    tmp_path_factory: pytest.TempPathFactory, rows: pl.DataFrame, more: str, end: str, bom: bool, frequency: str
+) -> None:
     folder = tmp_path_factory.mktemp("csv")
     rows.write_csv(folder / "load.csv", line_terminator=end, include_bom=bom, quote_style="always")
     ingest_or_refuse(folder, "load.csv", more, len(rows), frequency)
@@ -154,13 +157,16 @@ def test_damaged_cells_of_a_csv_file(tmp_path_factory, rows, more, end, bom, fre
     more=st.sampled_from(SHAPES),
     frequency=FREQUENCIES,
 )
-def test_wrong_types_in_a_parquet_file(tmp_path_factory, types, cast, more, frequency):
+def test_wrong_types_in_a_parquet_file(
+    tmp_path_factory: pytest.TempPathFactory, types: dict[str, str], cast: str, more: str, frequency: str
+) -> None:
     folder = tmp_path_factory.mktemp("types")
     rows = TABLE.with_columns(pl.Series(column, map(TYPES[of], range(len(TABLE)))) for column, of in types.items())
-    if CASTS[cast] is not None:
+    dtype = CASTS[cast]
+    if dtype is not None:
         for column in types:
             try:
-                rows = rows.with_columns(pl.col(column).cast(CASTS[cast]))
+                rows = rows.with_columns(pl.col(column).cast(dtype))
             except pl.exceptions.PolarsError:
                 pass  # these values cannot have that type
     rows.write_parquet(folder / "load.parquet")
@@ -169,7 +175,7 @@ def test_wrong_types_in_a_parquet_file(tmp_path_factory, types, cast, more, freq
 
 @fuzz(60)
 @given(data=st.data())
-def test_dropped_renamed_or_repeated_columns(tmp_path_factory, data):
+def test_dropped_renamed_or_repeated_columns(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("columns")
     head = data.draw(
         st.lists(st.one_of(st.sampled_from([*TABLE.columns, "Y", "y ", "\ufeffy"]), st.text(max_size=4)), max_size=5)
@@ -180,7 +186,7 @@ def test_dropped_renamed_or_repeated_columns(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
-def test_damaged_bytes_of_a_file(tmp_path, capfd, suffix):
+def test_damaged_bytes_of_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str) -> None:
     """Damage a hundred files of each kind. Messages of Polars' Rust code must not reach the terminal."""
     rows = sample(2)
     clean = tmp_path / "clean.parquet"
@@ -217,7 +223,7 @@ def test_damaged_bytes_of_a_file(tmp_path, capfd, suffix):
         ("load.txt", b"series_id,ds,y\na,2018-06-01,1\n"),
     ],
 )
-def test_the_command_prints_one_line_of_error(tmp_path, name, content):
+def test_the_command_prints_one_line_of_error(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     pipeline_of(tmp_path, name)
     done = gatecast("ingest", tmp_path / "p.toml")

@@ -18,9 +18,14 @@ from distributed import Client, LocalCluster
 from flows import clock
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
+from storage.schemas.records import DistributedReport, ForecastReport
 from storage.store import Store, open_store
 from tests.support.pipelines import ISSUE, many
-from tests.support.s3_server import BUCKET
+from tests.support.s3_server import BUCKET, S3Server
+
+StartForecast = Callable[..., subprocess.Popen[str]]
+# A pipeline file, its store, and the bytes and the report of the local engine's forecast.
+LocalForecast = tuple[Path, Store, bytes, ForecastReport]
 
 pytestmark = pytest.mark.cluster
 
@@ -40,12 +45,12 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:  # type: ignore[no-untyped-call]
         yield cluster
 
 
 @pytest.fixture
-def start(prefect_server, tmp_path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(prefect_server: dict[str, str], tmp_path: Path) -> Iterator[StartForecast]:
     """Return a function that starts a forecast in its own process: `start(pipeline file, engine, limit)`."""
     script = tmp_path / "run.py"
     script.write_text(RUN)
@@ -69,7 +74,7 @@ def start(prefect_server, tmp_path) -> Iterator[Callable[..., subprocess.Popen[s
 
 
 @pytest.fixture
-def local_forecast(pipeline) -> tuple[Path, Store, bytes, dict]:
+def local_forecast(pipeline: Path) -> LocalForecast:
     """Return a pipeline file, its store, and the bytes and the report of the local engine's forecast, then deleted."""
     many(pipeline)
     settings = pipeline_file.read(pipeline, {})
@@ -81,11 +86,12 @@ def local_forecast(pipeline) -> tuple[Path, Store, bytes, dict]:
     return pipeline, store, content, report
 
 
-def finish(process: subprocess.Popen[str]) -> dict:
+def finish(process: subprocess.Popen[str]) -> DistributedReport:
     """Wait for a forecast, and return its report."""
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    return json.loads(out.splitlines()[-1])
+    report: DistributedReport = json.loads(out.splitlines()[-1])
+    return report
 
 
 def staged(store: Store, what: str = "*") -> list[str]:
@@ -101,14 +107,18 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> N
     pytest.fail("the condition was not met within two minutes")
 
 
-def test_a_cluster_publishes_the_bytes_of_the_local_engine(local_forecast, start, cluster):
+def test_a_cluster_publishes_the_bytes_of_the_local_engine(
+    local_forecast: LocalForecast, start: StartForecast, cluster: LocalCluster
+) -> None:
     pipeline, store, local, report = local_forecast
     assert finish(start(pipeline, cluster.scheduler_address)) == report | {"stood_in": 0}
     assert Path(report["path"]).read_bytes() == local
     assert staged(store) == []
 
 
-def test_a_cluster_on_this_machine_publishes_the_same_bytes_into_a_bucket(local_forecast, start, s3):
+def test_a_cluster_on_this_machine_publishes_the_same_bytes_into_a_bucket(
+    local_forecast: LocalForecast, start: StartForecast, s3: S3Server
+) -> None:
     pipeline, folder, local, _ = local_forecast
     bucket = open_store(f"s3://{BUCKET}/nights")
     for key in (key for top in ("history", "models") for key in folder.keys(top, "*.*")):
@@ -119,9 +129,11 @@ def test_a_cluster_on_this_machine_publishes_the_same_bytes_into_a_bucket(local_
     assert staged(bucket) == []
 
 
-def test_the_loss_of_a_worker_does_not_change_the_file(local_forecast, start, cluster):
+def test_the_loss_of_a_worker_does_not_change_the_file(
+    local_forecast: LocalForecast, start: StartForecast, cluster: LocalCluster
+) -> None:
     pipeline, store, local, report = local_forecast
-    with Client(cluster) as client:
+    with Client(cluster) as client:  # type: ignore[no-untyped-call]
         client.wait_for_workers(2)
         before = client.run(os.getpid)
         process = start(pipeline, cluster.scheduler_address)
@@ -135,7 +147,9 @@ def test_the_loss_of_a_worker_does_not_change_the_file(local_forecast, start, cl
         assert set(client.run(os.getpid).values()) != set(before.values()), "a worker was lost"
 
 
-def test_series_of_failing_shards_come_from_the_baseline(local_forecast, start, cluster):
+def test_series_of_failing_shards_come_from_the_baseline(
+    local_forecast: LocalForecast, start: StartForecast, cluster: LocalCluster
+) -> None:
     """Damage the history of some series on the disk, so that their shards fail on every worker."""
     pipeline, store, local, _ = local_forecast
     added = Path(store.uri(store.keys("history/small/demand", "*.parquet")[-1]))
@@ -155,9 +169,11 @@ def test_series_of_failing_shards_come_from_the_baseline(local_forecast, start, 
     assert staged(store) == []
 
 
-def test_shards_missing_at_the_deadline_come_from_the_baseline(local_forecast, start, cluster):
+def test_shards_missing_at_the_deadline_come_from_the_baseline(
+    local_forecast: LocalForecast, start: StartForecast, cluster: LocalCluster
+) -> None:
     pipeline, _, local, _ = local_forecast
-    with Client(cluster) as client:
+    with Client(cluster) as client:  # type: ignore[no-untyped-call]
         client.wait_for_workers(2)
         workers = list(client.run(os.getpid).values())
     for worker in workers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,13 +16,16 @@ from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from storage import registry
 from storage.schemas import DataError
-from storage.store import open_store
+from storage.store import Store, open_store
 from tests.support.commands import gatecast, json_report
 from tests.support.pipelines import ISSUE
 
+# The settings, the store and the version of its only champion.
+Opened = tuple[pipeline_file.Pipeline, Store, str]
+
 
 @pytest.fixture
-def opened(pipeline):
+def opened(pipeline: Path) -> Opened:
     """Return the settings, the store and the version of its only champion."""
     settings = pipeline_file.read(pipeline, {})
     store = open_store(settings.pipeline.store)
@@ -29,10 +33,10 @@ def opened(pipeline):
     return settings, store, version
 
 
-def serve(settings, store, predecessor: bytes, champion: bytes) -> tuple[str, str]:
+def serve(settings: pipeline_file.Pipeline, store: Store, predecessor: bytes, champion: bytes) -> tuple[str, str]:
     """Make two models the only ones that serve ISSUE, and return their versions."""
-    (facts,) = registry.valid_manifests(store, settings.name)
-    facts = {k: v for k, v in facts.items() if k not in ("version", "as_of", "sha256")}
+    (manifest,) = registry.valid_manifests(store, settings.name)
+    facts = {k: v for k, v in manifest.items() if k not in ("version", "as_of", "sha256")}
     versions = []
     for day, content in (("2018-08-30", predecessor), ("2018-08-31", champion)):
         as_of = clock.parse_time(day, settings.pipeline.timezone)
@@ -48,7 +52,7 @@ def with_nan(content: bytes, entry: int) -> bytes:
     graph = model.graph
     for node in graph.node:
         node.output[:] = ["whole" if name == "quantiles" else name for name in node.output]
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "entry": np.array(entry, np.int64), "nothing": np.array(np.nan, np.float32), "axes": np.array([1, 2], np.int64)
     }  # fmt: skip
     graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
@@ -59,21 +63,21 @@ def with_nan(content: bytes, entry: int) -> bytes:
             onnx.helper.make_node("Where", ["wide", "nothing", "whole"], ["quantiles"]),
         ]
     )
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
-def forecast_rows(settings, store, **options) -> pl.DataFrame:
+def forecast_rows(settings: pipeline_file.Pipeline, store: Store, **options: Any) -> pl.DataFrame:
     at = clock.parse_time(ISSUE, settings.pipeline.timezone)
     report = forecast(settings, store, at, **options)
     return pl.read_parquet(report["path"], hive_partitioning=False)
 
 
-def sources_by_series(rows: pl.DataFrame) -> dict[str, tuple]:
+def sources_by_series(rows: pl.DataFrame) -> dict[str, tuple[Any, ...]]:
     picked = rows.select("series_id", "status", "reason", "model_version").unique()
     return {name: tuple(rest) for name, *rest in picked.rows()}
 
 
-def test_one_series_that_the_champion_cannot_forecast_comes_from_its_predecessor(opened):
+def test_one_series_that_the_champion_cannot_forecast_comes_from_its_predecessor(opened: Opened) -> None:
     settings, store, version = opened
     good = registry.load(store, settings.name, version)
     predecessor, champion = serve(settings, store, good, with_nan(good, 2))
@@ -84,16 +88,16 @@ def test_one_series_that_the_champion_cannot_forecast_comes_from_its_predecessor
     }
 
 
-def test_a_series_that_neither_model_can_forecast_comes_from_the_baseline(opened):
+def test_a_series_that_neither_model_can_forecast_comes_from_the_baseline(opened: Opened) -> None:
     settings, store, version = opened
     good = registry.load(store, settings.name, version)
     _, champion = serve(settings, store, with_nan(good, 2), with_nan(good, 2))
-    found = sources_by_series(forecast_rows(settings, store))
-    assert found["LDC2"] == ("baseline", "the model's output is not finite", None)
-    assert found["LDC1"] == found["LDC3"] == ("model", None, champion)
+    sources = sources_by_series(forecast_rows(settings, store))
+    assert sources["LDC2"] == ("baseline", "the model's output is not finite", None)
+    assert sources["LDC1"] == sources["LDC3"] == ("model", None, champion)
 
 
-def test_the_predecessor_replaces_a_damaged_or_missing_champion(opened):
+def test_the_predecessor_replaces_a_damaged_or_missing_champion(opened: Opened) -> None:
     settings, store, version = opened
     good = registry.load(store, settings.name, version)
     predecessor, champion = serve(settings, store, good, with_nan(good, 99))
@@ -105,25 +109,25 @@ def test_the_predecessor_replaces_a_damaged_or_missing_champion(opened):
             assert word in reason
 
 
-def test_rows_missing_at_the_deadline_come_from_the_baseline(opened):
+def test_rows_missing_at_the_deadline_come_from_the_baseline(opened: Opened) -> None:
     settings, store, _ = opened
-    found = sources_by_series(forecast_rows(settings, store, has_time=lambda: False))
-    assert {(status, reason) for status, reason, _ in found.values()} == {
+    sources = sources_by_series(forecast_rows(settings, store, has_time=lambda: False))
+    assert {(status, reason) for status, reason, _ in sources.values()} == {
         ("baseline", "the deadline came before the model had forecast this series")
     }
 
 
-def test_rows_have_the_reason_why_they_are_stale_or_without_a_model(opened):
+def test_rows_have_the_reason_why_they_are_stale_or_without_a_model(opened: Opened) -> None:
     settings, store, version = opened
     assert set(sources_by_series(forecast_rows(settings, store, stale_reason="feed x failed")).values()) == {
         ("stale_model", "feed x failed", version)
     }
-    found = sources_by_series(forecast_rows(settings, store, no_model_reason="no time"))
-    assert set(found.values()) == {("baseline", "no time", None)}
+    sources = sources_by_series(forecast_rows(settings, store, no_model_reason="no time"))
+    assert set(sources.values()) == {("baseline", "no time", None)}
 
 
 @pytest.mark.parametrize("silent", [{"LDC3"}, {"LDC1", "LDC2", "LDC3"}])
-def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, silent):
+def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline: Path, silent: set[str]) -> None:
     """Remove the values since August 20, of one series or of all."""
     folder = pipeline.parent
     load = pl.read_parquet(folder / "load.parquet")
@@ -140,7 +144,7 @@ def test_a_series_that_has_ended_is_not_forecast_but_a_late_feed_is(pipeline, si
     assert set(series) == {"LDC1", "LDC2", "LDC3"} - set(report["ended"])
 
 
-def test_series_silent_for_longer_than_the_context_come_from_the_baseline(opened):
+def test_series_silent_for_longer_than_the_context_come_from_the_baseline(opened: Opened) -> None:
     settings, store, _ = opened
     report = forecast(settings, store, clock.parse_time("2018-12-01", settings.pipeline.timezone))
     assert report["status"] == {"baseline": 72}
@@ -148,7 +152,7 @@ def test_series_silent_for_longer_than_the_context_come_from_the_baseline(opened
     assert pl.read_parquet(report["path"], hive_partitioning=False)["q50"].is_finite().all()
 
 
-def test_a_missing_provider_is_reported_and_with_strict_an_error(opened):
+def test_a_missing_provider_is_reported_and_with_strict_an_error(opened: Opened) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -156,29 +160,29 @@ def test_a_missing_provider_is_reported_and_with_strict_an_error(opened):
     settings, store, _ = opened
     at = clock.parse_time(ISSUE, settings.pipeline.timezone)
 
-    def asked(strict: bool):
+    def preferring_cuda(strict: bool) -> pipeline_file.Pipeline:
         wish = settings.forecast.model_copy(update={"providers": ("cuda", "cpu"), "strict": strict})
         return settings.model_copy(update={"forecast": wish})
 
-    report = forecast(asked(False), store, at)
+    report = forecast(preferring_cuda(False), store, at)
     assert report["provider"] == "CPUExecutionProvider" and set(report["status"]) == {"model"}
     assert any("first provider is CUDAExecutionProvider" in line for line in summary.reason_lines(report))
     with pytest.raises(DataError, match="first provider is CUDAExecutionProvider"):
-        forecast(asked(True), store, at)
-    report = forecast(asked(True), store, at, needs_champion=False)
+        forecast(preferring_cuda(True), store, at)
+    report = forecast(preferring_cuda(True), store, at, needs_champion=False)
     assert set(report["status"]) == {"baseline"} and "first provider is CUDA" in report["reasons"][0]["reason"]
 
 
-def test_the_command_reports_a_missing_provider(pipeline):
+def test_the_command_reports_a_missing_provider(pipeline: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this machine has CUDA, so nothing falls back")
-    asked = {"GATECAST_FORECAST__PROVIDERS": '["cuda", "cpu"]'}
-    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json", **asked)
+    preferred = {"GATECAST_FORECAST__PROVIDERS": '["cuda", "cpu"]'}
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json", **preferred)
     assert done.returncode == 0, done.stderr
     assert json_report(done)["provider"] == "CPUExecutionProvider"
     assert "CUDAExecutionProvider" in json_report(done)["fell_back"]
-    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, **asked, GATECAST_FORECAST__STRICT="true")
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE, **preferred, GATECAST_FORECAST__STRICT="true")
     assert done.returncode == 1
     assert "first provider is CUDAExecutionProvider" in done.stderr

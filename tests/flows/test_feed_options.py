@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from flows.settings import file as pipeline_file
+from flows.settings.feed_options import EntsoeOptions, OpenMeteoOptions
 from flows.settings.file import PipelineFileError
+from tests.support.narrow import present
 
 HEAD = """
 [pipeline]
@@ -26,7 +28,7 @@ valid_time = "ds"
 values = ["y"]
 """
 FEED = '[[feed]]\nname = "demand"\nrole = "target"\nvalues = ["y"]\n'
-EXAMPLES = re.findall(
+EXAMPLES: list[str] = re.findall(
     r"```toml\n(.*?)```", (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8"), re.DOTALL
 )
 ENTSOE = 'kind = "entsoe"\n{more}[feed.options]\ndocument = "{document}"\nareas = {areas}\n'
@@ -41,8 +43,8 @@ def read(folder: Path, feeds: str, **environment: str) -> pipeline_file.Pipeline
     return pipeline_file.read(path, environment)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r'name = "(.*?)"', text)[1])
-def test_the_examples_of_the_documentation_are_valid(tmp_path, example):
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.findall(r'name = "(.*?)"', text)[0])
+def test_the_examples_of_the_documentation_are_valid(tmp_path: Path, example: str) -> None:
     secrets = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "planted-s3cret")
     feeds = example if 'role = "target"' in example else TARGET + example
     pipeline = read(tmp_path, feeds, **secrets)
@@ -51,7 +53,7 @@ def test_the_examples_of_the_documentation_are_valid(tmp_path, example):
         assert getattr(pipeline.feed[-1], kind) is None or f"{kind} =" in example
 
 
-def test_each_kind_has_an_example():
+def test_each_kind_has_an_example() -> None:
     text = "\n".join(EXAMPLES)
     for kind in ("open-meteo", "entsoe", "eia", "ecb"):
         assert f'kind = "{kind}"' in text
@@ -81,7 +83,7 @@ def test_each_kind_has_an_example():
         ('kind = "ecb"\n[feed.options]\nflow = "EXR"\nseries = { usd = "D..EUR" }\n', ["ecb.series.usd", "D..EUR"]),
     ],
 )  # fmt: skip
-def test_wrong_options(tmp_path, feed, words):
+def test_wrong_options(tmp_path: Path, feed: str, words: list[str]) -> None:
     with pytest.raises(PipelineFileError) as raised:
         read(tmp_path, FEED + feed, A="b")
     for word in words:
@@ -97,7 +99,7 @@ def test_wrong_options(tmp_path, feed, words):
         ({"document": "price", "more": 'available_after = "1h"\n'}, ["available_after is not for rows that have"]),
     ],
 )
-def test_a_known_source_names_its_columns(tmp_path, options, words):
+def test_a_known_source_names_its_columns(tmp_path: Path, options: dict[str, str], words: list[str]) -> None:
     feed = ENTSOE.format(**{"document": "load", "areas": '["FR"]', "more": ""} | options)
     with pytest.raises(PipelineFileError) as raised:
         read(tmp_path, FEED + feed + 'api_key = "${KEY}"\n', KEY="b")
@@ -105,7 +107,7 @@ def test_a_known_source_names_its_columns(tmp_path, options, words):
         assert word in str(raised.value)
 
 
-def test_a_secret_comes_from_the_environment_only(tmp_path):
+def test_a_secret_comes_from_the_environment_only(tmp_path: Path) -> None:
     feed = FEED + ENTSOE.format(document="load", areas='["FR"]', more="")
     for written in ('"planted-s3cret"', "1234567", '"${KEY}planted"'):
         with pytest.raises(PipelineFileError, match=r"options.api_key: a secret does not belong in the file") as raised:
@@ -115,13 +117,16 @@ def test_a_secret_comes_from_the_environment_only(tmp_path):
         read(tmp_path, feed + 'api_key = "${KEY}"\n')
     # A key of digits is a text. An error beside it does not print it.
     key = {"GATECAST_FEED__DEMAND__OPTIONS__API_KEY": "0123456789"}
-    assert read(tmp_path, feed, **key).feed[0].options.api_key.get_secret_value() == "0123456789"
+    options = read(tmp_path, feed, **key).feed[0].options
+    assert isinstance(options, EntsoeOptions)
+    assert present(options.api_key).get_secret_value() == "0123456789"
     with pytest.raises(PipelineFileError) as raised:
         read(tmp_path, feed.replace('"load"', '"loads"'), **key)
     assert "0123456789" not in str(raised.value)
 
 
-def test_defaults_are_those_of_the_documentation(tmp_path):
+def test_defaults_are_those_of_the_documentation(tmp_path: Path) -> None:
     options = read(tmp_path, FEED + METEO.replace("archive", "previous-runs")).feed[0].options
+    assert isinstance(options, OpenMeteoOptions)
     assert (options.lead_days, options.delay, options.timeout) == ((1, 2), timedelta(hours=9), timedelta(seconds=30))
     assert (options.retries, options.backoff, options.resolution) == (4, timedelta(seconds=1), "hourly")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -19,9 +20,10 @@ from storage.store import open_store
 from tests.support.commands import gatecast
 from tests.support.examples import examples
 from tests.support.feeds import LATE, mutated, pipeline_of, sample
+from tests.support.narrow import open_folder
 
 
-def test_only_new_rows_are_requested_from_a_database(tmp_path):
+def test_only_new_rows_are_requested_from_a_database(tmp_path: Path) -> None:
     path = tmp_path / "demand.db"
     rows = sample(40).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
     with sqlite3.connect(path) as connection:
@@ -42,7 +44,7 @@ def test_only_new_rows_are_requested_from_a_database(tmp_path):
     assert len(history.read_as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
 
 
-def test_a_row_of_the_far_future_does_not_exclude_earlier_rows_from_the_request(tmp_path):
+def test_a_row_of_the_far_future_does_not_exclude_earlier_rows_from_the_request(tmp_path: Path) -> None:
     """Ingest a known_future covariate with a mistyped year, which no availability time holds back."""
     path = tmp_path / "weather.db"
     sample(3).write_parquet(tmp_path / "load.parquet")
@@ -68,18 +70,18 @@ values = ["w"]
     assert ingest(settings, store, LATE, LATE)["feeds"]["weather"]["added"] == 1
 
 
-def test_check_reports_late_feeds(tmp_path):
+def test_check_reports_late_feeds(tmp_path: Path) -> None:
     sample(30).write_parquet(tmp_path / "load.parquet")
     settings = pipeline_of(tmp_path, "load.parquet")
-    found = check(settings, datetime(2018, 7, 1, 7, tzinfo=UTC))
-    assert found["next_issue"] == "2018-07-02T04:00:00+00:00"
-    assert found["feeds"]["demand"]["late"] == (
+    report = check(settings, datetime(2018, 7, 1, 7, tzinfo=UTC))
+    assert report["next_issue"] == "2018-07-02T04:00:00+00:00"
+    assert report["feeds"]["demand"]["late"] == (
         "the newest value is of 2018-06-30 23:00, values up to 2018-07-01 02:00 are due: 3 periods missing"
     )
     assert check(settings, datetime(2018, 7, 1, 4, tzinfo=UTC))["feeds"]["demand"]["late"] is None
 
 
-def test_findings_are_reported_and_quarantined_as_the_file_says(tmp_path):
+def test_findings_are_reported_and_quarantined_as_the_file_says(tmp_path: Path) -> None:
     rows = sample(60).with_row_index("n").with_columns(
         y=pl.when(pl.col("n") == 700).then(pl.col("y") * 50).otherwise("y")
     ).drop("n")  # fmt: skip
@@ -98,7 +100,7 @@ def test_findings_are_reported_and_quarantined_as_the_file_says(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_damaged_files_give_one_error_or_lose_no_row(tmp_path, suffix):
+def test_damaged_files_give_one_error_or_lose_no_row(tmp_path: Path, suffix: str) -> None:
     """Damage 300 files of each kind. Each gives a DataError of one line, or every row is accounted for."""
     rows = sample(3)
     source = tmp_path / f"clean.{suffix}"
@@ -125,14 +127,14 @@ def test_damaged_files_give_one_error_or_lose_no_row(tmp_path, suffix):
     assert errors < examples(300)
 
 
-def test_a_damaged_history_part_is_set_aside_and_ingested_again(tmp_path):
+def test_a_damaged_history_part_is_set_aside_and_ingested_again(tmp_path: Path) -> None:
     rows = sample(20).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
     with sqlite3.connect(tmp_path / "demand.db") as connection:
         connection.execute("create table demand (series_id text, ds text, y real)")
         connection.executemany("insert into demand values (?, ?, ?)", rows.rows())
     more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"\nstart = "2018-06-01"'
     settings = pipeline_of(tmp_path, f"sqlite:///{tmp_path / 'demand.db'}", more)
-    store = open_store(settings.pipeline.store)
+    store = open_folder(settings.pipeline.store)
     for day in (8, 15):
         ingest(settings, store, datetime(2018, 6, day, tzinfo=UTC), LATE)
     before = history.read_as_of(store, "p", "demand", ["y"], LATE)

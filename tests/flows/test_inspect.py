@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from flows import clock
+from flows.page.inspection import Inspection
 from flows.settings import file as pipeline_file
 from flows.stages.inspect import collect_inspection
 from storage.store import open_store
-from tests.support.commands import block, clear, gatecast, gatecast_process, json_report
+from tests.support.commands import Finished, block, clear, gatecast, gatecast_process, json_report
 from tests.support.pipelines import ISSUE
 
 pytestmark = pytest.mark.training
 
 
-def inspect(path, *arguments):
+def inspect(path: Path, *arguments: object) -> Finished:
     return gatecast("inspect", path, "--series", "LDC2", "--issue-time", ISSUE, *arguments)
 
 
-def inspection_of_ldc2(path, issue=ISSUE):
+def inspection_of_ldc2(path: Path, issue: str = ISSUE) -> Inspection:
     """Return the content of the page about LDC2."""
     settings = pipeline_file.read(path)
     zone = settings.pipeline.timezone
@@ -31,7 +33,7 @@ def inspection_of_ldc2(path, issue=ISSUE):
     )
 
 
-def test_the_page_needs_no_network(pipeline, tmp_path):
+def test_the_page_needs_no_network(pipeline: Path, tmp_path: Path) -> None:
     done = inspect(pipeline, "-o", tmp_path / "page.html", "--json")
     assert done.returncode == 0, done.stderr
     report = json_report(done)
@@ -44,7 +46,7 @@ def test_the_page_needs_no_network(pipeline, tmp_path):
     assert report["moved"]["temperature_forecast"] > 0 < report["moved_by_horizon"]["temperature_forecast"]
 
 
-def test_without_an_output_the_page_is_in_the_store(pipeline):
+def test_without_an_output_the_page_is_in_the_store(pipeline: Path) -> None:
     done = inspect(pipeline)
     assert done.returncode == 0, done.stderr
     (page,) = (pipeline.parent / "store" / "inspections" / "small").glob("*.html")
@@ -52,22 +54,22 @@ def test_without_an_output_the_page_is_in_the_store(pipeline):
     assert f"Wrote {page}" in done.stdout
 
 
-def test_the_page_shows_the_published_forecast(pipeline):
+def test_the_page_shows_the_published_forecast(pipeline: Path) -> None:
     assert "No forecast of this issue time is published" in inspection_of_ldc2(pipeline).notes[0]
     published = json_report(gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json"))
-    found = inspection_of_ldc2(pipeline)
-    assert found.notes == ()
+    inspection = inspection_of_ldc2(pipeline)
+    assert inspection.notes == ()
     rows = pl.read_parquet(published["path"]).filter(pl.col("series_id") == "LDC2")
-    np.testing.assert_array_equal(rows.select("^q.*$").to_numpy(), found.quantiles)
+    np.testing.assert_array_equal(rows.select("^q.*$").to_numpy(), inspection.quantiles)
     # Values after the issue time are in the feed but not ingested yet.
-    assert np.isnan(found.actuals).all()
+    assert np.isnan(inspection.actuals).all()
     assert gatecast("ingest", pipeline, "--as-of", "2018-09-03").returncode == 0
     load = pl.read_parquet(pipeline.parent / "load.parquet").filter(pl.col("series_id") == "LDC2")
     day = load.filter(pl.col("ds").dt.date() == pl.date(2018, 9, 1)).sort("ds")["y"].to_numpy()
     np.testing.assert_allclose(inspection_of_ldc2(pipeline).actuals, day, rtol=1e-6)
 
 
-def test_values_ingested_later_are_noted(pipeline):
+def test_values_ingested_later_are_noted(pipeline: Path) -> None:
     """Change the last day of the feed after the forecast was published."""
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
     load = pl.read_parquet(pipeline.parent / "load.parquet")
@@ -78,7 +80,7 @@ def test_values_ingested_later_are_noted(pipeline):
     assert "differs by up to" in note and "only later" in note
 
 
-def test_the_model_of_the_issue_time_is_opened_not_the_newest(pipeline):
+def test_the_model_of_the_issue_time_is_opened_not_the_newest(pipeline: Path) -> None:
     assert gatecast("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
     first = json_report(gatecast("models", pipeline, "--json"))["champion"]
     assert gatecast("ingest", pipeline, "--as-of", "2018-09-20").returncode == 0
@@ -105,17 +107,19 @@ def test_the_model_of_the_issue_time_is_opened_not_the_newest(pipeline):
         (("--series", "LDC1", "--issue-time", "yesterday"), 2, ("yesterday", "ISO 8601")),
     ],
 )
-def test_errors_name_the_problem(pipeline, arguments, status, words):
+def test_errors_name_the_problem(
+    pipeline: Path, arguments: tuple[str, ...], status: int, words: tuple[str, ...]
+) -> None:
     clear(gatecast("inspect", pipeline, *arguments), status, *words)
 
 
-def test_a_missing_training_extra_is_named(pipeline, tmp_path):
+def test_a_missing_training_extra_is_named(pipeline: Path, tmp_path: Path) -> None:
     (tmp_path / "onnx.py").write_text("raise ModuleNotFoundError('not installed', name='onnx')")
     done = gatecast_process("inspect", pipeline, "--series", "LDC1", "--issue-time", ISSUE, PYTHONPATH=str(tmp_path))
     clear(done, 1, "onnx", "gatecast[train]")
 
 
-def test_opening_a_model_needs_no_torch_and_no_prefect(pipeline, tmp_path):
+def test_opening_a_model_needs_no_torch_and_no_prefect(pipeline: Path, tmp_path: Path) -> None:
     done = inspect(pipeline, "--json")
     assert done.returncode == 0
     blocked = str(block(tmp_path, "torch", "prefect", "pandas"))

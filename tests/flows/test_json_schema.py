@@ -41,17 +41,17 @@ def keys(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from keys(inside)
 
 
-def test_it_is_a_valid_schema():
+def test_it_is_a_valid_schema() -> None:
     Draft7Validator.check_schema(SCHEMA)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_it_accepts_the_files_of_the_project(path):
+def test_it_accepts_the_files_of_the_project(path: Path) -> None:
     assert errors(path.read_text()) == []
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_it_accepts_the_examples_of_the_documentation(example):
+def test_it_accepts_the_examples_of_the_documentation(example: str) -> None:
     assert errors(HEAD + (example if 'role = "target"' in example else TARGET + example)) == []
 
 
@@ -72,16 +72,16 @@ def test_it_accepts_the_examples_of_the_documentation(example):
         'frequency = "daily"\napi_key = "planted"\n',
     ],
 )  # fmt: skip
-def test_it_refuses_what_the_reader_refuses(text):
+def test_it_refuses_what_the_reader_refuses(text: str) -> None:
     assert errors(text)
 
 
-def test_an_api_key_may_come_from_the_environment():
+def test_an_api_key_may_come_from_the_environment() -> None:
     feed = TARGET.replace('uri = "load.parquet"', 'kind = "eia"').replace('valid_time = "ds"\n', "")
     assert errors(HEAD + feed + '[feed.options]\nroute = "a"\nfrequency = "daily"\n') == []
 
 
-def test_every_key_has_a_description():
+def test_every_key_has_a_description() -> None:
     described = dict(keys(SCHEMA))
     assert {"pipeline", "horizon", "members", "lead_days", "latitude"} <= described.keys()
     for name, schema in keys(SCHEMA):
@@ -90,7 +90,7 @@ def test_every_key_has_a_description():
         assert schema.get("description", "").endswith("."), name
 
 
-def test_defaults_are_written_as_in_the_file(tmp_path):
+def test_defaults_are_written_as_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text(HEAD + TARGET)
     plain = read(path, {})
@@ -115,11 +115,11 @@ def _toml(value: object) -> str:
 
 
 @pytest.mark.parametrize("text", ["0s", "90s", "120s", "10m", "9h", "1d", "730d", "1.5s"])
-def test_durations_are_written_as_they_are_read(text):
+def test_durations_are_written_as_they_are_read(text: str) -> None:
     assert setting_types.duration_text(setting_types.parse_duration(text)) == text
 
 
-def test_the_reference_has_every_key_once():
+def test_the_reference_has_every_key_once() -> None:
     rows = list(setting_rows())
     names = [(row.table, row.key, row.kind) for row in rows]
     assert len(names) == len(set(names))
@@ -133,7 +133,7 @@ def test_the_reference_has_every_key_once():
     assert by_name["[training]", "budget", ""].type == "duration"
 
 
-def test_init_writes_it_and_names_it_in_the_file(tmp_path):
+def test_init_writes_it_and_names_it_in_the_file(tmp_path: Path) -> None:
     written = init(tmp_path / "new")["written"]
     folder = tmp_path / "new"
     assert {str(path) for path in folder.iterdir()} == set(written)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 import json
 import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows import logs
 from flows.stage_process import runner
 
+Lines = Callable[[], list[dict[str, Any]]]
+
 
 @pytest.fixture
-def lines():
+def lines() -> Iterator[Lines]:
     """JSON lines logged during the test. Afterwards nothing is bound any more."""
     out = io.StringIO()
     handler = logging.StreamHandler(out)
@@ -29,7 +34,7 @@ def lines():
     logs.bind(run=None, pipeline=None, issue_time=None)
 
 
-def test_a_line_has_its_context(lines):
+def test_a_line_has_its_context(lines: Lines) -> None:
     logs.bind(run="r1", pipeline="small", issue_time="2018-09-01T04:00:00+00:00")
     logging.getLogger("flows.nightly").warning("late: %s\nby far", "demand")
     logs.bind(issue_time=None)
@@ -43,7 +48,7 @@ def test_a_line_has_its_context(lines):
     assert "issue_time" not in second
 
 
-def test_no_secret_of_a_uri_in_a_line_or_a_traceback(lines):
+def test_no_secret_of_a_uri_in_a_line_or_a_traceback(lines: Lines) -> None:
     try:
         raise ValueError("no answer from https://me:planted@host/a?token=planted2&x=1")
     except ValueError:
@@ -55,7 +60,7 @@ def test_no_secret_of_a_uri_in_a_line_or_a_traceback(lines):
 
 
 @pytest.mark.process
-def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline, lines):
+def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline: Path, lines: Lines) -> None:
     """A damaged part of the history is logged in the stage process, as an error of storage."""
     logs.bind(run="r1", pipeline="small")
     (part,) = (pipeline.parent / "store/history/small/demand").glob("*.parquet")
@@ -66,7 +71,7 @@ def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline, lines):
     assert (error["run"], error["pipeline"], error["stage"]) == ("r1", "small", "ingest")
 
 
-def test_a_line_that_a_library_prints_is_logged(lines):
+def test_a_line_that_a_library_prints_is_logged(lines: Lines) -> None:
     assert logs.relay("OMP: warning of https://a:planted@b", "train") == "OMP: warning of https://a:***@b"
     assert logs.relay('{"a": 1}', "train") == '{"a": 1}'
     assert [(line["logger"], line["stage"]) for line in lines()] == [("flows.stage_process", "train")] * 2

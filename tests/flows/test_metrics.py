@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from flows.settings import file as pipeline_file
 from flows.stages.metrics import metrics_text, next_due, write_metrics
+from storage.schemas.records import RunRecord
 from storage.store import open_store
 from tests.support.metrics import read
 from tests.support.pipelines import write_pipeline
+from tests.support.s3_server import S3Server
 
 RULES = Path(__file__).parents[2] / "deployments" / "alerts.rules.yml"
-RECORD = {
+# The keys of a record that the metrics use.
+_RECORD: dict[str, object] = {
     "pipeline": "small", "started_at": "2018-09-01T04:20:00+00:00", "deadline": "2018-09-01T04:30:00+00:00",
     "published_at": "2018-09-01T04:25:00+00:00", "issue_time": "2018-09-01T04:00:00+00:00", "degraded": True,
     "seconds": {"ingest": 1.5, "forecast": 2.0}, "failures": {"ingest:weather": "gone"},
@@ -31,16 +36,17 @@ RECORD = {
         }
     },
 }  # fmt: skip
-FAILED = RECORD | {
+RECORD = cast(RunRecord, _RECORD)
+FAILED = cast(RunRecord, _RECORD | {
     "forecast": None, "published_at": None, "score": None, "ingest": None, "failures": {"forecast": "no value"},
-}  # fmt: skip
+})  # fmt: skip
 NOW = datetime.fromisoformat("2018-09-01T04:26:00+00:00")
 ISSUE = datetime.fromisoformat("2018-09-01T04:00:00+00:00")
 
 
-def test_the_metrics_of_a_run():
-    found = read(metrics_text(RECORD, NOW, ISSUE, ISSUE + timedelta(days=1)))
-    assert found == {
+def test_the_metrics_of_a_run() -> None:
+    metrics = read(metrics_text(RECORD, NOW, ISSUE, ISSUE + timedelta(days=1)))
+    assert metrics == {
         ("run_timestamp_seconds",): 1535775600.0, ("run_seconds",): 360.0,
         ("next_due_timestamp_seconds",): 1535860800.0,
         ("issue_timestamp_seconds",): 1535774400.0, ("published_timestamp_seconds",): 1535775900.0,
@@ -53,11 +59,11 @@ def test_the_metrics_of_a_run():
     }  # fmt: skip
 
 
-def test_a_run_that_published_nothing_has_the_age_of_the_newest_forecast():
-    found = read(metrics_text(FAILED, NOW, ISSUE, ISSUE))
-    assert found["published",] == 0 and found["stage_failed", "forecast"] == 1
-    assert found["issue_timestamp_seconds",] == ISSUE.timestamp()
-    assert ("forecast_rows", "model") not in found
+def test_a_run_that_published_nothing_has_the_age_of_the_newest_forecast() -> None:
+    metrics = read(metrics_text(FAILED, NOW, ISSUE, ISSUE))
+    assert metrics["published",] == 0 and metrics["stage_failed", "forecast"] == 1
+    assert metrics["issue_timestamp_seconds",] == ISSUE.timestamp()
+    assert ("forecast_rows", "model") not in metrics
     assert ("issue_timestamp_seconds",) not in read(metrics_text(FAILED, NOW, None, ISSUE))
 
 
@@ -72,21 +78,22 @@ def test_a_run_that_published_nothing_has_the_age_of_the_newest_forecast():
         ("1b", "2018-09-11T00:40-04:00", "2018-09-12T00:10-04:00"),
     ],
 )
-def test_deadline_of_the_next_forecast(tmp_path, frequency, begun, due):
+def test_deadline_of_the_next_forecast(tmp_path: Path, frequency: str, begun: str, due: str) -> None:
     path = write_pipeline(tmp_path)
     settings = pipeline_file.read(path, {"GATECAST_PIPELINE__FREQUENCY": frequency})
     assert next_due(settings, begun) == datetime.fromisoformat(due)
 
 
-def test_metrics_are_in_the_store_or_in_the_folder_of_the_collector(tmp_path, s3):
+def test_metrics_are_in_the_store_or_in_the_folder_of_the_collector(tmp_path: Path, s3: S3Server) -> None:
     path = write_pipeline(tmp_path)
     bucket = {"GATECAST_PIPELINE__STORE": "s3://market/store"}
     collected = {"GATECAST_MONITORING__METRICS": "collected"}
-    for environment, uri in (
+    places: list[tuple[dict[str, str], str]] = [
         ({}, str(tmp_path / "store/metrics/small.prom")),
         (bucket, "s3://market/store/metrics/small.prom"),
         (bucket | collected, str(tmp_path / "collected/gatecast-small.prom")),
-    ):
+    ]
+    for environment, uri in places:
         settings = pipeline_file.read(path, environment)
         store = open_store(settings.pipeline.store)
         assert write_metrics(settings, store, FAILED, NOW) == uri
@@ -94,7 +101,7 @@ def test_metrics_are_in_the_store_or_in_the_folder_of_the_collector(tmp_path, s3
     assert s3.client.get_object(Bucket="market", Key="store/metrics/small.prom")["Body"].read().startswith(b"# HELP")
 
 
-def test_alert_rules_use_written_metrics_and_all_metrics_are_documented():
+def test_alert_rules_use_written_metrics_and_all_metrics_are_documented() -> None:
     written = {
         family.name for family in text_string_to_metric_families(metrics_text(RECORD, NOW, ISSUE, ISSUE))
     }  # fmt: skip
@@ -115,6 +122,6 @@ def test_alert_rules_use_written_metrics_and_all_metrics_are_documented():
         assert f"`{what}`" in page, f"docs/observability.md does not describe {what}"
 
 
-def _samples(names: set[str]):
+def _samples(names: set[str]) -> list[Sample]:
     families = text_string_to_metric_families(metrics_text(RECORD, NOW, ISSUE, ISSUE))
     return [sample for family in families for sample in family.samples if sample.name in names]

@@ -59,11 +59,11 @@ def test_an_old_champion_forecasts_the_same(old: tuple[Pipeline, Store]) -> None
     settings, store = old
     published = forecast(settings, store, ISSUE_TIME)
     assert published["model_version"] == VERSION
-    found, recorded = pl.read_parquet(published["path"]), pl.read_parquet(OLD / "forecast.parquet")
+    rows, recorded = pl.read_parquet(published["path"]), pl.read_parquet(OLD / "forecast.parquet")
     # The quantiles may differ in their last bits between processors. The rest must be equal.
     quantiles = ["q10", "q50", "q90"]
-    assert found.drop(quantiles).equals(recorded.drop(quantiles))
-    np.testing.assert_allclose(found.select(quantiles), recorded.select(quantiles), rtol=1e-6)
+    assert rows.drop(quantiles).equals(recorded.drop(quantiles))
+    np.testing.assert_allclose(rows.select(quantiles), recorded.select(quantiles), rtol=1e-6)
 
 
 def test_a_training_continues_from_an_old_champion(old: tuple[Pipeline, Store]) -> None:
@@ -96,9 +96,9 @@ def test_a_network_is_written_into_the_graph_of_an_old_file(model: bytes, sample
             entry.mul_(1.1)
     written = to_onnx(network, like=model)
     assert verify_export(network, written, samples, (1, 70)) <= 1e-5
-    found = from_onnx(written, network.spec)
-    assert found is not None
-    assert all(torch.equal(entry, found.state_dict()[name]) for name, entry in network.state_dict().items())
+    opened = from_onnx(written, network.spec)
+    assert opened is not None
+    assert all(torch.equal(entry, opened.state_dict()[name]) for name, entry in network.state_dict().items())
     assert b"stretch" not in written
 
 

@@ -9,12 +9,12 @@ STACK = ["stack backtrace:\n", "   0: rust_begin_unwind\n", "             at ./a
 NOTE = ["note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"]
 
 
-def test_panics_are_removed_and_all_other_lines_are_kept():
+def test_panics_are_removed_and_all_other_lines_are_kept() -> None:
     lines = ["before\n", *MESSAGE, *NOTE, "between\n", *MESSAGE, *STACK, *NOTE, "after\n"]
     assert [line for line in without_panics(lines) if line.strip()] == ["before\n", "between\n", "after\n"]
 
 
-def test_a_panic_without_a_note_ends_at_the_next_log_line():
+def test_a_panic_without_a_note_ends_at_the_next_log_line() -> None:
     for following in ('{"level": "ERROR"}\n', "Traceback (most recent call last):\n", "\n"):
         assert list(without_panics([*MESSAGE[1:], following, "after\n"])) == [following, "after\n"]
     assert list(without_panics([*MESSAGE[1:], *MESSAGE[1:], *NOTE, "after\n"])) == ["after\n"]

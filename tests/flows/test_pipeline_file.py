@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time, timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -13,11 +14,11 @@ from tests.support.pipelines import write_pipeline
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Path:
     return write_pipeline(tmp_path)
 
 
-def test_defaults(path):
+def test_defaults(path: Path) -> None:
     path.write_text(path.read_text().replace("members = 1\n", "").replace("hidden_size = 16\n", ""))
     pipeline = read(path, {})
     assert pipeline.pipeline.quantile_levels == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -33,12 +34,12 @@ def test_defaults(path):
     assert (pipeline.forecast.deadline, pipeline.scale.engine) == (timedelta(minutes=10), "local")
 
 
-def test_it_is_frozen(path):
+def test_it_is_frozen(path: Path) -> None:
     with pytest.raises(ValidationError):
         read(path, {}).pipeline.horizon = 1
 
 
-def test_paths_are_relative_to_the_file(path):
+def test_paths_are_relative_to_the_file(path: Path) -> None:
     pipeline = read(path, {})
     assert pipeline.pipeline.store == str(path.parent / "store")
     assert pipeline.feed[0].uri == str(path.parent / "load.parquet")
@@ -78,7 +79,7 @@ def test_paths_are_relative_to_the_file(path):
         ("[pipeline]", "[pipeline", ["TOML"]),
     ],
 )  # fmt: skip
-def test_wrong_values(path, old, new, words):
+def test_wrong_values(path: Path, old: str, new: str, words: list[str]) -> None:
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(PipelineFileError) as error:
@@ -87,7 +88,7 @@ def test_wrong_values(path, old, new, words):
         assert word in str(error.value)
 
 
-def test_the_environment_gives_any_value(path):
+def test_the_environment_gives_any_value(path: Path) -> None:
     pipeline = read(
         path,
         {
@@ -104,12 +105,12 @@ def test_the_environment_gives_any_value(path):
     assert pipeline.feed[1].time_zone == "UTC"
 
 
-def test_a_wrong_key_in_the_environment_is_an_error(path):
+def test_a_wrong_key_in_the_environment_is_an_error(path: Path) -> None:
     with pytest.raises(PipelineFileError, match="horizons"):
         read(path, {"GATECAST_PIPELINE__HORIZONS": "48"})
 
 
-def test_secrets_come_from_the_environment(path):
+def test_secrets_come_from_the_environment(path: Path) -> None:
     path.write_text(path.read_text().replace("load.parquet", "${FOLDER}/load.parquet"))
     assert read(path, {"FOLDER": "/data"}).feed[0].uri == "/data/load.parquet"
     with pytest.raises(PipelineFileError, match="FOLDER"):
@@ -117,7 +118,7 @@ def test_secrets_come_from_the_environment(path):
 
 
 @pytest.mark.parametrize("wrong", ["5", '"abc"', "true"])
-def test_levels_that_are_no_list(tmp_path, wrong):
+def test_levels_that_are_no_list(tmp_path: Path, wrong: str) -> None:
     path = write_pipeline(tmp_path)
     with pytest.raises(PipelineFileError, match="quantile_levels"):
         read(path, {"GATECAST_PIPELINE__QUANTILE_LEVELS": wrong})

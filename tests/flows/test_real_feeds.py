@@ -11,7 +11,9 @@ import pytest
 from flows.settings import file as pipeline_file
 from flows.stages.ingest import ingest
 from storage import history, quarantine
-from storage.store import open_store
+from storage.schemas.records import FeedReport
+from storage.store import Store, open_store
+from tests.support.narrow import as_number
 from tests.support.pipelines import SHARED
 
 pytestmark = pytest.mark.shared
@@ -37,7 +39,7 @@ LATE = datetime(2026, 1, 1, tzinfo=UTC)
 LEVELS = "expected = { load_DE = 55000.0, load_NL = 12500.0, load_FR = 53000.0, load_ES = 28000.0 }"
 
 # file: zone, frequency, further keys of the feed, expected findings
-FEEDS = {
+FEEDS: dict[str, tuple[str, str, str, set[tuple[str, str]]]] = {
     "pjm_hourly": ("America/New_York", "1h", "", {("gap", "AEP"), ("gap", "DUQ"), ("gap", "EKPC")}),
     "gefcom2012": ("America/New_York", "1h", "", {("level_jump", "zone_10"), ("same_series", "zone_07")}),
     "entsoe_tscv": ("UTC", "1h", LEVELS, {("other_unit", "load_DE"), ("other_unit", "load_NL")}),
@@ -45,7 +47,9 @@ FEEDS = {
 }
 
 
-def ingest_real(folder: Path, name: str, frequency: str | None = None, more: str = ""):
+def ingest_real(
+    folder: Path, name: str, frequency: str | None = None, more: str = ""
+) -> tuple[Store, FeedReport, pl.DataFrame]:
     source = SHARED / f"{name}.parquet"
     if not source.exists():
         pytest.skip("the shared development data are not beside this checkout")
@@ -58,25 +62,25 @@ def ingest_real(folder: Path, name: str, frequency: str | None = None, more: str
 
 
 @pytest.mark.parametrize("name", FEEDS)
-def test_known_faults_are_found_and_no_row_is_lost(tmp_path, name):
+def test_known_faults_are_found_and_no_row_is_lost(tmp_path: Path, name: str) -> None:
     store, report, rows = ingest_real(tmp_path, name)
-    named = {(found["check"], found["series_id"]) for found in report["findings"]}
+    named = {(finding["check"], finding["series_id"]) for finding in report["findings"]}
     assert named >= FEEDS[name][3]
     assert {series for check, series in named if check == "other_unit"} <= {"load_DE", "load_NL"}
     kept, refused = history.read_as_of(store, "p", "demand", ["y"], LATE), quarantine.read(store, "p", "demand")
     assert report["read"] == len(rows) == len(kept) + len(refused)
     assert refused["reason"].null_count() == 0
-    refused_sum = refused["y"].sum() if len(refused) else 0.0
-    assert kept["y"].sum() + refused_sum == pytest.approx(rows["y"].sum(), rel=1e-12)
+    refused_sum = as_number(refused["y"].sum()) if len(refused) else 0.0
+    assert as_number(kept["y"].sum()) + refused_sum == pytest.approx(as_number(rows["y"].sum()), rel=1e-12)
 
 
 @pytest.mark.parametrize("frequency", ["1h", "1d"])
-def test_aggregation_conserves_energy(tmp_path, frequency):
+def test_aggregation_conserves_energy(tmp_path: Path, frequency: str) -> None:
     """Aggregate half hours of Victoria, over six clock changes, to hours and to local days."""
     store, report, rows = ingest_real(tmp_path, "vic_elec", frequency, 'resample = "sum"')
     kept = history.read_as_of(store, "p", "demand", ["y"], LATE)
     assert report["read"] == report["accepted"] == len(rows) == len(kept) + report["aggregated"]
-    assert kept["y"].sum() == pytest.approx(rows["y"].sum(), rel=1e-12)
+    assert as_number(kept["y"].sum()) == pytest.approx(as_number(rows["y"].sum()), rel=1e-12)
     if frequency == "1d":
         assert len(kept) == 3 * 365 + 1
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -47,8 +48,8 @@ def tables(source: str) -> dict[str, pl.DataFrame]:
     until = pl.col("ds") < pl.datetime(2018, 9, 3)
     demand, weather = demand.filter(until), weather.filter(until)
     rng = np.random.default_rng(5)
-    zone = {"time_zone": "America/New_York", "non_existent": "null", "ambiguous": "earliest"}
-    start = pl.col("ds").dt.replace_time_zone(**zone).dt.convert_time_zone("UTC")
+    local = pl.col("ds").dt.replace_time_zone("America/New_York", non_existent="null", ambiguous="earliest")
+    start = local.dt.convert_time_zone("UTC")
     demand = demand.with_columns(known=start + timedelta(hours=1)).drop_nulls("known").with_row_index("n")
     wrong = demand.filter(pl.Series(rng.random(len(demand)) < 0.1))
     late = pl.Series(rng.integers(1, 72, len(wrong))) * timedelta(hours=1)
@@ -74,14 +75,16 @@ def write_pipeline_file(folder: Path, trained: Path, uri: str | None) -> Path:
     return path
 
 
-def published(path: Path) -> tuple[bytes, dict]:
+def published(path: Path) -> tuple[bytes, dict[str, Any]]:
     done = gatecast("forecast", path, "--issue-time", ISSUE, "--json")
     assert done.returncode == 0, done.stderr
     return Path(json_report(done)["path"]).read_bytes(), json_report(done)
 
 
 @pytest.mark.parametrize("source", ["sample", "bigdeal2022"])
-def test_postgresql_and_parquet_publish_the_same_bytes(tmp_path, trained, postgres, source):
+def test_postgresql_and_parquet_publish_the_same_bytes(
+    tmp_path: Path, trained: Path, postgres: str, source: str
+) -> None:
     """Ingest the database twice, the second time only new rows, and the files once."""
     content = tables(source)
     with dbapi.connect(postgres) as connection, connection.cursor() as cursor:

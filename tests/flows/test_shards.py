@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import random
 import shutil
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -17,25 +18,28 @@ from flows.stages.distributed import assemble, plan, run_shard
 from flows.stages.forecast import forecast
 from storage import forecasts, history, registry
 from storage.schemas import DataError
-from storage.store import open_store
+from storage.store import Store, open_store
 from tests.support.pipelines import ISSUE, many
+
+# A function from a number of shards to the settings, the store and the issue time.
+Case = tuple[Callable[..., pipeline_file.Pipeline], Store, datetime]
 
 SHARDS = 7
 
 
 @pytest.fixture
-def case(pipeline):
+def case(pipeline: Path) -> Case:
     """Return a function from a number of shards to the settings, the store and the issue time."""
     many(pipeline)
 
-    def settings(shards: int = SHARDS):
+    def settings(shards: int = SHARDS) -> pipeline_file.Pipeline:
         return pipeline_file.read(pipeline, {"GATECAST_SCALE__SHARDS": str(shards)})
 
     return settings, open_store(settings().pipeline.store), clock.parse_time(ISSUE, settings().pipeline.timezone)
 
 
 @pytest.fixture
-def one_shard(case) -> bytes:
+def one_shard(case: Case) -> bytes:
     """Return the bytes of the file from one shard, and delete the file."""
     settings, store, issue = case
     path = Path(forecast(settings(1), store, issue)["path"])
@@ -44,7 +48,7 @@ def one_shard(case) -> bytes:
     return content
 
 
-def read_published(settings, store, issue) -> bytes | None:
+def read_published(settings: Callable[..., pipeline_file.Pipeline], store: Store, issue: datetime) -> bytes | None:
     at = settings().pipeline
     if not forecasts.exists(store, settings().name, at.timezone, issue):
         return None
@@ -52,11 +56,13 @@ def read_published(settings, store, issue) -> bytes | None:
     return path.read_bytes()
 
 
-def staged(store) -> list[str]:
+def staged(store: Store) -> list[str]:
     return store.keys("staging/small", "*")
 
 
-def run_shards(settings, store, issue, parts=range(SHARDS)) -> str:
+def run_shards(
+    settings: Callable[..., pipeline_file.Pipeline], store: Store, issue: datetime, parts: Iterable[int] = range(SHARDS)
+) -> str:
     """Plan a run, run some of its shards, and return its name."""
     planned = plan(settings(), store, issue, clock.now())
     assert planned["shards"] == SHARDS and planned["series"] == 26
@@ -65,7 +71,7 @@ def run_shards(settings, store, issue, parts=range(SHARDS)) -> str:
     return planned["run"]
 
 
-def test_the_file_does_not_depend_on_the_shards(case, one_shard):
+def test_the_file_does_not_depend_on_the_shards(case: Case, one_shard: bytes) -> None:
     settings, store, issue = case
     reports = []
     for shards in (1, SHARDS, 26):
@@ -80,17 +86,17 @@ def test_the_file_does_not_depend_on_the_shards(case, one_shard):
     assert set(rows.filter(pl.col("series_id").str.starts_with("L"))["status"]) == {"model"}
 
 
-def test_shards_in_any_order_and_more_than_once_give_the_same_file(case, one_shard):
+def test_shards_in_any_order_and_more_than_once_give_the_same_file(case: Case, one_shard: bytes) -> None:
     settings, store, issue = case
     parts = [*range(SHARDS), 2, 5]
     random.Random(1).shuffle(parts)
     report = assemble(settings(), store, run_shards(settings, store, issue, parts), {})
     assert read_published(settings, store, issue) == one_shard
     assert staged(store) == [] and report["stood_in"] == 0
-    assert {key: report[key] for key in report if key != "stood_in"} == forecast(settings(1), store, issue)
+    assert {key: value for key, value in report.items() if key != "stood_in"} == forecast(settings(1), store, issue)
 
 
-def test_changes_after_the_plan_count_for_the_next_forecast(case, one_shard):
+def test_changes_after_the_plan_count_for_the_next_forecast(case: Case, one_shard: bytes) -> None:
     """Ingest another series and promote another model while the shards are running."""
     settings, store, issue = case
     run = run_shards(settings, store, issue, range(3))
@@ -99,9 +105,9 @@ def test_changes_after_the_plan_count_for_the_next_forecast(case, one_shard):
         pl.lit("L05b").alias("series_id"), available_at=pl.col("valid_time") + timedelta(hours=1)
     )
     history.append(store, "small", "demand", late, clock.now())
-    (facts,) = registry.valid_manifests(store, "small")
-    content = registry.load(store, "small", facts["version"])
-    facts = {key: value for key, value in facts.items() if key not in ("version", "as_of", "sha256")}
+    (manifest,) = registry.valid_manifests(store, "small")
+    content = registry.load(store, "small", manifest["version"])
+    facts = {key: value for key, value in manifest.items() if key not in ("version", "as_of", "sha256")}
     promoted = registry.add(store, "small", issue - timedelta(hours=1), content, facts)
     registry.promote(store, "small", promoted)
     for shard in range(3, SHARDS):
@@ -111,7 +117,7 @@ def test_changes_after_the_plan_count_for_the_next_forecast(case, one_shard):
     assert forecast(settings(), store, issue)["series"] == 26, "the next forecast has the new series"
 
 
-def test_a_crash_before_the_assembly_leaves_no_file_and_the_next_run_publishes(case, one_shard):
+def test_a_crash_before_the_assembly_leaves_no_file_and_the_next_run_publishes(case: Case, one_shard: bytes) -> None:
     settings, store, issue = case
     crashed = run_shards(settings, store, issue)
     assert read_published(settings, store, issue) is None
@@ -124,7 +130,7 @@ def test_a_crash_before_the_assembly_leaves_no_file_and_the_next_run_publishes(c
     assert not any(crashed in key for key in staged(store)), "its staged files are deleted later"
 
 
-def test_a_missing_shard_comes_from_the_baseline_with_its_reason(case, one_shard):
+def test_a_missing_shard_comes_from_the_baseline_with_its_reason(case: Case, one_shard: bytes) -> None:
     settings, store, issue = case
     run = run_shards(settings, store, issue, [shard for shard in range(SHARDS) if shard != 3])
     report = assemble(settings(), store, run, {3: "its worker burnt down"})
@@ -141,7 +147,7 @@ def test_a_missing_shard_comes_from_the_baseline_with_its_reason(case, one_shard
     assert rows.filter(others).equals(full.filter(others))
 
 
-def test_a_worker_that_is_late_or_has_other_settings_is_refused(case):
+def test_a_worker_that_is_late_or_has_other_settings_is_refused(case: Case) -> None:
     settings, store, issue = case
     run = run_shards(settings, store, issue, [0])
     other = settings().model_copy(update={"pipeline": settings().pipeline.model_copy(update={"season": 24})})
@@ -152,7 +158,7 @@ def test_a_worker_that_is_late_or_has_other_settings_is_refused(case):
         run_shard(settings(), store, run, 1)
 
 
-def test_a_worker_that_cannot_load_the_model_fails_with_a_reason(case):
+def test_a_worker_that_cannot_load_the_model_fails_with_a_reason(case: Case) -> None:
     settings, store, issue = case
     run = run_shards(settings, store, issue, [0])
     (key,) = store.keys("models/small", "model.onnx")
@@ -165,14 +171,14 @@ def test_a_worker_that_cannot_load_the_model_fails_with_a_reason(case):
     assert rows.filter(status="baseline")["reason"].null_count() == 0
 
 
-def test_the_data_hash_covers_every_series(case, one_shard):
+def test_the_data_hash_covers_every_series(case: Case, one_shard: bytes) -> None:
     settings, store, issue = case
     rows = history.read_as_of(store, "small", "demand", ["y"], issue, issue - timedelta(days=1))
     revised = rows.filter(series_id="L11").tail(1).with_columns(pl.col("y") + 1, available_at=issue)
     history.append(store, "small", "demand", revised, clock.now())
     path = forecast(settings(), store, issue)["path"]
 
-    def data_hash(file) -> str:
+    def data_hash(file: str | io.BytesIO) -> str:
         return pl.read_parquet_metadata(file)["gatecast.data_sha256"]
 
     assert data_hash(path) != data_hash(io.BytesIO(one_shard))

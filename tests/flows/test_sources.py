@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from flows.settings import file as pipeline_file
@@ -22,6 +23,10 @@ from tests.support.commands import gatecast
 from tests.support.examples import examples
 from tests.support.feeds import mutated
 from tests.support.source_answers import Weather, answer, csv, document, hour, period
+from tests.support.web_server import Response, Web
+
+# A pipeline file with one feed, the path of its request, and a good response.
+Case = tuple[Path, str, bytes]
 
 HEAD = """
 [pipeline]
@@ -70,7 +75,7 @@ SECRET = "planted-s3cret/+&"
 
 
 @pytest.fixture(params=KINDS)
-def case(request, web, tmp_path):
+def case(request: pytest.FixtureRequest, web: Web, tmp_path: Path) -> Case:
     """Return a pipeline file with one feed, the path of its request, and a good response."""
     feed, path_of_request, good = KINDS[request.param]
     path = tmp_path / "p.toml"
@@ -78,20 +83,20 @@ def case(request, web, tmp_path):
     return path, path_of_request, good
 
 
-def read(path: Path):
+def read(path: Path) -> pl.DataFrame:
     feed = pipeline_file.read(path, {"KEY": SECRET}).feed[0]
     since, until = datetime(2018, 9, 1, tzinfo=UTC), datetime(2018, 9, 2, tzinfo=UTC)
     return read_feed(feed, since, until, until)
 
 
-def test_a_transient_error_is_retried(case, web):
+def test_a_transient_error_is_retried(case: Case, web: Web) -> None:
     path, path_of_request, good = case
     web.respond(path_of_request, (429, {"Retry-After": "0"}, b"slow down"), (500, {}, b""), good)
     assert len(read(path)) == 2
     assert len(web.requests) == 3
 
 
-def test_a_connection_that_breaks_within_the_response_is_retried(case, web):
+def test_a_connection_that_breaks_within_the_response_is_retried(case: Case, web: Web) -> None:
     path, path_of_request, good = case
     cut = (200, {"Content-Length": str(len(good))}, good[: len(good) // 2])
     web.respond(path_of_request, cut, cut, good)
@@ -101,11 +106,11 @@ def test_a_connection_that_breaks_within_the_response_is_retried(case, web):
         read(path)
 
 
-def test_a_response_beyond_the_timeout_is_retried(case, web):
+def test_a_response_beyond_the_timeout_is_retried(case: Case, web: Web) -> None:
     path, path_of_request, good = case
     waits = [0.8, 0.0]
 
-    def slowly(_):
+    def slowly(_: str) -> Response:
         time.sleep(waits.pop(0) if waits else 0.8)
         return 200, {}, good
 
@@ -116,7 +121,7 @@ def test_a_response_beyond_the_timeout_is_retried(case, web):
         read(path)
 
 
-def test_a_web_page_in_place_of_data_is_an_error(case, web):
+def test_a_web_page_in_place_of_data_is_an_error(case: Case, web: Web) -> None:
     path, path_of_request, _ = case
     web.respond(
         path_of_request, (200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>\n<p>Closed until noon</p>")
@@ -127,7 +132,9 @@ def test_a_web_page_in_place_of_data_is_an_error(case, web):
     assert len(web.requests) == 1
 
 
-def test_no_secret_is_printed(case, web, caplog, capfd):
+def test_no_secret_is_printed(
+    case: Case, web: Web, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Neither errors nor debug logs nor the options contain it, although the server received it."""
     path, path_of_request, good = case
     logging.getLogger("httpx").setLevel(logging.NOTSET)
@@ -142,7 +149,7 @@ def test_no_secret_is_printed(case, web, caplog, capfd):
     assert all("planted-s3cret" in path for path in web.requests)
 
 
-def test_an_error_of_the_command_is_one_line(case, web, tmp_path):
+def test_an_error_of_the_command_is_one_line(case: Case, web: Web, tmp_path: Path) -> None:
     path, path_of_request, _ = case
     web.respond(path_of_request, (403, {}, b"no\n" + SECRET.encode()))
     done = gatecast("ingest", path, KEY=SECRET)
@@ -153,7 +160,7 @@ def test_an_error_of_the_command_is_one_line(case, web, tmp_path):
     assert "planted" not in done.stdout + done.stderr
 
 
-def test_a_mutated_response_gives_rows_or_one_error(case, web):
+def test_a_mutated_response_gives_rows_or_one_error(case: Case, web: Web) -> None:
     """Fifty mutated responses give rows or a DataError of one line."""
     path, path_of_request, good = case
     for seed in range(examples(50)):
@@ -190,7 +197,7 @@ locations = {{ here = {{ latitude = 60.0, longitude = 5.0 }} }}
 """
 
 
-def test_the_forecast_known_at_the_issue_time_does_not_depend_on_the_ingest(web, tmp_path):
+def test_the_forecast_known_at_the_issue_time_does_not_depend_on_the_ingest(web: Web, tmp_path: Path) -> None:
     """Previous runs are ingested at the issue time and days later, and both show the same leads."""
     Weather(web)
     issue = datetime(2018, 9, 1, tzinfo=UTC)

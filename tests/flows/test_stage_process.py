@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,13 +14,13 @@ from flows.stage_process import runner
 pytestmark = pytest.mark.process
 
 
-def test_the_result_of_a_stage_comes_back(pipeline):
+def test_the_result_of_a_stage_comes_back(pipeline: Path) -> None:
     report = runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=30)
     assert report["failures"] == {}
     assert report["feeds"]["demand"]["added"] == 0
 
 
-def test_the_error_of_a_stage_comes_back(pipeline):
+def test_the_error_of_a_stage_comes_back(pipeline: Path) -> None:
     (pipeline.parent / "load.parquet").write_bytes(b"")
     with pytest.raises(runner.StageFailed, match=r"feed 'demand': .*load\.parquet"):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
@@ -28,7 +29,7 @@ def test_the_error_of_a_stage_comes_back(pipeline):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
 
 
-def test_a_stage_that_takes_too_long_is_stopped(pipeline):
+def test_a_stage_that_takes_too_long_is_stopped(pipeline: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(runner.StageFailed, match="stopped after 1 s"):
         runner.run_stage("train", str(pipeline), "2018-09-01T04:00:00+00:00", 1)
@@ -37,12 +38,12 @@ def test_a_stage_that_takes_too_long_is_stopped(pipeline):
         runner.run_stage("train", str(pipeline), "2018-09-01T04:00:00+00:00", -1)
 
 
-def test_an_error_of_the_code_is_named_without_a_traceback(pipeline):
+def test_an_error_of_the_code_is_named_without_a_traceback(pipeline: Path) -> None:
     with pytest.raises(runner.StageFailed, match=r"^TypeError: .*no_such_option"):
         runner.run_stage("forecast", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None, no_such_option=1)
 
 
-def test_each_stage_leaves_time_for_the_next_ones():
+def test_each_stage_leaves_time_for_the_next_ones() -> None:
     now = 0.0
     deadline = Deadline(timedelta(minutes=10), lambda: now)
     assert (deadline.for_ingest, deadline.for_training, deadline.for_forecast) == (240.0, 450.0, 540.0)
