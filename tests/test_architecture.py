@@ -32,10 +32,10 @@ def imports() -> ModuleType:
 
 
 def test_no_import_is_forbidden_and_none_makes_a_cycle(imports: ModuleType) -> None:
-    found = imports.read_imports(ROOT, [*PACKAGES, "deployments"])
-    assert len(found) > 500
-    assert imports.forbidden_imports(found, imports.RULES) == []
-    assert imports.import_cycles(found) == []
+    edges = imports.read_imports(ROOT, [*PACKAGES, "deployments"])
+    assert len(edges) > 500
+    assert imports.forbidden_imports(edges, imports.RULES) == []
+    assert imports.import_cycles(edges) == []
 
 
 def test_every_rule_covers_a_module(imports: ModuleType) -> None:
@@ -64,8 +64,10 @@ def test_an_import_that_no_rule_names_is_forbidden(
     write_module(tmp_path, "storage/history", "")
     write_module(tmp_path, "model/training/fit", "")
     write_module(tmp_path, module, f"import json\nimport polars\n{line}\n")
-    (found,) = imports.forbidden_imports(imports.read_imports(tmp_path, ["flows", "model", "storage"]), imports.RULES)
-    assert f"{module.replace('/', '.')}:" in found and words in found
+    (violation,) = imports.forbidden_imports(
+        imports.read_imports(tmp_path, ["flows", "model", "storage"]), imports.RULES
+    )
+    assert f"{module.replace('/', '.')}:" in violation and words in violation
 
 
 def test_an_import_within_a_function_may_be_allowed_there_only(imports: ModuleType, tmp_path: Path) -> None:
@@ -79,9 +81,9 @@ def test_a_package_without_a_rule_and_a_cycle_are_named(imports: ModuleType, tmp
     write_module(tmp_path, "other/b", "import other.c\n")
     write_module(tmp_path, "other/c", "from other import a\ndef f():\n    from other import d\n")
     write_module(tmp_path, "other/d", "from other import c\n")
-    found = imports.read_imports(tmp_path, ["other"])
-    assert all("no rule" in line for line in imports.forbidden_imports(found, imports.RULES))
-    assert imports.import_cycles(found) == ["cycle: other.a -> other.b -> other.c -> other.a"]
+    edges = imports.read_imports(tmp_path, ["other"])
+    assert all("no rule" in line for line in imports.forbidden_imports(edges, imports.RULES))
+    assert imports.import_cycles(edges) == ["cycle: other.a -> other.b -> other.c -> other.a"]
 
 
 def write_module(root: Path, name: str, text: str) -> None:

@@ -55,12 +55,12 @@ def test_the_forecast_has_the_columns_and_types_of_the_contract(published: Path,
 
 def test_the_forecast_has_its_metadata(pipeline_copy: Path, published: Path) -> None:
     version = json_report(gatecast("models", pipeline_copy, "--json"))["models"][0]
-    found = pl.read_parquet_metadata(published)
-    assert found["gatecast.contract_version"] == "1"
-    assert found["gatecast.pipeline"] == "small"
-    assert found["gatecast.issue_time"] == "20180901T040000Z"
-    assert found["gatecast.model_sha256"] == version["sha256"]
-    assert len(found["gatecast.data_sha256"]) == 64
+    metadata = pl.read_parquet_metadata(published)
+    assert metadata["gatecast.contract_version"] == "1"
+    assert metadata["gatecast.pipeline"] == "small"
+    assert metadata["gatecast.issue_time"] == "20180901T040000Z"
+    assert metadata["gatecast.model_sha256"] == version["sha256"]
+    assert len(metadata["gatecast.data_sha256"]) == 64
 
 
 def test_pandas_and_duckdb_read_the_same_rows(published: Path) -> None:

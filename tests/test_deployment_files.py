@@ -18,6 +18,7 @@ import yaml
 from compose_spec import PyCompose
 from prefect.cli.deploy._models import PrefectYamlModel, RawScheduleConfig
 from prefect.cli.deploy._triggers import _initialize_deployment_triggers
+from prefect.events.schemas.automations import EventTrigger
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.settings import Settings
 from prefect.utilities.callables import parameter_schema
@@ -29,6 +30,7 @@ from deployments.installation import POOL, ROOT
 from deployments.objects import QUEUES, read_automations
 from flows.settings import file as pipeline_file
 from tests.support.deployments import DEPLOYED, DEPLOYMENTS, PREFECT_YAML, TEMPLATE, named
+from tests.support.narrow import present
 from tests.support.prefect_api import finished
 
 pytestmark = pytest.mark.prefect
@@ -122,11 +124,12 @@ def test_its_schedules_are_in_the_pipeline_s_zone_and_outside_clock_changes(depl
 
 @each
 def test_its_triggers_are_prefect_s_and_its_own(deployment: dict[str, Any]) -> None:
-    found = _initialize_deployment_triggers(deployment["name"], [dict(t) for t in deployment.get("triggers", [])])
-    assert len(found) == (1 if named(deployment).startswith("nightly/") else 0)
-    for trigger in found:
+    triggers = _initialize_deployment_triggers(deployment["name"], [dict(t) for t in deployment.get("triggers", [])])
+    assert len(triggers) == (1 if named(deployment).startswith("nightly/") else 0)
+    for trigger in triggers:
         trigger.set_deployment_id(uuid4())
         made = trigger.as_automation()
+        assert isinstance(made.trigger, EventTrigger)
         assert made.trigger.match["prefect.resource.id"] == [f"gatecast.pipeline.{deployment['name']}"]
         assert [action.type for action in made.actions] == ["run-deployment"]
 
@@ -149,11 +152,11 @@ def test_the_automations_are_prefect_s() -> None:
     ours = yaml.safe_load((DEPLOYMENTS / "automations.yaml").read_text())
     read = read_automations(uuid4())
     assert [automation.name for automation in read] == [automation["name"] for automation in ours]
-    for automation, said in zip(read, ours, strict=True):
+    for automation, declared in zip(read, ours, strict=True):
         kept = automation.model_dump(mode="json")
-        assert said.keys() <= kept.keys() and said["trigger"].keys() <= kept["trigger"].keys()
-        assert kept["trigger"]["expect"] and set(kept["trigger"]["expect"]) == set(said["trigger"]["expect"])
-        assert [action["type"] for action in kept["actions"]] == [action["type"] for action in said["actions"]]
+        assert declared.keys() <= kept.keys() and declared["trigger"].keys() <= kept["trigger"].keys()
+        assert kept["trigger"]["expect"] and set(kept["trigger"]["expect"]) == set(declared["trigger"]["expect"])
+        assert [action["type"] for action in kept["actions"]] == [action["type"] for action in declared["actions"]]
     assert {automation.name for automation in read_automations(None)} < {automation.name for automation in read}
 
 
@@ -163,10 +166,10 @@ def environment_file(path: Path) -> dict[str, str]:
 
 
 def test_prefect_has_every_setting_of_prefect_env_and_removes_what_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = environment_file(DEPLOYMENTS / "prefect.env")
+    variables = environment_file(DEPLOYMENTS / "prefect.env")
     known = {name.upper() for setting in _settings(Settings) for name in setting}
-    assert {name for name in said if name.startswith("PREFECT_")} <= known
-    for name, value in said.items():
+    assert {name for name in variables if name.startswith("PREFECT_")} <= known
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     server = Settings().server
     assert server.services.db_vacuum.enabled_vacuum_types >= {"events", "flow_runs", "orphans"}
@@ -176,15 +179,15 @@ def test_prefect_has_every_setting_of_prefect_env_and_removes_what_is_old(monkey
 
 
 def _settings(model: Any, prefix: str = "prefect_") -> list[set[str]]:
-    found = []
+    names: list[set[str]] = []
     for name, field in model.model_fields.items():
         nested = field.annotation if isinstance(field.annotation, type) else None
         if nested is not None and hasattr(nested, "model_fields"):
-            found += _settings(nested, f"{prefix}{name}_")
+            names += _settings(nested, f"{prefix}{name}_")
         else:
             choices = getattr(field.validation_alias, "choices", [])
-            found.append({f"{prefix}{name}", *(choice for choice in choices if isinstance(choice, str))})
-    return found
+            names.append({f"{prefix}{name}", *(choice for choice in choices if isinstance(choice, str))})
+    return names
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda path: path.stem)
@@ -212,7 +215,7 @@ def test_what_an_image_copies_and_installs_is_there_and_it_does_not_run_as_root(
 def test_compose_is_compose() -> None:
     # YAML's `<<` is the reader's business, as in Docker's.
     spec = PyCompose.from_json(json.dumps(yaml.safe_load(COMPOSE.read_text()))).to_spec()
-    assert spec.services.keys() == {"postgres", "server", "deploy", "nightly", "training"}
+    assert present(spec.services).keys() == {"postgres", "server", "deploy", "nightly", "training"}
     services = yaml.safe_load(COMPOSE.read_text())["services"]
     for service in services.values():
         assert {*service.get("depends_on", {})} <= services.keys()
@@ -239,8 +242,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         ["systemd-analyze", "verify", *(tmp_path / unit.name for unit in UNITS)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    said = [line for line in done.stderr.splitlines() if "gatecast" in line]
-    assert done.returncode == 0 and not said, done.stderr
+    messages = [line for line in done.stderr.splitlines() if "gatecast" in line]
+    assert done.returncode == 0 and not messages, done.stderr
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)

@@ -81,8 +81,8 @@ def test_late_feeds_are_reported_and_known_actuals_are_scored(
     how = "the newest value is of 2018-09-01 13:00, values up to 2018-09-01 23:00 are due: 10 periods missing"
     assert report["late"] == {"demand": how}
     assert report["score"]["scored"] == 1 and report["score"]["rows"] == 3 * 14
-    found = pl.read_parquet(pipeline.parent / "store/scores/small/20180901T040000Z.parquet")
-    assert len(found) == 42
+    scores = pl.read_parquet(pipeline.parent / "store/scores/small/20180901T040000Z.parquet")
+    assert len(scores) == 42
 
 
 def test_decay_in_the_last_run_record_makes_a_retrain_due(run_nightly: Callable[..., Finished], pipeline: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_training_that_is_killed(prefect_server: dict[str, str], pipeline: Pat
     out, errors = process.communicate(timeout=300)
     stop.set()
     killer.join()
-    rows = degraded_rows(subprocess.CompletedProcess([], process.returncode, out, errors))
+    rows = degraded_rows(Finished(process.returncode, out, errors))
     assert rows["status"].unique().to_list() == ["stale_model"]
     assert rows["reason"].str.contains("the retraining that was due failed: its process was killed .SIGKILL.").all()
     assert not [path for path in pipeline.parent.rglob("*") if path.name.startswith(".")]
@@ -160,7 +160,7 @@ def test_a_forecast_that_hangs(prefect_server: dict[str, str], pipeline: Path) -
     out, errors = process.communicate(timeout=300)
     stop.set()
     stopper.join()
-    done = subprocess.CompletedProcess([], process.returncode, out, errors)
+    done = Finished(process.returncode, out, errors)
     rows = degraded_rows(done)
     assert rows["status"].unique().to_list() == ["baseline"]
     assert rows["reason"].str.contains("the model.s forecast failed: stopped after").all()

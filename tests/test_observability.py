@@ -59,19 +59,22 @@ def _rename(path: Path, name: str) -> None:
         (folder / "small").rename(folder / name)
 
 
-def lines(done: subprocess.CompletedProcess[str]) -> list[dict]:
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
 
 
-def artifacts(url: str, pipeline: str) -> dict[str, dict]:
-    found = every(url, "artifacts", sort="UPDATED_DESC")
-    return {a["key"].removeprefix(f"{pipeline}-"): a for a in reversed(found) if (a["key"] or "").startswith(pipeline)}
+def artifacts(url: str, pipeline: str) -> dict[str, dict[str, Any]]:
+    newest_first = every(url, "artifacts", sort="UPDATED_DESC")
+    return {
+        a["key"].removeprefix(f"{pipeline}-"): a
+        for a in reversed(newest_first)
+        if (a["key"] or "").startswith(pipeline)
+    }
 
 
 def test_every_line_of_a_run_has_its_context(complete: Any) -> None:
     done, _ = complete
-    found = lines(done)
-    ours = [line for line in found if line["logger"].split(".")[0] in ("flows", "model", "storage")]
+    ours = [line for line in lines(done) if line["logger"].split(".")[0] in ("flows", "model", "storage")]
     assert ours and {line["pipeline"] for line in ours} == {"complete"}
     assert {line["run"] for line in ours} == {next(line["run"] for line in ours)}
     of_stages = {line["stage"]: line for line in ours if "stage" in line}
@@ -92,14 +95,14 @@ def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete: Any, prefec
 def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str]) -> None:
     done, path = complete
     report = json_report(done)
-    found = artifacts(prefect_server["PREFECT_API_URL"], "complete")
-    assert found.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
-    assert "Published and complete: 3 series" in found["published"]["data"]
-    assert (path.parent / "store/reports/complete.html").as_uri() in found["page"]["data"]
-    (seven, _) = json.loads(found["skill"]["data"])
+    by_key = artifacts(prefect_server["PREFECT_API_URL"], "complete")
+    assert by_key.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
+    assert "Published and complete: 3 series" in by_key["published"]["data"]
+    assert (path.parent / "store/reports/complete.html").as_uri() in by_key["page"]["data"]
+    (seven, _) = json.loads(by_key["skill"]["data"])
     assert seven["skill"] == report["score"]["summary"]["last_7_nights"]["skill"] is not None
     reasons = report["ingest"]["feeds"]["demand"]["reasons"]
-    refused = json.loads(found["quarantine"]["data"])
+    refused = json.loads(by_key["quarantine"]["data"])
     assert {row["reason"]: row["rows"] for row in refused}.items() <= reasons.items()
     assert len(refused) == min(len(reasons), 50) > 0 and {row["feed"] for row in refused} == {"demand"}
 
@@ -107,18 +110,18 @@ def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str])
 def test_the_metrics_of_a_night(complete: Any) -> None:
     done, path = complete
     report = json_report(done)
-    found = read((path.parent / "store/metrics/complete.prom").read_text(), "complete")
-    assert found["published",] == 1 and found["forecast_rows", "model"] == report["forecast"]["status"]["model"]
-    assert found["skill", "7"] == pytest.approx(report["score"]["summary"]["last_7_nights"]["skill"])
-    assert found["stage_seconds", "forecast"] == report["seconds"]["forecast"] > 0
-    assert found["run_seconds",] < 300
+    metrics = read((path.parent / "store/metrics/complete.prom").read_text(), "complete")
+    assert metrics["published",] == 1 and metrics["forecast_rows", "model"] == report["forecast"]["status"]["model"]
+    assert metrics["skill", "7"] == pytest.approx(report["score"]["summary"]["last_7_nights"]["skill"])
+    assert metrics["stage_seconds", "forecast"] == report["seconds"]["forecast"] > 0
+    assert metrics["run_seconds",] < 300
 
 
 def test_a_failed_run_leaves_artifacts_and_metrics(failed: Any, prefect_server: dict[str, str]) -> None:
     done, path = failed
     assert done.returncode == 1
-    found = read((path.parent / "store/metrics/doomed.prom").read_text(), "doomed")
-    assert found["published",] == 0 and found["stage_failed", "forecast"] == 1
+    metrics = read((path.parent / "store/metrics/doomed.prom").read_text(), "doomed")
+    assert metrics["published",] == 0 and metrics["stage_failed", "forecast"] == 1
     kept = artifacts(prefect_server["PREFECT_API_URL"], "doomed")
     assert "Nothing was published" in kept["published"]["data"]
     assert "no target value was known" in kept["published"]["data"]
@@ -138,9 +141,11 @@ def test_metrics_are_written_when_the_store_is_gone(
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "no such bucket" in done.stderr
-    found = read((tmp_path / "collected/gatecast-small.prom").read_text())
+    metrics = read((tmp_path / "collected/gatecast-small.prom").read_text())
     assert (
-        found["published",] == 0 and found["stage_failed", "record"] == 1 and ("issue_timestamp_seconds",) not in found
+        metrics["published",] == 0
+        and metrics["stage_failed", "record"] == 1
+        and ("issue_timestamp_seconds",) not in metrics
     )
 
 

@@ -23,8 +23,8 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 def block(language: str, containing: str) -> str:
     """Return the one code block of a language that contains a text."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    (found,) = [text for name, text in blocks if name == language and containing in text]
-    return str(found)
+    (block,) = [text for name, text in blocks if name == language and containing in text]
+    return str(block)
 
 
 @pytest.fixture

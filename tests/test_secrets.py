@@ -31,14 +31,14 @@ _GONE = "127.0.0.1:1"
 
 def leaks(content: bytes) -> list[bytes]:
     """Return the places of the secret in `content`: plain, or inside base64 or compressed data."""
-    found = [content[max(0, hit.start() - 80) : hit.end() + 40] for hit in PARTS.finditer(content)]
+    leaked = [content[max(0, hit.start() - 80) : hit.end() + 40] for hit in PARTS.finditer(content)]
     for word in _BASE64.findall(content):
         # Other characters may precede a short base64 word. The long ones, such as those of the page, start at once.
         for start in range(4 if len(word) < 400 else 1):
             part = word[start:].replace(b"-", b"+").replace(b"_", b"/")
             decoded = base64.b64decode(part[: len(part) - (len(part) % 4 == 1)] + b"==")
-            found += [decoded[:200] for hidden in (decoded, _inflated(decoded)) if PARTS.search(hidden)]
-    return found
+            leaked += [decoded[:200] for hidden in (decoded, _inflated(decoded)) if PARTS.search(hidden)]
+    return leaked
 
 
 def _inflated(content: bytes) -> bytes:
@@ -207,9 +207,9 @@ def test_runs_leave_no_secret_anywhere(
     assert searched > 20
     url = prefect_server["PREFECT_API_URL"]
     for what in ("flow_runs", "task_runs", "logs", "artifacts", "flows", "block_documents", "variables"):
-        found = every(url, what)
-        assert not leaks(json.dumps(found).encode()), what
-        assert found or what in ("block_documents", "variables"), what
+        objects = every(url, what)
+        assert not leaks(json.dumps(objects).encode()), what
+        assert objects or what in ("block_documents", "variables"), what
     assert events(url) and not leaks(json.dumps(events(url)).encode())
     # Files of Prefect whose content its API does not return.
     for place in [place for place in home.rglob("*") if place.is_file()]:

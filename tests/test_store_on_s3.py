@@ -24,7 +24,7 @@ def in_bucket(path: Path) -> Path:
 
 
 def content(s3: S3Server, key: str) -> bytes:
-    return s3.client.get_object(Bucket=BUCKET, Key=f"{STORE}/{key}")["Body"].read()
+    return bytes(s3.client.get_object(Bucket=BUCKET, Key=f"{STORE}/{key}")["Body"].read())
 
 
 def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline: Path, s3: S3Server) -> None:
@@ -69,13 +69,13 @@ def test_a_nightly_run_from_an_empty_bucket(tmp_path: Path, s3: S3Server, prefec
     assert report["failures"] == {}
     assert report["forecast"]["path"] == f"s3://{BUCKET}/{STORE}/{FORECAST}"
     version = report["train"]["version"]
-    found = {key.removeprefix(f"{STORE}/") for key in s3.objects()}
-    assert found >= {
+    keys = {key.removeprefix(f"{STORE}/") for key in s3.objects()}
+    assert keys >= {
         FORECAST, "latest/small.parquet", "nights/small/20180901T040000Z.json", "reports/small.html",
         "metrics/small.prom",
         f"models/small/{version}/model.onnx", f"models/small/{version}/manifest.json",
     }  # fmt: skip
-    assert {key.rpartition("/")[0] for key in found} >= {f"history/small/{feed}" for feed in ("demand", "weather")}
+    assert {key.rpartition("/")[0] for key in keys} >= {f"history/small/{feed}" for feed in ("demand", "weather")}
     assert not (tmp_path / "store").exists()
 
 

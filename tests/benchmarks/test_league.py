@@ -259,12 +259,12 @@ def test_the_windows_are_those_of_fev_bench(name: str, tmp_path: Path, monkeypat
 def test_the_page_has_the_best_forecaster_and_the_test_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = make_panel()
     monkeypatch.setattr(table, "load_panel", lambda task, last=None: sample)
-    found: dict[str, results.Result] = {}
+    by_method: dict[str, results.Result] = {}
     noise = np.random.default_rng(2).standard_normal((2, 10, 24, 1)) * np.ones(9)
     for name, size in (("gatecast", 1), ("seasonal-naive", 4), ("nf-lstm", 2)):
         computed = losses.compute_losses(sample, sample.actual()[..., None] + size * noise)
-        found[name] = results.Result(computed, 100.0 * size, {"baseline": 120, "model": 360})
-    page = table.render([sample.task], {"load": found}, None, "a machine")
+        by_method[name] = results.Result(computed, 100.0 * size, {"baseline": 120, "model": 360})
+    page = table.render([sample.task], {"load": by_method}, None, "a machine")
     ours = np.mean(
         metrics.pinball(sample.actual()[..., None] + noise, panel.LEVELS, sample.actual()).mean((1, 2)) / sample.scale()
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -20,25 +21,25 @@ DEPLOYED = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["
 
 
 def test_only_who_has_the_key_is_answered(serving: Serving) -> None:
-    asked = f"{serving.at.url}/flow_runs/filter"
-    assert httpx.post(asked, json={}).status_code == 401
-    assert httpx.post(asked, json={}, auth=("gatecast", "guessed")).status_code == 401
+    address = f"{serving.at.url}/flow_runs/filter"
+    assert httpx.post(address, json={}).status_code == 401
+    assert httpx.post(address, json={}, auth=("gatecast", "guessed")).status_code == 401
     assert httpx.post(f"{serving.url}/flow_runs/filter", json={}).status_code == 200
     for file in (serving.at.server_file, serving.at.client_file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_the_pages_of_the_ui_ask_this_server(serving: Serving) -> None:
-    said = httpx.get(f"{serving.at.url.removesuffix('/api')}/ui-settings")
-    assert said.json()["api_url"] == serving.at.url
-    assert said.json()["auth"] == "BASIC"
+    response = httpx.get(f"{serving.at.url.removesuffix('/api')}/ui-settings")
+    assert response.json()["api_url"] == serving.at.url
+    assert response.json()["auth"] == "BASIC"
 
 
 def test_all_of_it_is_deployed_and_the_next_nights_are_scheduled(serving: Serving) -> None:
-    found = {(d["name"], d["entrypoint"]): d for d in every(serving.url, "deployments")}
-    assert set(found) == {(d["name"], d["entrypoint"]) for d in DEPLOYED}
+    deployments = {(d["name"], d["entrypoint"]): d for d in every(serving.url, "deployments")}
+    assert set(deployments) == {(d["name"], d["entrypoint"]) for d in DEPLOYED}
     for wanted in DEPLOYED:
-        there = found[wanted["name"], wanted["entrypoint"]]
+        there = deployments[wanted["name"], wanted["entrypoint"]]
         assert there["global_concurrency_limit"]["limit"] == 1
         assert there["concurrency_options"]["collision_strategy"] == "ENQUEUE"
         assert len(there["schedules"]) == len(wanted.get("schedules", []))
@@ -55,10 +56,10 @@ def test_all_of_it_is_deployed_and_the_next_nights_are_scheduled(serving: Servin
 
 def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving: Serving) -> None:
     days = ("2018-09-02", "2018-09-03")
-    asked = [serving.watch("nightly/load", issue_time=day) for day in days]
-    for process in asked:
-        said, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, said
+    processes = [serving.watch("nightly/load", issue_time=day) for day in days]
+    for process in processes:
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
     runs = [r for r in serving.runs("nightly/load") if r["parameters"].get("issue_time") in days]
     first, second = sorted(runs, key=lambda run: run["start_time"])
     assert first["end_time"] <= second["start_time"]
@@ -83,7 +84,7 @@ def test_data_that_arrive_start_the_night_that_waits_for_them(serving: Serving) 
     ingest = serving.trigger("ingest/load", as_of="2018-09-15")
     assert serving.ended(ingest)["state_name"] == "Completed"
 
-    def started() -> dict | None:
+    def started() -> dict[str, Any] | None:
         new = [run for run in serving.runs("nightly/load") if run["id"] not in before and not run["auto_scheduled"]]
         return new[0] if new else None
 
@@ -105,7 +106,7 @@ def test_a_schedule_starts_a_night(serving: Serving) -> None:
     httpx.patch(f"{serving.url}/deployments/{deployment['id']}", json={"paused": False}).raise_for_status()
     try:
 
-        def due() -> dict | None:
+        def due() -> dict[str, Any] | None:
             runs = [run for run in serving.runs("nightly/load") if run["auto_scheduled"]]
             at = {run["id"]: datetime.fromisoformat(run["expected_start_time"]) for run in runs}
             return next((run for run in runs if abs(at[run["id"]] - begins) < timedelta(seconds=1)), None)

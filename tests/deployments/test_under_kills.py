@@ -8,6 +8,7 @@ import time
 import pytest
 
 from storage.schemas import MODEL
+from tests.support.narrow import present
 from tests.support.prefect_api import every
 from tests.support.serving import Serving, kill, wait
 
@@ -26,8 +27,8 @@ def test_a_worker_that_is_killed_leaves_no_run_behind_and_the_next_night_is_publ
     # The crashed run still holds the only concurrency slot.
     following = serving.watch("nightly/load", issue_time="2018-09-06")
     assert serving.ended(dead, _STUCK - (time.monotonic() - killed))["state_type"] == "CRASHED"
-    said, _ = following.communicate(timeout=180)
-    assert following.returncode == 0, said
+    output, _ = following.communicate(timeout=180)
+    assert following.returncode == 0, output
     forecast = serving.forecast("2018-09-06")
     assert forecast is not None and set(forecast["status"]) == {MODEL}
     assert serving.forecast("2018-09-05") is None
@@ -38,7 +39,7 @@ def test_a_server_that_is_killed_costs_no_night(serving: Serving) -> None:
     kill(serving.pid("server"))
     serving.answer.set()
     wait(lambda: serving.forecast("2018-09-07") is not None, "the forecast, with no server there")
-    assert set(serving.forecast("2018-09-07")["status"]) == {MODEL}
+    assert set(present(serving.forecast("2018-09-07"))["status"]) == {MODEL}
     assert serving.make("status").returncode == 1
     assert serving.make("up").returncode == 0
     assert serving.ended(running)["state_name"] == "Completed"
@@ -51,12 +52,12 @@ def test_a_server_that_is_killed_costs_no_night(serving: Serving) -> None:
 def test_down_leaves_no_process_and_up_again_knows_what_was_known(serving: Serving) -> None:
     def known() -> dict[str, set[str]]:
         kinds = ("flow_runs", "deployments", "work_pools", "work_queues", "artifacts")
-        found = {kind: {thing["id"] for thing in every(serving.url, kind)} for kind in kinds}
+        identities = {kind: {thing["id"] for thing in every(serving.url, kind)} for kind in kinds}
         # A deploy schedules the nights to come anew.
-        found["flow_runs"] = {run["id"] for run in every(serving.url, "flow_runs") if run["start_time"]}
+        identities["flow_runs"] = {run["id"] for run in every(serving.url, "flow_runs") if run["start_time"]}
         # Those of triggers are made anew by every deploy; they remember nothing.
         ours = [a for a in every(serving.url, "automations") if a["name"].startswith("gatecast: ")]
-        return found | {"automations": {automation["id"] for automation in ours}}
+        return identities | {"automations": {automation["id"] for automation in ours}}
 
     serving.mid_run("2018-09-09")
     before, secrets = known(), serving.at.secrets()

@@ -6,7 +6,7 @@ from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -94,7 +94,7 @@ def test_one_nan_changes_only_its_own_series(exported: Exported) -> None:
 
 def test_a_forecast_without_visible_values_is_finite(exported: Exported) -> None:
     _, samples, content = exported
-    invisible = {
+    invisible: dict[str, Any] = {
         k: np.full_like(v, np.nan) if v.dtype == np.float32 and k != "calendar" else v
         for k, v in samples.inputs().items()
     }
