@@ -233,7 +233,7 @@ def _columns(schema: Mapping[str, Any], texts: Mapping[str, str]) -> str:
     return _table(("column", "type", "meaning"), ((f"`{n}`", _type(t), texts[n]) for n, t in schema.items()))
 
 
-def _type(dtype: Any) -> str:
+def _type(dtype: object) -> str:
     if isinstance(dtype, pl.Datetime):
         return f"timestamp[{dtype.time_unit}, {dtype.time_zone}]"
     return str(dtype).lower()

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 from compose_spec import PyCompose
+from prefect import Flow
 from prefect.cli.deploy._models import PrefectYamlModel, RawScheduleConfig
 from prefect.cli.deploy._triggers import _initialize_deployment_triggers
 from prefect.events.schemas.automations import EventTrigger
@@ -25,6 +26,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 from prefect.utilities.schema_tools.validation import ValidationError
 from prefect.workers.process import ProcessWorker
+from pydantic import BaseModel
 
 from deployments.installation import POOL, ROOT
 from deployments.objects import QUEUES, read_automations
@@ -43,10 +45,12 @@ FLOWS = {"nightly", "train", "ingest", "backfill", "report"}
 COMPOSE = DEPLOYMENTS / "compose.yaml"
 
 
-def flow_of(deployment: dict[str, Any]) -> Any:
+def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
     path, _, name = deployment["entrypoint"].partition(":")
     assert (ROOT / path).is_file(), path
-    return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(flow, Flow)
+    return flow
 
 
 each = pytest.mark.parametrize("deployment", DEPLOYED, ids=map(named, DEPLOYED))
@@ -109,7 +113,7 @@ def test_its_schedules_are_in_the_pipeline_s_zone_and_outside_clock_changes(depl
         cron = CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
         zone = ZoneInfo(at.timezone)
         # Around both clock changes of 2026, in America and in Europe.
-        year = []
+        year: list[datetime] = []
         for month in (3, 10):
             fires = finished(cron.get_dates(n=700, start=datetime(2026, month, 5, tzinfo=zone)))
             year += [fire.astimezone(zone) for fire in fires]
@@ -178,11 +182,11 @@ def test_prefect_has_every_setting_of_prefect_env_and_removes_what_is_old(monkey
     assert server.services.db_vacuum.event_retention_overrides["prefect.flow-run.heartbeat"] == timedelta(days=7)
 
 
-def _settings(model: Any, prefix: str = "prefect_") -> list[set[str]]:
+def _settings(model: type[BaseModel], prefix: str = "prefect_") -> list[set[str]]:
     names: list[set[str]] = []
     for name, field in model.model_fields.items():
         nested = field.annotation if isinstance(field.annotation, type) else None
-        if nested is not None and hasattr(nested, "model_fields"):
+        if nested is not None and issubclass(nested, BaseModel):
             names += _settings(nested, f"{prefix}{name}_")
         else:
             choices = getattr(field.validation_alias, "choices", [])

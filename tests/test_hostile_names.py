@@ -6,7 +6,6 @@ import re
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -96,7 +95,7 @@ def test_hostile_series_ids_stay_in_their_tables(tmp_path: Path) -> None:
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=6, unique=True))
-def test_series_ids_of_any_text_stay_in_their_tables(names: Any) -> None:
+def test_series_ids_of_any_text_stay_in_their_tables(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as path:
         folder = Path(path).resolve()
         rows = ingest_forecast_and_report(folder, names)
@@ -118,14 +117,14 @@ def _toml(text: str) -> str:
 @pytest.mark.parametrize(
     "name", [*(n for n in NAMES if n not in ("CON", "COM1", "aux", "null", "nan")), "", "p\n", "p" * 64]
 )
-def test_hostile_names_of_pipelines_and_feeds_are_refused(tmp_path: Path, key: str, name: Any) -> None:
+def test_hostile_names_of_pipelines_and_feeds_are_refused(tmp_path: Path, key: str, name: str) -> None:
     with pytest.raises(PipelineFileError, match=r"name"):
         _read_with_name(tmp_path, key, name)
 
 
 @given(st.text(max_size=80))
 @settings(deadline=None)
-def test_a_pipeline_name_is_plain_or_refused(name: Any) -> None:
+def test_a_pipeline_name_is_plain_or_refused(name: str) -> None:
     with tempfile.TemporaryDirectory() as path:
         try:
             _read_with_name(Path(path), "pipeline", name)

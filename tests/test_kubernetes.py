@@ -45,7 +45,9 @@ async def submit(cluster: PostReceiver, variables: dict[str, Any]) -> tuple[str,
 
 
 @pytest.mark.parametrize("deployment", [d for d in DEPLOYED if d["name"] == "load"], ids=named)
-def test_a_run_s_job_in_kubernetes(deployment: Any, cluster: PostReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_s_job_in_kubernetes(
+    deployment: dict[str, Any], cluster: PostReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for setting in worker()["spec"]["template"]["spec"]["containers"][0]["env"]:
         monkeypatch.setenv(setting["name"], setting["value"])
     client = {PREFECT_API_AUTH_STRING: "gatecast:planted-key", PREFECT_API_URL: "http://server:4200/api"}
@@ -86,7 +88,7 @@ def test_every_variable_of_the_template_is_used_and_every_one_used_is_there() ->
 
 
 @pytest.mark.parametrize("manifest", [*manifests("worker.yaml"), *manifests("deploy.yaml")], ids=lambda m: m["kind"])
-def test_what_is_applied_to_kubernetes(manifest: Any) -> None:
+def test_what_is_applied_to_kubernetes(manifest: dict[str, Any]) -> None:
     known(manifest)
     assert manifest["metadata"]["namespace"] == TEMPLATE["variables"]["properties"]["namespace"]["default"]
     if manifest["kind"] in ("Deployment", "Job"):

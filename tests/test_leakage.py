@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -69,7 +68,7 @@ def test_values_after_t_do_not_change_the_training_data(trained: Path, tmp_path:
     from model.training.samples import build_sampler
     from storage.store import open_store
 
-    def drawn(path: Path) -> Any:
+    def drawn(path: Path) -> tuple[str, bytes, tuple[list[int], list[int]]]:
         settings = pipeline_file.read(path, {})
         at = clock.parse_time(ISSUE, settings.pipeline.timezone)
         split = training_data.read_training_split(settings, open_store(settings.pipeline.store), at)

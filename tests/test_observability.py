@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import json_report, nightly, nightly_process
+from tests.support.commands import Finished, json_report, nightly, nightly_process
 from tests.support.metrics import read
 from tests.support.pipelines import ISSUE, copy_of
 from tests.support.prefect_api import every
@@ -22,6 +22,9 @@ from tests.support.web_server import PostReceiver
 
 pytestmark = pytest.mark.prefect
 
+# A finished run and its pipeline file.
+Run = tuple[Finished, Path]
+
 #: Runs after which an alert must have come. Prefect's queue in memory drops an event for which SQLite was locked three
 #: times, as it may be while other tests use the server. `make serve` uses PostgreSQL.
 RUNS = 3
@@ -29,7 +32,7 @@ JSON_LINES = {"PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json", "PREFECT_LOG
 
 
 @pytest.fixture(scope="module")
-def complete(trained: Path, prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def complete(trained: Path, prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A complete run with a refused row and a scored forecast: the process and its pipeline file."""
     path = copy_of(trained, tmp_path_factory.mktemp("complete") / "copy")
     _rename(path, "complete")
@@ -43,7 +46,7 @@ def complete(trained: Path, prefect_server: dict[str, str], tmp_path_factory: py
 
 
 @pytest.fixture(scope="module")
-def failed(trained: Path, prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def failed(trained: Path, prefect_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that can publish nothing: the process and its pipeline file."""
     path = copy_of(trained, tmp_path_factory.mktemp("failed") / "copy")
     _rename(path, "doomed")
@@ -59,7 +62,7 @@ def _rename(path: Path, name: str) -> None:
         (folder / "small").rename(folder / name)
 
 
-def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+def lines(done: Finished) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
 
 
@@ -72,7 +75,7 @@ def artifacts(url: str, pipeline: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_every_line_of_a_run_has_its_context(complete: Any) -> None:
+def test_every_line_of_a_run_has_its_context(complete: Run) -> None:
     done, _ = complete
     ours = [line for line in lines(done) if line["logger"].split(".")[0] in ("flows", "model", "storage")]
     assert ours and {line["pipeline"] for line in ours} == {"complete"}
@@ -83,7 +86,7 @@ def test_every_line_of_a_run_has_its_context(complete: Any) -> None:
     assert published[0]["logger"] == "flows.nightly"
 
 
-def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete: Any, prefect_server: dict[str, str]) -> None:
+def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete: Run, prefect_server: dict[str, str]) -> None:
     done, _ = complete
     run = next(line["run"] for line in lines(done) if line.get("stage") == "score")
     url = prefect_server["PREFECT_API_URL"]
@@ -92,7 +95,7 @@ def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete: Any, prefec
     assert [line for line in kept if line["message"].startswith("Published and complete: 3 series")]
 
 
-def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str]) -> None:
+def test_the_artifacts_of_a_night(complete: Run, prefect_server: dict[str, str]) -> None:
     done, path = complete
     report = json_report(done)
     by_key = artifacts(prefect_server["PREFECT_API_URL"], "complete")
@@ -107,7 +110,7 @@ def test_the_artifacts_of_a_night(complete: Any, prefect_server: dict[str, str])
     assert len(refused) == min(len(reasons), 50) > 0 and {row["feed"] for row in refused} == {"demand"}
 
 
-def test_the_metrics_of_a_night(complete: Any) -> None:
+def test_the_metrics_of_a_night(complete: Run) -> None:
     done, path = complete
     report = json_report(done)
     metrics = read((path.parent / "store/metrics/complete.prom").read_text(), "complete")
@@ -117,7 +120,7 @@ def test_the_metrics_of_a_night(complete: Any) -> None:
     assert metrics["run_seconds",] < 300
 
 
-def test_a_failed_run_leaves_artifacts_and_metrics(failed: Any, prefect_server: dict[str, str]) -> None:
+def test_a_failed_run_leaves_artifacts_and_metrics(failed: Run, prefect_server: dict[str, str]) -> None:
     done, path = failed
     assert done.returncode == 1
     metrics = read((path.parent / "store/metrics/doomed.prom").read_text(), "doomed")

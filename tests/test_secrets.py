@@ -10,7 +10,6 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -151,7 +150,7 @@ def test_no_error_of_a_setting_contains_a_secret(variable: str, value: str, tmp_
 
 
 @pytest.fixture(scope="module")
-def password(postgres: str) -> Any:
+def password(postgres: str) -> str:
     """A user of the database whose password is the secret; its address without it."""
     import adbc_driver_postgresql.dbapi
 

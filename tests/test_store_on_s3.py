@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,9 +36,8 @@ def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline: Path, s3: S3Se
 
     ingested = gatecast("ingest", pipeline, "--as-of", ISSUE, "--json")
     assert ingested.returncode == 0, ingested.stderr
-    assert {f: n["added"] for f, n in json_report(ingested)["feeds"].items()} == {
-        f: n["accepted"] for f, n in history.items()
-    }
+    added = {feed: counts["added"] for feed, counts in json_report(ingested)["feeds"].items()}
+    assert added == {feed: counts["accepted"] for feed, counts in history.items()}
     again = json_report(gatecast("ingest", pipeline, "--as-of", ISSUE, "--json"))["feeds"]
     assert {n["added"] for n in again.values()} == {0}
 
@@ -51,9 +49,8 @@ def test_the_stages_publish_the_same_bytes_as_on_a_disk(pipeline: Path, s3: S3Se
         assert content(s3, key) == (folder / key).read_bytes()
 
     listed = gatecast("models", pipeline, "--json")
-    assert (
-        json_report(listed)["champion"] == json.loads((folder / "models/small/champion.json").read_bytes())["version"]
-    )
+    champion = json.loads((folder / "models/small/champion.json").read_bytes())
+    assert json_report(listed)["champion"] == champion["version"]
     shown = gatecast("report", pipeline)
     assert shown.returncode == 0, shown.stderr
     assert f"Wrote s3://{BUCKET}/{STORE}/reports/small.html" in shown.stdout
@@ -80,9 +77,7 @@ def test_a_nightly_run_from_an_empty_bucket(tmp_path: Path, s3: S3Server, prefec
 
 
 @pytest.mark.parametrize("command", [["models"], ["forecast", "--issue-time", ISSUE], ["ingest"], ["report"]])
-def test_an_unusable_store_is_an_error_of_one_line(
-    tmp_path: Path, s3: S3Server, command: list[str] | list[Any]
-) -> None:
+def test_an_unusable_store_is_an_error_of_one_line(tmp_path: Path, s3: S3Server, command: list[str]) -> None:
     path = in_bucket(write_pipeline(tmp_path))
     arguments = (command[0], path, *command[1:])
     with s3.refusing():

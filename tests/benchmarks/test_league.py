@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -231,7 +232,7 @@ def test_the_cost_of_an_interrupted_command_is_counted(monkeypatch: pytest.Monke
     waits = iter([True, False])
     real = os.wait4
 
-    def wait(pid: int, options: int) -> Any:
+    def wait(pid: int, options: int) -> tuple[int, int, resource.struct_rusage]:
         if next(waits):
             raise KeyboardInterrupt
         return real(pid, options)

@@ -27,7 +27,7 @@ def errors(text: str) -> list[str]:
     return [error.message for error in VALIDATOR.iter_errors(tomllib.loads(text))]
 
 
-def keys(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def keys(schema: object) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every key of every table in a schema."""
     if isinstance(schema, dict):
         # A condition repeats keys that are described elsewhere.

@@ -182,9 +182,8 @@ def test_find_by_fingerprint(store: Store) -> None:
     assert registry.find_by_fingerprint(store, NAME, FIRST, "g") is None
     assert registry.find_by_fingerprint(store, NAME, FIRST + 2 * DAY, "f") is None
     registry.prune(store, NAME, 1, FIRST + DAY, NOW)
-    assert (
-        present(registry.find_by_fingerprint(store, NAME, FIRST, "f"))["version"] == version
-    )  # kept as the predecessor
+    # It is kept as the predecessor.
+    assert present(registry.find_by_fingerprint(store, NAME, FIRST, "f"))["version"] == version
     for day in range(2, 5):
         added(store, day)
     registry.prune(store, NAME, 1, FIRST + 4 * DAY, NOW)

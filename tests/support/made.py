@@ -37,7 +37,7 @@ def panel(of: ModelSpec, columns: int = 1500, seed: int = 0) -> Panel:
     target = scale * (5 + 2 * np.sin(2 * np.pi * hour / 24) + 0.2 * temperature + 0.2 * rng.normal(size=(3, columns)))
     known = np.tile(grid.end(first + hour), (3, 1))
 
-    def channel(name: Any, values: Any, available: Any = None) -> Any:
+    def channel(name: str, values: np.ndarray, available: np.ndarray | None = None) -> Channel:
         return Channel(name, (RevisionLayer(values.astype(np.float32), available),))
 
     return Panel(

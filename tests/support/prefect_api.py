@@ -6,10 +6,11 @@ import asyncio
 import contextvars
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
+T = TypeVar("T")
 _PAGE = 200
 
 
@@ -28,16 +29,16 @@ def every(url: str, what: str, **conditions: Any) -> list[dict[str, Any]]:
 def events(url: str) -> list[dict[str, Any]]:
     """All events of this server, newest first."""
     answer = httpx.post(f"{url}/events/filter", json={"limit": 50}, timeout=30).json()
-    events: list[dict[str, Any]] = answer["events"]
+    newest_first: list[dict[str, Any]] = answer["events"]
     while answer["next_page"]:
         # Behind a proxy, the address of the next page names another host.
         page = answer["next_page"].partition("/api/")[2]
         answer = httpx.get(f"{url}/{page}", timeout=30).json()
-        events += answer["events"]
-    return events
+        newest_first += answer["events"]
+    return newest_first
 
 
-def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def finished(coroutine: Coroutine[Any, Any, T]) -> T:
     """Return the result of a coroutine, run in another thread: browser tests keep an event loop in this one."""
     with ThreadPoolExecutor(1) as beside:
         return beside.submit(contextvars.copy_context().run, asyncio.run, coroutine).result()

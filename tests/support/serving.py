@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -32,6 +32,7 @@ from tests.support.web_server import Web
 
 #: A champion that is not trained anew, whatever day it is.
 _KEPT = {"GATECAST_TRAINING__EVERY": "36500d"}
+T = TypeVar("T")
 _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -114,10 +115,12 @@ class Serving:
 
     def ended(self, identity: str, within: float = 180) -> dict[str, Any]:
         """A run, when it has come to its end."""
-        run: dict[str, Any] = wait(
-            lambda: (run := self.run(identity))["state_type"] in _FINAL and run, f"the end of {identity}", within
-        )
-        return run
+
+        def over() -> dict[str, Any] | None:
+            run = self.run(identity)
+            return run if run["state_type"] in _FINAL else None
+
+        return wait(over, f"the end of {identity}", within)
 
     def night(self, identity: str) -> str:
         """Return the Markdown of the artifact that a run published."""
@@ -140,20 +143,18 @@ class Serving:
 
     def processes(self) -> dict[int, str]:
         """Every process of this bring-up: of its folder in its command line or its environment."""
-        processes = {}
+        commands = {}
         for proc in Path("/proc").glob("[0-9]*"):
             try:
                 content = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
             except OSError:
                 continue
             if self.environment["GATECAST_STATE"].encode() in content and int(proc.name) != os.getpid():
-                processes[int(proc.name)] = (
-                    content.split(b"\0\0")[0].replace(b"\0", b" ").decode(errors="replace")[:200]
-                )
-        return {pid: words for pid, words in processes.items() if is_alive(pid)}
+                commands[int(proc.name)] = content.split(b"\0\0")[0].replace(b"\0", b" ").decode(errors="replace")[:200]
+        return {pid: words for pid, words in commands.items() if is_alive(pid)}
 
 
-def wait(condition: Callable[[], Any], what: str, within: float = 120) -> Any:
+def wait(condition: Callable[[], T | None], what: str, within: float = 120) -> T:
     """Return the result of `condition` as soon as it is true."""
     end = time.monotonic() + within
     while not (result := condition()):

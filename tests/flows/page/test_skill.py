@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import polars as pl
 import pytest
@@ -12,7 +12,7 @@ from flows.page import skill
 from flows.page.page_data import SCORE_SCHEMA
 
 
-def rows(**columns: list[Any]) -> pl.DataFrame:
+def rows(**columns: Sequence[object]) -> pl.DataFrame:
     """Return score rows with default values for one issue time, changed by `columns`."""
     size = len(next(iter(columns.values())))
     first = datetime(2026, 1, 1, tzinfo=UTC)

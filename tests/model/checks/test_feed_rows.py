@@ -35,7 +35,7 @@ def feed_shape(**changes: Any) -> FeedShape:
     return FeedShape(**defaults | changes)
 
 
-def feed_rows(times: Sequence[Any], values: Sequence[Any] | None = None, ids: str = "a") -> pl.DataFrame:
+def feed_rows(times: Sequence[object], values: Sequence[object] | None = None, ids: str = "a") -> pl.DataFrame:
     return pl.DataFrame({"id": ids, "t": times, "y": [1.0] * len(times) if values is None else values})
 
 
@@ -220,7 +220,7 @@ def test_value_beyond_single_precision_is_refused() -> None:
 
 
 @pytest.mark.parametrize("column", [[b"a"], [timedelta(1)], [["a"]], [{"a": "b"}]])
-def test_ids_of_wrong_types(column: list[Any]) -> None:
+def test_ids_of_wrong_types(column: list[object]) -> None:
     table = pl.DataFrame({"id": column, "t": [datetime(2018, 7, 1)], "y": [1.0]})
     with pytest.raises(DataError, match=r"column 'id' has type .* series_id needs text"):
         check_rows(table, feed_shape(), MADRID, (None, None), LATE)
