@@ -2,7 +2,8 @@
 
 The point forecast of a step is the last visible value one or more whole seasons before it. The quantiles around it are
 the empirical quantiles of the errors that this rule made over the history (Hyndman and Athanasopoulos, Forecasting:
-Principles and Practice, 3rd ed., 5.2 and 5.5).
+Principles and Practice, 3rd ed., 5.2 and 5.5). A series with too few such errors gets the deviations of its values from
+their median instead.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 _SEASONS_OF_ERRORS = 8
 _FEWEST_STEPS = 260  # a year of business days
+_FEWEST_ERRORS = 10  # with fewer, their quantiles would be narrow by chance
 
 
 class _SeasonAhead(NamedTuple):
@@ -54,7 +56,7 @@ def seasonal_naive(
     values = history.astype(np.float64, copy=False)
     quantiles = np.empty((len(values), horizon, len(levels)))
     for ahead in _seasons_ahead(values, season, horizon):
-        # Without any known error (one value, or a constant) the interval has no width.
+        # With a single value, or for a constant, the interval has no width.
         spread = np.nan_to_num(_quantiles(ahead.errors, levels))
         quantiles[:, ahead.steps] = ahead.point[:, :, None] + spread[:, None, :]
     is_unseen = np.isnan(values).all(axis=1)
@@ -103,7 +105,29 @@ def _seasons_ahead(history: NDArray[np.float64], season: int, horizon: int) -> I
         # The forecast of the n-th season of the horizon is a value n seasons old, so its errors have the same lag.
         steps = slice((back - 1) * season, min(back * season, horizon))
         errors = (seasons[:, back:] - seasons[:, :-back]).reshape(count, -1)
-        yield _SeasonAhead(steps, point[:, steps], errors)
+        yield _SeasonAhead(steps, point[:, steps], _with_deviations(errors, history))
+
+
+def _with_deviations(errors: NDArray[np.float64], history: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the errors, shape (S, E), where series with few errors get the deviations of their values instead.
+
+    A series that is two days old has no error of a weekly season. Without this, its interval would have no width.
+
+    Args:
+        errors: Errors of the seasonal naive, NaN where unknown.
+        history: Values, shape (S, N), NaN where not visible.
+
+    Returns:
+        Array of shape (S, max(E, N)), or the errors themselves.
+    """
+    is_young = (~np.isnan(errors)).sum(axis=1) < _FEWEST_ERRORS
+    if not is_young.any():
+        return errors
+    result = np.full((len(errors), max(errors.shape[1], history.shape[1])), np.nan)
+    result[~is_young, : errors.shape[1]] = errors[~is_young]
+    values = history[is_young]
+    result[is_young, : history.shape[1]] = values - _nanmedian(values)[:, None]
+    return result
 
 
 def pooled_quantiles(quantiles: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.float64]:

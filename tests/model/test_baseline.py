@@ -37,3 +37,18 @@ def test_gaps_use_an_earlier_season_and_unknown_series_use_the_others() -> None:
 def test_seasonal_scale() -> None:
     np.testing.assert_allclose(seasonal_scale(np.array([[1.0, 2, 4, np.nan, 5]]), 1), [1.5])
     assert np.isnan(seasonal_scale(np.array([[np.nan, 1.0]]), 1)).all()
+
+
+def test_a_series_too_young_for_an_error_has_an_interval() -> None:
+    history = np.full((2, 400), np.nan)
+    young = 100 + 20 * np.sin(np.arange(48) / 24 * 2 * np.pi)
+    history[0, -48:] = young
+    history[1, -1] = 5.0
+    quantiles = seasonal_naive(history, 168, 24, LEVELS)
+    width = np.diff(np.quantile(young, [0.1, 0.9]))
+    np.testing.assert_allclose(quantiles[0, :, 2] - quantiles[0, :, 0], np.full(24, width))
+    assert (quantiles[1] == 5.0).all(), "one value tells nothing about its spread"
+
+
+def test_a_constant_has_no_width() -> None:
+    assert (seasonal_naive(np.full((1, 30), 7.0), 7, 7, LEVELS) == 7).all()
