@@ -100,7 +100,7 @@ def _run_stages(
         late = {feed: report.get("late") for feed, report in ingested["feeds"].items()}
         record["late"] = {feed: lateness for feed, lateness in late.items() if lateness}
     models = read_trained_models(settings, run.store, issue_time)
-    reason = retrain_reason(settings, models, issue_time, _last_decay(run, issue_time))
+    reason = retrain_reason(settings, models, issue_time, _last_alert_reason(run, issue_time))
     budget = settings.training.budget.total_seconds()
     trains_first = deadline.for_training >= budget + _TRAINING_OVERHEAD
     if trains_first:
@@ -155,8 +155,8 @@ def _run_stage(run: _Run, stage: str, task: Callable[..., Any], *arguments: Any,
     return None
 
 
-def _last_decay(run: _Run, issue_time: datetime) -> str | None:
-    """Return why the scores of the last run make a retrain due, or None."""
+def _last_alert_reason(run: _Run, issue_time: datetime) -> str | None:
+    """Return the detail of the alert of the last run that requires a retrain, or None."""
     try:
         records = run_records.read(run.store, run.settings.name, issue_time - _MAX_SCORE_AGE)
     except DataError as error:

@@ -61,7 +61,7 @@ def score(
     progress("score", 1.0)
     score_table = _read_scores(settings, store, issue_times, failures).filter(pl.col("valid_time") < now)
     alerts = find_alerts(score_table, settings.monitoring.limits())
-    decay = next((alert["detail"] for alert in alerts if alert["check"] in DECAY), None)
+    alert_reason = next((alert["detail"] for alert in alerts if alert["check"] in DECAY), None)
     return {
         "issues": len(issue_times),
         "scored": counts["scored"],
@@ -72,7 +72,7 @@ def score(
         "failures": {issue_time.isoformat(): error for issue_time, error in failures.items()},
         "summary": score_summary(score_table, settings.pipeline.timezone),
         "alerts": alerts,
-        "decay": decay if settings.monitoring.retrain else None,
+        "decay": alert_reason if settings.monitoring.retrain else None,
     }
 
 

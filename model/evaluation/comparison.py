@@ -65,7 +65,7 @@ class Comparison:
         series: Names of the series.
         count: Number of judged steps, shape (N, S).
         sums: Sum over the judged steps, by candidate and measure (`pinball`, `mae`, `coverage_80`), each (N, S).
-        level: Mean absolute actual of each series, shape (S,), NaN where no actual is known.
+        mean_actual: Mean absolute actual of each series, shape (S,), NaN where no step is judged.
         overlap: Number of issue times that one horizon covers.
         fault: Why the challenger's output cannot be published, None if it can.
         required_scale: Interval scale that the issue times require of the challenger, on top of its own.
@@ -74,7 +74,7 @@ class Comparison:
     series: tuple[str, ...]
     count: NDArray[np.int64]
     sums: dict[str, dict[str, NDArray[np.float64]]]
-    level: NDArray[np.float64]
+    mean_actual: NDArray[np.float64]
     overlap: int
     fault: str | None
     required_scale: float | None = None
@@ -139,7 +139,7 @@ def compare(spec: ModelSpec, panel: Panel, issue_times: IssueTimes, models: Mapp
         models: `challenger`, and `champion` if there is one.
     """
     shape, levels = (len(issue_times), len(panel.series)), np.array(spec.levels)
-    count, level = np.zeros(shape, np.int64), np.zeros(shape)
+    count, absolute_actuals = np.zeros(shape, np.int64), np.zeros(shape)
     sums = {name: {measure: np.zeros(shape) for measure in metrics.MEASURES} for name in (BASELINE, *models)}
     faults: list[_Fault] = []
     ratios: list[NDArray[np.float64]] = []
@@ -163,18 +163,18 @@ def compare(spec: ModelSpec, panel: Panel, issue_times: IssueTimes, models: Mapp
         actual[~(is_finite & is_served[:, None])] = np.nan
         ratios.append(calibration.interval_ratios(forecasts[CHALLENGER], actual, spec.levels))
         count[number] = (~np.isnan(actual)).sum(axis=1)
-        level[number] = np.nansum(np.abs(actual), axis=1)
+        absolute_actuals[number] = np.nansum(np.abs(actual), axis=1)
         for name, forecast in forecasts.items():
             for measure, loss in metrics.MEASURES.items():
                 judged = np.where(np.isnan(actual), 0.0, loss(forecast, levels, actual))
                 sums[name][measure][number] = judged.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        mean_level = level.sum(axis=0) / count.sum(axis=0)
+        mean_actual = absolute_actuals.sum(axis=0) / count.sum(axis=0)
     return Comparison(
         series=panel.series,
         count=count,
         sums=sums,
-        level=mean_level,
+        mean_actual=mean_actual,
         overlap=-(-spec.horizon // spec.grid.steps_per_day),
         fault=_describe(faults, panel.series, len(issue_times)),
         required_scale=calibration.required_scale(np.concatenate(ratios), spec.levels),

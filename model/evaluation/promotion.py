@@ -51,8 +51,8 @@ def decide(comparison: Comparison, margin: float) -> Decision:
     if comparison.judged_issues < MIN_ISSUE_TIMES:
         return Decision(
             False,
-            f"refused: only {comparison.judged_issues} held-out issue times have an actual value, "
-            f"{MIN_ISSUE_TIMES} are needed",
+            f"refused: only {comparison.judged_issues} held-out issue times can be judged "
+            f"({MIN_ISSUE_TIMES} are needed). Wait for more actuals, or raise promotion.folds",
             {"folds": comparison.judged_issues},
         )
     incumbent = CHAMPION if CHAMPION in comparison.sums else BASELINE
@@ -80,7 +80,10 @@ def decide(comparison: Comparison, margin: float) -> Decision:
     if worse_groups:
         named = min(worse_groups, key=lambda group: group["p_value"])
         more = f" and {len(worse_groups) - 1} more" if len(worse_groups) > 1 else ""
-        why = f"{named['group']}{more} significantly worse than the {incumbent}'s (p = {named['p_value']:.2g})"
+        why = (
+            f"the pinball of {named['group']}{more} is significantly higher than the {incumbent}'s "
+            f"(p = {named['p_value']:.2g})"
+        )
         return Decision(False, f"refused: {why}, although {result} is {relation}{tail}", figures)
     return Decision(True, f"promoted: {result}, {relation}{tail}, no group significantly worse", figures)
 
@@ -97,7 +100,7 @@ def refuse_too_few(unseen: int, held_out: int, seen_to: dict[str, str]) -> Decis
     return Decision(
         False,
         f"refused: {unseen} of {held_out} held-out issue times are unseen by every candidate, {MIN_ISSUE_TIMES} are "
-        f"needed; {candidates}",
+        f"needed; {candidates}. Train again at a later issue time, because newer issue times are unseen",
         {"folds": unseen},
     )
 
@@ -124,15 +127,15 @@ def _figures(
 def _test_groups(comparison: Comparison, incumbent: str) -> list[GroupTestRecord]:
     """Test each group of series for a worse challenger, with p-values adjusted for the number of groups.
 
-    A group is a series. Many series are pooled into ten groups by level.
+    A group is a series. Many series are pooled into ten groups by their mean absolute actual.
     """
     judged = np.flatnonzero(comparison.count.sum(axis=0) > 0)
     if len(judged) <= _MOST_GROUPS:
         groups = {f"series {comparison.series[i]!r}": judged[k : k + 1] for k, i in enumerate(judged)}
     else:
-        by_level = judged[np.argsort(comparison.level[judged], kind="stable")]
-        pools = np.array_split(by_level, _POOLS)
-        groups = {f"tenth {k} of {_POOLS} by level": np.sort(pool) for k, pool in enumerate(pools, start=1)}
+        by_mean = judged[np.argsort(comparison.mean_actual[judged], kind="stable")]
+        pools = np.array_split(by_mean, _POOLS)
+        groups = {f"tenth {k} of {_POOLS} by mean value": np.sort(pool) for k, pool in enumerate(pools, start=1)}
     tests = [diebold_mariano(comparison.difference(incumbent, rows), comparison.overlap) for rows in groups.values()]
     adjusted = holm(np.array([test.worse for test in tests]))
     return [

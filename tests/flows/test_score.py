@@ -504,7 +504,7 @@ def test_decay_makes_a_retrain_due_when_the_model_is_a_week_old(pipeline: Path) 
     assert reason_at(midnight(8)) is None
     assert reason_at(midnight(8) - timedelta(hours=1), "the model is worse") is None
     assert reason_at(midnight(8), "the model is worse") == "the model is worse"
-    assert "every 30 days" in present(reason_at(midnight(8) + timedelta(days=30), "the model is worse"))
+    assert "every 30d" in present(reason_at(midnight(8) + timedelta(days=30), "the model is worse"))
 
 
 def test_scores_have_the_same_bytes_in_another_store(published: Path, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_refused_challenger_counts_as_a_training(bench: Bench) -> None:
     bench.store.remove(layout.champion("small"))
     assert reason_at(bench, bench.at(ISSUE)) is None
     assert reason_at(bench, bench.at("2018-09-07")) is None
-    assert "7 days" in present(reason_at(bench, bench.at("2018-09-08")))
+    assert "7d" in present(reason_at(bench, bench.at("2018-09-08")))
     assert "there is no champion" in present(reason_at(bench, bench.at("2018-08-31")))
 
 

@@ -76,7 +76,7 @@ def test_challenger_worse_than_the_baseline_is_refused() -> None:
 def test_challenger_worse_on_one_series_is_refused_with_its_name() -> None:
     decision = decide(comparison_of(baseline=2.0, challenger=noisy(0.8, 0.0, 0.4, 0.0), champion=1.0), 0.0)
     assert not decision.promoted
-    assert "series 's1' significantly worse" in decision.reason
+    assert "the pinball of series 's1' is significantly higher" in decision.reason
     assert decision.figures["worst_series"]["series_id"] == "s1"
 
 
@@ -92,7 +92,7 @@ def test_first_challenger_is_compared_with_the_baseline_by_series() -> None:
     assert decide(comparison_of(baseline=2.0, challenger=noisy(1.0)), 0.0).promoted
     decision = decide(comparison_of(baseline=2.0, challenger=noisy(1.0, 0.0, 1.5, 0.0)), 0.0)
     assert not decision.promoted
-    assert "series 's1' significantly worse than the baseline's" in decision.reason
+    assert "series 's1' is significantly higher than the baseline's" in decision.reason
 
 
 def test_many_series_are_pooled_by_level() -> None:
@@ -100,7 +100,7 @@ def test_many_series_are_pooled_by_level() -> None:
     losses[:, 360:] += 1.0  # the tenth of the highest levels
     decision = decide(comparison_of(series=400, baseline=2.0, challenger=losses, champion=1.0), 0.0)
     assert not decision.promoted
-    assert "tenth 10 of 10 by level significantly worse" in decision.reason
+    assert "tenth 10 of 10 by mean value is significantly higher" in decision.reason
     assert [group["series"] for group in decision.figures["tests"]["groups"]] == [40] * 10
 
 
