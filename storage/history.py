@@ -1,8 +1,11 @@
-"""Bitemporal history of a feed: a grow-only set of immutable Parquet files.
+"""Bitemporal history of a feed: immutable Parquet files, called parts.
+
+`append` adds a part, `compact` merges all parts into one, and `set_aside` takes damaged parts out of the history.
 
 A row holds the values of one series and period (`valid_time`), which became known at `available_at` and were ingested
-at `ingested_at`. Several rows of one series and period are revisions. Visible at a time is the revision that became
-known last before it. Of revisions that became known at the same time, the one that was ingested last counts.
+at `ingested_at`. Several rows of one series and period are revisions. At time T the visible revision is the one with
+the latest `available_at` at or before T. A null `available_at` is visible at every T, and counts as the earliest. Of
+rows with the same `available_at`, the one that was ingested last counts.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ _ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, Missing)
 
 
 class DamagedHistory(DataError):
-    """A part of the history that cannot be read. `set_aside` removes it from the history."""
+    """A part of the history that cannot be read. `set_aside` takes it out of the history."""
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
@@ -74,7 +77,7 @@ def compact(store: Store, pipeline: str, feed: str) -> int:
     # Columns that the feed no longer names are kept as well.
     names = dict.fromkeys(name for part in parts for name in store.scan([part]).collect_schema())
     values = [name for name in names if name not in (*_REVISION, "ingested_at")]
-    merged = _newest_revisions(_scan_parts(store, parts, values).collect())
+    merged = _without_repeated_ingests(_scan_parts(store, parts, values).collect())
     _write_part(store, pipeline, feed, merged, merged.select(pl.col("ingested_at").max()).item())
     for part in parts:
         store.remove(part)
@@ -90,7 +93,7 @@ def _write_part(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, inge
 def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> pl.DataFrame:
     """Return the rows that the history lacks, or has with other values."""
     is_changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f"stored:{v}")) for v in values)
-    stored = _newest_revisions(_read(store, pipeline, feed, values, lambda rows: rows))
+    stored = _without_repeated_ingests(_read(store, pipeline, feed, values, lambda rows: rows))
     # A colon keeps these names apart from those of value columns.
     columns = [pl.col(v).alias(f"stored:{v}") for v in values]
     stored = stored.select(*_REVISION, *columns, pl.lit(True).alias("stored:"))
@@ -111,7 +114,7 @@ def read_revisions(
         Columns series_id, valid_time, available_at and values, sorted by them.
     """
     visible = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within))
-    return _newest_revisions(visible).drop("ingested_at")
+    return _without_repeated_ingests(visible).drop("ingested_at")
 
 
 def read_as_of(
@@ -134,7 +137,7 @@ def read_as_of(
     """
     columns = [*KEY, *values]
     if len(_parts(store, pipeline, feed)) < 2:
-        # A sorted part holds one row per series and period, so the columns that order revisions are not needed.
+        # is_sorted is strict: no series and period occurs twice. So the columns that order revisions are not needed.
         rows = _read(store, pipeline, feed, values, lambda rows: _visible(rows, as_of, since, within).select(columns))
         if is_sorted(rows):
             return rows
@@ -156,15 +159,15 @@ def read_series_ids(store: Store, pipeline: str, feed: str, as_of: datetime) -> 
 
 
 def newest_available_at(store: Store, pipeline: str, feed: str, value: str, not_after: datetime) -> datetime | None:
-    """Return when the newest value of a feed became known, at or before `not_after`. None without any value."""
-    newest = pl.col("available_at").filter(pl.col(value).is_not_null()).max()
+    """Return the latest `available_at` of a value, at most `not_after`. None if no value has such a time."""
+    latest = pl.col("available_at").filter(pl.col(value).is_not_null()).max()
 
     def collect_streaming(query: pl.LazyFrame) -> pl.DataFrame:
         # The maximum needs one pass, so the rows need not be in memory together.
         return query.collect(engine="streaming")
 
     table = _read(
-        store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(newest), collect_streaming
+        store, pipeline, feed, [value], lambda rows: _visible(rows, not_after).select(latest), collect_streaming
     )
     available_at: datetime | None = table.item()
     return available_at
@@ -199,8 +202,11 @@ def _visible(
     return rows if since is None else rows.filter(pl.col("valid_time") >= since)
 
 
-def _newest_revisions(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the row ingested last for each series, period and availability, sorted by them."""
+def _without_repeated_ingests(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return each revision once: of rows with the same series, period and availability, the one ingested last.
+
+    The rows are sorted by series, period and availability.
+    """
     return rows if is_sorted(rows) else _last_rows(_sort(rows), _REVISION)
 
 
@@ -236,7 +242,10 @@ def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
         if _is_damaged(store, part):
             renamed = f"{part}{_DAMAGED}"
             store.move(part, renamed)
-            logger.error("A part of the history is damaged and was set aside as %s.", store.uri(renamed))
+            logger.error(
+                "A part of the history is damaged and was set aside as %s. An ingest reads its rows again, as far as "
+                "the source still has them.", store.uri(renamed),
+            )  # fmt: skip
             uris.append(store.uri(renamed))
     return uris
 
@@ -264,12 +273,13 @@ def _read(
                 if not damaged:
                     raise
                 raise DamagedHistory(
-                    f"the history of feed {feed!r} is damaged: {', '.join(damaged)}: {error}"
+                    f"the history of feed {feed!r} is damaged: {', '.join(damaged)}: {error}. "
+                    "Run `gatecast ingest`: it sets damaged parts aside and reads their rows again from the source"
                 ) from None
             time.sleep(0.01 * attempt)
     raise DataError(
-        f"the history of feed {feed!r} cannot be read: it was compacted during each of {_READ_ATTEMPTS} attempts; "
-        "let only one process compact it"
+        f"the history of feed {feed!r} cannot be read: it was compacted during each of {_READ_ATTEMPTS} attempts. "
+        "Run the command again, and let only one ingest run at a time"
     )
 
 
