@@ -31,7 +31,7 @@ class FeedReport(TypedDict):
 
     read: int
     accepted: int
-    #: Rows merged into coarser periods, beyond one per period. Records before version 0.2.0 call it `folded`.
+    #: Finer rows that were merged, minus the periods that they gave. Records before version 0.2.0 call it `folded`.
     aggregated: int
     refused: int
     #: Rows that are not available yet, or whose period is incomplete.
@@ -83,13 +83,19 @@ class CandidateScores(TypedDict):
 
 
 class TestRecord(TypedDict):
-    """Diebold-Mariano test; a statistic that is not finite is null."""
+    """Diebold-Mariano test of the challenger against another candidate; a number that is not finite is null."""
 
+    #: Test statistic with the correction for small samples; negative if the challenger's loss is lower.
     statistic: float | None
+    #: Statistic of Diebold and Mariano (1995), without that correction.
     uncorrected: float | None
+    #: One-sided p-value: if it is small, the challenger's loss is significantly lower.
     better: float | None
+    #: One-sided p-value: if it is small, the challenger's loss is significantly higher.
     worse: float | None
+    #: Number of issue times with a judged step.
     nights: int
+    #: Number of issue times that one horizon covers, at most half of those compared. Their losses may be correlated.
     overlap: int
 
 
@@ -105,8 +111,11 @@ class GroupTestRecord(TypedDict):
 class PromotionTests(TypedDict):
     """Tests behind a promotion decision."""
 
+    #: "champion", or "baseline" if there is no champion.
     incumbent: str
+    #: Test against the incumbent, over all series.
     overall: TestRecord
+    #: Test against the baseline, over all series.
     baseline: TestRecord
     groups: list[GroupTestRecord]
 
@@ -114,7 +123,7 @@ class PromotionTests(TypedDict):
 class PromotionFigures(TypedDict, total=False):
     """Figures of a comparison. Only `folds` is present where no comparison was possible."""
 
-    #: Number of held-out issue times with a judged step.
+    #: Number of held-out issue times with a judged step; of unseen ones where no comparison was possible.
     folds: int
     p_value: float | None
     coverage_80: dict[str, float | None]
@@ -131,11 +140,15 @@ class DecisionRecord(PromotionFigures):
 
 
 class FoldsRecord(TypedDict):
-    """Held-out issue times of one comparison: how many were unseen, of how many, and their range."""
+    """Held-out issue times of one training. `folds` is the earlier name of issue times."""
 
+    #: Number of unseen ones, at or after `seen_to` of every candidate. Only they are compared.
     count: int
+    #: Number of all, at most `promotion.folds`.
     held_out: int
+    #: First unseen issue time.
     first: str | None
+    #: Last unseen issue time.
     last: str | None
 
 
@@ -143,8 +156,9 @@ class FitRecord(TypedDict):
     """Facts about a fit, as opposed to its comparison with other models."""
 
     windows: int
-    #: End of the newest period used to fit the weights, and to stop early.
+    #: End of the newest period whose actual the weights were fitted on.
     fitted_to: str
+    #: End of the newest period whose actual was used to stop early. Issue times before it are seen.
     seen_to: str
     #: Largest relative difference between torch and ONNX Runtime.
     parity: float
@@ -173,7 +187,9 @@ class Manifest(TypedDict):
     as_of: str
     sha256: str
     windows: int
+    #: As in `FitRecord`.
     fitted_to: str
+    #: As in `FitRecord`.
     seen_to: str
     parity: float
     #: Factor on the interval width. storage/renamed_keys.py reads its name before version 0.2.0.
@@ -190,11 +206,13 @@ class Manifest(TypedDict):
     new_series: int
     folds: FoldsRecord
     scores: dict[str, CandidateScores]
-    #: Interval scale that the held-out issue times required, `stretch_asked` before version 0.2.0.
+    #: Factor on the model's own interval scale with which the outer interval would have covered its share of the
+    #: held-out actuals. `stretch_asked` before version 0.2.0.
     required_scale: float | None
     compared_with: str | None
     decision: DecisionRecord
     seed: int
+    #: Settings `[model]` of the pipeline file, despite the name of the key.
     pipeline: ModelSettings
     #: When the ONNX file was deleted to save space.
     pruned: NotRequired[str]
@@ -220,8 +238,9 @@ class ForecastReport(TypedDict):
     reasons: list[ReasonCount]
     degraded: bool
     model_version: str | None
+    #: Execution provider in use: the backend of ONNX Runtime.
     provider: str | None
-    #: Why a wanted execution provider was not used, null if it was.
+    #: Sentence if the first of `forecast.providers` is not the one in use, else null.
     fell_back: str | None
     #: Series that have ended and are not forecast any more.
     ended: list[str]
@@ -235,6 +254,7 @@ class ShardModel(TypedDict):
     version: str
     sha256: str
     provider: str
+    #: As in `ForecastReport`.
     fell_back: str | None
 
 
@@ -266,13 +286,14 @@ class ShardReport(TypedDict):
 
 
 class DistributedReport(ForecastReport):
-    """Result of publishing a distributed forecast; `stood_in` shards come from the baseline."""
+    """Result of publishing a distributed forecast."""
 
+    #: Number of shards without a result of their own, which the baseline forecast.
     stood_in: int
 
 
 class Measures(TypedDict):
-    """Mean scores of published forecasts; null where nothing can be divided."""
+    """Mean scores of published forecasts; null where the denominator is zero or missing."""
 
     n: int
     mae: float | None
@@ -285,7 +306,7 @@ class Measures(TypedDict):
 
 
 class Alert(TypedDict):
-    """One score outside its limits; `series_id` is null for all series together."""
+    """Significant excess over one limit of `[monitoring]`; `series_id` is null for all series together."""
 
     check: str
     series_id: str | None
@@ -296,8 +317,11 @@ class ScoreSummary(TypedDict, total=False):
     """Scores of the newest issue times; empty without any. The tables are rows of measures with their group."""
 
     newest_issue: str
+    #: Measures of the newest 7 issue times with scores together.
     last_7_nights: Measures
+    #: Measures of the newest 28 issue times with scores together. The tables cover the same issue times.
     last_28_nights: Measures
+    #: The series with the least skill, at most 20.
     by_series: list[dict[str, str | float | int | None]]
     by_step: list[dict[str, str | float | int | None]]
     by_weekday: list[dict[str, str | float | int | None]]
@@ -305,18 +329,25 @@ class ScoreSummary(TypedDict, total=False):
 
 
 class ScoreReport(TypedDict):
-    """Result of scoring: issues = scored + revised + unchanged + waiting + failures."""
+    """Result of scoring: issues = scored + revised + unchanged + waiting + the number of failures."""
 
+    #: Number of published forecasts that were examined, one per issue time.
     issues: int
+    #: Number that were scored for the first time.
     scored: int
+    #: Number that were scored again: more actuals are known, an actual or the forecast has changed.
     revised: int
+    #: Number whose scores are still valid.
     unchanged: int
+    #: Number without scores, because no actual is known yet.
     waiting: int
+    #: Number of score rows written.
     rows: int
+    #: Error by issue time.
     failures: dict[str, str]
     summary: ScoreSummary
     alerts: list[Alert]
-    #: Why the scores require a retrain, null if they do not.
+    #: Detail of the skill or drift alert that requires a retrain, null without one.
     decay: str | None
 
 
@@ -337,7 +368,7 @@ class InspectionReport(TypedDict):
     issue_time: str
     model_version: str
     unit: str | None
-    #: Mean absolute change of the median when a covariate is hidden, by covariate.
+    #: Mean absolute change of the median when a covariate is hidden, by covariate, in the target's unit.
     moved: dict[str, float]
     #: The same when a covariate is hidden in the horizon only.
     moved_by_horizon: dict[str, float]
@@ -431,7 +462,9 @@ class ChampionEntry(TypedDict):
 
 
 class ChampionState(TypedDict):
-    """Content of `champion.json`: who served from when, oldest first, and which versions were rolled back when."""
+    """Content of `champion.json`, except its key `version`, the champion."""
 
+    #: The champion of each time, oldest first.
     served: list[ChampionEntry]
+    #: Time of the rollback by version, for versions that a rollback replaced.
     rolled_back: dict[str, str]
