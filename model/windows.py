@@ -15,9 +15,9 @@ from model.spec import UNKNOWN, ModelSpec
 
 @dataclass(frozen=True)
 class Windows:
-    """Inputs of the network for B windows, in physical units, NaN where a value was not visible.
+    """Inputs of the network for B windows, in the units of the feeds, NaN where a value was not visible.
 
-    C is the context, H the horizon, K and O the numbers of covariates.
+    C and H are the steps of context and horizon, K and O the numbers of known_future and observed covariates.
 
     Attributes:
         target: Shape (B, C).
@@ -54,34 +54,40 @@ class Windows:
 
 
 def build_windows(
-    spec: ModelSpec, panel: Panel, rows: NDArray[np.int64], steps: NDArray[np.int64], issues: NDArray[np.int64]
-) -> Windows:
+    spec: ModelSpec, panel: Panel, rows: NDArray[np.int64], first_steps: NDArray[np.int64],
+    issue_times: NDArray[np.int64],
+) -> Windows:  # fmt: skip
     """Build windows from the values that were known at their issue times.
 
     Args:
         spec: Spec of the model.
         panel: Panel that covers all contexts and horizons.
         rows: Series of each window, shape (B,).
-        steps: First step of each forecast, shape (B,).
-        issues: Issue time of each window in microseconds, shape (B,).
+        first_steps: First step of each forecast, shape (B,). Steps are grid indices (`TimeGrid.index`), not columns of
+            the panel.
+        issue_times: Issue time of each window in microseconds since 1970-01-01 UTC, shape (B,).
 
     Raises:
         IndexError: The panel does not cover a window.
     """
     context, length = spec.context, spec.context + spec.horizon
-    starts = steps - panel.first - context
-    if starts.min(initial=0) < 0 or starts.max(initial=0) + length > panel.columns:
-        raise IndexError("the panel does not cover the windows")
+    starts = first_steps - panel.first - context
+    begin, end = (int(starts.min()), int(starts.max()) + length) if len(starts) else (0, length)
+    if begin < 0 or end > panel.columns:
+        raise IndexError(
+            f"the panel covers steps {panel.first} to {panel.first + panel.columns - 1}, but the windows need "
+            f"{panel.first + begin} to {panel.first + end - 1}"
+        )
 
     def stack(channels: Iterable[Channel], length: int) -> NDArray[np.float32]:
-        values = [channel.as_of(rows, starts, length, issues) for channel in channels]
+        values = [channel.as_of(rows, starts, length, issue_times) for channel in channels]
         return np.stack(values, axis=2) if values else np.empty((len(rows), length, 0), np.float32)
 
     # All windows of one issue time cover the same steps and share one calendar.
     calendar_starts = starts[:1] if len(starts) and (starts == starts[0]).all() else starts
     calendars = np.lib.stride_tricks.sliding_window_view(panel.calendar, length, axis=0)
     return Windows(
-        target=panel.target.as_of(rows, starts, context, issues),
+        target=panel.target.as_of(rows, starts, context, issue_times),
         known_future=stack(panel.known_future, length),
         observed=stack(panel.observed, context),
         calendar=calendars[calendar_starts].swapaxes(1, 2),
@@ -92,16 +98,16 @@ def build_windows(
 def has_enough_history(panel: Panel, context: int, end: int) -> NDArray[np.bool_]:
     """Return which series have enough history for an embedding of their own.
 
-    A series needs two contexts of observed values before step `end`, or half as many as the longest series. With less,
-    the embedding for unknown series forecasts better, because all series train it.
+    A series needs as many observed values before step `end` as two contexts have steps, or half as many as the series
+    with the most. With less, the embedding for unknown series forecasts better, because all series train it.
 
     Args:
         panel: S series on the pipeline's grid.
         context: Steps in the model's context.
-        end: First step that is not history.
+        end: First grid index that is not history.
 
     Returns:
-        Array of shape (S,).
+        Boolean array, one element per series, shape (S,).
     """
     rows = np.arange(len(panel.series))
     history = panel.target.final(rows, np.zeros_like(rows), max(0, end - panel.first))

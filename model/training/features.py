@@ -42,8 +42,8 @@ class Features:
         The scale is the mean absolute change over a segment, or over a season if that is shorter. A longer season would
         measure unusual weeks: after a week of frost, a whole context of two weeks differs from the week before.
 
-        A market's base is its last value. There the scale is the squared mean of the changes' square roots, which one
-        spike moves less, and recent changes count more (docs/experiments.md, "Markets").
+        A market's base forecast is its last value. There the scale is the squared mean of the changes' square roots,
+        which one spike moves less, and recent changes count more (docs/experiments.md, "Markets").
         """
         lag = min(self.spec.season, self.spec.segment)
         count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
@@ -112,8 +112,8 @@ class Features:
     def level_differences(self, centred: Tensor, mask: Tensor, base_lag: int) -> Tensor:
         """Return differences between recent means and earlier ones, in scales, equal at every step, shape (B, H, 4).
 
-        The four compare: the last segment and the one that the base is from; the newest steps and those that the base
-        is from; the last segment and the last seven; the newest steps and the last segment.
+        The four compare: the last segment and the one that the base forecast is from; the newest steps and those that
+        the base forecast is from; the last segment and the last seven; the newest steps and the last segment.
         """
         spec = self.spec
 
@@ -149,11 +149,11 @@ class Features:
         return torch.cat(parts, dim=1).clamp(-CLIP, CLIP)[:, None].expand(-1, spec.horizon, -1)
 
     def current_and_lagged(self, table: Tensor, base_lag: int) -> list[Tensor]:
-        """Return covariates at each step of the horizon, one segment earlier, and at the base's step.
+        """Return covariates at each step of the horizon, one segment earlier, and at the step of the base forecast.
 
         Args:
             table: Covariates of context and horizon, (B, C + H, F).
-            base_lag: Lag of the base in steps.
+            base_lag: Lag of the base forecast in steps.
 
         Returns:
             Three tensors of shape (B, H, F).

@@ -218,11 +218,11 @@ def _training_loss(
     """
     device = weights.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16 or device.type != "cpu"):
-        raw, base, scale = network(**to_tensors(augmented, device))
+        raw, base_forecast, scale = network(**to_tensors(augmented, device))
     raw = raw.float()
     actual = torch.from_numpy(batch.actual).to(device)
     known = ~torch.isnan(actual)
-    residual = (torch.where(known, actual, base[..., 0]) - base[..., 0]) / scale[..., 0]
+    residual = (torch.where(known, actual, base_forecast[..., 0]) - base_forecast[..., 0]) / scale[..., 0]
     # The loss counts in the series' scale, as the scores do. In the window's scale, calm weeks would outweigh volatile
     # ones.
     window_weights = (scale[..., 0] * _window_weights(weights, batch.windows)).clamp(max=10.0)
@@ -251,8 +251,8 @@ def _validation_loss(network: SegmentLSTM, validation: LabeledWindows, weights: 
         for start in range(0, len(validation.actual), _FORECAST_BATCH):
             part = slice(start, start + _FORECAST_BATCH)
             windows, actual = validation.windows[part], torch.from_numpy(validation.actual[part]).to(device)
-            raw, base, scale = network(**to_tensors(windows, device))
-            loss = pinball(network.quantiles(raw, base, scale), network.head.levels, actual).mean(dim=-1)
+            raw, base_forecast, scale = network(**to_tensors(windows, device))
+            loss = pinball(network.quantiles(raw, base_forecast, scale), network.head.levels, actual).mean(dim=-1)
             loss = loss * _window_weights(weights, windows)
             known = ~torch.isnan(actual)
             total, count = total + float(loss[known].sum()), count + int(known.sum())

@@ -1,7 +1,7 @@
 """Heads: from the hidden vector of a step to quantiles of its scaled residual, which never cross by construction.
 
-Shapes: B windows, H horizon, Z hidden size, Q quantile levels, N bins. A scaled residual is the actual minus the base,
-divided by the scale of the window.
+Shapes: B windows, H horizon, Z hidden size, Q quantile levels, N bins. A scaled residual is the actual minus the base
+forecast, divided by the scale of the window.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def pinball(quantiles: Tensor, levels: Tensor, actual: Tensor) -> Tensor:
 def _positive(raw: Tensor) -> Tensor:
     """Return a positive number: `exp(raw)` below zero and `1 + raw` above.
 
-    Softplus and Log are avoided. At the end of a vector, ONNX Runtime computes their last bits differently, so a
-    forecast would depend on the size of its batch. Exp has no such difference.
+    Softplus and Log are avoided. ONNX Runtime computes the last elements of an array, which do not fill a SIMD
+    register, with other rounding. So a forecast would depend on the size of its batch. Exp has no such difference.
     """
     return torch.exp(raw.clamp(max=0.0)) + raw.clamp(min=0.0)
 
@@ -80,8 +80,8 @@ class SoftmaxHead(nn.Module):
     The density is constant within a bin, so the quantile function is piecewise linear. Residuals beyond the outer edges
     count to the outer bins.
 
-    Numbers that follow from the edges are stored beside them. If the graph computed them, the exporter would fold them
-    into constants, and the graph would fit no other network's weights (see weights.py).
+    Numbers that follow from the edges are stored beside them. If the graph computed them, the exporter would replace
+    them by constants, and the graph would fit no other network's weights (see weights.py).
     """
 
     levels: Tensor
@@ -124,9 +124,10 @@ class SoftmaxHead(nn.Module):
         return self.low + (share.clamp(0.0, 1.0) * self.width).sum(dim=-1)
 
     def loss(self, raw: Tensor, actual: Tensor) -> Tensor:
-        """Return the continuous ranked probability score, (B, H), of scaled residuals (B, H).
+        """Return the approximate continuous ranked probability score, (B, H), of scaled residuals (B, H).
 
-        See Gneiting and Raftery (2007). Cross-entropy would ignore that a neighbouring bin is nearly right.
+        The integral of Gneiting and Raftery (2007) becomes a sum over the inner edges of the bins. Cross-entropy would
+        ignore that a neighbouring bin is nearly right.
         """
         cumulative = torch.softmax(raw, dim=-1).cumsum(dim=-1)[..., :-1]
         inner = self.edges[1:-1]

@@ -4,8 +4,11 @@ Its inputs are raw values, NaN if not visible. Its outputs are quantiles in the 
 embedding of series and the bounds are part of the network, so the ONNX file needs no other file beside it.
 
 Shapes: B windows, C context, H horizon, P steps per segment, M segments, Q quantile levels, Z hidden size, N bins.
-K and O are the numbers of known_future and observed covariates. Segments: SegRNN (Lin et al. 2023, arXiv:2308.11200).
-LSTM: Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000).
+K and O are the numbers of known_future and observed covariates, F is that of any columns, such as the calendar's.
+T is the length of any sequence, such as C + H steps or M segments.
+
+Segments: SegRNN (Lin et al. 2023, arXiv:2308.11200). LSTM: Hochreiter and Schmidhuber (1997), with the forget gate of
+Gers et al. (2000).
 """
 
 from __future__ import annotations
@@ -20,19 +23,20 @@ from model.spec import ModelSpec
 from model.training.features import CLIP, Features
 from model.training.heads import BINS, HEADS, Head, SoftmaxHead
 
-_EMBEDDING = 16  # size of the series embedding
-_STEP = 16  # size of the decoder's output per step
-_DROPOUT = 0.3  # of the inputs and outputs of both recurrent layers, see docs/experiments.md
+_EMBEDDING = 16  # Size of the series embedding.
+_STEP = 16  # Size of the decoder's output per step.
+_WINDOW_NUMBERS = 3  # Numbers beside the series embedding that describe a window, see `SegmentLSTM.forward`.
+_DROPOUT = 0.3  # Of the encoder's input, and of the decoder's input and output, see docs/experiments.md.
 
 
 @dataclass(frozen=True)
 class CovariateStatistics:
     """Mean and standard deviation of the covariates over the training windows, shape (K,) and (O,)."""
 
-    known_location: Tensor
-    known_scale: Tensor
-    observed_location: Tensor
-    observed_scale: Tensor
+    known_mean: Tensor
+    known_deviation: Tensor
+    observed_mean: Tensor
+    observed_deviation: Tensor
 
 
 class Standardise(nn.Module):
@@ -83,14 +87,14 @@ class SegmentLSTM(nn.Module):
         self.spec = spec
         size, segment = spec.hidden_size, spec.segment
         known, observed, calendar = 2 * len(spec.known_future), 2 * len(spec.observed), len(CALENDAR)
-        self.known = Standardise(statistics.known_location, statistics.known_scale)
-        self.observed = Standardise(statistics.observed_location, statistics.observed_scale)
+        self.known = Standardise(statistics.known_mean, statistics.known_deviation)
+        self.observed = Standardise(statistics.observed_mean, statistics.observed_deviation)
         self.series_embedding = nn.Embedding(len(spec.series) + 1, _EMBEDDING)
         self.segment_in = nn.Linear(segment * 2, size)
         self.segment_known = nn.Linear(segment * known, size, bias=False) if known else None
         self.segment_observed = nn.Linear(segment * observed, size, bias=False) if observed else None
         self.segment_calendar = nn.Linear(2 * calendar, size, bias=False)
-        self.window_in = nn.Linear(_EMBEDDING + 3, size)
+        self.window_in = nn.Linear(_EMBEDDING + _WINDOW_NUMBERS, size)
         self.future_in = nn.Linear(segment * known, size) if known else None
         self.future_calendar = nn.Linear(2 * calendar, size)
         self.recurrent = nn.LSTM if spec.cell == "lstm" else nn.RNN
@@ -99,13 +103,13 @@ class SegmentLSTM(nn.Module):
         self.to_steps = nn.Linear(size, segment * _STEP)
         self.features = Features(spec)
         self.step_in = nn.Linear(_STEP + self.features.direct_size, size)
-        self.step_window = nn.Linear(_EMBEDDING + 3, size, bias=False)
+        self.step_window = nn.Linear(_EMBEDDING + _WINDOW_NUMBERS, size, bias=False)
         self.step_calendar = nn.Linear(3 * calendar, size, bias=False)
         self.dropout = SequenceDropout()
         self.linear_skip = nn.Linear(self.features.direct_size, 1, bias=False)
         nn.init.zeros_(self.linear_skip.weight)
         self.head: Head = HEADS[spec.head](size, spec.levels, edges)
-        # Halved here, because the exporter would fold a division of weights into a constant, see heads.SoftmaxHead.
+        # Halved here, because the exporter would replace a division of weights by a constant, see heads.SoftmaxHead.
         half = None if residual_quantiles is None else residual_quantiles / 2
         self.register_buffer("half_residual_quantiles", half)
         for recurrent in (self.encoder, self.decoder):
@@ -115,7 +119,7 @@ class SegmentLSTM(nn.Module):
     def forward(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the head's raw output with the base and the scale of its quantiles.
+        """Return the head's raw output with the base forecast and the scale of its quantiles.
 
         Args:
             target: Context of the target, (B, C).
@@ -125,26 +129,30 @@ class SegmentLSTM(nn.Module):
             series: Entries in the series embedding, (B,).
 
         Returns:
-            Raw output (B, H, Q) or (B, H, N), base (B, H, 1) and scale (B, 1, 1).
+            Raw output (B, H, Q) or (B, H, N), base forecast (B, H, 1) and scale (B, 1, 1).
         """
         spec, features = self.spec, self.features
         visible = ~torch.isnan(target)
         value = torch.where(visible, target, torch.zeros_like(target))
         mask = visible.to(target.dtype)
+        # Mean and standard deviation of the context, and its mean absolute change over a season or a segment.
         location, spread, scale = features.window_statistics(value, mask)
-        base, base_lag = features.seasonal_base(value, mask, location)
-        shape = ((value - location) / spread * mask).clamp(-CLIP, CLIP)
+        base_forecast, base_lag = features.seasonal_base(value, mask, location)
+        standardised = ((value - location) / spread * mask).clamp(-CLIP, CLIP)
         window = torch.cat(
             [
                 self.series_embedding(series),
-                torch.sqrt(scale / spread),  # not a logarithm, see heads._positive
+                # A root spreads out small ratios. A logarithm's last bits depend on the batch, see heads._positive.
+                torch.sqrt(scale / spread),
+                # A mean may be many deviations from zero. Ten deviations give about 1, like the other inputs.
                 torch.asinh(location / spread) / 3,
                 mask.mean(dim=1, keepdim=True),
             ],
             dim=1,
-        )  # (B, embedding + 3)
+        )  # (B, _EMBEDDING + _WINDOW_NUMBERS)
         known = self.known(known_future)  # (B, C + H, 2K)
-        past = self.segment_in(torch.cat([features.segments(shape[..., None]), features.segments(mask[..., None])], 2))
+        segments = [features.segments(standardised[..., None]), features.segments(mask[..., None])]
+        past = self.segment_in(torch.cat(segments, dim=2))
         past = past + self.segment_calendar(features.segment_calendar(calendar[:, : spec.context]))
         if self.segment_known is not None:
             past = past + self.segment_known(features.segments(known[:, : spec.context]))
@@ -159,7 +167,7 @@ class SegmentLSTM(nn.Module):
         decoded, _ = self.decoder(self.dropout(nn.functional.silu(future)), state)
         steps = self.to_steps(self.dropout(decoded)).reshape(decoded.shape[0], -1, _STEP)[:, : spec.horizon]
         lagged, lag_mask = features.lags(value, mask)
-        relative = ((lagged - base) / scale[..., None] * lag_mask).clamp(-CLIP, CLIP)
+        relative = ((lagged - base_forecast) / scale[..., None] * lag_mask).clamp(-CLIP, CLIP)
         centred = (value - location) * mask / scale
         direct = torch.cat(
             [
@@ -172,14 +180,14 @@ class SegmentLSTM(nn.Module):
         hidden = self.step_in(torch.cat([steps, direct], dim=2)) + self.step_window(window)[:, None]
         hidden = hidden + self.step_calendar(torch.cat(features.current_and_lagged(calendar, base_lag), dim=2))
         # Linear effects of lags and covariates bypass the hidden layer, which learns them slowly.
-        return self.head(nn.functional.silu(hidden), self.linear_skip(direct)), base, scale[..., None]
+        return self.head(nn.functional.silu(hidden), self.linear_skip(direct)), base_forecast, scale[..., None]
 
-    def quantiles(self, raw: Tensor, base: Tensor, scale: Tensor) -> Tensor:
+    def quantiles(self, raw: Tensor, base_forecast: Tensor, scale: Tensor) -> Tensor:
         """Return the quantiles in the target's unit, shape (B, H, Q). Arguments are the results of `forward`."""
         scaled = self.head.quantiles(raw)
         if self.half_residual_quantiles is not None:
             scaled = scaled / 2 + self.half_residual_quantiles
-        return base + scale * scaled
+        return base_forecast + scale * scaled
 
     def predict_outputs(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
@@ -190,11 +198,11 @@ class SegmentLSTM(nn.Module):
             Quantiles (B, H, Q). With a softmax head also the edges of its bins (B, H, N + 1) in the target's unit, and
             their probabilities (B, H, N).
         """
-        raw, base, scale = self(target, known_future, observed, calendar, series)
-        quantiles = self.quantiles(raw, base, scale)
+        raw, base_forecast, scale = self(target, known_future, observed, calendar, series)
+        quantiles = self.quantiles(raw, base_forecast, scale)
         if not isinstance(self.head, SoftmaxHead):
             return (quantiles,)
-        edges = (base + scale * self.head.edges).expand(-1, raw.shape[1], -1)
+        edges = (base_forecast + scale * self.head.edges).expand(-1, raw.shape[1], -1)
         return quantiles, edges, torch.softmax(raw, dim=-1)
 
 
@@ -268,8 +276,9 @@ class Ensemble(nn.Module):
 def uses_residual_prior(spec: ModelSpec) -> bool:
     """Return whether forecasts average the network's quantiles with those of the training windows' scaled residuals.
 
-    They do for markets, whose season is one step. There only volatility is predictable, and the scale carries it.
-    See docs/experiments.md, "Markets".
+    They do for markets: the season is one step, so that the base forecast is the last value, and the head returns
+    quantiles. There hardly anything but the size of changes is predictable, and the scale already follows it. The
+    average is more robust than the network alone (docs/experiments.md, "Markets").
     """
     return spec.season == 1 and spec.head == "quantile"
 

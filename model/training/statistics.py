@@ -78,12 +78,12 @@ def residual_quantiles(spec: ModelSpec, sample: LabeledWindows) -> torch.Tensor 
 
 
 def scaled_residuals(spec: ModelSpec, sample: LabeledWindows) -> np.ndarray:
-    """Return the actuals minus the base, divided by the scale of their windows, shape (B, H).
+    """Return the actuals minus the base forecast, divided by the scale of their windows, shape (B, H).
 
-    Base and scale need no weights, so a network with random weights computes them.
+    Base forecast and scale need no weights, so a network with random weights computes them.
     """
     network = SegmentLSTM(replace(spec, head="quantile"), covariate_statistics(sample.windows), torch.empty(0)).eval()
     with torch.inference_mode():
-        _, base, scale = network(**to_tensors(sample.windows))
-    residuals: np.ndarray = (sample.actual - base[..., 0].numpy()) / scale[..., 0].numpy()
+        _, base_forecast, scale = network(**to_tensors(sample.windows))
+    residuals: np.ndarray = (sample.actual - base_forecast[..., 0].numpy()) / scale[..., 0].numpy()
     return residuals
