@@ -1,7 +1,7 @@
 """The distributed forecast: one task per shard, on a Dask cluster, through Prefect's Dask task runner.
 
-A shard stages its result in the store. If a worker is lost, Dask gives its shards to another one. Shards that fail
-every time, or are not ready at the deadline, come from the baseline.
+A shard stages its result in the store. If a worker is lost, Dask gives its shards to another one. A shard
+that has no result when the forecast is assembled comes from the baseline.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def forecast_shards(
         pipeline_path: Path of the pipeline file, on every machine of the cluster.
         issue_time: ISO 8601 with an offset.
         limit: Seconds until the forecast must be published.
-        needs_champion: As for `flows.stages.forecast.forecast`.
-        stale_reason: As for `flows.stages.forecast.forecast`.
-        no_model_reason: As for `flows.stages.forecast.forecast`.
+        needs_champion: Whether to fail without a champion. If False, every row then comes from the baseline.
+        stale_reason: Why even the champion's rows are stale, such as a failed feed or training.
+        no_model_reason: Why no model may be used. Every row then comes from the baseline.
     """
     started = time.monotonic()
 
@@ -74,23 +74,24 @@ def forecast_shards(
     plan = tasks.plan_task(pipeline_path, issue_time, limit, needs_champion, stale_reason, no_model_reason)
     run, count = plan["run"], plan["shards"]
     futures = [tasks.shard_task.submit(pipeline_path, run, shard) for shard in range(count)]
+    # The rest of the time is for the baseline's forecast of missing shards, and for writing the file.
     shard_limit = None if limit is None else response_limit(limit)
     failures = {}
     for shard, future in enumerate(futures):
-        failure = _shard_failure(future, remaining(shard_limit))
+        failure = _shard_failure(future, shard_limit, remaining(shard_limit))
         if failure:
             failures[str(shard)] = failure
-            logger.warning("Shard %d of %d comes from the baseline: %s", shard + 1, count, failure)
+            logger.warning("Shard %d of %d has no result yet: %s.", shard + 1, count, failure)
     return tasks.assemble_task(pipeline_path, issue_time, remaining(limit), run, failures)
 
 
-def _shard_failure(future: PrefectFuture[Any], remaining: float | None) -> str | None:
-    """Return why a shard has no result after the remaining seconds, or None if it has one."""
+def _shard_failure(future: PrefectFuture[Any], limit: float | None, remaining: float | None) -> str | None:
+    """Return why a shard has no result after the remaining seconds of its time limit, or None if it has one."""
     future.wait(None if remaining is None else max(remaining, 0.0))
     dask_future: Any = future.wrapped_future  # type: ignore[attr-defined]
     if not dask_future.done():
         dask_future.cancel()
-        return "the deadline came before its shard was forecast"
+        return f"its shard gave no result within {limit:.0f} s; raise [scale] shards or forecast.deadline"
     if dask_future.status != "finished":
         # This is Dask's error: it does not retry a task whose workers died several times.
         return f"its shard failed: {dask_future.exception()}"

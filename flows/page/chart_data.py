@@ -19,7 +19,7 @@ class ChartData(TypedDict):
     rows: list[ChartRow]
     ticks: list[Tick]
     #: Name of the specification. Without it, the specification has the chart's name.
-    spec: NotRequired[str]
+    chart_spec: NotRequired[str]
     #: Data sets besides `rows`, by name.
     datasets: NotRequired[dict[str, list[ChartRow]]]
 

@@ -38,7 +38,7 @@ def inspection_specs(inspection: Inspection) -> dict[str, VegaSpec]:
             "states": line_spec(
                 state_styles, "mean absolute state over the units", column_x(), with_issue=True, from_zero=True
             ),
-            "written": _bar_spec("written", "share of the last cell state", number_format="%"),
+            "cell_state_share": _bar_spec("cell_state_share", "share of the last cell state", number_format="%"),
             "cell_state": _map_spec("unit", max(cell_limits), "cell state"),
             **{gate: _map_spec("unit", None, gate.replace("_", " ")) for gate in _GATE_STYLES},
         }

@@ -18,8 +18,8 @@ from model.recurrent import LSTMTrace, RecurrentLayer
 from storage.schemas import quantile_column
 
 _SCRIPTS = ("theme.js", "drawing.js", "unpack.js", "inspect.js")
-_MAX_UNITS = 256  # drawn of one layer, at equal distances in the order of the map
-_MAX_LAYERS = 8  # with maps of their units; the other layers have means only
+_MAX_UNITS = 256  # units of a layer in one map. Of a larger layer, evenly spaced units of the sorted ones are drawn.
+_MAX_LAYERS = 8  # layers with maps of their units. The other layers have charts of means only.
 _BAR_HALF_WIDTH = 0.45
 
 
@@ -64,13 +64,13 @@ class Segments:
         spans: Period names of each segment.
         ticks: Labels of the axis.
         context_count: M.
-        sizes: Mean absolute change of the median without each segment of the context, shape (M,).
+        mean_effects: Mean absolute change of the median without each segment of the context, shape (M,).
     """
 
     spans: list[str]
     ticks: list[Tick]
     context_count: int
-    sizes: np.ndarray
+    mean_effects: np.ndarray
 
 
 class LayerPair(NamedTuple):
@@ -105,11 +105,11 @@ def render_inspection_page(inspection: Inspection) -> str:
     segment_rows = _segment_rows(inspection, segments)
     layers = [_layer_view(inspection, pair, segments) for pair in _layer_pairs(inspection.layers)]
     fan = _fan_chart(inspection, times)
-    first_close = spec.context - min(spec.context, max(spec.horizon, 2 * spec.segment))
-    close_rows = fan["rows"][first_close:]
+    first_zoomed = spec.context - min(spec.context, max(spec.horizon, 2 * spec.segment))
+    zoom_rows = fan["rows"][first_zoomed:]
     charts: dict[str, ChartData] = {
         "fan": fan,
-        "close": {**fan, "rows": close_rows},
+        "zoom": {**fan, "rows": zoom_rows},
         **_effect_charts(inspection, segments),
     }
     for number, layer in enumerate(layers):
@@ -139,7 +139,7 @@ def render_inspection_page(inspection: Inspection) -> str:
             "is_known": bool(inspection.window.series[0]),
             "segments": segment_rows,
             "covariates": _covariate_rows(inspection),
-            "strongest_segment": segment_rows[int(segments.sizes.argmax())],
+            "strongest_segment": segment_rows[int(segments.mean_effects.argmax())],
             "layers": layers,
             "forecast": _forecast_rows(inspection, times),
         },
@@ -168,7 +168,7 @@ def _fan_chart(inspection: Inspection, times: LocalTimeFormat) -> ChartData:
             row |= {**quantiles, "median_text": format_number(quantiles["q50"]), "range_text": f"{low} to {high}"}
         rows.append(row)
     datasets: dict[str, list[ChartRow]] = {"issue": [{"x": context - 0.5}]}
-    return {"spec": "fan", "rows": rows, "ticks": times.period_ticks(starts), "datasets": datasets}
+    return {"chart_spec": "fan", "rows": rows, "ticks": times.period_ticks(starts), "datasets": datasets}
 
 
 def _segments(inspection: Inspection, times: LocalTimeFormat) -> Segments:
@@ -186,7 +186,7 @@ def _segments(inspection: Inspection, times: LocalTimeFormat) -> Segments:
         spans=spans,
         ticks=times.segment_ticks(starts, len(past) - 1),
         context_count=len(past) - 1,
-        sizes=np.abs(inspection.effects.segments).mean(axis=1),
+        mean_effects=np.abs(inspection.effects.segments).mean(axis=1),
     )
 
 
@@ -194,7 +194,7 @@ def _segment_rows(inspection: Inspection, segments: Segments) -> list[SegmentRow
     changes = inspection.effects.segments.mean(axis=1)
     return [
         {"when": span, "size": format_number(size), "change": format_number(change)}
-        for span, size, change in zip(segments.spans, segments.sizes, changes, strict=False)
+        for span, size, change in zip(segments.spans, segments.mean_effects, changes, strict=False)
     ]
 
 
@@ -204,7 +204,7 @@ def _effect_charts(inspection: Inspection, segments: Segments) -> dict[str, Char
     bars: list[ChartRow] = [
         {"left": x - _BAR_HALF_WIDTH, "right": x + _BAR_HALF_WIDTH, "when": segments.spans[x],
          "size": _chart_number(size)}
-        for x, size in enumerate(segments.sizes)
+        for x, size in enumerate(segments.mean_effects)
     ]  # fmt: skip
     cells: list[ChartRow] = [
         {"left": x - 0.5, "right": x + 0.5, "low": step + 0.5, "high": step + 1.5, "when": segments.spans[x],
@@ -213,8 +213,8 @@ def _effect_charts(inspection: Inspection, segments: Segments) -> dict[str, Char
         for step, value in enumerate(changes)
     ]  # fmt: skip
     return {
-        "segments": {"spec": "segments", "rows": bars, "ticks": ticks},
-        "steps": {"spec": "steps", "rows": cells, "ticks": ticks},
+        "segments": {"chart_spec": "segments", "rows": bars, "ticks": ticks},
+        "steps": {"chart_spec": "steps", "rows": cells, "ticks": ticks},
     }
 
 
@@ -252,32 +252,32 @@ def _layer_view(inspection: Inspection, pair: LayerPair, segments: Segments) -> 
     means = {name: (np.abs(value) if "state" in name else value).mean(axis=1) for name, value in values.items()}
     if isinstance(encoder, LSTMTrace):
         # The first row is the part of the initial cell state, which is zero.
-        written = np.abs(encoder.state_contributions()[1:, 0]).sum(axis=1)
-        means["written"] = written / written.sum()
+        contributions = np.abs(encoder.state_contributions()[1:, 0]).sum(axis=1)
+        means["cell_state_share"] = contributions / contributions.sum()
     spans, ticks = segments.spans, segments.ticks
     datasets: dict[str, list[ChartRow]] = {"issue": [{"x": segments.context_count - 0.5}]}
     rows: list[ChartRow] = [
         {"x": x, "when": span, **{name: _chart_number(mean[x]) for name, mean in means.items() if x < len(mean)}}
         for x, span in enumerate(spans)
     ]
-    state_spec = "states" if has_gates else "hidden"
+    states_spec = "states" if has_gates else "hidden"
     charts: dict[str, ChartData] = {
-        "states": {"spec": state_spec, "rows": rows, "ticks": ticks, "datasets": datasets}
+        "states": {"chart_spec": states_spec, "rows": rows, "ticks": ticks, "datasets": datasets}
     }  # fmt: skip
     if has_gates:
         bars: list[ChartRow] = [
             {**row, "left": x - _BAR_HALF_WIDTH, "right": x + _BAR_HALF_WIDTH}
             for x, row in enumerate(rows[: segments.context_count])
         ]
-        charts["gates"] = {"spec": "gates", "rows": rows, "ticks": ticks, "datasets": datasets}
-        charts["written"] = {"spec": "written", "rows": bars, "ticks": ticks}
+        charts["gates"] = {"chart_spec": "gates", "rows": rows, "ticks": ticks, "datasets": datasets}
+        charts["cell_state_share"] = {"chart_spec": "cell_state_share", "rows": bars, "ticks": ticks}
     has_maps = pair.encoder.member * inspection.spec.layers + pair.encoder.number < _MAX_LAYERS
     if has_maps:
         order = np.argsort(values["forget_gate" if has_gates else "hidden_state"].mean(axis=0))
         units = order[np.linspace(0, len(order) - 1, min(len(order), _MAX_UNITS)).astype(int)]
         for name, value in values.items():
             cells = _unit_cells(value[:, units], units, spans)
-            charts[name] = {"spec": name, "rows": cells, "ticks": ticks, "datasets": datasets}
+            charts[name] = {"chart_spec": name, "rows": cells, "ticks": ticks, "datasets": datasets}
     return {
         "member": pair.encoder.member + 1,
         "number": pair.encoder.number + 1,

@@ -4,7 +4,7 @@
   const { specs, charts } = await unpacked;
   for (const element of document.querySelectorAll("[data-chart]")) {
     const chart = charts[element.dataset.chart];
-    drawChart(element, specs[chart.spec], chart.rows, chart.ticks, chart.datasets);
+    drawChart(element, specs[chart.chart_spec], chart.rows, chart.ticks, chart.datasets);
   }
   document.documentElement.dataset.ready = "yes";
 })();
