@@ -68,7 +68,7 @@ def down(installation: Installation) -> None:
     """Stop everything. Data, logs and secrets stay in their folder."""
     for daemon in (_worker(installation), _server(installation)):
         click.echo(f"{daemon.name} {'stopped' if daemon.stop() else 'was not running'}")
-    if installation.secrets():
+    if installation.read_secrets():
         _postgres(installation).stop()
     click.echo("PostgreSQL stopped")
 
@@ -78,7 +78,7 @@ def status(installation: Installation) -> None:
     """Print what runs. The exit status is 1 if something does not run."""
     _print_status(installation)
     is_up = (
-        installation.secrets() is not None
+        installation.read_secrets() is not None
         and _postgres(installation).is_running
         and _server_answers(installation)
         and _worker(installation).pid is not None
@@ -90,7 +90,7 @@ def status(installation: Installation) -> None:
 @_command
 def rotate(installation: Installation) -> None:
     """Create a new database password and a new API key, and restart the server and the worker."""
-    if not installation.secrets():
+    if not installation.read_secrets():
         raise InstallationError("there is no installation here yet; run `make serve`")
     postgres = _postgres(installation)
     postgres.start()
@@ -107,13 +107,13 @@ def rotate(installation: Installation) -> None:
 @_command
 def dump(installation: Installation) -> None:
     """Print Prefect's database as SQL."""
-    if not installation.secrets():
+    if not installation.read_secrets():
         raise InstallationError("there is no installation here yet; run `make serve`")
     click.echo(_postgres(installation).dump(), nl=False)
 
 
 def _postgres(installation: Installation) -> Postgres:
-    secrets = installation.secrets()
+    secrets = installation.read_secrets()
     assert secrets is not None
     return Postgres(installation.state / "postgres", installation.postgres_port, secrets[0])
 
@@ -159,7 +159,7 @@ def _server_answers(installation: Installation) -> bool:
 
 
 def _authentication(installation: Installation) -> httpx.BasicAuth:
-    secrets = installation.secrets()
+    secrets = installation.read_secrets()
     user, _, password = (secrets[1] if secrets else "").partition(":")
     return httpx.BasicAuth(user, password)
 
@@ -176,7 +176,7 @@ def _run_client(installation: Installation, command: list[str]) -> None:
 
 def _print_status(installation: Installation) -> None:
     server, worker = _server(installation), _worker(installation)
-    has_postgres = installation.secrets() is not None and _postgres(installation).is_running
+    has_postgres = installation.read_secrets() is not None and _postgres(installation).is_running
     address = installation.url.removesuffix("/api")
     client_file = installation.client_file
     lines = {

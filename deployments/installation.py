@@ -11,10 +11,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "gatecast"
 _SECRET_BYTES = 32
+_PASSWORD, _KEY = "POSTGRES_PASSWORD", "PREFECT_SERVER_API_AUTH_STRING"  # names in the file of the server
 
 
 class InstallationError(Exception):
-    """The machine lacks or forbids something. The message says what to do."""
+    """A wrong setting, or something that the machine lacks or forbids. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -51,40 +52,51 @@ class Installation:
     def environment(self, *files: Path) -> dict[str, str]:
         """Return the environment of a process, with Prefect's settings from prefect.env and these files.
 
-        Prefect settings of this process are left out, except for those of logging, which the user may choose.
+        Prefect settings of this process are left out, except for those of logging, which the user may choose. Of these,
+        PREFECT_LOGGING_SETTINGS_PATH is always flows/logging.yml.
+
+        Raises:
+            InstallationError: A file has a line that is no setting.
         """
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         settings: dict[str, str] = {}
         for file in (ROOT / "deployments" / "prefect.env", *files):
             settings |= _read_environment_file(file)
-        logging = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_LOGGING_")}
+        logging_settings = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_LOGGING_")}
         fixed = {
             "PREFECT_HOME": str(self.state / "prefect"),
             "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "flows" / "logging.yml"),
             "GATECAST_HOME": str(ROOT),
         }
-        return clean | settings | logging | fixed
+        return clean | settings | logging_settings | fixed
 
     def ensure_secrets(self) -> None:
         """Write both files of secrets, with mode 600. Existing secrets are kept, and addresses follow the ports."""
         self.state.mkdir(parents=True, exist_ok=True)
-        password, key = self.secrets() or create_secrets()
+        password, key = self.read_secrets() or create_secrets()
         self.write_secrets(password, key)
 
-    def secrets(self) -> tuple[str, str] | None:
-        """Return the database's password and the API's key, or None before the first start."""
+    def read_secrets(self) -> tuple[str, str] | None:
+        """Return the database's password and the API's key, or None before the first start.
+
+        Raises:
+            InstallationError: The file of the server lacks one of them.
+        """
         if not self.server_file.exists():
             return None
         settings = _read_environment_file(self.server_file)
-        return settings["POSTGRES_PASSWORD"], settings["PREFECT_SERVER_API_AUTH_STRING"]
+        for name in (_PASSWORD, _KEY):
+            if name not in settings:
+                raise InstallationError(f"{self.server_file} has no line {name}=...; restore the file from a backup")
+        return settings[_PASSWORD], settings[_KEY]
 
     def write_secrets(self, password: str, key: str) -> None:
         """Write both files of secrets."""
         database = f"postgresql+asyncpg://gatecast:{password}@127.0.0.1:{self.postgres_port}/prefect"
         _write_environment_file(self.server_file, {
-            "POSTGRES_PASSWORD": password,
+            _PASSWORD: password,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
-            "PREFECT_SERVER_API_AUTH_STRING": key,
+            _KEY: key,
             # By default the pages of the UI call port 4200, whatever port the server uses.
             "PREFECT_SERVER_UI_API_URL": self.url,
         })  # fmt: skip
@@ -118,14 +130,24 @@ def create_secrets() -> tuple[str, str]:
 def _read_port(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name) or str(default)
     if not text.isdigit() or not 0 < int(text) < 65536:
-        raise InstallationError(f"{name} must be a port from 1 to 65535, got {text!r}")
+        raise InstallationError(f"{name} must be a port from 1 to 65535, got {text!r}. Example: {name}={default}")
     return int(text)
 
 
 def _read_environment_file(file: Path) -> dict[str, str]:
-    """Return the `NAME=value` lines of a file, in the form that systemd, compose and a shell read alike."""
-    lines = (line.strip() for line in file.read_text().splitlines())
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    """Return the `NAME=value` lines of a file, in the form that systemd, compose and a shell read alike.
+
+    Raises:
+        InstallationError: A line has no `=`.
+    """
+    values: dict[str, str] = {}
+    for number, line in enumerate(map(str.strip, file.read_text().splitlines()), start=1):
+        if line and not line.startswith("#"):
+            name, separator, value = line.partition("=")
+            if not separator:  # The message leaves the line out, because it may be a secret.
+                raise InstallationError(f"{file}, line {number}: must be NAME=value; correct or delete the line")
+            values[name] = value
+    return values
 
 
 def _write_environment_file(file: Path, values: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ _ANIMATION = 3_000.0  # milliseconds until the timeline is drawn
 def main(deployment: str, out: str) -> None:
     """Open the page of the newest run in a browser with the API key, and write a screenshot."""
     installation = read_installation()
-    secrets = installation.secrets()
+    secrets = installation.read_secrets()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if secrets is None or chromium is None:
         sys.exit("The picture needs the servers of `make serve` and Chromium (apt-get install chromium).")

@@ -60,7 +60,7 @@ def test_down_leaves_no_process_and_up_again_knows_what_was_known(serving: Servi
         return identities | {"automations": {automation["id"] for automation in ours}}
 
     serving.mid_run("2018-09-09")
-    before, secrets = known(), serving.at.secrets()
+    before, secrets = known(), serving.at.read_secrets()
     assert serving.processes()
     down = serving.make("down")
     assert down.returncode == 0, down.stderr
@@ -69,7 +69,7 @@ def test_down_leaves_no_process_and_up_again_knows_what_was_known(serving: Servi
     assert serving.make("down").returncode == 0
     up = serving.make("up")
     assert up.returncode == 0, up.stderr
-    assert serving.at.secrets() == secrets
+    assert serving.at.read_secrets() == secrets
     after = known()
     for kind, things in before.items():
         assert things and things <= after[kind], kind

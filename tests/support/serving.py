@@ -57,7 +57,7 @@ class Serving:
     @property
     def url(self) -> str:
         """The API with its key."""
-        _, key = self.at.secrets() or ("", "")
+        _, key = self.at.read_secrets() or ("", "")
         return self.at.url.replace("//", f"//{key}@")
 
     def make(self, what: str) -> subprocess.CompletedProcess[str]:
