@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.evaluation.comparison import BASELINE, CHALLENGER, CHAMPION, Comparison
 from model.evaluation.significance import DieboldMariano, diebold_mariano, finite, holm
@@ -18,6 +19,7 @@ MIN_ISSUE_TIMES = 5
 _SIGNIFICANCE = 0.05
 _MOST_GROUPS = 300  # More series are pooled instead of tested one by one.
 _POOLS = 10
+_NEGLIGIBLE = 0.001  # of the mean absolute actual: a loss that is of no consequence to a user
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def decide(comparison: Comparison, margin: float) -> Decision:
         )
     worst_relation = _relation(float(worst["pinball"]), float(worst[incumbent]))
     tail = f"; worst series {worst['series_id']!r}, {worst_relation} the {incumbent}'s"
-    worse_groups = [group for group in groups if group["p_value"] < _SIGNIFICANCE]
+    worse_groups = [group for group in groups if group["p_value"] < _SIGNIFICANCE and not group.get("negligible")]
     if not score < baseline:
         return Decision(False, f"refused: {result} does not beat the baseline: {relation}{tail}", figures)
     if incumbent == CHAMPION and not (score < champion and score <= champion * (1 - margin)):
@@ -139,9 +141,24 @@ def _test_groups(comparison: Comparison, incumbent: str) -> list[GroupTestRecord
     tests = [diebold_mariano(comparison.difference(incumbent, rows), comparison.overlap) for rows in groups.values()]
     adjusted = holm(np.array([test.worse for test in tests]))
     return [
-        {"group": name, "series": len(rows), "p_value": float(p), "statistic": finite(test.statistic)}
+        {
+            "group": name, "series": len(rows), "p_value": float(p), "statistic": finite(test.statistic),
+            "negligible": _has_negligible_loss(comparison, rows),
+        }
         for (name, rows), test, p in zip(groups.items(), tests, adjusted, strict=True)
-    ]
+    ]  # fmt: skip
+
+
+def _has_negligible_loss(comparison: Comparison, rows: NDArray[np.int64]) -> bool:
+    """Return whether the challenger's mean pinball of these series is far below their values.
+
+    The baseline of a constant series, such as a closed site, has no loss at all. A rounding error of the challenger
+    would be significantly worse and would keep the model from all other series. Series that are always zero are
+    compared with the mean of all series.
+    """
+    loss = comparison.sums[CHALLENGER]["pinball"][:, rows].sum() / comparison.count[:, rows].sum()
+    size = np.nanmean(comparison.mean_actual[rows]) or np.nanmean(comparison.mean_actual)
+    return bool(loss <= _NEGLIGIBLE * size)
 
 
 def _worst_series(comparison: Comparison, incumbent: str) -> dict[str, str | float]:

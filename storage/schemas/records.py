@@ -106,6 +106,8 @@ class GroupTestRecord(TypedDict):
     series: int
     p_value: float
     statistic: float | None
+    #: Whether the challenger's loss is below 0.1% of the mean value, so that the test refuses nothing.
+    negligible: NotRequired[bool]
 
 
 class PromotionTests(TypedDict):

@@ -125,3 +125,14 @@ def test_issue_times_without_a_value_are_not_judged() -> None:
             total[4:] = 0
     assert comparison.judged_issues == 4
     assert "only 4 held-out issue times" in decide(comparison, 0.0).reason
+
+
+def test_a_constant_series_keeps_no_model_from_the_others() -> None:
+    """A closed site: the baseline is exact, and the challenger has a rounding error at every issue time."""
+    baseline, challenger = np.full((28, 3), 2.0), noisy(0.9)
+    baseline[:, 2], challenger[:, 2] = 0.0, 1e-5
+    decision = decide(comparison_of(baseline=baseline, challenger=challenger), 0.0)
+    assert decision.promoted, decision.reason
+    assert decision.to_record()["tests"]["groups"][2]["negligible"]
+    challenger[:, 2] = 0.5
+    assert "series 's2'" in decide(comparison_of(baseline=baseline, challenger=challenger), 0.0).reason
