@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flows.settings.feed_options import FileOptions, Kind, KnownSourceOptions, Options
-from flows.settings.types import Day, Duration, Section, Text, Zone, to_tuple
+from flows.settings.types import Day, Duration, Offset, Section, Text, Zone, to_tuple
 from model.checks.feed_shape import FeedShape
 from storage.schemas.records import Action
 from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME
@@ -25,7 +25,7 @@ class Checks(Section):
     """Action on each finding of the checks of whole series, `[feed.checks]`.
 
     `accept` skips the check, `warn` reports the finding, `quarantine` also refuses the rows. A covariate is checked
-    for gap and stopped only, unless the file sets another check.
+    for gap, stopped and clock_change only, unless the file sets another check.
     """
 
     gap: _Warning = Field(default="warn", description="Periods missing between a series' first and last.")
@@ -46,6 +46,10 @@ class Checks(Section):
         default="warn", description="No value for three days while other series of the feed have values."
     )
     same_series: _Warning = Field(default="warn", description="All values equal those of another series.")
+    clock_change: _Warning = Field(
+        default="warn",
+        description="A value at a time that a clock change skips, or one value for an hour that it repeats.",
+    )
     other_unit: _Warning = Field(
         default="warn", description="A multiple of the series' own covariate, or of its level in `expected`."
     )
@@ -89,6 +93,16 @@ class Feed(Section):
     )
     unit: Text | None = Field(default=None, description="Unit of the target, as the page shows it.", examples=["MW"])
     time_zone: Zone = Field(default="UTC", description="Time zone of timestamps without an offset.")
+    fixed_offset: Offset | None = Field(
+        default=None,
+        description="Offset from UTC of timestamps without an offset, instead of time_zone: for feeds in standard time "
+        "all year.",
+    )
+    fold: Literal["auto", "first", "second", "refuse"] = Field(
+        default="auto",
+        description="Hour that a timestamp means which a clock change repeats, where the order of the rows does not "
+        "show it: first, second, or refuse the row. auto: the first if the source lists the hour once, else refuse.",
+    )
     available_after: Duration = Field(
         default=timedelta(0),
         description="Time from the END of a period until its value is known. For target and observed feeds.",
@@ -150,6 +164,8 @@ class Feed(Section):
 
     @model_validator(mode="after")
     def _check_columns(self) -> Feed:
+        if self.fixed_offset is not None and "time_zone" in self.model_fields_set:
+            raise ValueError("fixed_offset and time_zone exclude each other: the offset is that of standard time")
         if not isinstance(self.options, KnownSourceOptions):
             if self.uri is None:
                 raise ValueError("uri is required: the address of the feed's table")
@@ -159,6 +175,9 @@ class Feed(Section):
         for key, own in (("valid_time", VALID_TIME), ("series_id", SERIES_ID)):
             if getattr(self, key) not in (own, None):
                 raise ValueError(f"{key} of kind {self.kind!r} is {own!r}, because the kind names its columns")
+        for key in ("fixed_offset", "fold"):
+            if key in self.model_fields_set:
+                raise ValueError(f"{key} is not for kind {self.kind!r}, whose times have an offset")
         if self.available_at is not None:
             raise ValueError(
                 f"available_at is not for kind {self.kind!r}, whose availability times are used by themselves"
@@ -188,11 +207,16 @@ class Feed(Section):
         source: str = _source(self.kind, self.uri)
         return source
 
+    @property
+    def zone(self) -> str:
+        """Zone of timestamps without an offset: an IANA name, or an offset such as "-05:00"."""
+        return self.fixed_offset or self.time_zone
+
     def actions(self) -> dict[str, Action]:
-        """Return the action of each check. The default for a covariate is to check gaps and its end only."""
+        """Return the action of each check. For a covariate only gap, stopped and clock_change are active by default."""
         actions: dict[str, Action] = self.checks.model_dump()
         if self.role != "target":
-            active = {"gap", "stopped", *self.checks.model_fields_set}
+            active = {"gap", "stopped", "clock_change", *self.checks.model_fields_set}
             actions = {check: action if check in active else "accept" for check, action in actions.items()}
         return actions
 
@@ -200,8 +224,8 @@ class Feed(Section):
         """Return the columns of the feed's table and how to interpret them."""
         has_times = isinstance(self.options, KnownSourceOptions) and self.options.has_availability_times
         return FeedShape(
-            self.name, self.role, self.series_id, self.valid_time, self.values, self.time_zone,
-            self.available_after, AVAILABLE_AT if has_times else self.available_at, self.resample,
+            self.name, self.role, self.series_id, self.valid_time, self.values, self.zone,
+            self.available_after, AVAILABLE_AT if has_times else self.available_at, self.resample, self.fold,
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from model.timegrid import holiday_calendar
 from storage.schemas import DataError
+from storage.schemas.offsets import OFFSET, parse_offset
 from storage.store import open_store
 
 _LONGEST_IN_SECONDS = 120
@@ -80,6 +81,12 @@ def _check_zone(value: str) -> str:
         ZoneInfo(value)
     except Exception:  # zoneinfo passes on errors of the file system for some names
         raise SettingError("must be a time zone of the IANA database", "Europe/Madrid") from None
+    return value
+
+
+def _check_offset(value: str) -> str:
+    if parse_offset(value) is None:
+        raise SettingError("must be an offset from UTC, +HH:MM or -HH:MM", "-05:00")
     return value
 
 
@@ -164,6 +171,7 @@ PositiveDuration = Annotated[Duration, AfterValidator(_require_positive)]
 TrainingWindow = Annotated[timedelta | None, BeforeValidator(_parse_window), _text(f"all|{DURATION}", "730d", "all")]
 LocalTime = Annotated[time, BeforeValidator(_parse_local_time), _text(LOCAL_TIME, "00:00", "13:30")]
 Day = Annotated[datetime, BeforeValidator(_parse_day), _text(DAY, "2018-01-01")]
+Offset = Annotated[str, AfterValidator(_check_offset), _text(OFFSET, "-05:00", "+05:30")]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Text = Annotated[str, Field(min_length=1)]
 StoreUri = Annotated[Text, AfterValidator(_check_store), Field(examples=["./store", "s3://bucket/prefix"])]

@@ -37,7 +37,7 @@ def read_feed(feed: Feed, since: datetime, until: datetime, requested_at: dateti
     source = importlib.import_module(f"storage.sources.{_MODULES[feed.source]}")
     uri = feed.uri if feed.uri is not None else source.default_address(options, key is not None)
     request = Request(
-        uri, tuple(feed.shape().columns), feed.query, since, until, feed.time_zone, options, requested_at,
+        uri, tuple(feed.shape().columns), feed.query, since, until, feed.zone, options, requested_at,
         key.get_secret_value() if key is not None else None, feed.secrets,
     )  # fmt: skip
     try:

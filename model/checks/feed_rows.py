@@ -20,7 +20,7 @@ from model.checks.refusals import refusal_reasons
 from model.checks.resampling import aggregate_periods
 from model.checks.series import check_series
 from model.timegrid import TimeGrid
-from storage.schemas import DataError
+from storage.schemas import FILE, DataError
 from storage.schemas.records import Action
 
 
@@ -93,9 +93,9 @@ def check_rows(
 ) -> CheckedRows:
     """Classify the rows of a feed as of an instant.
 
-    Naive times are local times in the feed's zone. A local time that a clock change skips is refused. If a clock change
-    repeats a local time, the first row is the earlier instant and the second row the later one. Periods of days and
-    business days are named by their date, whatever the zone. A missing value (null, NaN) is information and accepted.
+    Naive times are local times in the feed's zone. A local time that a clock change skips is refused. The rows around a
+    local time that a clock change repeats decide which instant it means. Periods of days and business days are named by
+    their date, whatever the zone. A missing value (null, NaN) is information and accepted.
 
     Args:
         rows: The table as it was read.
@@ -111,15 +111,16 @@ def check_rows(
     """
     if rows.is_empty():
         raise DataError(f"feed {feed.name!r}: the table has no rows")
-    time, time_problem = valid_times(rows, feed, grid)
-    columns = history_columns(rows, time, feed, grid)
-    reason = refusal_reasons(rows, columns, feed, grid, bounds, time_problem)
+    times = valid_times(rows, feed, grid)
+    rows = rows.drop(FILE, strict=False)
+    columns = history_columns(rows, times.instants, feed, grid)
+    reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem)
     later = (columns["available_at"] > as_of).fill_null(False)
     if reason is not None:
         later &= reason.is_null()
     limits = bounds if feed.role == "target" else (None, None)
     selection = _select(columns, reason, later, feed, grid, limits)
-    findings: list[Finding] = []
+    findings = list(times.findings) if (actions or {}).get("clock_change", "accept") != "accept" else []
     for name in feed.values if actions else ():
         # Near the largest float a ratio overflows to infinity, which the comparisons handle correctly.
         with np.errstate(over="ignore", invalid="ignore"):

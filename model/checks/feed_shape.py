@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from model.checks.repeated_hour import Fold
+
 
 @dataclass(frozen=True)
 class FeedShape:
@@ -16,10 +18,11 @@ class FeedShape:
         series_id: Column of the series ids. None: one series, or covariates that all series share.
         valid_time: Column of the start of the period.
         values: Columns of the values.
-        time_zone: Zone of naive times.
+        time_zone: Zone of naive times: an IANA name, or an offset such as "-05:00".
         available_after: Delay from the end of a period until its value is known.
         available_at: Column of the instant at which a row became known, or None.
         resample: "sum", "mean" or "last" to aggregate finer periods, or None.
+        fold: Instant of a repeated wall-clock time that the rows leave open.
     """
 
     name: str
@@ -31,6 +34,7 @@ class FeedShape:
     available_after: timedelta
     available_at: str | None
     resample: str | None = None
+    fold: Fold = "auto"
 
     @property
     def columns(self) -> list[str]:

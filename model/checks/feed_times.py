@@ -2,73 +2,76 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 import polars as pl
 
+from model.checks.clock_changes import find_clock_change_faults, repeated_time_reasons
 from model.checks.feed_shape import FeedShape
+from model.checks.findings import Finding
+from model.checks.wall_clock import to_instants, to_latest_instants, to_wall_clock
 from model.timegrid import MINUTE, TimeGrid
-from storage.schemas import INSTANT, DataError
+from storage.schemas import FILE, INSTANT, DataError
 
 _OFFSET = r"T.*[+-]\d{2}:?\d{2}$"
 _FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 
 
-def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series, pl.Series | None]:
-    """Return the start of the period of each row, and the problem with it.
+class ValidTimes(NamedTuple):
+    """Start of the period of each of N rows, and what is wrong with it.
 
-    Returns:
-        Instants (UTC), null where a cell is not a time. On the grid, or on whole five minutes if the feed is resampled.
-        Problems of times that were read but cannot be used, null where there is none, or None without any problem.
+    Attributes:
+        instants: Instants (UTC), null where a cell is not a time. On the grid, or on whole five minutes if the feed is
+            resampled.
+        problem: Problem with each time that was read but cannot be used, null where there is none. None without any.
+        findings: What the feed's rows at clock changes show.
     """
+
+    instants: pl.Series
+    problem: pl.Series | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> ValidTimes:
+    """Return the start of the period of each row, and the problems with it."""
     times = _read(table[feed.valid_time], feed, feed.valid_time)
     if grid.step is None and not feed.resample:
-        return _days(times, feed, grid)
+        return ValidTimes(*_days(times, feed, grid))
     step, unit = (5 * MINUTE, "5m") if feed.resample else (grid.step, grid.frequency)
-    instants = to_utc(times, feed.time_zone, [table[name] for name in (feed.series_id, feed.available_at) if name])
-    is_skipped = times.is_not_null() & instants.is_null()
-    is_off_grid = instants.dt.epoch("us") % step != 0
-    if not (is_skipped.any() or is_off_grid.any()):
-        return instants, None
+    read = to_instants(times, feed.time_zone, partial(_sequences, table, feed), feed.fold)
+    findings = find_clock_change_faults(table, times, read, feed) if len(read.skipped) or len(read.single) else ()
+    is_off_grid = read.instants.dt.epoch("us") % step != 0
+    if not (len(read.skipped) or len(read.open) or is_off_grid.any()):
+        return ValidTimes(read.instants, None, findings)
     problem = pl.select(
-        pl.when(is_skipped).then(pl.lit(f"time does not exist in {feed.time_zone} (clock change)"))
-        .when(is_off_grid).then(pl.lit(f"time is not on the {unit} grid"))
-    ).to_series()  # fmt: skip
-    return instants, problem
+        pl.when(is_off_grid).then(pl.lit(f"time is not on the {unit} grid")).otherwise(pl.lit(None, pl.String))
+    ).to_series()
+    problem = problem.scatter(read.skipped, f"time does not exist in {feed.time_zone} (clock change)")
+    return ValidTimes(read.instants, problem.scatter(read.open, repeated_time_reasons(times, read, feed)), findings)
+
+
+def _sequences(table: pl.DataFrame, feed: FeedShape, rows: pl.Series) -> pl.DataFrame:
+    """Return series, file and availability (us) of rows, null where the feed has none."""
+    absent = pl.repeat(None, len(rows), dtype=pl.Int64, eager=True)
+    available = absent
+    if feed.available_at is not None:
+        cells = _read(table[feed.available_at].gather(rows), feed, feed.available_at)
+        available = cells.dt.epoch("us")
+    return pl.DataFrame({
+        "series": table[feed.series_id].gather(rows) if feed.series_id else absent,
+        "file": table[FILE].gather(rows) if FILE in table.columns else absent,
+        ":available": available,
+    })  # fmt: skip
 
 
 def available_times(table: pl.DataFrame, feed: FeedShape) -> pl.Series:
-    """Return the instants (UTC) of the feed's `available_at` column, null where a cell is not a time."""
-    assert feed.available_at is not None
-    return to_utc(_read(table[feed.available_at], feed, feed.available_at), feed.time_zone, [])
+    """Return the instants (UTC) of the feed's `available_at` column, null where a cell is not a time.
 
-
-def to_utc(times: pl.Series, zone: str, group_by: list[pl.Series]) -> pl.Series:
-    """Return wall-clock times in `zone` as instants. Times with a zone of their own keep their instant.
-
-    A time that a clock change skips becomes null. If a clock change repeats a time, the first of the equal rows is the
-    earlier instant, and any further row is the later one.
-
-    Args:
-        times: Datetimes, naive or with a zone.
-        zone: Zone of naive times.
-        group_by: Columns whose equal values make rows comparable: one series, one publication.
+    A time that a clock change repeats counts as the later instant, so that no value is known too early.
     """
-    own_zone = times.dtype.time_zone if isinstance(times.dtype, pl.Datetime) else None
-    if own_zone:
-        return times if own_zone == "UTC" else times.dt.convert_time_zone("UTC")
-    if zone == "UTC":
-        return times.dt.replace_time_zone("UTC")
-    instants = times.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
-    is_unclear = instants.is_null() & times.is_not_null()
-    if not is_unclear.any():
-        return instants
-    # Only the few rows at a clock change need the slower second conversion.
-    rows = pl.DataFrame([times.alias("t"), *(column.alias(f"k{i}") for i, column in enumerate(group_by))])
-    occurrence = pl.int_range(pl.len()).over(rows.columns) if group_by else pl.lit(0)
-    earlier, later = (
-        pl.col("t").dt.replace_time_zone(zone, ambiguous=which, non_existent="null") for which in ("earliest", "latest")
-    )
-    resolved = rows.filter(is_unclear).select(pl.when(occurrence > 0).then(later).otherwise(earlier)).to_series()
-    return instants.scatter(is_unclear.arg_true(), resolved.dt.convert_time_zone("UTC"))
+    assert feed.available_at is not None
+    return to_latest_instants(_read(table[feed.available_at], feed, feed.available_at), feed.time_zone)
 
 
 def _days(times: pl.Series, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series, pl.Series | None]:
@@ -81,9 +84,7 @@ def _days(times: pl.Series, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series,
     wall = times
     if isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone:
         # An instant names the day that begins with it, in the feed's zone or else in the pipeline's.
-        in_feed_zone, in_grid_zone = (
-            times.dt.convert_time_zone(zone).dt.replace_time_zone(None) for zone in (feed.time_zone, grid.timezone)
-        )
+        in_feed_zone, in_grid_zone = (to_wall_clock(times, zone) for zone in (feed.time_zone, grid.timezone))
         wall = in_feed_zone.zip_with(_is_day_start(in_feed_zone, day_start), in_grid_zone)
     dates = wall.dt.date()
     days = dates.fill_null(pl.date(1970, 1, 5)).to_numpy().astype("datetime64[D]")

@@ -5,6 +5,7 @@ from storage.schemas.order import is_sorted, series_bounds
 from storage.schemas.tables import (
     BASELINE,
     CONTRACT_VERSION,
+    FILE,
     INSTANT,
     MODEL,
     STALE_MODEL,
@@ -20,6 +21,7 @@ from storage.schemas.tables import (
 __all__ = [
     "BASELINE",
     "CONTRACT_VERSION",
+    "FILE",
     "INSTANT",
     "MODEL",
     "STALE_MODEL",

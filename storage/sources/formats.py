@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from storage.schemas import DataError
+from storage.schemas import FILE, DataError
 from storage.store.parquet import READ_ERRORS
 
 _FORMATS = {
@@ -48,7 +48,14 @@ def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFram
 
 
 def concatenate_tables(tables: Sequence[pl.DataFrame], name: str) -> pl.DataFrame:
-    """Return the rows of several files as one table. Raises DataError if the types of a column do not match."""
+    """Return the rows of several files as one table, with the number of their file in the column `FILE`.
+
+    Raises:
+        DataError: The types of a column do not match.
+    """
+    if len(tables) > 1:
+        # Within a file the order of rows shows which hour a repeated wall-clock time means. Across files it does not.
+        tables = [table.with_columns(pl.lit(number, pl.UInt32).alias(FILE)) for number, table in enumerate(tables)]
     try:
         return pl.concat(tables, how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:

@@ -23,7 +23,7 @@ class Request:
         query: SQL query, for databases only.
         since: Earliest valid time (UTC) to request. A file returns all rows.
         until: Latest valid time (UTC) to request.
-        time_zone: Timezone of naive times in the feed.
+        time_zone: Time zone of naive times in the feed: an IANA name, or an offset such as "-05:00".
         options: Options of this kind of source, see docs/sources.md.
         requested_at: Time of the request. Values without a time of publication count as known from then on.
         api_key: Key of the user, if the source needs one.

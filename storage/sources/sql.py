@@ -11,11 +11,11 @@ import importlib
 import re
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from storage.schemas import DataError
+from storage.schemas.offsets import offset_text, parse_offset, to_tzinfo
 from storage.sources.request import Request
 
 # Group `other` matches text in which a colon is no parameter: string literals, quoted names, comments, dollar quotes
@@ -46,7 +46,7 @@ def read(request: Request) -> pl.DataFrame:
     try:
         with connect(_driver_address(request.uri, is_sqlite)) as connection, connection.cursor() as cursor:
             if not is_sqlite:
-                cursor.execute("select set_config('TimeZone', $1, false)", [request.time_zone])
+                cursor.execute("select set_config('TimeZone', $1, false)", [_session_zone(request.time_zone)])
                 cursor.fetchall()
             cursor.execute(query, parameters or None)
             table = pl.from_arrow(cursor.fetch_arrow_table())
@@ -87,7 +87,13 @@ def bind(query: str, placeholder: str) -> tuple[str, list[str]]:
 
 
 def _local_time(time: datetime, request: Request) -> str:
-    return time.astimezone(ZoneInfo(request.time_zone)).strftime("%Y-%m-%d %H:%M:%S")
+    return time.astimezone(to_tzinfo(request.time_zone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _session_zone(zone: str) -> str:
+    """Return the name of a time zone for PostgreSQL. The offset of a POSIX name counts hours west of UTC."""
+    offset = parse_offset(zone)
+    return zone if offset is None else f"UTC{offset_text(-offset)}"
 
 
 def _driver_address(uri: str, is_sqlite: bool) -> str:

@@ -1,0 +1,88 @@
+"""Findings about a feed's rows at clock changes: times that do not exist, and a repeated hour that is listed once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from model.checks.feed_shape import FeedShape
+from model.checks.findings import Finding
+from model.checks.wall_clock import WallClockTimes
+from storage.schemas.offsets import offset_text
+
+CHECK = "clock_change"
+_FORMAT = "%Y-%m-%d %H:%M"
+
+
+def repeated_time_reasons(times: pl.Series, read: WallClockTimes, feed: FeedShape) -> pl.Series:
+    """Return why each row with an open repeated time is refused."""
+    text = times.gather(read.open).dt.to_string(_FORMAT)
+    reason = (
+        f"{feed.valid_time} {{}} occurs twice in {feed.time_zone} (clock change), and the order of the rows does not "
+        "show which one it is (see fold of the feed)"
+    )
+    return pl.select(pl.format(reason, pl.lit(text))).to_series()
+
+
+def find_clock_change_faults(
+    table: pl.DataFrame, times: pl.Series, read: WallClockTimes, feed: FeedShape
+) -> tuple[Finding, ...]:
+    """Return the findings about rows at clock changes.
+
+    A feed in standard time all year has values at times that the zone skips, and never lists a time twice.
+
+    Args:
+        table: The table as it was read.
+        times: Valid times as they were read.
+        read: The instants of these times.
+        feed: Layout of the table.
+    """
+    findings = []
+    skipped = read.skipped.filter(_has_value(table, read.skipped, feed))
+    # A feed that lists the repeated hour twice follows the clock. It only fills in the skipped hour.
+    if len(skipped) and not read.lists_both:
+        findings.append(_skipped_time(times.gather(skipped), feed))
+    if len(read.single):
+        findings.append(_single_hour(times.gather(read.single), read.instants.gather(read.single), feed))
+    return tuple(findings)
+
+
+def _has_value(table: pl.DataFrame, rows: pl.Series, feed: FeedShape) -> pl.Series:
+    cells = table.select(pl.col(name).gather(rows).cast(pl.String).str.strip_chars() for name in feed.values)
+    is_present = [
+        pl.col(name).is_not_null() & ~pl.col(name).str.to_lowercase().is_in(["", "nan"]) for name in cells.columns
+    ]
+    return cells.select(pl.any_horizontal(is_present)).to_series()
+
+
+def _skipped_time(times: pl.Series, feed: FeedShape) -> Finding:
+    zone = ZoneInfo(feed.time_zone)
+    first, last = (time.replace(tzinfo=zone) for time in _range(times))
+    offset = offset_text(first.utcoffset() or timedelta(0))
+    return Finding(
+        CHECK, "warn", None, len(times), first.astimezone(UTC), last.astimezone(UTC),
+        f"{first:{_FORMAT}} does not exist in {feed.time_zone}, but the feed has a value for it. If the feed is in "
+        f'standard time all year, its other values are an hour off in summer: set fixed_offset = "{offset}" instead of '
+        "time_zone",
+    )  # fmt: skip
+
+
+def _single_hour(times: pl.Series, instants: pl.Series, feed: FeedShape) -> Finding:
+    time = _range(times)[0]
+    # The second of the two hours is in standard time.
+    standard = time.replace(tzinfo=ZoneInfo(feed.time_zone), fold=1).utcoffset()
+    return Finding(
+        CHECK, "warn", None, len(times), *_range(instants),
+        f"{time:{_FORMAT}} occurs twice in {feed.time_zone}, but the feed lists it once; the value counts as the first "
+        'of the two hours. Confirm it with fold = "first", or set "second" or "refuse". For a feed in standard time '
+        f'all year, set fixed_offset = "{offset_text(standard or timedelta(0))}" instead of time_zone',
+    )  # fmt: skip
+
+
+def _range(times: pl.Series) -> tuple[datetime, datetime]:
+    """Return the first and the last of some times."""
+    first, last = times.min(), times.max()
+    assert isinstance(first, datetime) and isinstance(last, datetime)
+    return first, last
