@@ -119,6 +119,8 @@ class Panel:
         """Return a hash of all values, their availability, the series and the grid."""
         grid = self.grid
         identity = (grid.frequency, grid.timezone, grid.holidays, grid.day_start, self.first, self.series)
+        if grid.offset:  # The hashes of all other panels stay as they were.
+            identity = (*identity, grid.offset)  # type: ignore[assignment]
         digest = hashlib.sha256(repr(identity).encode())
         for channel in (self.target, *self.known_future, *self.observed):
             for layer in channel.layers:

@@ -37,6 +37,7 @@ class ModelSpec:
         members: Number of ensemble members.
         day_start: Microseconds from local midnight to the start of a period of 1d.
         series: Series with an embedding of their own, by entry.
+        grid_offset: Microseconds from a whole step of UTC to the start of a step of 15m, 30m or 1h.
     """
 
     frequency: str
@@ -58,11 +59,12 @@ class ModelSpec:
     members: int
     day_start: int = 0
     series: tuple[str, ...] = ()
+    grid_offset: int = 0
 
     @property
     def grid(self) -> TimeGrid:
         """Grid of the model's steps."""
-        return TimeGrid(self.frequency, self.timezone, self.holidays, self.day_start)
+        return TimeGrid(self.frequency, self.timezone, self.holidays, self.day_start, self.grid_offset)
 
     @property
     def min_visible(self) -> int:

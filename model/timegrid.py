@@ -1,7 +1,8 @@
 """The regular grid of periods of a pipeline. It converts instants to step numbers and back by arithmetic.
 
 Instants are int64 microseconds since 1970-01-01 UTC. Steps of 15m, 30m and 1h are counted in UTC, so a clock change
-never merges two of them. Steps of 1d and 1b are local dates: days, or business days of a calendar.
+never merges two of them. In a zone such as Asia/Kolkata, hours begin 30 minutes after those of UTC. Steps of 1d and 1b
+are local dates: days, or business days of a calendar.
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ def day_starts(dates: NDArray[np.datetime64], zone: str, offset: int = 0) -> NDA
     return naive.select(start)["t"].to_numpy()
 
 
+def default_offset(frequency: str, zone: str) -> int:
+    """Return the microseconds from a whole step of UTC to a step that begins with an hour of the zone.
+
+    A zone whose clock changes by half an hour has no regular hours. Its offset is 0.
+    """
+    step = SUBDAILY.get(frequency)
+    if step is None:
+        return 0
+    instants = np.array(["2025-01-01", "2025-07-01"], dtype="datetime64[us]").astype(np.int64)
+    winter, summer = ((instants - local_naive(instants, zone).astype(np.int64)) % step).tolist()
+    return int(winter) if winter == summer else 0
+
+
 class TimeGrid:
     """Steps of one frequency.
 
@@ -56,13 +70,17 @@ class TimeGrid:
         timezone: IANA zone of the local delivery day.
         holidays: Code of the holidays library, or None.
         day_start: Microseconds from local midnight to the start of a period of 1d (a gas day: 06:00).
+        offset: Microseconds from a whole step of UTC to the start of a step of 15m, 30m or 1h.
 
     Attributes:
         step: Length of a step in microseconds, None for 1d and 1b.
     """
 
-    def __init__(self, frequency: str, timezone: str, holidays: str | None, day_start: int = 0) -> None:
+    def __init__(
+        self, frequency: str, timezone: str, holidays: str | None, day_start: int = 0, offset: int = 0
+    ) -> None:
         self.frequency, self.timezone, self.holidays, self.day_start = frequency, timezone, holidays, day_start
+        self.offset = offset
         self.step = SUBDAILY.get(frequency)
 
     @property
@@ -73,7 +91,7 @@ class TimeGrid:
     def index(self, instants: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the step number of the period that contains each instant."""
         if self.step:
-            return instants // self.step
+            return (instants - self.offset) // self.step
         wall = local_naive(instants, self.timezone)
         if self.frequency == "1d":
             steps = (wall - np.timedelta64(self.day_start, "us")).astype("datetime64[D]").astype(np.int64)
@@ -95,7 +113,7 @@ class TimeGrid:
 
     def start(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the instants at which steps begin."""
-        return steps * self.step if self.step else self.start_of_dates(self.dates(steps))
+        return steps * self.step + self.offset if self.step else self.start_of_dates(self.dates(steps))
 
     def start_of_dates(self, dates: NDArray[np.datetime64]) -> NDArray[np.int64]:
         """Return the instants at which the periods of local dates (datetime64[D]) begin. Only for 1d and 1b."""
@@ -106,7 +124,7 @@ class TimeGrid:
     def end(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the instants at which periods end. A business day ends at the next local midnight."""
         if self.step:
-            return (steps + 1) * self.step
+            return (steps + 1) * self.step + self.offset
         return self.start_of_dates(self.dates(steps) + np.timedelta64(1, "D"))
 
     def first_step(self, instant: int) -> int:

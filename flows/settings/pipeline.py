@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from flows.settings.feed import Feed
 from flows.settings.types import (
+    Duration,
     Engine,
     Holidays,
     Levels,
@@ -21,12 +22,13 @@ from flows.settings.types import (
     Thresholds,
     TrainingWindow,
     Zone,
+    duration_text,
     to_tuple,
 )
 from model.evaluation.alerts import Limits
 from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.spec import ModelSpec, segment_steps
-from model.timegrid import FREQUENCIES, TimeGrid
+from model.timegrid import FREQUENCIES, MINUTE, SUBDAILY, TimeGrid, default_offset
 
 # Load: a day ahead from two weeks. Days: a week ahead from two months. Business days: a week ahead, with a season of
 # one step, which makes the baseline a random walk.
@@ -94,6 +96,11 @@ class PipelineSection(Section):
     day_start: LocalTime = Field(
         default=time(0), description='Local time at which a period of "1d" begins, such as "06:00" for gas days.'
     )
+    grid_offset: Duration | None = Field(
+        default=None,
+        description='Time from a whole hour of UTC to the start of a period: "30m" for hours of India. Default: by '
+        'timezone, so that periods begin with its hours. "0m": with those of UTC.',
+    )
     quantile_levels: Levels = Field(
         default=tuple(round(0.1 * i, 1) for i in range(1, 10)),
         description="Levels of the quantiles to forecast, ascending. 0.5 is required.",
@@ -105,6 +112,25 @@ class PipelineSection(Section):
         if self.day_start != time(0) and self.frequency != "1d":
             raise ValueError(f'day_start is for frequency = "1d", not {self.frequency!r}')
         return self
+
+    @model_validator(mode="after")
+    def _check_grid_offset(self) -> PipelineSection:
+        step = SUBDAILY.get(self.frequency)
+        if self.grid_offset is None:
+            return self
+        if step is None:
+            raise ValueError(f'grid_offset is for frequency = "15m", "30m" or "1h", not {self.frequency!r}')
+        if not 0 <= self.grid_offset_micros < step or self.grid_offset_micros % (5 * MINUTE):
+            text = duration_text(self.grid_offset)
+            raise ValueError(f"grid_offset must be whole five minutes, shorter than a period, got {text!r}")
+        return self
+
+    @property
+    def grid_offset_micros(self) -> int:
+        """Microseconds from a whole period of UTC to the start of a period."""
+        if self.grid_offset is None:
+            return default_offset(self.frequency, self.timezone)
+        return self.grid_offset // timedelta(microseconds=1)
 
     @property
     def day_start_micros(self) -> int:
@@ -339,7 +365,7 @@ class Pipeline(Section):
     def grid(self) -> TimeGrid:
         """Grid of the pipeline's periods."""
         at = self.pipeline
-        return TimeGrid(at.frequency, at.timezone, at.holidays, at.day_start_micros)
+        return TimeGrid(at.frequency, at.timezone, at.holidays, at.day_start_micros, at.grid_offset_micros)
 
     @property
     def unit(self) -> str | None:
@@ -364,4 +390,5 @@ class Pipeline(Section):
             known_future=self.covariates("known_future"), observed=self.covariates("observed"),
             head=model.head, cell=model.cell, hidden_size=model.hidden_size, layers=model.layers,
             members=model.members, day_start=at.day_start_micros, series=series,
+            grid_offset=at.grid_offset_micros,
         )  # fmt: skip

@@ -38,17 +38,32 @@ def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> ValidTi
     times = _read(table[feed.valid_time], feed, feed.valid_time)
     if grid.step is None and not feed.resample:
         return ValidTimes(*_days(times, feed, grid))
-    step, unit = (5 * MINUTE, "5m") if feed.resample else (grid.step, grid.frequency)
+    step, unit = (5 * MINUTE, "5m") if feed.resample or grid.step is None else (grid.step, grid.frequency)
     read = to_instants(times, feed.time_zone, partial(_sequences, table, feed), feed.fold)
     findings = find_clock_change_faults(table, times, read, feed) if len(read.skipped) or len(read.single) else ()
-    is_off_grid = read.instants.dt.epoch("us") % step != 0
+    is_off_grid = read.instants.dt.epoch("us") % step != (0 if feed.resample else grid.offset)
     if not (len(read.skipped) or len(read.open) or is_off_grid.any()):
         return ValidTimes(read.instants, None, findings)
     problem = pl.select(
-        pl.when(is_off_grid).then(pl.lit(f"time is not on the {unit} grid")).otherwise(pl.lit(None, pl.String))
+        pl.when(is_off_grid)
+        .then(pl.lit(_off_grid_reason(read.instants, unit, step)))
+        .otherwise(pl.lit(None, pl.String))
     ).to_series()
     problem = problem.scatter(read.skipped, f"time does not exist in {feed.time_zone} (clock change)")
     return ValidTimes(read.instants, problem.scatter(read.open, repeated_time_reasons(times, read, feed)), findings)
+
+
+def _off_grid_reason(instants: pl.Series, unit: str, step: int) -> str:
+    """Return why times off the grid are refused. If all times lie on one other grid, name the setting that fits."""
+    reason = f"time is not on the {unit} grid"
+    offsets = (instants.dt.epoch("us") % step).unique().drop_nulls()
+    if len(offsets) != 1 or len(instants) == 1 or offsets.item() % (5 * MINUTE):
+        return reason
+    minutes = offsets.item() // MINUTE
+    return (
+        f"{reason}: all periods of the feed begin {minutes} minutes after a whole period of UTC; set "
+        f'pipeline.grid_offset = "{minutes}m" if those of the pipeline do'
+    )
 
 
 def _sequences(table: pl.DataFrame, feed: FeedShape, rows: pl.Series) -> pl.DataFrame:

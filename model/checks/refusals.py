@@ -60,7 +60,7 @@ def refusal_reasons(
         reasons.add(time_problem.is_not_null(), pl.lit(time_problem))
         if grid.step and not feed.resample:
             reasons.add(
-                _first_of_finer_steps(columns, grid.step),
+                _first_of_finer_steps(columns, grid.step, grid.offset),
                 f"one of several values within {grid.frequency}: the feed has finer steps here (see resample)",
             )
     _add_key_reasons(reasons, columns, feed)
@@ -102,14 +102,14 @@ def _add_value_reasons(
         reasons.add(value > upper, pl.format(f"{name} is {{}}, above the bound {upper}", pl.lit(value)))
 
 
-def _first_of_finer_steps(columns: pl.DataFrame, step: int) -> pl.Series:
+def _first_of_finer_steps(columns: pl.DataFrame, step: int, offset: int) -> pl.Series:
     """Return which rows on the grid share their period with rows of finer steps (whole five minutes).
 
     Such a row holds the first quarter of an hour, and not the hour.
     """
-    if not (columns["valid_time"].dt.epoch("us") % step != 0).any():
+    if not (columns["valid_time"].dt.epoch("us") % step != offset).any():
         return pl.zeros(len(columns), dtype=pl.Boolean, eager=True)
-    start = pl.col("valid_time").dt.epoch("us")
+    start = pl.col("valid_time").dt.epoch("us") - offset
     periods = columns.select("series_id", period=start // step, off=start % step != 0, fine=start % (5 * MINUTE) == 0)
     shared = periods.filter(pl.col("off") & pl.col("fine")).select("series_id", "period", shared=pl.lit(True)).unique()
     joined = periods.join(shared, on=["series_id", "period"], how="left", nulls_equal=True, maintain_order="left")

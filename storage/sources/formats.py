@@ -12,6 +12,10 @@ import polars as pl
 from storage.schemas import FILE, DataError
 from storage.store.parquet import READ_ERRORS
 
+# Parquet files of pandas and Arrow may have times with a fixed offset, such as +05:30. Without this variable Polars
+# panics over such a type. With it, Polars converts the times to UTC like those of any zone.
+os.putenv("POLARS_IGNORE_TIMEZONE_PARSE_ERROR", "1")
+
 _FORMATS = {
     ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv", ".csv.zst": "csv",
 }  # fmt: skip
@@ -96,4 +100,11 @@ def _select(scan: pl.LazyFrame, name: str, columns: Sequence[str]) -> pl.DataFra
     duplicated = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name of the second
     if duplicated:
         raise DataError(f"{name}: there are several columns {duplicated[0]!r}; rename all but one")
-    return scan.select(columns).collect()
+    table = scan.select(columns).collect()
+    offsets = [name for name, dtype in table.schema.items() if _has_fixed_offset(dtype)]
+    return table.with_columns(pl.col(offsets).dt.convert_time_zone("UTC")) if offsets else table
+
+
+def _has_fixed_offset(dtype: pl.DataType) -> bool:
+    """Return whether a type is times with an offset as their zone. Polars calls whole hours Etc/GMT."""
+    return isinstance(dtype, pl.Datetime) and (dtype.time_zone or "").startswith(("+", "-", "Etc/GMT"))

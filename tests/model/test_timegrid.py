@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.timegrid import DAY, FREQUENCIES, TimeGrid, holiday_calendar
+from model.timegrid import DAY, FREQUENCIES, MINUTE, TimeGrid, default_offset, holiday_calendar
 
 ZONES = [
     "UTC",
@@ -59,3 +59,22 @@ def test_holiday_codes() -> None:
     assert "2018-01-06" in holiday_calendar("DE-BY", range(2018, 2019))
     with pytest.raises(ValueError):
         holiday_calendar("DE-XX", range(2018, 2019))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "zone", "minutes"),
+    [
+        ("1h", "Asia/Kolkata", 30), ("1h", "Asia/Kathmandu", 15), ("30m", "Asia/Kathmandu", 15),
+        ("15m", "Asia/Kathmandu", 0), ("30m", "Asia/Kolkata", 0), ("1h", "America/St_Johns", 30),
+        ("1h", "Europe/Madrid", 0), ("1h", "Australia/Lord_Howe", 0),
+    ],
+)  # fmt: skip
+def test_hours_begin_with_those_of_the_zone(frequency: str, zone: str, minutes: int) -> None:
+    assert default_offset("1d", zone) == 0
+    offset = default_offset(frequency, zone)
+    assert offset == minutes * MINUTE
+    grid = TimeGrid(frequency, zone, None, offset=offset)
+    instant = micros("2018-09-01T00:00") + offset
+    step = grid.index(np.array([instant]))
+    assert (grid.start(step), grid.index(np.array([instant - 1]))) == (instant, step - 1)
+    assert grid.first_step(instant) == step

@@ -6,13 +6,16 @@ import gzip
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from storage.schemas import DataError
+from storage.schemas import FILE, DataError
 from storage.sources import files, formats
 from storage.sources.request import Request
 
@@ -44,11 +47,21 @@ def test_a_glob_over_forms(tmp_path: Path, request_of: Callable[..., Request]) -
     for name in ("2018/a.csv", "2018/b.csv.gz", "2019/c.csv.zst"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write(tmp_path, name)
-    assert len(files.read(request_of(f"{tmp_path}/**/*.csv*", COLUMNS))) == 6
+    rows = files.read(request_of(f"{tmp_path}/**/*.csv*", COLUMNS))
+    assert (len(rows), rows[FILE].to_list()) == (6, [0, 0, 1, 1, 2, 2])
     pl.DataFrame({"t": [[1]], "y": ["1"]}).write_parquet(tmp_path / "d.parquet")
     write(tmp_path, "e.parquet")
     with pytest.raises(DataError, match=r"\*.parquet: the files do not fit together"):
         files.read(request_of(f"{tmp_path}/*.parquet", COLUMNS))
+
+
+def test_parquet_times_with_a_fixed_offset(tmp_path, request_of):
+    """pandas writes the offset as the zone of the column. Each file may have another one."""
+    for name, offset in (("a", "+05:30"), ("b", "-03:00")):
+        times = pa.array([datetime(2018, 9, 1)], pa.timestamp("us", offset))
+        pq.write_table(pa.table({"t": times, "y": [1.0]}), tmp_path / f"{name}.parquet")
+    rows = files.read(request_of(f"{tmp_path}/*.parquet", COLUMNS))
+    assert rows["t"].to_list() == [datetime(2018, 9, 1, tzinfo=UTC)] * 2
 
 
 # Without the time in its header: a test's name must be the same in every process that collects it.
