@@ -89,7 +89,11 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """Return the spec as text for the ONNX metadata."""
-        return json.dumps(asdict(self), sort_keys=True)
+        content = asdict(self)
+        if not self.grid_offset:
+            # Files of earlier versions do not have the key, and their text must stay equal.
+            del content["grid_offset"]
+        return json.dumps(content, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:

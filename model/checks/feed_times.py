@@ -73,8 +73,10 @@ def _sequences(table: pl.DataFrame, feed: FeedShape, rows: pl.Series) -> pl.Data
     if feed.available_at is not None:
         cells = _read(table[feed.available_at].gather(rows), feed, feed.available_at)
         available = cells.dt.epoch("us")
+    # A column that cannot be an id is an error of its own (`history_columns`).
+    has_ids = feed.series_id is not None and not table[feed.series_id].dtype.is_nested()
     return pl.DataFrame({
-        "series": table[feed.series_id].gather(rows) if feed.series_id else absent,
+        "series": table[feed.series_id].gather(rows) if has_ids and feed.series_id else absent,
         "file": table[FILE].gather(rows) if FILE in table.columns else absent,
         ":available": available,
     })  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from model.checks.feed_rows import check_rows
 from model.checks.feed_shape import FeedShape
-from model.timegrid import TimeGrid
+from model.timegrid import TimeGrid, default_offset
 from storage.schemas import DataError
 from storage.schemas.records import Action
 from tests.support.examples import examples
@@ -123,6 +124,20 @@ def test_days_are_named_by_their_date(utc: Utc) -> None:
     assert "not midnight" in refused["reason"].item()
 
 
+@pytest.mark.parametrize(("zone", "minutes"), [("Asia/Kolkata", 30), ("Asia/Kathmandu", 15)])
+def test_hours_of_a_zone_that_is_not_on_whole_hours(utc: Utc, zone: str, minutes: int) -> None:
+    grid = TimeGrid("1h", zone, None, offset=default_offset("1h", zone))
+    hours = [datetime(2018, 9, 1, h) for h in range(3)]
+    offset = datetime(2018, 9, 1, tzinfo=ZoneInfo(zone)).isoformat()[19:]
+    quarter = datetime(2018, 9, 1, 3, 15)
+    for times in ([*hours, quarter], [f"{t.isoformat()}{offset}" for t in (*hours, quarter)]):
+        result = check_rows(feed_rows(times), feed_shape(time_zone=zone), grid, (None, None), LATE)
+        assert result.accepted["valid_time"][0] == utc(2018, 8, 31, 18, minutes)
+        assert len(result.accepted) == 3
+    refused = check_rows(feed_rows(hours), feed_shape(time_zone="UTC"), grid, (None, None), LATE).refused
+    assert 'set pipeline.grid_offset = "0m"' in refused["reason"][0]
+
+
 def test_first_quarter_is_not_the_hour(utc: Utc) -> None:
     """If a feed changes from 60 to 15 minutes, all quarters are refused, and the first one does not become the hour."""
     hours = [datetime(2025, 9, 30, h) for h in (21, 22, 23)]
@@ -160,6 +175,9 @@ def test_columns_of_wrong_types() -> None:
         check_rows(feed_rows([datetime(2018, 7, 1)], ["high"]), feed_shape(), MADRID, (None, None), LATE)
     with pytest.raises(DataError, match="'t' has type Int64"):
         check_rows(feed_rows([1]), feed_shape(), MADRID, (None, None), LATE)
+    nested = feed_rows([datetime(2018, 10, 28, h) for h in (1, 2, 2, 3)]).with_columns(id=pl.lit([1]))
+    with pytest.raises(DataError, match="series_id needs text or numbers"):
+        check_rows(nested, feed_shape(), MADRID, (None, None), LATE)
     with pytest.raises(DataError, match="no rows"):
         check_rows(feed_rows([datetime(2018, 7, 1)]).clear(), feed_shape(), MADRID, (None, None), LATE)
 
