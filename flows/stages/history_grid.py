@@ -29,8 +29,11 @@ def grid_settings(settings: Pipeline, feed: Feed) -> Grid:
         "pipeline.frequency": grid.frequency,
         "feed.resample": feed.resample,
         "feed.time_zone": feed.time_zone,
+        "feed.fixed_offset": feed.fixed_offset,
     }
-    if grid.step is None:
+    if grid.step is not None:
+        keys["pipeline.grid_offset"] = f"{grid.offset // MINUTE}m"
+    else:
         minutes = grid.day_start // MINUTE
         keys |= {"pipeline.timezone": grid.timezone, "pipeline.day_start": f"{minutes // 60:02d}:{minutes % 60:02d}"}
     if grid.frequency == "1b":

@@ -75,6 +75,6 @@ def test_hours_begin_with_those_of_the_zone(frequency: str, zone: str, minutes: 
     assert offset == minutes * MINUTE
     grid = TimeGrid(frequency, zone, None, offset=offset)
     instant = micros("2018-09-01T00:00") + offset
-    step = grid.index(np.array([instant]))
-    assert (grid.start(step), grid.index(np.array([instant - 1]))) == (instant, step - 1)
+    before, step = grid.index(np.array([instant - 1, instant])).tolist()
+    assert (grid.start(np.array([step])).tolist(), before) == ([instant], step - 1)
     assert grid.first_step(instant) == step

@@ -17,6 +17,7 @@ from model.checks.feed_rows import CheckedRows, check_rows
 from model.checks.feed_shape import FeedShape
 from model.timegrid import TimeGrid
 from storage.schemas import FILE
+from tests.support.examples import examples
 
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 NEW_YORK = "America/New_York"
@@ -70,7 +71,7 @@ def night(*instants: datetime) -> Rows:
     return [("a", instant, None) for instant in instants]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     zone=st.sampled_from(list(CHANGES)), minutes=st.sampled_from([15, 30, 60]), first=st.integers(-30, 4),
     length=st.integers(2, 60), newest_first=st.booleans(), by_time=st.booleans(),
@@ -85,9 +86,10 @@ def test_no_instant_holds_the_value_of_another(
     if zone in ("Australia/Lord_Howe", "America/St_Johns"):
         minutes = min(minutes, 30)
     step = timedelta(minutes=minutes)
-    delays = {
+    choices: dict[str, list[timedelta | None]] = {
         "none": [None], "each": [step], "once": [None], "preliminary and final": [step, step + timedelta(days=1)],
-    }[available]  # fmt: skip
+    }  # fmt: skip
+    delays = choices[available]
     keep = data.draw(st.lists(st.sampled_from([True, True, True, False]), min_size=2 * length, max_size=2 * length))
     rows = [
         (series, CHANGES[zone] + step * (first + i), CHANGES[zone] + step * (first + i) + delay if delay else None)

@@ -55,7 +55,7 @@ def test_a_glob_over_forms(tmp_path: Path, request_of: Callable[..., Request]) -
         files.read(request_of(f"{tmp_path}/*.parquet", COLUMNS))
 
 
-def test_parquet_times_with_a_fixed_offset(tmp_path, request_of):
+def test_parquet_times_with_a_fixed_offset(tmp_path: Path, request_of: Callable[..., Request]) -> None:
     """pandas writes the offset as the zone of the column. Each file may have another one."""
     for name, offset in (("a", "+05:30"), ("b", "-03:00")):
         times = pa.array([datetime(2018, 9, 1)], pa.timestamp("us", offset))
