@@ -38,7 +38,7 @@ def read_feed(feed: Feed, since: datetime, until: datetime, requested_at: dateti
     uri = feed.uri if feed.uri is not None else source.default_address(options, key is not None)
     request = Request(
         uri, tuple(feed.shape().columns), feed.query, since, until, feed.zone, options, requested_at,
-        key.get_secret_value() if key is not None else None, feed.secrets,
+        key.get_secret_value() if key is not None else None, feed.secrets, feed.series_id, feed.valid_time,
     )  # fmt: skip
     try:
         rows: pl.DataFrame = source.read(request)

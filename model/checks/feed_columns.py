@@ -9,7 +9,7 @@ import polars as pl
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import available_times
 from model.timegrid import TimeGrid
-from storage.schemas import INSTANT, DataError
+from storage.schemas import INSTANT, DataError, to_series_ids
 
 _MOST_TEXT = 0.5  # If a larger share of a value column is text, the column is wrong and not its rows.
 
@@ -39,12 +39,10 @@ def _series(rows: pl.DataFrame, feed: FeedShape) -> pl.Series:
     """Return the id of each row, null for a covariate that all series share."""
     if feed.series_id is None:
         return pl.repeat(feed.name if feed.role == "target" else None, len(rows), dtype=pl.String, eager=True)
-    ids = rows[feed.series_id]
-    if ids.dtype.is_nested() or ids.dtype in (pl.Binary, pl.Duration, pl.Object):
-        raise DataError(
-            f"feed {feed.name!r}: column {feed.series_id!r} has type {ids.dtype}; series_id needs text or numbers"
-        )
-    return ids.cast(pl.String)
+    try:
+        return to_series_ids(rows[feed.series_id])
+    except DataError as error:
+        raise DataError(f"feed {feed.name!r}: {error}") from None
 
 
 def _numbers(rows: pl.DataFrame, feed: FeedShape, name: str) -> pl.Series:

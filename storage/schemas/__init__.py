@@ -2,6 +2,7 @@
 
 from storage.schemas.errors import DataError, Missing
 from storage.schemas.order import is_sorted, series_bounds
+from storage.schemas.series_ids import to_series_id, to_series_ids
 from storage.schemas.tables import (
     BASELINE,
     CONTRACT_VERSION,
@@ -36,4 +37,6 @@ __all__ = [
     "score_schema",
     "series_bounds",
     "shard_result_schema",
+    "to_series_id",
+    "to_series_ids",
 ]  # fmt: skip

@@ -22,8 +22,9 @@ def read(request: Request) -> pl.DataFrame:
     if "://" in uri:
         raise DataError(f"{request.redacted_uri}: the uri of a file feed must be a path, a glob or s3://bucket/key")
     # A file name may contain the special characters of a glob. Path.glob does not accept an absolute pattern.
-    matches = [uri] if Path(uri).is_file() else sorted(glob.glob(uri, recursive=True))
+    matches = [uri] if Path(uri).is_file() else sorted(glob.glob(uri, recursive=True), key=formats.natural_order)
     paths = [path for path in matches if Path(path).is_file()]
     if not paths:
         raise DataError(f"{uri}: there is no such file; check the uri of the feed")
-    return formats.concatenate_tables([formats.read(Path(path), path, request.columns) for path in paths], uri)
+    tables = [formats.read(Path(path), path, request.columns) for path in paths]
+    return formats.concatenate_tables(tables, uri, request.series_id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
-from storage.schemas import FILE, DataError
+from storage.schemas import FILE, DataError, to_series_ids
 from storage.store.parquet import READ_ERRORS
 
 # Parquet files of pandas and Arrow may have times with a fixed offset, such as +05:30. Without this variable Polars
@@ -51,12 +52,32 @@ def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFram
         raise DataError(f"{name}: cannot be read as {form}: {problem}") from None
 
 
-def concatenate_tables(tables: Sequence[pl.DataFrame], name: str) -> pl.DataFrame:
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return the sort key of a file's name: numbers within it are compared as numbers, so that 9 is before 10.
+
+    Of rows with equal keys the one of the last file counts, so the order of files is one of time.
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
+
+
+def concatenate_tables(tables: Sequence[pl.DataFrame], name: str, series_id: str | None = None) -> pl.DataFrame:
     """Return the rows of several files as one table, with the number of their file in the column `FILE`.
+
+    Args:
+        tables: Tables with the same columns.
+        name: Name of the files for an error.
+        series_id: Column of ids, which become text if their types differ.
 
     Raises:
         DataError: The types of a column do not match.
     """
+    if series_id is not None and len({table[series_id].dtype for table in tables}) > 1:
+        # A file without nulls has integers and one with nulls may have floats: their common type would lose digits.
+        try:
+            tables = [table.with_columns(to_series_ids(table[series_id])) for table in tables]
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
     if len(tables) > 1:
         # Within a file the order of rows shows which hour a repeated wall-clock time means. Across files it does not.
         tables = [table.with_columns(pl.lit(number, pl.UInt32).alias(FILE)) for number, table in enumerate(tables)]

@@ -39,16 +39,16 @@ def read(request: Request) -> pl.DataFrame:
         with s3.translate_errors(name, request.redact):
             content = bytes(client.get(matched).bytes())
         tables.append(formats.read(content, name, request.columns))
-    return formats.concatenate_tables(tables, request.redacted_uri)
+    return formats.concatenate_tables(tables, request.redacted_uri, request.series_id)
 
 
 def _match(client: Any, pattern: str) -> list[str]:
-    """Return the sorted keys that match a glob. `*` and `?` match within a folder, `**` across folders."""
+    """Return the keys that match a glob, in natural order. `*` and `?` match within a folder, `**` across folders."""
     special = _GLOB.search(pattern)
     folder = pattern[: special.start() if special else None].rpartition("/")[0]
     expression = re.compile(_to_expression(pattern))
     keys = (entry["path"] for page in client.list(folder or None) for entry in page)
-    return sorted(key for key in keys if expression.fullmatch(key))
+    return sorted((key for key in keys if expression.fullmatch(key)), key=formats.natural_order)
 
 
 def _to_expression(pattern: str) -> str:

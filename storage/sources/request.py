@@ -28,6 +28,8 @@ class Request:
         requested_at: Time of the request. Values without a time of publication count as known from then on.
         api_key: Key of the user, if the source needs one.
         secrets: Parts of the uri that are secret.
+        series_id: Column of the series ids, which are read as text. None if the feed has none.
+        valid_time: Column of the start of each period, or None.
     """
 
     uri: str = field(repr=False)
@@ -40,6 +42,8 @@ class Request:
     requested_at: datetime | None = None
     api_key: str | None = field(repr=False, default=None)
     secrets: tuple[str, ...] = field(repr=False, default=())
+    series_id: str | None = None
+    valid_time: str | None = None
 
     @property
     def values(self) -> tuple[str, ...]:

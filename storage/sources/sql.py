@@ -2,33 +2,30 @@
 
 `:since` and `:until` in the query are bound as parameters, never pasted into the text. In PostgreSQL they are instants
 (timestamptz). The session's timezone is the feed's, so that they also compare with naive columns. SQLite has no type
-for times, so they are texts such as `2018-09-01 00:00:00` in the feed's timezone.
+for times, so they are bound in the form of the column of valid times.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from storage.schemas import DataError
-from storage.schemas.offsets import offset_text, parse_offset, to_tzinfo
+from storage.schemas.offsets import offset_text, parse_offset
+from storage.sources import sqlite
 from storage.sources.request import Request
+from storage.sources.sql_text import bind
 
-# Group `other` matches text in which a colon is no parameter: string literals, quoted names, comments, dollar quotes
-# and casts. Group `name` matches a parameter.
-_TOKENS = re.compile(
-    r"""(?P<other>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|::)"""
-    r"""|:(?P<name>since|until)\b""",
-    re.DOTALL,
-)
+_NO_OPERATOR = "operator does not exist"
+_SEVERITY = re.compile(r"^.*?\b(?:ERROR|FATAL):\s+")  # what PostgreSQL's driver writes before the server's message
+_DRIVER = re.compile(r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to (?:prepare|execute) query: )?")
 
 
 def read(request: Request) -> pl.DataFrame:
-    """Return the requested columns of the query's result, with the database's types.
+    """Return the requested columns of the query's result, with the database's types. Ids are text.
 
     Raises:
         DataError: The driver is not installed, the query fails, or a column is missing.
@@ -36,64 +33,72 @@ def read(request: Request) -> pl.DataFrame:
     if request.query is None:
         raise DataError(f"{request.redacted_uri}: a database feed needs a query; set the key `query` of the feed")
     is_sqlite = request.uri.startswith("sqlite")
-    # A text with an offset: the driver's own timestamp type would lose its zone beside a naive column.
-    query, names = bind(request.query, "?{}" if is_sqlite else "${}::text::timestamptz")
-    since, until = (
-        _local_time(time, request) if is_sqlite else time.isoformat() for time in (request.since, request.until)
-    )
-    parameters = [{"since": since, "until": until}[name] for name in names]
     connect, errors = _load_driver(is_sqlite)
+    address = _driver_address(request.uri, is_sqlite)
+    if is_sqlite:
+        sqlite.check_path(address, request)
     try:
-        with connect(_driver_address(request.uri, is_sqlite)) as connection, connection.cursor() as cursor:
-            if not is_sqlite:
-                cursor.execute("select set_config('TimeZone', $1, false)", [_session_zone(request.time_zone)])
-                cursor.fetchall()
-            cursor.execute(query, parameters or None)
-            table = pl.from_arrow(cursor.fetch_arrow_table())
+        connection = connect(address)
     except errors as error:
-        problem = request.redact(str(error)).strip().splitlines()[0]
-        raise DataError(f"{request.redacted_uri}: the query failed: {problem}") from None
+        raise DataError(
+            f"{request.redacted_uri}: the connection failed: {_problem(error, request)}; check the uri of the feed"
+        ) from None
+    try:
+        with connection, connection.cursor() as cursor:
+            read_table = sqlite.read if is_sqlite else _read_postgresql
+            return read_table(cursor, request.query, request)
+    except errors as error:
+        problem = _problem(error, request)
+        raise DataError(f"{request.redacted_uri}: the query failed: {problem}; {_remedy(problem)}") from None
+
+
+def _read_postgresql(cursor: Any, query: str, request: Request) -> pl.DataFrame:
+    # A text with an offset: the driver's own timestamp type would lose its zone beside a naive column.
+    query, names = bind(query, "${}::text::timestamptz")
+    bounds = {"since": request.since.isoformat(), "until": request.until.isoformat()}
+    cursor.execute("select set_config('TimeZone', $1, false)", [_session_zone(request.time_zone)])
+    cursor.fetchall()
+    cursor.execute(query, [bounds[name] for name in names] or None)
+    table = pl.from_arrow(cursor.fetch_arrow_table())
     assert isinstance(table, pl.DataFrame)
-    missing = [column for column in request.columns if column not in table.columns]
-    if missing:
-        present = ", ".join(map(repr, table.columns))
-        raise DataError(f"{request.redacted_uri}: the query gives no column {missing[0]!r}; it gives {present}")
-    return pl.DataFrame([_without_extension_type(table[column]) for column in request.columns])
+    columns = request.columns or table.columns
+    sqlite.check_columns(columns, table.columns, request)
+    return pl.DataFrame([_to_polars(table[column], column == request.series_id) for column in columns])
 
 
-def _without_extension_type(column: pl.Series) -> pl.Series:
-    """Return PostgreSQL's numeric, which Arrow has no type for, as the text that the driver delivers."""
-    return column.ext.storage() if isinstance(column.dtype, pl.BaseExtension) else column
+def _to_polars(column: pl.Series, is_id: bool) -> pl.Series:
+    """Return a column of PostgreSQL, with its numeric, which Arrow has no type for, as the driver's text.
 
-
-def bind(query: str, placeholder: str) -> tuple[str, list[str]]:
-    """Return a query with numbered placeholders in place of `:since` and `:until`, and the parameters' names.
-
-    Args:
-        query: Query with named parameters.
-        placeholder: Form of a placeholder: '?{}' gives ?1 and ?2.
+    Ids of type numeric have no zeros after the point, and those of type uuid are text.
     """
-    names: list[str] = []
-
-    def replace(match: re.Match[str]) -> str:
-        name = match["name"]
-        if name is None:
-            return match[0]
-        if name not in names:
-            names.append(name)
-        return placeholder.format(names.index(name) + 1)
-
-    return _TOKENS.sub(replace, query), names
-
-
-def _local_time(time: datetime, request: Request) -> str:
-    return time.astimezone(to_tzinfo(request.time_zone)).strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(column.dtype, pl.BaseExtension):
+        text = column.ext.storage()
+        return text.str.replace(r"\.0+$", "") if is_id and text.dtype == pl.String else text
+    if is_id and column.dtype == pl.Binary and bool((column.bin.size() == 16).all()):
+        digits = column.bin.encode("hex")
+        return digits.str.replace(r"^(.{8})(.{4})(.{4})(.{4})", "$1-$2-$3-$4-")
+    return column
 
 
 def _session_zone(zone: str) -> str:
     """Return the name of a time zone for PostgreSQL. The offset of a POSIX name counts hours west of UTC."""
     offset = parse_offset(zone)
     return zone if offset is None else f"UTC{offset_text(-offset)}"
+
+
+def _problem(error: Exception, request: Request) -> str:
+    """Return the database's message without the driver's additions and without secrets."""
+    lines = request.redact(str(error)).strip().splitlines() or [type(error).__name__]
+    return _DRIVER.sub("", _SEVERITY.sub("", lines[0])).rstrip(" .;")
+
+
+def _remedy(problem: str) -> str:
+    if _NO_OPERATOR in problem and "timestamp with time zone" in problem:
+        return (
+            ":since and :until are instants, so convert the column in the query, such as at::timestamptz of a text or "
+            "to_timestamp(at) of seconds since 1970"
+        )
+    return "correct the query of the feed"
 
 
 def _driver_address(uri: str, is_sqlite: bool) -> str:

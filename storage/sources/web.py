@@ -15,7 +15,7 @@ from urllib.parse import quote, urljoin
 import httpx
 import polars as pl
 
-from storage.schemas import DataError
+from storage.schemas import DataError, to_series_id
 from storage.sources.fetch import fetch, open_client, parse
 from storage.sources.request import Request
 
@@ -94,8 +94,16 @@ def _read_json(request: Request, body: bytes) -> pl.DataFrame:
             raise DataError(
                 f"{request.redacted_uri}: no record has {name!r}; the first has {', '.join(map(repr, records[0]))}"
             )
-        columns[name] = _to_column(name, cells)
+        columns[name] = _to_ids(request, name, cells) if name == request.series_id else _to_column(name, cells)
     return pl.DataFrame(columns)
+
+
+def _to_ids(request: Request, name: str, cells: list[Any]) -> pl.Series:
+    """Return ids as text with all their digits, which a column of floating-point numbers would not keep."""
+    try:
+        return pl.Series(name, [to_series_id(cell) for cell in cells], dtype=pl.String)
+    except DataError as error:
+        raise DataError(f"{request.redacted_uri}: {error}") from None
 
 
 def _to_column(name: str, cells: list[Any]) -> pl.Series:

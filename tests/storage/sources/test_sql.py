@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 from adbc_driver_postgresql import dbapi
 
-from storage.schemas import DataError
+from storage.schemas import DataError, to_series_ids
 from storage.sources import sql
 from storage.sources.request import Request
 from tests.support.narrow import as_instant
@@ -82,8 +83,10 @@ def test_sqlite(tmp_path: Path, request_of: Callable[..., Request]) -> None:
     ("query", "columns", "message"),
     [
         ("select 1 as a", ["b"], "the query gives no column 'b'; it gives 'a'"),
-        ("select nonsense", ["a"], "the query failed: .*nonsense"),
-        ("selekt 1", ["a"], "the query failed: .*selekt"),
+        ("select nonsense", ["a"], 'the query failed: column "nonsense" does not exist; correct the query'),
+        ("selekt 1", ["a"], 'the query failed: syntax error at or near "selekt"; correct the query'),
+        ("select 1 as a where '2018'::text >= :since", ["a"], "such as at::timestamptz of a text"),
+        ("select 1 as a where 2018 >= :since", ["a"], r"to_timestamp\(at\) of seconds since 1970"),
     ],
 )
 def test_errors_name_the_problem_and_no_secret(
@@ -99,8 +102,18 @@ def test_a_server_that_is_unreachable_or_refuses_is_an_error_without_the_passwor
     postgres: str, request_of: Callable[..., Request]
 ) -> None:
     for uri in (postgres.replace("s3cret", "wrong"), "postgresql://reader:planted-s3cret@127.0.0.1:1/postgres"):
-        with pytest.raises(DataError, match="the query failed") as raised:
+        with pytest.raises(DataError, match="the connection failed") as raised:
             sql.read(request_of(uri, ["a"], "select 1 as a"))
         assert "planted" not in str(raised.value)
     with pytest.raises(DataError, match="needs a query"):
         sql.read(request_of(postgres, ["a"]))
+
+
+def test_ids_of_postgresql_are_text(postgres, request_of):
+    query = """select 'a    '::char(5) as c, 541448820044186577::bigint as b, 101.00::numeric(9, 2) as n,
+        '0b4c9a4e-0000-4000-8000-000000000001'::uuid as u"""
+    for name, expected in (
+        ("c", "a"), ("b", "541448820044186577"), ("n", "101"), ("u", "0b4c9a4e-0000-4000-8000-000000000001"),
+    ):  # fmt: skip
+        read = sql.read(replace(request_of(postgres, [name], query), series_id=name))
+        assert to_series_ids(read[name]).to_list() == [expected]

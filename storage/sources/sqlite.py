@@ -1,0 +1,114 @@
+"""Queries of SQLite, whose columns may hold numbers, texts and nulls in any mixture.
+
+The ADBC driver derives the type of a column from its first rows, fails at a later cell of another type, and rounds
+numbers in a column that also holds texts to seven digits. So ids are converted by the query, a whole result is read as
+one batch, and a column of numbers and texts is read again as text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from storage.schemas import DataError
+from storage.schemas.offsets import to_tzinfo
+from storage.sources.request import Request
+from storage.sources.sql_text import bind, parameter_names, without_end
+from storage.sources.sqlite_times import EVERYTHING, Bound, bounds
+
+_BATCH_ROWS = "adbc.sqlite.query.batch_rows"
+_LARGEST_BATCH = "50000000"  # A batch of more rows could exceed the 2 GB of an Arrow column of texts.
+_FUNCTION = re.compile(r"\b(date|datetime|time|julianday|unixepoch|strftime|substr|substring|replace)\s*\(", re.I)
+_EXACT = 2**53
+_DIGITS = "printf('%!.17g', {0})"  # A cast to text would round to 15 digits.
+_AS_TEXT = f"case typeof({{0}}) when 'real' then {_DIGITS} else cast({{0}} as text) end"
+_AS_ID = (
+    f"case when typeof({{0}}) <> 'real' then cast({{0}} as text) when abs({{0}}) < {_EXACT} and {{0}} = "
+    f"cast({{0}} as integer) then cast(cast({{0}} as integer) as text) else {_DIGITS} end"
+)
+
+
+def check_path(path: str, request: Request) -> None:
+    """Raise DataError if the database does not exist, because the driver would create an empty one."""
+    if not path.startswith(("file:", ":")) and not Path(path).is_file():
+        raise DataError(f"{request.redacted_uri}: there is no such file; check the uri of the feed")
+
+
+def read(cursor: Any, query: str, request: Request) -> pl.DataFrame:
+    """Return the requested columns of the query's result, all columns if the request names none.
+
+    Raises:
+        DataError: A column is missing, or the times do not sort by time.
+    """
+    query = without_end(query)
+    cursor.adbc_prepare(bind(query, "?{}")[0])  # An error names the query's own text, and not the one around it.
+    present = _run(
+        cursor, f"select * from ({query}\n) limit 0", dict(zip(_PARAMETERS, EVERYTHING, strict=True))
+    ).columns
+    columns = list(request.columns) or present
+    check_columns(columns, present, request)
+    parameters = _parameters(cursor, query, request)
+    forms = {name: _AS_ID if name == request.series_id else "{0}" for name in columns}
+    table = _run(cursor, _select(forms, query), parameters)
+    mixed = [name for name in columns if forms[name] == "{0}" and _has_rounded_numbers(table[name])]
+    return _run(cursor, _select(forms | dict.fromkeys(mixed, _AS_TEXT), query), parameters) if mixed else table
+
+
+def check_columns(columns: Sequence[str], present: Sequence[str], request: Request) -> None:
+    """Raise DataError if the result of a query lacks a column."""
+    missing = [column for column in columns if column not in present]
+    if missing:
+        names = ", ".join(map(repr, present))
+        raise DataError(f"{request.redacted_uri}: the query gives no column {missing[0]!r}; it gives {names}")
+
+
+_PARAMETERS = ("since", "until")
+
+
+def _parameters(cursor: Any, query: str, request: Request) -> dict[str, Bound]:
+    """Return the bounds of the query in the form of the column of valid times.
+
+    A query that converts times by itself gets the documented form.
+    """
+    zone = to_tzinfo(request.time_zone)
+    cells: list[object] = []
+    if request.valid_time is not None and parameter_names(query) and not _FUNCTION.search(query):
+        column = _quote(request.valid_time)
+        ends = f"select min({column}) as a, max({column}) as b from ({query}\n)"
+        everything = _run(cursor, ends, dict(zip(_PARAMETERS, EVERYTHING, strict=True)))
+        cells = [cell for cell in (everything["a"].item(), everything["b"].item()) if cell is not None]
+    try:
+        since, until = bounds(cells, request.since, request.until, zone)
+    except DataError as error:
+        raise DataError(f"{request.redacted_uri}: column {request.valid_time!r}: {error}") from None
+    return {"since": since, "until": until}
+
+
+def _select(forms: Mapping[str, str], query: str) -> str:
+    columns = ", ".join(f"{form.format(_quote(name))} as {_quote(name)}" for name, form in forms.items())
+    return f"select {columns} from ({query}\n)"
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _run(cursor: Any, query: str, parameters: Mapping[str, Bound]) -> pl.DataFrame:
+    text, names = bind(query, "?{}")
+    cursor.adbc_statement.set_options(**{_BATCH_ROWS: _LARGEST_BATCH})
+    cursor.execute(text, [parameters[name] for name in names] or None)
+    table = pl.from_arrow(cursor.fetch_arrow_table())
+    assert isinstance(table, pl.DataFrame)
+    return table
+
+
+def _has_rounded_numbers(column: pl.Series) -> bool:
+    """Return whether a column of text has numbers in the driver's form with an exponent, 1.234568e+04."""
+    if column.dtype != pl.String:
+        return False
+    has_exponent = column.str.contains("e+", literal=True) | column.str.contains("e-", literal=True)
+    return bool(has_exponent.any())
