@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypedDict, cast
 
+from model.checks.series_matching import describe
 from storage.schemas.records import (
     BackfillReport,
     CandidateScores,
@@ -193,6 +194,11 @@ def _finding_text(finding: FindingRecord) -> str:
     first, last = finding["first"][:10], finding["last"][:10]
     dates = first if first == last else f"{first} to {last}"
     return f"{finding['series_id'] or 'all series'} ({dates}): {finding['detail']}"
+
+
+def matching_lines(feed: FeedReport) -> list[str]:
+    """Return how the ids of a feed do not match the series of the target, in sentences."""
+    return describe(feed["matching"]) if "matching" in feed else []
 
 
 def refused_rows(report: IngestReport) -> list[RefusedRow]:

@@ -78,10 +78,11 @@ def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) 
     ]
     for name, feed in report["feeds"].items():
         lines.append(
-            f"{name}: {feed['read']} rows, {feed['accepted']} accepted, {feed['series'] or 'no'} series, "
-            f"{feed['first']} to {feed['last']}"
+            f"{name}: {feed['read']} rows, {feed['accepted']} accepted, {feed['series'] or 'no'} series"
+            + (f", {feed['first']} to {feed['last']}" if feed["first"] else "")
         )
         lines += [f"  {line}" for line in summary.finding_lines({name: feed})]
+        lines += [f"  {name}: {line}" for line in summary.matching_lines(feed)]
         lateness = feed.get("late")
         lines += [f"  {name}: late: {lateness}"] if lateness else []
     return lines

@@ -92,13 +92,13 @@ def _write_part(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, inge
 
 def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> pl.DataFrame:
     """Return the rows that the history lacks, or has with other values."""
-    is_changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f"stored:{v}")) for v in values)
+    is_changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f":stored:{v}")) for v in values)
     stored = _without_repeated_ingests(_read(store, pipeline, feed, values, lambda rows: rows))
-    # A colon keeps these names apart from those of value columns.
-    columns = [pl.col(v).alias(f"stored:{v}") for v in values]
-    stored = stored.select(*_REVISION, *columns, pl.lit(True).alias("stored:"))
+    # A leading colon keeps these names apart from those of value columns.
+    columns = [pl.col(v).alias(f":stored:{v}") for v in values]
+    stored = stored.select(*_REVISION, *columns, pl.lit(True).alias(":stored"))
     joined = rows.join(stored, on=_REVISION, how="left", nulls_equal=True, maintain_order="left")
-    return joined.filter(pl.col("stored:").is_null() | is_changed).select(rows.columns)
+    return joined.filter(pl.col(":stored").is_null() | is_changed).select(rows.columns)
 
 
 def read_revisions(

@@ -13,6 +13,7 @@ from flows.page.local_time import LocalTimeFormat
 from flows.page.number_format import format_number
 from flows.page.page_data import SHOWN_ISSUE_TIMES, PageData
 from flows.page.series_table import STATUS_NAMES
+from model.checks.series_matching import describe
 from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL
 from storage.schemas.records import CandidateScores, FeedReport, FindingRecord, Manifest
 
@@ -50,6 +51,7 @@ class FeedEntry(TypedDict):
     Attributes:
         newest_period: Newest period in the feed.
         late: Text on how late the feed is, or None.
+        matching: How the ids of the feed do not match the series, in sentences.
         reasons: Number of refused rows by reason, most frequent first.
         columns: Columns of `rows`.
         rows: Newest refused rows as text, newest first.
@@ -60,6 +62,7 @@ class FeedEntry(TypedDict):
     counts: FeedReport | None
     newest_period: str | None
     late: str | None
+    matching: list[str]
     failure: str | None
     findings: list[FindingEntry]
     more_findings: int
@@ -159,6 +162,7 @@ def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
                 "counts": counts,
                 "newest_period": times.format_period(datetime.fromisoformat(last)) if last else None,
                 "late": late.get(feed.name),
+                "matching": describe(counts["matching"]) if counts and "matching" in counts else [],
                 "failure": failures.get(f"ingest:{feed.name}"),
                 "findings": [_finding_entry(finding, times) for finding in largest],
                 "more_findings": max(0, len(findings) - _MAX_FINDINGS),

@@ -17,6 +17,9 @@ _KIND_BY_SCHEME = {
     "sqlite": "sql", "postgresql": "sql", "postgres": "sql", "http": "http", "https": "http", "s3": "s3",
 }  # fmt: skip
 
+_REASON = "reason"  # column of the quarantine
+_OWN_COLUMNS = frozenset({SERIES_ID, VALID_TIME, AVAILABLE_AT, "ingested_at", _REASON})
+
 _Warning = Literal["accept", "warn"]
 _Action = Literal["accept", "warn", "quarantine"]
 
@@ -117,6 +120,12 @@ class Feed(Section):
         description="Aggregation of finer periods into the pipeline's: mean (power, prices), sum (energy per period) "
         "or last. Default: finer periods are refused.",
     )
+    repeats: Literal["error", "last"] = Field(
+        default="error",
+        description="What to do if most series and times of one read come several times with different values: error "
+        "(a column is missing as series_id), or last (the last row of each counts). A few repeats are always resolved "
+        "by the last row.",
+    )
     kind: Kind | None = Field(
         default=None, description="Kind of the source, required for the last four. Default: by the uri."
     )
@@ -160,7 +169,18 @@ class Feed(Section):
             raise ValueError("query is for database feeds: sqlite:///... or postgresql://...")
         if not self.values or len(set(self.values)) != len(self.values):
             raise ValueError("values must name at least one column, each once")
+        self._check_names()
         return self
+
+    def _check_names(self) -> None:
+        """Raise ValueError if a column of the feed has the name of a column that the store adds."""
+        columns = [*self.values, *(name for name in self.shape().columns if name == _REASON)]
+        reserved = [name for name in columns if name in _OWN_COLUMNS or name.startswith(":")]
+        if reserved:
+            raise ValueError(
+                f"feed {self.name!r} must not have a column {reserved[0]!r}, because the store adds one of this name; "
+                "rename it in the source, or in the query of a database feed (select ... as another_name)"
+            )
 
     @model_validator(mode="after")
     def _check_columns(self) -> Feed:
@@ -226,6 +246,7 @@ class Feed(Section):
         return FeedShape(
             self.name, self.role, self.series_id, self.valid_time, self.values, self.zone,
             self.available_after, AVAILABLE_AT if has_times else self.available_at, self.resample, self.fold,
+            self.repeats,
         )  # fmt: skip
 
 

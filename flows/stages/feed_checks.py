@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
@@ -16,9 +16,11 @@ from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_instant, to_micros
 from flows.stages.progress import Progress, no_progress
-from flows.stages.sources import read_feed
+from flows.stages.series_matching import match_feeds
+from flows.stages.sources import FREE_KINDS, read_feed
 from model.checks.feed_rows import CheckedRows, check_rows
 from model.checks.findings import Finding
+from model.checks.repeated_keys import RepeatedKeysError, find_dimensions, remedy
 from model.checks.units import check_expected_level, check_unit_ratio
 from storage.schemas import DataError
 from storage.schemas.records import FeedReport
@@ -35,6 +37,7 @@ def check_feeds(
     progress: Progress = no_progress,
     now: datetime | None = None,
     timeout: float | None = None,
+    known_series: Callable[[], Set[str]] = frozenset,
 ) -> tuple[dict[str, CheckedRows], dict[str, str]]:
     """Read and check every feed.
 
@@ -46,6 +49,7 @@ def check_feeds(
         now: Present instant, `as_of` by default.
         timeout: Seconds in which all feeds must answer. They are then read in parallel. None reads one after the other
             without a limit.
+        known_series: Function that returns the series of the history.
 
     Returns:
         Checked rows by feed, and errors by feed.
@@ -63,7 +67,7 @@ def check_feeds(
         for number, feed in enumerate(settings.feed):
             progress(f"ingest {feed.name}", number / len(settings.feed))
             read(feed)
-        return _check_units(settings, checked), failures
+        return match_feeds(settings, _check_units(settings, checked), failures, known_series), failures
 
     def read_in_thread(feed: Feed) -> None:
         try:
@@ -82,7 +86,7 @@ def check_feeds(
         if thread.is_alive():
             failures[name] = f"feed {name!r}: no answer within {timeout:.0f} s"
     in_time = {name: checked[name] for name in threads if name in checked and name not in failures}
-    return _check_units(settings, in_time), failures
+    return match_feeds(settings, _check_units(settings, in_time), failures, known_series), failures
 
 
 def check_feed(
@@ -112,15 +116,30 @@ def check_feed(
         # An aggregate needs all parts of its period.
         since = to_instant(int(grid.start(grid.index(np.array([to_micros(since)])))[0]))
     bounds = settings.pipeline.bounds
-    return check_rows(
-        read_feed(feed, since, until, requested_at),
-        feed.shape(),
-        grid,
-        (bounds.min, bounds.max),
-        as_of,
-        settings.pipeline.season,
-        feed.actions(),
-    )
+    rows = read_feed(feed, since, until, requested_at)
+    try:
+        return check_rows(
+            rows,
+            feed.shape(),
+            grid,
+            (bounds.min, bounds.max),
+            as_of,
+            settings.pipeline.season,
+            feed.actions(),
+        )
+    except RepeatedKeysError as error:
+        raise DataError(f"{error}. {_repeats_remedy(feed, rows, since, until, requested_at)}") from None
+
+
+def _repeats_remedy(feed: Feed, rows: pl.DataFrame, since: datetime, until: datetime, requested_at: datetime) -> str:
+    """Return what to do about repeated keys, with the columns of the source that distinguish their rows."""
+    table = rows
+    if feed.source in FREE_KINDS:
+        try:
+            table = read_feed(feed, since, until, requested_at, all_columns=True)
+        except DataError:
+            pass  # the columns are only a hint, and the source may fail at its second request
+    return remedy(find_dimensions(table, feed.shape()), table)
 
 
 def _check_units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:
@@ -148,14 +167,13 @@ def feed_report(checked: CheckedRows) -> FeedReport:
         first=pl.col("valid_time").min().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
         last=pl.col("valid_time").max().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
     ).row(0)
-    series = checked.accepted["series_id"].drop_nulls()
-    return {
+    report: FeedReport = {
         "read": checked.read,
         "accepted": len(checked.accepted) + checked.aggregated,
         "aggregated": checked.aggregated,
         "refused": len(checked.refused),
         "later": checked.later,
-        "series": series.n_unique(),
+        "series": len(checked.series_ids),
         "first": first,
         "last": last,
         "reasons": dict(zip(reasons["reason"].to_list(), reasons["count"].to_list(), strict=True)),
@@ -168,3 +186,6 @@ def feed_report(checked: CheckedRows) -> FeedReport:
             for finding in checked.findings
         ],
     }  # fmt: skip
+    if checked.matching is not None:
+        report["matching"] = checked.matching
+    return report

@@ -10,7 +10,9 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.feed_checks import check_feed, check_feeds, feed_report
 from flows.stages.history_grid import changed_grids, record_grid
 from flows.stages.lateness import lateness
+from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
+from flows.stages.series_matching import log_matching
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.schemas.records import FeedReport, IngestReport
@@ -67,7 +69,10 @@ def ingest(
         # A wrong row of the far future must not exclude all earlier rows from the request.
         return max(feed.start, min(newest, as_of) - feed.overlap)
 
-    checked, failures = check_feeds(settings, as_of, since, progress, now, timeout)
+    def series_in_history() -> frozenset[str]:
+        return frozenset(known_series(settings, store, now))
+
+    checked, failures = check_feeds(settings, as_of, since, progress, now, timeout, series_in_history)
     if failures and timeout is None:
         raise DataError(next(iter(failures.values())))
     reports: dict[str, FeedReport] = {}
@@ -93,5 +98,6 @@ def ingest(
             "replaced": replaced.get(feed.name, []),
             "late": lateness(settings, feed, rows, issue_time, as_of),
         }
+    log_matching(reports)
     progress("ingest", 1.0)
     return {"feeds": reports, "failures": failures}

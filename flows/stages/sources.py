@@ -19,7 +19,13 @@ _MODULES = {
 }  # fmt: skip
 
 
-def read_feed(feed: Feed, since: datetime, until: datetime, requested_at: datetime) -> pl.DataFrame:
+#: Kinds whose tables may have columns that a feed does not name.
+FREE_KINDS = frozenset({"file", "s3", "sql", "http"})
+
+
+def read_feed(
+    feed: Feed, since: datetime, until: datetime, requested_at: datetime, all_columns: bool = False
+) -> pl.DataFrame:
     """Return the columns of a feed as they are in its source.
 
     Args:
@@ -27,6 +33,7 @@ def read_feed(feed: Feed, since: datetime, until: datetime, requested_at: dateti
         since: First valid time to request. A source that cannot select by time, such as a file, returns all rows.
         until: Last valid time to request.
         requested_at: When values become available that the source does not date itself.
+        all_columns: Whether to return every column of the source. For `FREE_KINDS` only.
 
     Raises:
         DataError: The source cannot be read. The message names the feed and hides its secrets.
@@ -36,8 +43,9 @@ def read_feed(feed: Feed, since: datetime, until: datetime, requested_at: dateti
     key = getattr(feed.options, "api_key", None)
     source = importlib.import_module(f"storage.sources.{_MODULES[feed.source]}")
     uri = feed.uri if feed.uri is not None else source.default_address(options, key is not None)
+    columns = () if all_columns else tuple(feed.shape().columns)
     request = Request(
-        uri, tuple(feed.shape().columns), feed.query, since, until, feed.zone, options, requested_at,
+        uri, columns, feed.query, since, until, feed.zone, options, requested_at,
         key.get_secret_value() if key is not None else None, feed.secrets, feed.series_id, feed.valid_time,
     )  # fmt: skip
     try:

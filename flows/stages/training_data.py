@@ -70,6 +70,11 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
     panel = revision_panel(settings, store, series, as_of, start, first - start)
     has_value = ~np.isnan(panel.target.layers[0].values).all(axis=0)
     if not has_value.any():
+        if window is None:
+            raise DataError(
+                f"pipeline {settings.name!r}: the history has no target value until {as_of.isoformat()}, only missing "
+                "ones; correct the target feeds and run `gatecast ingest`"
+            )
         raise DataError(
             f"pipeline {settings.name!r}: the training window from {begin.isoformat()} to {as_of.isoformat()} holds no "
             'target value; run `gatecast ingest` or set training.window = "all"'

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.checks.check_context import CheckContext
 from model.checks.findings import SeriesFault
-from model.checks.series_summary import SeriesSummary
+from model.checks.series_summary import NO_VALUE, SeriesSummary
 from model.checks.series_table import SeriesTable
 
 # A level jumps if the mean of four weeks changes by _JUMP, and most of that, _ABRUPT, within two days.
@@ -39,9 +39,12 @@ def find_level_jumps(table: SeriesTable, summary: SeriesSummary, context: CheckC
 def find_stopped(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
     """Yield the series whose newest value is more than three days older than that of the feed."""
     newest = int(summary.newest.max())
+    if newest == NO_VALUE:
+        return  # no series has a value, so none stopped before the others
     for number in np.flatnonzero(summary.newest < newest - _SILENT_DAYS * context.grid.steps_per_day):
         last = int(summary.last[number])
-        detail = f"no value in the feed's last {newest - summary.newest[number]} periods"
+        count = summary.newest[number]
+        detail = "no value" if count == NO_VALUE else f"no value in the feed's last {newest - count} periods"
         yield SeriesFault(int(number), table.bounds[[number + 1]] - 1, last, last, detail)
 
 

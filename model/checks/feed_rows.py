@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,7 @@ from model.checks.resampling import aggregate_periods
 from model.checks.series import check_series
 from model.timegrid import TimeGrid
 from storage.schemas import FILE, DataError
-from storage.schemas.records import Action
+from storage.schemas.records import Action, SeriesMatching
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class CheckedRows:
         later: Number of rows that are not available yet, or whose period is incomplete.
         findings: Results of the checks of whole series.
         aggregated: Number of rows that were merged into coarser periods, beyond one per period.
+        matching: How the ids match the series of the target, None if all do.
     """
 
     accepted: pl.DataFrame
@@ -41,6 +43,12 @@ class CheckedRows:
     later: int
     findings: tuple[Finding, ...] = ()
     aggregated: int = 0
+    matching: SeriesMatching | None = None
+
+    @cached_property
+    def series_ids(self) -> frozenset[str]:
+        """Ids of the accepted rows."""
+        return frozenset(self.accepted["series_id"].unique().drop_nulls().to_list())
 
     @property
     def read(self) -> int:

@@ -23,6 +23,8 @@ class FeedShape:
         available_at: Column of the instant at which a row became known, or None.
         resample: "sum", "mean" or "last" to aggregate finer periods, or None.
         fold: Instant of a repeated wall-clock time that the rows leave open.
+        repeats: "error" if a table in which most keys repeat with different values is refused, "last" if the last row
+            of each key counts.
     """
 
     name: str
@@ -35,6 +37,7 @@ class FeedShape:
     available_at: str | None
     resample: str | None = None
     fold: Fold = "auto"
+    repeats: str = "error"
 
     @property
     def columns(self) -> list[str]:

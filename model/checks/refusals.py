@@ -13,6 +13,7 @@ import polars as pl
 
 from model.checks.feed_columns import unreadable_numbers
 from model.checks.feed_shape import FeedShape
+from model.checks.repeated_keys import check_repeated_keys
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import is_sorted
 
@@ -68,7 +69,7 @@ def refusal_reasons(
     limits = bounds if feed.role == "target" and feed.resample != "sum" else (None, None)
     for name in feed.values:
         _add_value_reasons(reasons, rows[name], columns[name], limits)
-    return _with_duplicates(columns, reasons.column())
+    return _with_duplicates(columns, reasons.column(), feed)
 
 
 def _add_key_reasons(reasons: _Reasons, columns: pl.DataFrame, feed: FeedShape) -> None:
@@ -116,8 +117,12 @@ def _first_of_finer_steps(columns: pl.DataFrame, step: int, offset: int) -> pl.S
     return joined.select(~pl.col("off") & pl.col("shared").fill_null(False)).to_series().fill_null(False)
 
 
-def _with_duplicates(columns: pl.DataFrame, reason: pl.Series | None) -> pl.Series | None:
-    """Add a reason to rows that have the same series, time and availability as a later usable row."""
+def _with_duplicates(columns: pl.DataFrame, reason: pl.Series | None, feed: FeedShape) -> pl.Series | None:
+    """Add a reason to rows that have the same series, time and availability as a later usable row.
+
+    Raises:
+        RepeatedKeysError: Most keys repeat with different values.
+    """
     usable = pl.Series(np.ones(len(columns), bool)) if reason is None else reason.is_null()
     if is_sorted(columns if reason is None else columns.filter(usable)):
         return reason
@@ -125,6 +130,7 @@ def _with_duplicates(columns: pl.DataFrame, reason: pl.Series | None) -> pl.Seri
     last = keys.group_by(_KEY, maintain_order=False).agg(pl.col("row").max())
     if len(last) == len(keys):
         return reason
+    check_repeated_keys(columns if reason is None else columns.filter(usable), feed)
     is_duplicate = usable.to_numpy().copy()
     is_duplicate[last["row"].to_numpy()] = False
     if reason is None:

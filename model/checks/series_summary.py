@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from model.checks.series_table import FlatSeries
 
+#: Newest step of a series without values.
+NO_VALUE = np.iinfo(np.int64).min
+
 
 @dataclass(frozen=True)
 class SeriesSummary:
@@ -17,7 +20,7 @@ class SeriesSummary:
     Attributes:
         first: First step of each series, shape (S,).
         last: Last step of each series, shape (S,).
-        newest: Last step with a value of each series, shape (S,).
+        newest: Last step with a value of each series, NO_VALUE without any, shape (S,).
         total: Sum of the values of each series, shape (S,).
         mean: Mean of each series as in `FlatSeries.mean`, shape (S,).
         day_total: Sum of the values of each day, shape (D,).
@@ -43,7 +46,7 @@ class SeriesSummary:
         """Return the summary of one block."""
         day = block.steps // steps_per_day
         begins = np.flatnonzero((np.diff(day, prepend=day[0] - 1) != 0) | (np.diff(block.series, prepend=-1) != 0))
-        known_steps = np.where(block.is_present, block.steps, np.iinfo(np.int64).min)
+        known_steps = np.where(block.is_present, block.steps, NO_VALUE)
         return cls(
             first=block.steps[block.bounds[:-1]],
             last=block.steps[block.bounds[1:] - 1],

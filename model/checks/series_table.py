@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from model.timegrid import TimeGrid
 from storage.schemas import series_bounds
 
+_ROW = ":row"  # A colon keeps this name apart from the columns of a feed.
 _ROWS_PER_BLOCK = 65_536  # more if a single series is longer
 
 
@@ -150,9 +151,9 @@ class SeriesTable:
         keys = rows.select("series_id", "valid_time", "available_at", value)
         bounds, order = series_bounds(keys), None
         if bounds is None:
-            keys = keys.with_row_index("row").sort("series_id", "valid_time", "available_at", maintain_order=True)
+            keys = keys.with_row_index(_ROW).sort("series_id", "valid_time", "available_at", maintain_order=True)
             keys = keys.unique(["series_id", "valid_time"], keep="last", maintain_order=True)
-            bounds, order = series_bounds(keys), keys["row"].to_numpy()
+            bounds, order = series_bounds(keys), keys[_ROW].to_numpy()
             assert bounds is not None
         return cls(keys.select("series_id", "valid_time", value), value, grid, bounds, order)
 

@@ -23,6 +23,22 @@ class FindingRecord(TypedDict):
     detail: str
 
 
+class SeriesMatching(TypedDict):
+    """Ids of a feed beside the series of the target, with a few examples of each kind."""
+
+    #: Ids of the feed, and those that belong to no series.
+    ids: int
+    unmatched: int
+    unmatched_examples: list[str]
+    #: Series of the target, and those without a row in the feed.
+    series: int
+    uncovered: int
+    uncovered_examples: list[str]
+    #: Pairs of an id and a series that differ only by case, blanks or zeros.
+    similar: int
+    similar_examples: list[list[str]]
+
+
 class FeedReport(TypedDict):
     """Row counts of one feed.
 
@@ -50,6 +66,8 @@ class FeedReport(TypedDict):
     replaced: NotRequired[list[str]]
     #: Lateness of the newest value, null if it is not late.
     late: NotRequired[str | None]
+    #: Absent if each series has its covariate, and each id its series.
+    matching: NotRequired[SeriesMatching]
 
 
 class IngestReport(TypedDict):

@@ -8,7 +8,7 @@ import polars as pl
 
 from storage.schemas.errors import DataError
 
-_EXACT = 2**53  # From here on, a floating-point number no longer tells neighbouring integers apart.
+_EXACT = 2**53  # From here on, neighbouring integers are the same floating-point number.
 _HOW_TO_STORE = "Store the ids as text or integers in the source."
 _RUNS_READ = 100_000  # rows that show whether the rows of a series are contiguous
 _ROWS_PER_RUN = 16

@@ -42,9 +42,10 @@ def _read_series(request: Request, client: httpx.Client, name: str, key: str) ->
     flow = request.options["flow"]
     address = join_address(request.uri, f"data/{flow}/{key}")
     period = {"startPeriod": _local_date(request.since), "endPeriod": _local_date(request.until)}
+    # 1970 is the default of `start`, and no date that the reader has chosen.
+    since = f" from {period['startPeriod']} on" if request.since.year > 1970 else ""
     no_prices = (
-        f"{request.redacted_uri}: {flow}/{key} has nothing from {period['startPeriod']} on; check the key, and whether "
-        "the series has ended"
+        f"{request.redacted_uri}: {flow}/{key} has nothing{since}; check the key, and whether the series has ended"
     )
     try:
         body = fetch(request, client, address, {"format": "csvdata", "detail": "dataonly", **period})

@@ -31,7 +31,7 @@ def read(request: Request) -> pl.DataFrame:
     """Return series_id, valid_time (UTC for hours, otherwise a date as text) and the value as text.
 
     Raises:
-        DataError: A request fails, or the route lacks one of the feed's columns.
+        DataError: A request fails, the route lacks one of the feed's columns, or a series and period have several rows.
     """
     options = request.options
     series, data = options["series"], options["data"]
@@ -42,6 +42,8 @@ def read(request: Request) -> pl.DataFrame:
         if rows and not any(name in row for row in rows):
             present = ", ".join(map(repr, rows[0]))
             raise DataError(f"{request.redacted_uri}: {options['route']} has no column {name!r}; it has {present}")
+    rows = _one_row_per_key(request, rows)
+    cells = {name: [_to_text(row.get(name)) for row in rows] for name in cells}
     ids = set(cells[series])
     if SERIES_ID not in request.columns and len(ids) > 1:
         raise DataError(
@@ -53,6 +55,39 @@ def read(request: Request) -> pl.DataFrame:
         schema_overrides=dict.fromkeys((SERIES_ID, VALID_TIME, request.values[0]), pl.String),
     )
     return table.with_columns(_period_start(options["frequency"])).select(request.columns)
+
+
+def _one_row_per_key(request: Request, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows without those that two pages have in common.
+
+    Raises:
+        DataError: A series and period have several rows. The message names the columns in which they differ.
+    """
+    options = request.options
+    first: dict[tuple[str | None, str | None], dict[str, Any]] = {}
+    repeated: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for row in rows:
+        other = first.setdefault((_to_text(row.get(options["series"])), _to_text(row.get("period"))), row)
+        if other is not row and other != row:
+            repeated.append((other, row))
+    if not repeated:
+        return list(first.values())
+    row = repeated[0][0]
+    where = f"{len(repeated):,} further rows of a series and period, first of {row[options['series']]}, {row['period']}"
+    columns = _differing_columns(repeated) - {options["data"]}
+    # A facet comes with a column of its name or description, which is no facet.
+    facets = sorted(name for name in columns if name.rpartition("-")[0] not in columns) or sorted(columns)
+    if not facets:
+        raise DataError(f"{request.redacted_uri}: {options['route']} has {where}, with different values; try again")
+    fixed = f"facets = {{ {facets[0]} = [{_to_text(row.get(facets[0]))!r}] }}".replace("'", '"')
+    raise DataError(
+        f"{request.redacted_uri}: {options['route']} has {where}; they differ in {', '.join(map(repr, facets))}. Fix "
+        f"it in options.facets, such as {fixed}"
+    )
+
+
+def _differing_columns(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> set[str]:
+    return {name for one, other in pairs for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
 
 
 def _period_start(frequency: str) -> pl.Expr:

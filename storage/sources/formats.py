@@ -30,7 +30,7 @@ def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFram
     Args:
         source: Path or content of the file.
         name: Name of the file. Its ending selects the format, and errors start with it.
-        columns: Columns to read.
+        columns: Columns to read, none for all.
 
     Raises:
         DataError: The file cannot be read in its format, or a column is missing.
@@ -121,7 +121,7 @@ def _select(scan: pl.LazyFrame, name: str, columns: Sequence[str]) -> pl.DataFra
     duplicated = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name of the second
     if duplicated:
         raise DataError(f"{name}: there are several columns {duplicated[0]!r}; rename all but one")
-    table = scan.select(columns).collect()
+    table = scan.select(columns or present).collect()
     offsets = [name for name, dtype in table.schema.items() if _has_fixed_offset(dtype)]
     return table.with_columns(pl.col(offsets).dt.convert_time_zone("UTC")) if offsets else table
 

@@ -19,7 +19,8 @@ class Request:
 
     Attributes:
         uri: Address of the data. It may contain secrets: print `redacted_uri` instead.
-        columns: Columns of the feed, in the order of the result.
+        columns: Columns of the feed, in the order of the result. None at all requests every column of a file, a query
+            or an address on the web.
         query: SQL query, for databases only.
         since: Earliest valid time (UTC) to request. A file returns all rows.
         until: Latest valid time (UTC) to request.

@@ -1,8 +1,8 @@
 """Queries of SQLite, whose columns may hold numbers, texts and nulls in any mixture.
 
-The ADBC driver derives the type of a column from its first rows, fails at a later cell of another type, and rounds
-numbers in a column that also holds texts to seven digits. So ids are converted by the query, a whole result is read as
-one batch, and a column of numbers and texts is read again as text.
+The ADBC driver derives the type of a column from its first batch, and fails at a later cell of another type. In a
+column that also holds texts it rounds numbers to seven digits. So a whole result is read as one batch. The query
+converts ids to text. A column of numbers and texts is read a second time, converted by the query.
 """
 
 from __future__ import annotations

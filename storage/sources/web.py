@@ -77,7 +77,7 @@ def _read_csv(request: Request, body: bytes) -> pl.DataFrame:
     if missing:
         present = ", ".join(map(repr, table.columns[:20]))
         raise DataError(f"{request.redacted_uri}: the response has no column {missing[0]!r}; it has {present}")
-    return table.select(request.columns)
+    return table.select(request.columns or table.columns)
 
 
 def _read_json(request: Request, body: bytes) -> pl.DataFrame:
@@ -88,7 +88,7 @@ def _read_json(request: Request, body: bytes) -> pl.DataFrame:
         where = f"at {path!r}" if path else "in the response; set its path in options.records"
         raise DataError(f"{request.redacted_uri}: there is no list of records {where}")
     columns = {}
-    for name in request.columns:
+    for name in request.columns or (records[0] if records else ()):
         cells = [_find(record, name) for record in records]
         if records and not any(name.split(".")[0] in record for record in records):
             raise DataError(

@@ -97,6 +97,24 @@ def test_several_series_need_a_series_id_column(web: Web, request_for: Callable[
         eia.read(request_for(DEMAND, COLUMNS[1:]))
 
 
+def test_a_facet_that_is_not_fixed_is_named(web, request_for):
+    """Read one day in two time zones, as the daily grid data have it, each with its description."""
+    rows = [
+        {"period": "2018-09-03", "respondent": "PJM", "timezone": zone, "timezone-description": f"{zone} time",
+         "value": value, "value-units": "MWh"}
+        for zone, value in (("Arizona", "5"), ("Eastern", "6"))
+    ]  # fmt: skip
+    options = GAS | {"route": "electricity/rto/daily-region-data", "series": "respondent", "facets": {}}
+    web.respond("/v2/electricity/rto/daily-region-data/data/", answer(*rows))
+    expected = (
+        r"first of PJM, 2018-09-03; they differ in 'timezone'\. Fix it .* facets = { timezone = \[\"Arizona\"\] }"
+    )
+    with pytest.raises(DataError, match=expected):
+        eia.read(request_for(options))
+    web.respond("/v2/electricity/rto/daily-region-data/data/", answer(rows[0], rows[0]))
+    assert eia.read(request_for(options))["y"].to_list() == ["5"]  # a row that two pages have in common
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
