@@ -21,7 +21,7 @@ from model.checks.refusals import refusal_reasons
 from model.checks.resampling import aggregate_periods
 from model.checks.series import check_series
 from model.timegrid import TimeGrid
-from storage.schemas import FILE, DataError
+from storage.schemas import FILE, DataError, distinct_ids
 from storage.schemas.records import Action, SeriesMatching
 
 
@@ -48,7 +48,7 @@ class CheckedRows:
     @cached_property
     def series_ids(self) -> frozenset[str]:
         """Ids of the accepted rows."""
-        return frozenset(self.accepted["series_id"].unique().drop_nulls().to_list())
+        return distinct_ids(self.accepted["series_id"])
 
     @property
     def read(self) -> int:

@@ -14,8 +14,9 @@ from storage.schemas import DataError
 
 _KEY = ["series_id", "valid_time", "available_at"]
 _MOST = 0.5  # share of the keys
-_FEWEST = 3  # keys
-_STILL_REPEATED = 0.01  # share of the repeated keys that may repeat even beside a candidate column
+_FEWEST = 3  # repeated keys
+# A candidate column may leave this share of the repeated keys.
+_STILL_REPEATED = 0.01
 _MOST_VALUES = 0.5  # A column with more values per row is a measurement or a number of the row, and no dimension.
 _SHOWN = 3
 

@@ -2,7 +2,7 @@
 
 from storage.schemas.errors import DataError, Missing
 from storage.schemas.order import is_sorted, series_bounds
-from storage.schemas.series_ids import to_series_id, to_series_ids
+from storage.schemas.series_ids import distinct_ids, to_series_id, to_series_ids
 from storage.schemas.tables import (
     BASELINE,
     CONTRACT_VERSION,
@@ -28,6 +28,7 @@ __all__ = [
     "STALE_MODEL",
     "DataError",
     "Missing",
+    "distinct_ids",
     "exceedance_column",
     "forecast_schema",
     "history_schema",

@@ -10,7 +10,7 @@ from storage.schemas.errors import DataError
 
 _EXACT = 2**53  # From here on, neighbouring integers are the same floating-point number.
 _HOW_TO_STORE = "Store the ids as text or integers in the source."
-_RUNS_READ = 100_000  # rows that show whether the rows of a series are contiguous
+_ROWS_READ = 100_000  # rows that show whether the rows of a series are contiguous
 _ROWS_PER_RUN = 16
 
 
@@ -62,12 +62,21 @@ def _from_floats(ids: pl.Series) -> pl.Series:
     return text.zip_with(~is_fraction.fill_null(False), known.cast(pl.String)) if is_fraction.any() else text
 
 
-def _strip(ids: pl.Series) -> pl.Series:
-    """Return the ids without surrounding blanks.
+def distinct_ids(ids: pl.Series) -> frozenset[str]:
+    """Return the different ids of a column of text, without null."""
+    distinct = ids.rle().struct.field("value") if _are_contiguous(ids) else ids
+    return frozenset(distinct.unique().drop_nulls().to_list())
 
-    Rows of a series are mostly contiguous. Then looking at one row per run is much cheaper than at all rows.
-    """
-    if len(ids.head(_RUNS_READ).rle()) * _ROWS_PER_RUN > min(len(ids), _RUNS_READ):
+
+def _strip(ids: pl.Series) -> pl.Series:
+    """Return the ids without surrounding blanks."""
+    if not _are_contiguous(ids):
         return ids.str.strip_chars()
     names = ids.rle().struct.field("value")
     return ids.str.strip_chars() if (names != names.str.strip_chars()).any() else ids
+
+
+def _are_contiguous(ids: pl.Series) -> bool:
+    """Return whether the rows of a series are mostly contiguous, so that one row per run is much less than all rows."""
+    head = ids.head(_ROWS_READ)
+    return len(head.rle()) * _ROWS_PER_RUN <= len(head)

@@ -23,6 +23,7 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.report import collect_page_data, report
+from model.checks.series_matching import match_series
 from storage import layout, run_records
 from storage.schemas import DataError
 from storage.schemas.records import PageReport, RunRecord
@@ -212,6 +213,14 @@ def test_a_single_quantile_level_has_a_page(path: Path) -> None:
 def test_alert_on_all_series(path: Path) -> None:
     change_record(path, ISSUE, alerts=[{"check": "late_feed", "series_id": None, "detail": "weather"}])
     assert "<strong>late_feed</strong> <bdi>all series</bdi>: weather" in page(path)[1]
+
+
+def test_ids_that_do_not_match_are_shown_beside_their_feed(path: Path) -> None:
+    store = open_store(str(path.parent / "store"))
+    record = json.loads(store.get(layout.run_record("made", ISSUE)))
+    record["ingest"]["feeds"]["demand"]["matching"] = match_series({"<1>"}, {"<1>"}, {"01", "<1>"})
+    change_record(path, ISSUE, ingest=record["ingest"])
+    assert "1 of 2 series (50%) of the target have no row in this feed: &#39;01&#39;." in page(path)[1]
 
 
 def test_a_store_without_forecasts_has_a_page(tmp_path: Path) -> None:

@@ -233,3 +233,10 @@ def test_known_faults_of_real_data_are_found(name: str) -> None:
         assert units == pytest.approx({"load_DE": 4, "load_NL": 4}, rel=0.1)
     if name == "vic_elec":
         assert not findings
+
+
+def test_a_series_without_values_has_stopped_without_a_number_of_periods() -> None:
+    rows = hourly(START, load())
+    empty = rows.with_columns(series_id=pl.lit("z"), y=pl.lit(None, pl.Float64))
+    assert check(pl.concat([rows, empty]))[0]["stopped"].detail == "no value"
+    assert "stopped" not in check(empty)[0]

@@ -1,0 +1,132 @@
+"""Series of several feeds: ids in other writing, covariates of no series, undeclared dimensions, reserved names."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows.settings import file as pipeline_file
+from flows.stages.check import check
+from flows.stages.ingest import ingest
+from flows.summary import matching_lines
+from storage import history
+from storage.schemas import DataError
+from storage.store import open_store
+
+AS_OF = datetime(2018, 11, 8, tzinfo=UTC)
+FILE = """
+[pipeline]
+name = "load"
+store = "./store"
+frequency = "1h"
+
+[[feed]]
+name = "demand"
+role = "target"
+uri = "load.csv"
+valid_time = "time"
+series_id = "zone"
+values = ["mw"]
+
+[[feed]]
+name = "weather"
+role = "observed"
+uri = "weather.parquet"
+valid_time = "time"
+series_id = "zone"
+values = ["{covariate}"]
+{more}
+"""
+
+
+def write(folder: Path, zones: list[str], others: list[str], covariate: str = "temp", more: str = "") -> Path:
+    times = [datetime(2018, 9, 1) + timedelta(hours=hour) for hour in range(48)]
+
+    def table(ids: list[str], name: str) -> pl.DataFrame:
+        return pl.concat([
+            pl.DataFrame({"zone": zone, "time": times, name: [float(hour + number) for hour in range(48)]})
+            for number, zone in enumerate(ids)
+        ])  # fmt: skip
+
+    table(zones, "mw").write_csv(folder / "load.csv")
+    table(others, covariate).write_parquet(folder / "weather.parquet")
+    path = folder / "p.toml"
+    path.write_text(FILE.format(covariate=covariate, more=more))
+    return path
+
+
+def test_a_covariate_of_no_series_is_an_error_and_stores_nothing(tmp_path: Path) -> None:
+    settings = pipeline_file.read(write(tmp_path, ["01", "02"], ["1", "2"]), {})
+    store = open_store(settings.pipeline.store)
+    with pytest.raises(DataError, match="feed 'weather': no covariate row belongs to any series"):
+        ingest(settings, store, AS_OF, AS_OF)
+    assert not (tmp_path / "store").exists()
+    assert list(check(settings, AS_OF)["failures"]) == ["weather"]
+    # A nightly run goes on with the other feed.
+    report = ingest(settings, store, AS_OF, AS_OF, timeout=60)
+    assert list(report["feeds"]) == ["demand"] and list(report["failures"]) == ["weather"]
+
+
+def test_ids_that_match_in_part_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = pipeline_file.read(write(tmp_path, ["1 ", "02", "c"], ["1", "2", "d"]), {})
+    store = open_store(settings.pipeline.store)
+    expected = [
+        "2 of 3 ids (67%) of this feed belong to no series of the target: '2', 'd'.",
+        "2 of 3 series (67%) of the target have no row in this feed: '02', 'c'.",
+        "Ids that differ only by case, blanks or zeros: '2' and series '02'. Write them the same way in both sources.",
+    ]
+    with caplog.at_level(logging.WARNING):
+        report = ingest(settings, store, AS_OF, AS_OF)["feeds"]
+    assert "matching" not in report["demand"]
+    assert matching_lines(report["weather"]) == expected
+    assert [record.getMessage() for record in caplog.records] == [f"weather: {line}" for line in expected]
+    assert matching_lines(check(settings, AS_OF)["feeds"]["weather"]) == expected
+    assert history.read_series_ids(store, "load", "demand", AS_OF) == ["02", "1", "c"]
+
+
+def test_a_second_feed_may_have_the_other_series(tmp_path: Path) -> None:
+    second = '[[feed]]\nname = "south"\nrole = "observed"\nuri = "south.parquet"\nvalid_time = "time"\n'
+    path = write(tmp_path, ["a", "b"], ["a"], more=f'{second}series_id = "zone"\nvalues = ["temp"]')
+    south = pl.read_parquet(tmp_path / "weather.parquet").with_columns(zone=pl.lit("b"))
+    south.write_parquet(tmp_path / "south.parquet")
+    report = check(pipeline_file.read(path, {}), AS_OF)
+    assert not report["failures"]
+    assert all("matching" not in feed for feed in report["feeds"].values())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_forgotten_series_id_names_the_column(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path, ["A", "B", "C"], ["A", "B", "C"])
+    table = pl.read_csv(tmp_path / "load.csv")
+    table.write_csv(tmp_path / "f.csv") if suffix == "csv" else table.write_parquet(tmp_path / "f.parquet")
+    path.write_text(path.read_text().replace('series_id = "zone"\n', "", 1).replace("load.csv", f"f.{suffix}"))
+    if suffix == "parquet":
+        path.write_text(path.read_text().replace('"time"\n', '"time"\ntime_zone = "Europe/Madrid"\n', 1))
+    settings = pipeline_file.read(path, {})
+    expected = r"feed 'demand': each time comes 3 times .* The rows differ in 'zone' \(3 values: A, B, C\)"
+    with pytest.raises(DataError, match=expected):
+        ingest(settings, open_store(settings.pipeline.store), AS_OF, AS_OF)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["series_id", "valid_time", "available_at", "ingested_at", "reason", ":row"])
+def test_names_of_the_stores_own_columns_are_a_settings_error(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, ["a"], ["a"], covariate=name)
+    with pytest.raises(pipeline_file.PipelineFileError, match=f"feed 'weather' must not have a column '{name}'"):
+        pipeline_file.read(path, {})
+
+
+@pytest.mark.parametrize("name", ["q50", "target", "row", "status", "issue_time", "stored:mw", "last"])
+def test_other_names_are_free(tmp_path: Path, name: str) -> None:
+    settings = pipeline_file.read(write(tmp_path, ["a"], ["a"], covariate=name), {})
+    store = open_store(settings.pipeline.store)
+    rows = pl.read_parquet(tmp_path / "weather.parquet")
+    pl.concat([rows, rows.head(5).with_columns(pl.col(name) + 1)]).write_parquet(tmp_path / "weather.parquet")
+    assert ingest(settings, store, AS_OF, AS_OF)["feeds"]["weather"]["added"] == 48
+    assert ingest(settings, store, AS_OF, AS_OF)["feeds"]["weather"]["unchanged"] == 48
+    stored = history.read_as_of(store, "load", "weather", [name], AS_OF)[name]
+    assert stored.to_list() == [float(hour + (hour < 5)) for hour in range(48)]
