@@ -139,7 +139,10 @@ def _repeats_remedy(feed: Feed, rows: pl.DataFrame, since: datetime, until: date
             table = read_feed(feed, since, until, requested_at, all_columns=True)
         except DataError:
             pass  # the columns are only a hint, and the source may fail at its second request
-    return remedy(find_dimensions(table, feed.shape()), table)
+    text = remedy(find_dimensions(table, feed.shape()), table)
+    if feed.series_id is None and not set("*?[").isdisjoint(feed.uri or ""):
+        text += " If each file holds another series, give each file a feed of its own."
+    return text
 
 
 def _check_units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:

@@ -17,11 +17,12 @@ from storage.schemas import DataError
 from storage.schemas.offsets import offset_text, parse_offset
 from storage.sources import sqlite
 from storage.sources.request import Request
+from storage.sources.sql_result import check_columns, fetch_table
 from storage.sources.sql_text import bind
 
 _NO_OPERATOR = "operator does not exist"
 _SEVERITY = re.compile(r"^.*?\b(?:ERROR|FATAL):\s+")  # what PostgreSQL's driver writes before the server's message
-_DRIVER = re.compile(r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to (?:prepare|execute) query: )?")
+_DRIVER = re.compile(r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to (?:prepare|execute|step) query: )?")
 
 
 def read(request: Request) -> pl.DataFrame:
@@ -59,10 +60,9 @@ def _read_postgresql(cursor: Any, query: str, request: Request) -> pl.DataFrame:
     cursor.execute("select set_config('TimeZone', $1, false)", [_session_zone(request.time_zone)])
     cursor.fetchall()
     cursor.execute(query, [bounds[name] for name in names] or None)
-    table = pl.from_arrow(cursor.fetch_arrow_table())
-    assert isinstance(table, pl.DataFrame)
+    table = fetch_table(cursor)
     columns = request.columns or table.columns
-    sqlite.check_columns(columns, table.columns, request)
+    check_columns(columns, table.columns, request)
     return pl.DataFrame([_to_polars(table[column], column == request.series_id) for column in columns])
 
 
@@ -98,6 +98,8 @@ def _remedy(problem: str) -> str:
             ":since and :until are instants, so convert the column in the query, such as at::timestamptz of a text or "
             "to_timestamp(at) of seconds since 1970"
         )
+    if "parameter" in problem:
+        return "a query may have the parameters :since and :until and no others"
     return "correct the query of the feed"
 
 

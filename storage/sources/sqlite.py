@@ -8,7 +8,7 @@ converts ids to text. A column of numbers and texts is read a second time, conve
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ import polars as pl
 from storage.schemas import DataError
 from storage.schemas.offsets import to_tzinfo
 from storage.sources.request import Request
+from storage.sources.sql_result import check_columns, fetch_table
 from storage.sources.sql_text import bind, parameter_names, without_end
 from storage.sources.sqlite_times import EVERYTHING, Bound, bounds
 
 _BATCH_ROWS = "adbc.sqlite.query.batch_rows"
 _LARGEST_BATCH = "50000000"  # A batch of more rows could exceed the 2 GB of an Arrow column of texts.
 _FUNCTION = re.compile(r"\b(date|datetime|time|julianday|unixepoch|strftime|substr|substring|replace)\s*\(", re.I)
+_PARAMETERS = ("since", "until")
 _EXACT = 2**53
 _DIGITS = "printf('%!.17g', {0})"  # A cast to text would round to 15 digits.
 _AS_TEXT = f"case typeof({{0}}) when 'real' then {_DIGITS} else cast({{0}} as text) end"
@@ -58,17 +60,6 @@ def read(cursor: Any, query: str, request: Request) -> pl.DataFrame:
     return _run(cursor, _select(forms | dict.fromkeys(mixed, _AS_TEXT), query), parameters) if mixed else table
 
 
-def check_columns(columns: Sequence[str], present: Sequence[str], request: Request) -> None:
-    """Raise DataError if the result of a query lacks a column."""
-    missing = [column for column in columns if column not in present]
-    if missing:
-        names = ", ".join(map(repr, present))
-        raise DataError(f"{request.redacted_uri}: the query gives no column {missing[0]!r}; it gives {names}")
-
-
-_PARAMETERS = ("since", "until")
-
-
 def _parameters(cursor: Any, query: str, request: Request) -> dict[str, Bound]:
     """Return the bounds of the query in the form of the column of valid times.
 
@@ -101,9 +92,7 @@ def _run(cursor: Any, query: str, parameters: Mapping[str, Bound]) -> pl.DataFra
     text, names = bind(query, "?{}")
     cursor.adbc_statement.set_options(**{_BATCH_ROWS: _LARGEST_BATCH})
     cursor.execute(text, [parameters[name] for name in names] or None)
-    table = pl.from_arrow(cursor.fetch_arrow_table())
-    assert isinstance(table, pl.DataFrame)
-    return table
+    return fetch_table(cursor)
 
 
 def _has_rounded_numbers(column: pl.Series) -> bool:

@@ -113,6 +113,16 @@ def test_a_forgotten_series_id_names_the_column(tmp_path: Path, suffix: str) -> 
     assert not (tmp_path / "store").exists()
 
 
+def test_files_of_one_series_each_are_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path, ["A", "B"], ["A", "B"])
+    for zone in ("A", "B"):
+        pl.read_csv(tmp_path / "load.csv").filter(zone=zone).drop("zone").write_csv(tmp_path / f"of_{zone}.csv")
+    path.write_text(path.read_text().replace('series_id = "zone"\n', "", 1).replace("load.csv", "of_*.csv"))
+    settings = pipeline_file.read(path, {})
+    with pytest.raises(DataError, match=r"each time comes 2 times .* give each file a feed of its own"):
+        ingest(settings, open_store(settings.pipeline.store), AS_OF, AS_OF)
+
+
 @pytest.mark.parametrize("name", ["series_id", "valid_time", "available_at", "ingested_at", "reason", ":row"])
 def test_names_of_the_stores_own_columns_are_a_settings_error(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, ["a"], ["a"], covariate=name)

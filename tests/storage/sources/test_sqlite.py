@@ -115,6 +115,11 @@ def test_errors_are_those_of_the_database_and_create_no_file(tmp_path: Path, req
     for query, problem in (
         ("select * from no_such", "the query failed: no such table: no_such; correct the query of the feed"),
         ("selekt 1", 'the query failed: near "selekt": syntax error'),
+        ("select * from demand where y = :more", "a query may have the parameters :since and :until and no others"),
+        (
+            "select cast(x'ff41' as text) as id, 1 as at, 1 as y",
+            "column 'id' of the query holds text that is not UTF-8",
+        ),
         ("select id, at from demand", "the query gives no column 'y'; it gives 'id', 'at'"),
     ):
         with pytest.raises(DataError, match=problem):
