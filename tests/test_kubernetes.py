@@ -103,11 +103,11 @@ def known(manifest: dict[str, Any]) -> None:
     model = f"{version.capitalize()}{manifest['kind']}"
     assert group.partition(".")[0] in ("", "apps", "batch", "rbac")
 
-    async def read_and_said() -> Any:
+    async def read_manifest() -> Any:
         async with kubernetes.ApiClient() as api:
             return api.sanitize_for_serialization(api._ApiClient__deserialize(manifest, model))
 
-    assert finished(read_and_said()) == manifest
+    assert finished(read_manifest()) == manifest
 
 
 def locked(pod: dict[str, Any]) -> None:

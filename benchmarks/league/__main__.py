@@ -45,7 +45,7 @@ def main() -> int:
     use_kept = not (arguments.quick or arguments.anew)
     selected = [task for task in tasks if task.name in arguments.only]
     failed = [] if arguments.table else _run(arguments, selected, data, use_kept)
-    found: table.Results = {
+    read: table.Results = {
         task.name: {
             name: result
             for name, peer in ENTRIES.items()
@@ -57,7 +57,7 @@ def main() -> int:
         for task in tasks:
             for peer in ENTRIES.values():
                 results.keep(task, peer, data[task.name])
-    text = table.render(tasks, found, entry.QUICK_ISSUES if arguments.quick else None, machine())
+    text = table.render(tasks, read, entry.QUICK_ISSUES if arguments.quick else None, machine())
     target = STORE / "quick" / "league.md" if arguments.quick else RESULTS
     target.write_text(text)
     print(f"{text}\nWrote {target.relative_to(ROOT)}.")

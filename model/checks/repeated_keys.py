@@ -63,11 +63,11 @@ def find_dimensions(table: pl.DataFrame, feed: FeedShape) -> list[str]:
     ]  # fmt: skip
     most = _STILL_REPEATED * _count_repeated(table, key, feed)
     sizes = {name: table[name].n_unique() for name in others}
-    found = [
+    dimensions = [
         name for name in others
         if 1 < sizes[name] <= _MOST_VALUES * len(table) and _count_repeated(table, [*key, name], feed) <= most
     ]  # fmt: skip
-    return sorted(found, key=lambda name: sizes[name])
+    return sorted(dimensions, key=lambda name: sizes[name])
 
 
 def remedy(dimensions: list[str], table: pl.DataFrame) -> str:

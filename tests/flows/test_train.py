@@ -158,9 +158,9 @@ def test_the_manifest_has_the_interval_scale_and_the_required_scale(bench: Bench
     required = []
     for factor in (1.0, 2.0):
         proto = onnx.load_from_string(changed(bench.onnx, ("Identity", None)))
-        (stretch,) = [entry for entry in proto.graph.initializer if entry.name == "interval_scale"]
-        wider = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(stretch) * np.float32(factor), stretch.name)
-        stretch.CopyFrom(wider)
+        (scale,) = [entry for entry in proto.graph.initializer if entry.name == "interval_scale"]
+        wider = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scale) * np.float32(factor), scale.name)
+        scale.CopyFrom(wider)
         required.append(present(bench.train(proto.SerializeToString())["required_scale"]))
     assert required[1] == pytest.approx(required[0] / 2, rel=0.01)
 
