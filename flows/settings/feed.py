@@ -49,6 +49,7 @@ class Checks(Section):
         default="warn", description="No value for three days while other series of the feed have values."
     )
     same_series: _Warning = Field(default="warn", description="All values equal those of another series.")
+    renamed: _Warning = Field(default="warn", description="Values that end where those of a new series begin.")
     clock_change: _Warning = Field(
         default="warn",
         description="A value at a time that a clock change skips, or one value for an hour that it repeats.",

@@ -9,7 +9,7 @@ A model reads its context only. Older history is read only for series that no mo
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -19,11 +19,12 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.baseline_history import NO_VALUE, has_ended, newest_steps, visible_history_with_newest
 from flows.stages.fallback import FallbackOrder, FallbackResult, forecast_with_fallback
 from flows.stages.loaded_models import LoadedModel
-from flows.stages.panels import to_micros, visible_panel
+from flows.stages.panels import to_instant, to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
+from model.checks.newest_values import FACTOR, find_implausible
 from model.distribution import clip_probability
-from model.panel import Panel
-from storage.schemas import BASELINE, shard_result_schema
+from model.panel import Channel, Panel, RevisionLayer
+from storage.schemas import BASELINE, MODEL, STALE_MODEL, shard_result_schema
 from storage.schemas.records import ShardModel
 from storage.store import Store
 
@@ -63,6 +64,12 @@ def forecast_shard(
     panel = visible_panel(settings, store, series, issue_time, first - context, context + horizon)
     # Without any visible value the target has one row for all series.
     target = np.broadcast_to(panel.target.layers[0].values, (len(series), context + horizon))
+    left_out = find_implausible(target[:, :context], settings.grid.steps_per_day)
+    if left_out is not None:
+        implausible_reasons = _implausible_reasons(settings, target, left_out, first - context)
+        target = target.copy()
+        target[:, :context][left_out] = np.nan
+        panel = replace(panel, target=_with_values(panel.target, target))
     newest = newest_steps(target[:, :context], first)
     was_known = newest != NO_VALUE
     without_value = np.flatnonzero(~was_known)
@@ -75,6 +82,8 @@ def forecast_shard(
     if len(kept) < len(series):
         panel = panel.take(kept)
     result = forecast_with_fallback(settings, order, panel, issue_time)
+    if left_out is not None:
+        _mark_stale(result, implausible_reasons[kept])
     digests = _digests(panel, newest[kept], context)
     on_baseline = np.flatnonzero(result.status == BASELINE)
     if len(on_baseline):
@@ -91,6 +100,41 @@ def forecast_shard(
         values = np.full((len(series), *values.shape[1:]), np.nan)
         values[kept] = result.values
     return ShardResult(table, values, _model_record(result.first_model))
+
+
+def _with_values(channel: Channel, values: np.ndarray) -> Channel:
+    """Return an as-of view with other values."""
+    return Channel(channel.name, (RevisionLayer(values, channel.layers[0].available),))
+
+
+def _implausible_reasons(settings: Pipeline, target: np.ndarray, left_out: np.ndarray, first: int) -> np.ndarray:
+    """Return a reason for each series with a value in `left_out`, shape (S,), None for the others.
+
+    Args:
+        settings: Settings of the pipeline.
+        target: Values, shape (S, context + horizon).
+        left_out: Values that are left out, shape (S, context).
+        first: First step of the panel.
+    """
+    reasons = np.full(len(target), None, object)
+    for row in np.flatnonzero(left_out.any(axis=1)):
+        columns = np.flatnonzero(left_out[row])
+        begin = to_instant(int(settings.grid.start(np.array([first + columns[0]]))[0]))
+        largest = target[row, columns[np.abs(target[row, columns]).argmax()]]
+        reasons[row] = (
+            f"{len(columns)} values from {begin:%Y-%m-%dT%H:%MZ} on, such as {largest:.6g}, are over {FACTOR} times "
+            "all values before and were left out; correct them in the source"
+        )
+    return reasons
+
+
+def _mark_stale(result: FallbackResult, reasons: np.ndarray) -> None:
+    """Give series with a reason the status `stale_model`, unless they come from the baseline anyway."""
+    for row in np.flatnonzero(reasons != None):  # noqa: E711
+        if result.status[row] == MODEL:
+            result.status[row] = STALE_MODEL
+        former = result.reason[row]
+        result.reason[row] = reasons[row] if former is None else f"{former}; {reasons[row]}"
 
 
 def _model_record(model: LoadedModel | None) -> ShardModel | None:

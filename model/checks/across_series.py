@@ -17,6 +17,8 @@ from model.checks.series_table import SeriesTable
 _LONG, _SHORT = 28, 2  # days
 _JUMP, _ABRUPT = 2.0, 1.6  # ratios
 _SILENT_DAYS = 3
+_RENAMED_DAYS = 2  # between the last value of an old id and the first one of a new id
+_MOST_RENAMED = 100  # With more new series, the portfolio has grown.
 
 
 def find_level_jumps(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
@@ -63,11 +65,38 @@ def find_same_series(table: SeriesTable, summary: SeriesSummary, context: CheckC
                 yield SeriesFault(number, np.arange(first, stop), *ends, detail)
 
 
+def find_renamed(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
+    """Yield the series whose values end where those of a new series of the same size begin.
+
+    The old id would be forecast beside the new one until it counts as ended.
+    """
+    begin, end = int(summary.first.min()), int(summary.newest.max())
+    within = _RENAMED_DAYS * context.grid.steps_per_day
+    new_series = np.flatnonzero((summary.first > begin + within) & (summary.newest > end - within))
+    if len(new_series) > _MOST_RENAMED:
+        return
+    has_ended = (summary.newest < end) & (summary.newest != NO_VALUE)
+    size = np.abs(summary.total) / np.diff(table.bounds)
+    for new in new_series:
+        is_followed = has_ended & (np.abs(summary.first[new] - summary.newest - 1) <= within)
+        is_followed &= np.maximum(size, size[new]) <= _JUMP * np.minimum(size, size[new])
+        ended = np.flatnonzero(is_followed)
+        if len(ended) == 1:  # of several, the values do not show which one it replaces
+            (old,) = ended.tolist()
+            last = int(summary.newest[old])
+            detail = (
+                f"its values end where those of {table.names[new]!r} begin. If it was renamed, give both one id in the "
+                "source. Until then both are forecast"
+            )
+            yield SeriesFault(old, table.bounds[[old + 1]] - 1, last, last, detail)
+
+
 #: Checks by name.
 ACROSS_SERIES: dict[str, Callable[[SeriesTable, SeriesSummary, CheckContext], Iterator[SeriesFault]]] = {
     "level_jump": find_level_jumps,
     "stopped": find_stopped,
     "same_series": find_same_series,
+    "renamed": find_renamed,
 }
 
 

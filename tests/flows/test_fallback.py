@@ -14,10 +14,11 @@ from flows import clock, summary
 from flows.settings import file as pipeline_file
 from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
-from storage import registry
+from storage import history, registry
 from storage.schemas import DataError
 from storage.store import Store, open_store
 from tests.support.commands import gatecast, json_report
+from tests.support.narrow import as_number
 from tests.support.pipelines import ISSUE
 
 # The settings, the store and the version of its only champion.
@@ -186,3 +187,22 @@ def test_the_command_reports_a_missing_provider(pipeline: Path) -> None:
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, **preferred, GATECAST_FORECAST__STRICT="true")
     assert done.returncode == 1
     assert "first provider is CUDAExecutionProvider" in done.stderr
+
+
+def test_an_impossible_newest_value_is_left_out_and_reported(opened: Opened) -> None:
+    settings, store, version = opened
+    before = forecast_rows(settings, store)
+    at = clock.parse_time(ISSUE, settings.pipeline.timezone)
+    known = history.read_revisions(store, settings.name, "demand", ["y"], at)
+    newest = known.filter(series_id="LDC2").tail(1)
+    history.append(store, settings.name, "demand", newest.with_columns(y=pl.lit(1e9)), clock.now())
+    rows = forecast_rows(settings, store)
+    sources = sources_by_series(rows)
+    assert sources["LDC1"] == sources["LDC3"] == ("model", None, version)
+    status, reason, _ = sources["LDC2"]
+    assert status == "stale_model"
+    assert reason.startswith("1 values from 2018-09-01T03:00Z on, such as 1e+09, are over 100 times all values before")
+    largest = before.filter(series_id="LDC2")["q90"].max()
+    assert as_number(rows.filter(series_id="LDC2")["q90"].max()) < 1.5 * as_number(largest)
+    others = pl.col("series_id") != "LDC2"
+    assert rows.filter(others).equals(before.filter(others))

@@ -22,7 +22,7 @@ from tests.support.examples import examples
 Utc = Callable[..., datetime]
 
 ACCEPT_ALL: dict[str, Action] = dict.fromkeys(
-    ("flat_line", "spike", "dropout", "level_jump", "repeated_block", "stopped", "same_series"), "accept"
+    ("flat_line", "spike", "dropout", "level_jump", "repeated_block", "stopped", "same_series", "renamed"), "accept"
 )
 LATE = datetime(2100, 1, 1, tzinfo=UTC)
 MADRID = TimeGrid("1h", "Europe/Madrid", None)

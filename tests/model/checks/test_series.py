@@ -134,6 +134,20 @@ def test_checks_that_compare_series() -> None:
     assert findings["same_series"].detail == "all values equal those of another series, 'b'"
 
 
+def test_a_renamed_series_is_reported_with_its_successor() -> None:
+    old, new, other = load(), load(), 10 * load(seed=1)
+    old[24 * 80 :] = np.nan
+    start = START + timedelta(days=80)
+    rows = pl.concat([
+        hourly(START, old[: 24 * 80], "B"), hourly(start, new[24 * 80 :], "B-new"), hourly(START, other, "A"),
+    ])  # fmt: skip
+    finding = check(rows)[0]["renamed"]
+    assert finding.series_id == "B"
+    assert "'B-new' begin" in finding.detail
+    ten_times = rows.with_columns(y=pl.when(pl.col("series_id") == "B-new").then(pl.col("y") * 10).otherwise("y"))
+    assert "renamed" not in check(ten_times)[0]
+
+
 def test_order_and_revisions_do_not_matter() -> None:
     values = load()
     values[700] *= 20
@@ -161,7 +175,7 @@ def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch, rows: int) 
     frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
     actions: dict[str, Action] = dict.fromkeys(WARN, "quarantine")
     expected, reasons = check_series(frame, "y", GRID, 168, actions)
-    assert {finding.check for finding in expected} == set(WARN) - {"other_unit", "clock_change"}
+    assert {finding.check for finding in expected} == set(WARN) - {"other_unit", "clock_change", "renamed"}
     monkeypatch.setattr("model.checks.series_table._ROWS_PER_BLOCK", rows)
     findings, same_reasons = check_series(frame, "y", GRID, 168, actions)
     assert findings == expected
