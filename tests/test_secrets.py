@@ -85,9 +85,9 @@ PERCENT = quote(SECRET, safe="")
 BROKEN = {
     "postgres, refused": (f"postgresql://reader:${{PW}}@{_GONE}/db", PERCENT, "refused"),
     "postgres, no such host": ("postgresql://reader:${PW}@no-such-host.invalid/db", PERCENT, "no-such-host.invalid"),
-    "postgres, not escaped": (f"postgresql://reader:${{PW}}@{_GONE}/db", SECRET, "the query failed"),
+    "postgres, not escaped": (f"postgresql://reader:${{PW}}@{_GONE}/db", SECRET, "the connection failed"),
     "postgres, in a parameter": (f"postgresql://{_GONE}/db?user=reader&password=${{PW}}", PERCENT, "refused"),
-    "postgres, as a whole": ("${PW}", f"postgresql://reader:{SECRET}@{_GONE}/db", "the query failed"),
+    "postgres, as a whole": ("${PW}", f"postgresql://reader:{SECRET}@{_GONE}/db", "the connection failed"),
     "web, 404 that says the address": ("{web}/gone/load.csv?sort=1&code=${PW}", PERCENT, "HTTP status 404"),
     "web, part of the path": ("{web}/gone/${PW}/load.csv", PERCENT, "HTTP status 404"),
     "web, user and password": ("{user}/gone/load.csv", PERCENT, "HTTP status 404"),

@@ -33,13 +33,13 @@ def to_series_ids(ids: pl.Series) -> pl.Series:
 
 
 def to_series_id(cell: object) -> str | None:
-    """Return one id as text, None for a missing one.
+    """Return one id as text with its blanks, None for a missing one.
 
     Raises:
         DataError: A floating-point number is too large to be exact.
     """
     if not isinstance(cell, float):
-        return None if cell is None else str(cell).strip()
+        return None if cell is None else str(cell)
     if math.isnan(cell):
         return None
     if abs(cell) >= _EXACT:
