@@ -75,7 +75,7 @@ def _read_area(request: Request, client: httpx.Client, area: str) -> Iterator[tu
             if b"Acknowledgement_MarketDocument" not in error.body:
                 raise
             body = error.body
-        for period_start, value, length in read_values(request, body, options["sequence"]):
+        for period_start, value, length in read_values(request, body, options["sequence"], area):
             yield area, period_start, value, length
         start = end
 

@@ -5,6 +5,7 @@ It uses the standard library. entsoe-py needs pandas, which the nightly path doe
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,6 +15,8 @@ from storage.schemas import DataError
 from storage.sources.fetch import excerpt
 from storage.sources.request import Request
 
+logger = logging.getLogger(__name__)
+
 _NO_DATA = "no matching data"
 _RESOLUTION = re.compile(r"PT(\d+)M|PT(\d+)H")
 _VARIABLE_BLOCKS = "A03"  # curve type in which a point is valid until the next one
@@ -21,13 +24,16 @@ _DAY_AHEAD = "A01"
 _MAX_POINTS = 1_000_000
 
 
-def read_values(request: Request, body: bytes, sequence: int) -> Iterator[tuple[datetime, float, int]]:
+def read_values(request: Request, body: bytes, sequence: int, area: str) -> Iterator[tuple[datetime, float, int]]:
     """Yield start, value and length in microseconds of every period with a value.
+
+    A document whose prices are all of other auctions gives a warning, because the feed would be empty without a reason.
 
     Args:
         request: Request for the feed.
         body: The document.
         sequence: Number of the day-ahead auction, in zones with several. Other prices are left out.
+        area: Name of the area, for the warning.
 
     Raises:
         DataError: The document is a refusal for another reason than missing data, or cannot be read.
@@ -43,18 +49,28 @@ def read_values(request: Request, body: bytes, sequence: int) -> Iterator[tuple[
         )
     if not root.tag.endswith(("GL_MarketDocument", "Publication_MarketDocument")):
         raise DataError(f"{request.redacted_uri}: the response must be a document of load or prices, got {root.tag!r}")
+    other_sequences: set[int] = set()
+    has_requested = False
     try:
         for series in root.iterfind("{*}TimeSeries"):
             if _text(series, "contract_MarketAgreement.type", _DAY_AHEAD) != _DAY_AHEAD:
                 continue
             position = _text(series, "classificationSequence_AttributeInstanceComponent.position", str(sequence))
             if int(position) != sequence:
+                other_sequences.add(int(position))
                 continue
+            has_requested = True
             is_repeating = _text(series, "curveType", "A01") == _VARIABLE_BLOCKS
             for period in series.iterfind("{*}Period"):
                 yield from _points(period, is_repeating)
     except (ValueError, ArithmeticError) as error:
         raise DataError(f"{request.redacted_uri}: a time series of the response cannot be read: {error}") from None
+    if other_sequences and not has_requested:
+        held = ", ".join(map(str, sorted(other_sequences)))
+        logger.warning(
+            "ENTSO-E holds prices of %s for auction sequence %s only, and sequence %d is requested. Set sequence in "
+            "[feed.options] to read them.", area, held, sequence,
+        )  # fmt: skip
 
 
 def _parse_xml(request: Request, body: bytes) -> ElementTree.Element:

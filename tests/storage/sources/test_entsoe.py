@@ -86,6 +86,19 @@ def test_only_prices_of_the_day_ahead_auction_are_read(web: Web, request_for: Ca
     assert [y for _, _, y in flat(entsoe.read(request_for(PRICE | {"sequence": 2})))] == [2, 4]
 
 
+def test_prices_of_another_auction_only_are_a_warning(
+    web: Web, request_for: Callable[..., Request], caplog: pytest.LogCaptureFixture
+) -> None:
+    points = period("2018-09-01T00:00Z", "2018-09-01T01:00Z", "PT60M", {1: 2}, "price.amount")
+    web.respond("/api", document(price(points, sequence=2), kind="Publication_MarketDocument"))
+    assert flat(entsoe.read(request_for(PRICE))) == []
+    (warning,) = caplog.messages
+    assert "auction sequence 2 only, and sequence 1 is requested. Set sequence in [feed.options]" in warning
+    caplog.clear()
+    assert [y for _, _, y in flat(entsoe.read(request_for(PRICE | {"sequence": 2})))] == [2]
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     ("options", "known"),
     [
