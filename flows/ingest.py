@@ -12,6 +12,7 @@ from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.stages.arrival import awaits_data
 from flows.tasks import ingest_task
+from storage.schemas import DataError
 from storage.schemas.records import IngestReport
 
 ARRIVED = "gatecast.data.arrived"
@@ -23,6 +24,9 @@ def ingest(pipeline: PipelineFile, as_of: IssueTime | None = None) -> IngestRepo
 
     New rows cause the event `gatecast.data.arrived`. A nightly run ingests its data itself and emits no event, because
     the event would start it again.
+
+    Raises:
+        DataError: Most rows of a feed are refused. The other rows are stored, and the event is emitted.
     """
     scheduled = flow_run.scheduled_start_time or clock.now()
     settings, store = pipeline_file.open_pipeline(pipeline)
@@ -42,4 +46,6 @@ def ingest(pipeline: PipelineFile, as_of: IssueTime | None = None) -> IngestRepo
             },
             payload={"issue_time": issue_time.isoformat(), "added": added},
         )
+    if report["failures"]:
+        raise DataError("; ".join(report["failures"].values()))
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypedDict, cast
 
+from model.checks.reasons import first_text
 from model.checks.series_matching import describe
 from storage.schemas.records import (
     BackfillReport,
@@ -176,7 +177,9 @@ def finding_lines(feeds: Mapping[str, FeedReport]) -> list[str]:
     lines = []
     for name, feed in feeds.items():
         lines += [
-            f"{name}: {count:,} of {feed['read']:,} rows refused: {reason}" for reason, count in feed["reasons"].items()
+            f"{name}: {count:,} of {feed['read']:,} rows refused: {reason}"
+            f"{first_text(feed.get('examples', {}).get(reason, ''))}"
+            for reason, count in feed["reasons"].items()
         ]
         lines += [f"{name}: damaged part of the history set aside: {path}" for path in feed.get("damaged", ())]
         by_check: dict[str, list[FindingRecord]] = {}

@@ -78,6 +78,9 @@ def ingest(pipeline_path: Path, as_of: str | None, reread: bool, output: termina
         report = stage.ingest(settings, store, until, now, progress, reread=reread)
     lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
     output.print_result(report, lines)
+    for failure in report["failures"].values():
+        terminal.print_error(f"error: {failure}")
+    sys.exit(summary.FAILED if report["failures"] else summary.PUBLISHED)
 
 
 @main.command()

@@ -13,6 +13,7 @@ from flows.page.local_time import LocalTimeFormat
 from flows.page.number_format import format_number
 from flows.page.page_data import SHOWN_ISSUE_TIMES, PageData
 from flows.page.series_table import STATUS_NAMES
+from model.checks.reasons import group_reasons
 from model.checks.series_matching import describe
 from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL
 from storage.schemas.records import CandidateScores, FeedReport, FindingRecord, Manifest
@@ -167,7 +168,7 @@ def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
                 "findings": [_finding_entry(finding, times) for finding in largest],
                 "more_findings": max(0, len(findings) - _MAX_FINDINGS),
                 "refused": len(refused),
-                "reasons": list(refused["reason"].value_counts(sort=True).iter_rows()) if len(refused) else [],
+                "reasons": [(group.kind, group.rows) for group in group_reasons(refused["reason"])],
                 "columns": newest.columns,
                 "rows": [[_cell_text(value, times) for value in row] for row in newest.iter_rows()],
             }

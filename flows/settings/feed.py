@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from flows.settings.feed_options import FileOptions, Kind, KnownSourceOptions, Options
+from flows.settings.feed_options import (
+    CSV_KEYS,
+    FileOptions,
+    Kind,
+    KnownSourceOptions,
+    Options,
+    TextOptions,
+    WebOptions,
+)
 from flows.settings.types import Day, Duration, Offset, Section, Text, Zone, to_tuple
 from model.checks.feed_shape import FeedShape
 from storage.schemas.records import Action
@@ -116,6 +125,11 @@ class Feed(Section):
         description="Column of the time at which a row became known, instead of available_after. Several rows of one "
         "period are revisions.",
     )
+    early: Literal["accept", "warn", "refuse"] = Field(
+        default="refuse",
+        description="Action on a target or observed value whose available_at is before its period ends (business "
+        "days: begins). Set accept for values that are fixed in advance, such as day-ahead prices.",
+    )
     resample: Literal["mean", "sum", "last"] | None = Field(
         default=None,
         description="Aggregation of finer periods into the pipeline's: mean (power, prices), sum (energy per period) "
@@ -211,6 +225,28 @@ class Feed(Section):
             raise ValueError('several series need series_id = "series_id"')
         return self
 
+    @model_validator(mode="after")
+    def _check_text_options(self) -> Feed:
+        options = self.options
+        if "early" in self.model_fields_set and (self.available_at is None or self.role == "known_future"):
+            raise ValueError("early is for target and observed feeds with available_at")
+        if not isinstance(options, TextOptions):
+            return self
+        path = (self.uri or "").split("?")[0].lower()
+        is_csv = ".csv" in path
+        if isinstance(options, WebOptions) and options.format is not None:
+            is_csv = options.format == "csv"
+        elif not isinstance(options, WebOptions) and not path.endswith((".parquet", ".pq")):
+            is_csv = True
+        for key in () if is_csv else CSV_KEYS:
+            if key in options.model_fields_set:
+                raise ValueError(f"options.{key} is for CSV, which this feed is not")
+        if options.label == "end" and self.resample and options.period is None:
+            raise ValueError('label = "end" with resample needs options.period, the length of the feed\'s own periods')
+        if options.period is not None and not self.resample:
+            raise ValueError("options.period is for a feed with resample")
+        return self
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that replaced `${NAME}` in the uri. No message may contain them."""
@@ -243,12 +279,18 @@ class Feed(Section):
 
     def shape(self) -> FeedShape:
         """Return the columns of the feed's table and how to interpret them."""
-        has_times = isinstance(self.options, KnownSourceOptions) and self.options.has_availability_times
-        return FeedShape(
+        options = self.options
+        has_times = isinstance(options, KnownSourceOptions) and options.has_availability_times
+        shape = FeedShape(
             self.name, self.role, self.series_id, self.valid_time, self.values, self.zone,
             self.available_after, AVAILABLE_AT if has_times else self.available_at, self.resample, self.fold,
             self.repeats,
         )  # fmt: skip
+        if isinstance(options, TextOptions):
+            shape = replace(
+                shape, text=options.text_format(), label=options.label, period=options.period, early=self.early
+            )
+        return shape
 
 
 def _source(kind: Any, uri: Any) -> Any:

@@ -6,6 +6,7 @@ is a key of the feed.
 
 from __future__ import annotations
 
+import codecs
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from flows.settings.types import Duration, LocalTime, PositiveDuration, Section, Text, to_tuple
+from flows.settings.types import Duration, LocalTime, PositiveDuration, Section, SettingError, Text, to_tuple
+from model.checks.text_format import TextFormat
+from model.checks.time_texts import check_format
 from storage.sources.entsoe_areas import eic
 
 _API_KEY = (
@@ -39,16 +42,121 @@ ApiKey = Annotated[
 EcbKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+$")]
 
 
+def _to_texts(value: object) -> object:
+    return (value,) if isinstance(value, str) else to_tuple(value)
+
+
 def _check_areas(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         eic(name)
     return names
 
 
-class FileOptions(Section):
-    """Options of files and databases, which have none."""
+def _check_time_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    for form in formats:
+        problem = check_format(form)
+        if problem:
+            raise SettingError(problem, "%d/%m/%Y %H:%M")
+    return formats
 
-    kind: Literal["file", "sql"] = "file"
+
+def _check_separator(value: str) -> str:
+    if len(value) != 1 or not value.isascii() or value in '"\r\n':
+        raise SettingError("must be one ASCII character", ";")
+    return value
+
+
+def _check_encoding(value: str) -> str:
+    try:
+        "".encode(value)
+        codecs.getincrementaldecoder(value)
+    except (LookupError, ValueError):
+        raise SettingError("must be an encoding of Python", "cp1252") from None
+    return value
+
+
+class TextOptions(Section):
+    """Form of the texts of a table. Nothing is guessed: a cell of another form is refused."""
+
+    decimal: Literal[".", ","] | None = Field(
+        default=None, description='Decimal mark of numbers in text. Default: "." ("," if thousands is ".").'
+    )
+    thousands: Literal[".", ",", " ", "'"] | None = Field(
+        default=None, description="Mark between groups of three digits of numbers in text. Default: none."
+    )
+    time_format: (
+        Annotated[
+            tuple[Text, ...], BeforeValidator(_to_texts), AfterValidator(_check_time_formats), Field(min_length=1)
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description='Form of times in text or whole numbers, one or a list: strftime as Polars has it, "epoch_s", '
+        '"epoch_ms" or "iso". Default: ISO 8601 in text.',
+        examples=[["%d/%m/%Y %H:%M"], ["epoch_ms"]],
+    )
+    missing: Annotated[tuple[Text, ...], BeforeValidator(_to_texts)] = Field(
+        default=(), description="Texts that mean a missing value. An empty cell always does.", examples=[["n/e", "-"]]
+    )
+    label: Literal["start", "end"] = Field(
+        default="start", description="Which end of its period valid_time names. With end, 24:00 is allowed."
+    )
+    period: PositiveDuration | None = Field(
+        default=None,
+        description='Length of the feed\'s own periods. Required with label = "end" and resample. Default: the '
+        "pipeline's frequency.",
+    )
+
+    @model_validator(mode="after")
+    def _check_text(self) -> TextOptions:
+        if self.thousands is not None and self.thousands == self.decimal:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; they must differ")
+        if self.period is not None and self.label == "start":
+            raise ValueError('period is for label = "end"')
+        return self
+
+    def text_format(self) -> TextFormat:
+        """Return the form of the text cells."""
+        return TextFormat(self.decimal, self.thousands, self.time_format or (), self.missing)
+
+
+class CsvOptions(TextOptions):
+    """Form of CSV."""
+
+    separator: Annotated[str, AfterValidator(_check_separator)] = Field(
+        default=",", description="Character between the cells of CSV.", examples=[";", "\t"]
+    )
+    encoding: Annotated[str, AfterValidator(_check_encoding)] = Field(
+        default="utf-8", description="Encoding of CSV, by its name in Python.", examples=["cp1252", "utf-16"]
+    )
+    skip_rows: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Lines of CSV before the one with the names of the columns."
+    )
+
+
+class StoredCsvOptions(CsvOptions):
+    """Form of a CSV file in a folder or bucket, where it may be read while it is written."""
+
+    last_line: Literal["refuse", "accept"] = Field(
+        default="refuse",
+        description="Action on a last line of CSV without a line end: the file may be cut while it is written.",
+    )
+
+
+#: Keys of CSV only.
+CSV_KEYS = tuple(key for key in StoredCsvOptions.model_fields if key not in TextOptions.model_fields)
+
+
+class FileOptions(StoredCsvOptions):
+    """Options of files."""
+
+    kind: Literal["file"] = "file"
+
+
+class SqlOptions(TextOptions):
+    """Options of databases."""
+
+    kind: Literal["sql"]
 
 
 class RequestOptions(Section):
@@ -67,13 +175,13 @@ class RequestOptions(Section):
     )
 
 
-class S3Options(RequestOptions):
+class S3Options(RequestOptions, StoredCsvOptions):
     """Options of objects on S3."""
 
     kind: Literal["s3"]
 
 
-class WebOptions(RequestOptions):
+class WebOptions(RequestOptions, CsvOptions):
     """Options of a CSV or JSON address on the web."""
 
     kind: Literal["http"]
@@ -245,7 +353,7 @@ Kind = Literal["file", "s3", "sql", "http", "open-meteo", "entsoe", "eia", "ecb"
 
 Options = Annotated[
     Annotated[FileOptions, Tag("file")]
-    | Annotated[FileOptions, Tag("sql")]
+    | Annotated[SqlOptions, Tag("sql")]
     | Annotated[S3Options, Tag("s3")]
     | Annotated[WebOptions, Tag("http")]
     | Annotated[OpenMeteoOptions, Tag("open-meteo")]

@@ -65,10 +65,13 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
     path = Path(path)
     environment = os.environ if environment is None else environment
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows write a byte order mark, which TOML does not allow.
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError):
         raise PipelineFileError(f"{path}: no such file. `gatecast init DIR` writes a pipeline file.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except UnicodeDecodeError:
+        raise PipelineFileError(f"{path}: not a TOML file: it is not in UTF-8. Save it in this encoding.") from None
+    except (tomllib.TOMLDecodeError, OSError) as error:
         raise PipelineFileError(f"{path}: not a TOML file: {error}") from None
     _refuse_secrets(content, path)
     _apply_environment(content, environment)

@@ -31,7 +31,8 @@ def backfill(
         )
     failures = {}
     try:
-        ingest(settings, store, now, now, progress)
+        ingested = ingest(settings, store, now, now, progress)
+        failures = {f"ingest:{feed}": error for feed, error in ingested["failures"].items()}
     except DataError as error:
         failures["ingest"] = str(error)
     result = replay_issue_times(settings, store, issue_times, now, progress)

@@ -104,13 +104,13 @@ def backtest(
 
 
 def _ingest(settings: Pipeline, store: Store, now: datetime, progress: Progress) -> dict[str, str]:
-    """Ingest the feeds, and return the failure if one cannot be read. The replay then uses the history as it is."""
+    """Ingest the feeds, and return the failures. If one cannot be read, the replay uses the history as it is."""
     try:
-        ingest(settings, store, now, now, progress)
+        failures = ingest(settings, store, now, now, progress)["failures"]
+        return {f"ingest:{feed}": error for feed, error in failures.items()}
     except DataError as error:
         logger.warning("The feeds cannot be ingested, so the backtest uses the history as it is: %s.", error)
         return {"ingest": str(error)}
-    return {}
 
 
 @contextmanager

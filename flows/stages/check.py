@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from flows import clock
 from flows.settings.pipeline import Pipeline
-from flows.stages.feed_checks import check_feeds, feed_report
+from flows.stages.feed_checks import check_feeds, feed_report, refusal_failure
 from flows.stages.history_grid import changed_grids
+from flows.stages.known_future import actuals_as_known_future
 from flows.stages.lateness import lateness
 from flows.stages.progress import Progress, no_progress
 from storage.schemas.records import CheckReport, FeedReport
@@ -23,6 +24,11 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
     checked, failures = check_feeds(settings, now, lambda feed: max(feed.start, now - _READ_BACK), progress)
     for name, error in changed_grids(settings, open_store(settings.pipeline.store)).items():
         failures.setdefault(name, str(error))
+    for feed in (feed for feed in settings.feed if feed.name in checked):
+        failure = refusal_failure(feed, checked[feed.name])
+        if failure is not None:
+            failures.setdefault(feed.name, failure)
+    warnings = actuals_as_known_future(settings, checked)
     feeds: dict[str, FeedReport] = {
         feed.name: {
             **feed_report(checked[feed.name]),
@@ -31,4 +37,4 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
         for feed in settings.feed
         if feed.name in checked
     }
-    return {"next_issue": next_issue_time.isoformat(), "feeds": feeds, "failures": failures}
+    return {"next_issue": next_issue_time.isoformat(), "feeds": feeds, "failures": failures, "warnings": warnings}

@@ -20,6 +20,7 @@ from flows.stages.series_matching import match_feeds
 from flows.stages.sources import FREE_KINDS, read_feed
 from model.checks.feed_rows import CheckedRows, check_rows
 from model.checks.findings import Finding
+from model.checks.reasons import DUPLICATE, advice, first_text
 from model.checks.repeated_keys import RepeatedKeysError, find_dimensions, remedy
 from model.checks.units import check_expected_level, check_unit_ratio
 from storage.schemas import DataError
@@ -27,6 +28,7 @@ from storage.schemas.records import FeedReport
 
 logger = logging.getLogger(__name__)
 
+_MOST_REFUSED = 0.5  # If a larger share of the rows is refused, the feed has failed and not its rows.
 _SAME_RUN = timedelta(hours=1)  # an as-of instant this recent is that of the present run
 
 
@@ -145,6 +147,22 @@ def _repeats_remedy(feed: Feed, rows: pl.DataFrame, since: datetime, until: date
     return text
 
 
+def refusal_failure(feed: Feed, checked: CheckedRows) -> str | None:
+    """Return the failure of a feed of which more than half of the rows are refused, None if it has none.
+
+    Rows that a later row of the feed repeats do not count, because files of one feed may overlap.
+    """
+    groups = [group for group in checked.reasons if group.kind != DUPLICATE]
+    refused = sum(group.rows for group in groups)
+    if refused <= _MOST_REFUSED * checked.read:
+        return None
+    first = groups[0]
+    return (
+        f"feed {feed.name!r}: {refused:,} of {checked.read:,} rows are refused, {first.rows:,} of them because "
+        f"{first.kind}{first_text(first.example)}. {advice(first)}"
+    )
+
+
 def _check_units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:
     """Return the checked rows with the findings about units: of the target by itself and beside its covariates."""
     result = dict(checked)
@@ -165,7 +183,6 @@ def _with_findings(checked: CheckedRows, findings: list[Finding]) -> CheckedRows
 
 def feed_report(checked: CheckedRows) -> FeedReport:
     """Return the row counts and findings of one feed."""
-    reasons = checked.refused["reason"].value_counts(sort=True)
     first, last = checked.accepted.select(
         first=pl.col("valid_time").min().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
         last=pl.col("valid_time").max().dt.to_string("%Y-%m-%dT%H:%M:%SZ"),
@@ -179,7 +196,8 @@ def feed_report(checked: CheckedRows) -> FeedReport:
         "series": len(checked.series_ids),
         "first": first,
         "last": last,
-        "reasons": dict(zip(reasons["reason"].to_list(), reasons["count"].to_list(), strict=True)),
+        "reasons": {group.kind: group.rows for group in checked.reasons},
+        "examples": {group.kind: group.example for group in checked.reasons if group.example},
         "findings": [
             {
                 "check": finding.check, "action": finding.action, "series_id": finding.series_id,

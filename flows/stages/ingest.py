@@ -7,7 +7,7 @@ from datetime import datetime
 from flows import clock
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
-from flows.stages.feed_checks import check_feed, check_feeds, feed_report
+from flows.stages.feed_checks import check_feed, check_feeds, feed_report, refusal_failure
 from flows.stages.history_grid import changed_grids, record_grid
 from flows.stages.lateness import lateness
 from flows.stages.panels import known_series
@@ -31,7 +31,8 @@ def ingest(
     """Ingest the rows of every feed that were available at `as_of`.
 
     Feeds are read and checked before anything is written. A damaged history part is set aside, its paths are in the
-    report, and the rows that the source still has are ingested again.
+    report, and the rows that the source still has are ingested again. A feed of which most rows are refused is a
+    failure in the report; its other rows and the other feeds are stored.
 
     Args:
         settings: Settings of the pipeline.
@@ -98,6 +99,9 @@ def ingest(
             "replaced": replaced.get(feed.name, []),
             "late": lateness(settings, feed, rows, issue_time, as_of),
         }
+        failure = refusal_failure(feed, rows)
+        if failure is not None:
+            failures[feed.name] = failure
     log_matching(reports)
     progress("ingest", 1.0)
     return {"feeds": reports, "failures": failures}

@@ -9,6 +9,8 @@ import polars as pl
 
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
+from model.checks.number_texts import value_texts
+from model.checks.reasons import with_cell
 from model.checks.wall_clock import WallClockTimes
 from storage.schemas.offsets import offset_text
 
@@ -18,12 +20,12 @@ _FORMAT = "%Y-%m-%d %H:%M"
 
 def repeated_time_reasons(times: pl.Series, read: WallClockTimes, feed: FeedShape) -> pl.Series:
     """Return why each row with an open repeated time is refused."""
-    text = times.gather(read.open).dt.to_string(_FORMAT)
-    reason = (
-        f"{feed.valid_time} {{}} occurs twice in {feed.time_zone} (clock change), and the order of the rows does not "
-        "show which one it is (see fold of the feed)"
+    what = feed.valid_time if feed.label == "start" else f"the period of {feed.valid_time}"
+    kind = (
+        f"{what} occurs twice in {feed.time_zone} (clock change), and the order of the rows does not show "
+        "which hour it is (see fold of the feed)"
     )
-    return pl.select(pl.format(reason, pl.lit(text))).to_series()
+    return pl.select(with_cell(kind, times.gather(read.open).dt.to_string(_FORMAT))).to_series()
 
 
 def find_clock_change_faults(
@@ -35,7 +37,7 @@ def find_clock_change_faults(
 
     Args:
         table: The table as it was read.
-        times: Valid times as they were read.
+        times: Wall-clock times that name the periods.
         read: The instants of these times.
         feed: Layout of the table.
     """
@@ -50,7 +52,7 @@ def find_clock_change_faults(
 
 
 def _has_value(table: pl.DataFrame, rows: pl.Series, feed: FeedShape) -> pl.Series:
-    cells = table.select(pl.col(name).gather(rows).cast(pl.String).str.strip_chars() for name in feed.values)
+    cells = pl.DataFrame([value_texts(table[name].gather(rows).cast(pl.String), feed.text) for name in feed.values])
     is_present = [
         pl.col(name).is_not_null() & ~pl.col(name).str.to_lowercase().is_in(["", "nan"]) for name in cells.columns
     ]

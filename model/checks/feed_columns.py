@@ -8,6 +8,7 @@ import polars as pl
 
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import available_times
+from model.checks.number_texts import parse_numbers, unreadable_numbers, value_texts
 from model.timegrid import TimeGrid
 from storage.schemas import INSTANT, DataError, to_series_ids
 
@@ -30,11 +31,6 @@ def history_columns(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: 
     return pl.DataFrame(columns | {name: _numbers(rows, feed, name) for name in feed.values})
 
 
-def unreadable_numbers(text: pl.Series, numbers: pl.Series) -> pl.Series:
-    """Return which cells of a stripped text column are neither a number nor a missing value (empty or NaN)."""
-    return numbers.is_null() & (text != "") & (text.str.to_lowercase() != "nan")
-
-
 def _series(rows: pl.DataFrame, feed: FeedShape) -> pl.Series:
     """Return the id of each row, null for a covariate that all series share."""
     if feed.series_id is None:
@@ -50,14 +46,15 @@ def _numbers(rows: pl.DataFrame, feed: FeedShape, name: str) -> pl.Series:
     column = rows[name]
     dtype = column.dtype
     if dtype == pl.String:
-        text = column.str.strip_chars()
-        numbers = text.cast(pl.Float64, strict=False).fill_nan(None)
+        text = value_texts(column, feed.text)
+        numbers = parse_numbers(text, feed.text)
         unreadable = unreadable_numbers(text, numbers)
         if int(unreadable.sum() or 0) > _MOST_TEXT * int((text != "").sum() or 0):
             row = int(unreadable.arg_true()[0])
             raise DataError(
                 f"feed {feed.name!r}: column {name!r} holds text; values need numbers (first: {text[row]!r} in row "
-                f"{row + 1}). Name a numeric column in values."
+                f"{row + 1}). Name a numeric column in values, or declare in [feed.options] how numbers are written: "
+                'decimal = ",", thousands = ",", or missing = ["n/e"].'
             )
         return numbers
     if not (dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null):

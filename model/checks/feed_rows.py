@@ -14,14 +14,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.checks.feed_columns import history_columns
+from model.checks.feed_findings import early_reasons, thousands_findings
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import valid_times
 from model.checks.findings import Finding
+from model.checks.reasons import ReasonGroup, group_reasons
 from model.checks.refusals import refusal_reasons
 from model.checks.resampling import aggregate_periods
 from model.checks.series import check_series
 from model.timegrid import TimeGrid
-from storage.schemas import FILE, DataError, distinct_ids
+from storage.schemas import FILE, ROW_PROBLEM, DataError, distinct_ids
 from storage.schemas.records import Action, SeriesMatching
 
 
@@ -36,6 +38,7 @@ class CheckedRows:
         findings: Results of the checks of whole series.
         aggregated: Number of rows that were merged into coarser periods, beyond one per period.
         matching: How the ids match the series of the target, None if all do.
+        reasons: Kinds of the refused rows, the most frequent first.
     """
 
     accepted: pl.DataFrame
@@ -44,6 +47,7 @@ class CheckedRows:
     findings: tuple[Finding, ...] = ()
     aggregated: int = 0
     matching: SeriesMatching | None = None
+    reasons: tuple[ReasonGroup, ...] = ()
 
     @cached_property
     def series_ids(self) -> frozenset[str]:
@@ -106,7 +110,7 @@ def check_rows(
     their date, whatever the zone. A missing value (null, NaN) is information and accepted.
 
     Args:
-        rows: The table as it was read.
+        rows: The table as it was read. The source refuses the rows with a text in the column `ROW_PROBLEM`.
         feed: Layout of the table.
         grid: Grid of the pipeline.
         bounds: Physical limits of a target, None where there is none.
@@ -120,15 +124,20 @@ def check_rows(
     if rows.is_empty():
         raise DataError(f"feed {feed.name!r}: the table has no rows")
     times = valid_times(rows, feed, grid)
-    rows = rows.drop(FILE, strict=False)
+    rows, source_problem = _without_hidden_columns(rows)
     columns = history_columns(rows, times.instants, feed, grid)
-    reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem)
+    reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem)
     later = (columns["available_at"] > as_of).fill_null(False)
     if reason is not None:
         later &= reason.is_null()
     limits = bounds if feed.role == "target" else (None, None)
     selection = _select(columns, reason, later, feed, grid, limits)
     findings = list(times.findings) if (actions or {}).get("clock_change", "accept") != "accept" else []
+    findings += thousands_findings(rows, columns["valid_time"], feed)
+    early, early_findings = early_reasons(selection.accepted, feed, grid)
+    findings += early_findings
+    if early is not None:
+        selection = selection.without(early)
     for name in feed.values if actions else ():
         # Near the largest float a ratio overflows to infinity, which the comparisons handle correctly.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -142,7 +151,15 @@ def check_rows(
     else:
         refused = rows.with_columns(reason=selection.reason).filter(selection.reason.is_not_null())
     aggregated = int((selection.origin >= 0).sum()) - len(selection.accepted) if feed.resample else 0
-    return CheckedRows(selection.accepted, refused, int(selection.later.sum() or 0), tuple(findings), aggregated)
+    groups = group_reasons(refused["reason"], refused[feed.valid_time]) if len(refused) else ()
+    later_rows = int(selection.later.sum() or 0)
+    return CheckedRows(selection.accepted, refused, later_rows, tuple(findings), aggregated, reasons=groups)
+
+
+def _without_hidden_columns(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:
+    """Return the columns of the feed, and the problem of each row that its source found, None if it found none."""
+    problem = rows[ROW_PROBLEM] if ROW_PROBLEM in rows.columns else None
+    return rows.drop(FILE, ROW_PROBLEM, strict=False), problem
 
 
 def _select(

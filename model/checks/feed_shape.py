@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from model.checks.repeated_hour import Fold
+from model.checks.text_format import TextFormat
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class FeedShape:
         fold: Instant of a repeated wall-clock time that the rows leave open.
         repeats: "error" if a table in which most keys repeat with different values is refused, "last" if the last row
             of each key counts.
+        text: How the cells of text columns are written.
+        label: "start" or "end": which end of its period `valid_time` names.
+        period: Length of the feed's own periods, for ends of finer periods. None: that of the pipeline.
+        early: "accept", "warn" or "refuse": action on values that claim to be known before their period ends.
     """
 
     name: str
@@ -38,6 +43,10 @@ class FeedShape:
     resample: str | None = None
     fold: Fold = "auto"
     repeats: str = "error"
+    text: TextFormat = field(default_factory=TextFormat)
+    label: str = "start"
+    period: timedelta | None = None
+    early: str = "accept"
 
     @property
     def columns(self) -> list[str]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import NamedTuple
 
 import polars as pl
 
 from model.checks.clock_changes import find_clock_change_faults, repeated_time_reasons
+from model.checks.end_labels import names_clock_hours
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
-from model.checks.wall_clock import to_instants, to_latest_instants, to_wall_clock
+from model.checks.time_texts import ACCEPTED_TIMES, ParsedTimes, parse_times, suggested_format
+from model.checks.wall_clock import WallClockTimes, has_clock_changes, to_instants, to_latest_instants, to_wall_clock
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import FILE, INSTANT, DataError
 
-_OFFSET = r"T.*[+-]\d{2}:?\d{2}$"
-_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
+_DAY = timedelta(days=1)
 
 
 class ValidTimes(NamedTuple):
@@ -35,12 +37,26 @@ class ValidTimes(NamedTuple):
 
 def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> ValidTimes:
     """Return the start of the period of each row, and the problems with it."""
-    times = _read(table[feed.valid_time], feed, feed.valid_time)
+    cells, problem = _read(table[feed.valid_time], feed, feed.valid_time)
+    if feed.label == "start" and cells.ends is not None and cells.ends.any():
+        raise DataError(_end_of_day_text(table[feed.valid_time], cells.ends, feed))
+    parts = [_period_starts(times, table, feed, grid) for times in (cells.local, cells.instants) if times is not None]
+    instants = parts[0].instants
+    for part in parts[1:]:
+        instants = instants.zip_with(instants.is_not_null(), part.instants)
+    for part in parts:
+        problem = _first(problem, part.problem)
+    return ValidTimes(instants, problem, tuple(finding for part in parts for finding in part.findings))
+
+
+def _period_starts(times: pl.Series, table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> ValidTimes:
+    """Return the starts of periods that wall-clock times or instants name."""
     if grid.step is None and not feed.resample:
         return ValidTimes(*_days(times, feed, grid))
     step, unit = (5 * MINUTE, "5m") if feed.resample or grid.step is None else (grid.step, grid.frequency)
-    read = to_instants(times, feed.time_zone, partial(_sequences, table, feed), feed.fold)
-    findings = find_clock_change_faults(table, times, read, feed) if len(read.skipped) or len(read.single) else ()
+    length = feed.period or timedelta(microseconds=step)
+    wall, read = _resolve_clock(times, length, table, feed)
+    findings = find_clock_change_faults(table, wall, read, feed) if len(read.skipped) or len(read.single) else ()
     is_off_grid = read.instants.dt.epoch("us") % step != (0 if feed.resample else grid.offset)
     if not (len(read.skipped) or len(read.open) or is_off_grid.any()):
         return ValidTimes(read.instants, None, findings)
@@ -51,6 +67,26 @@ def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> ValidTi
     ).to_series()
     problem = problem.scatter(read.skipped, f"time does not exist in {feed.time_zone} (clock change)")
     return ValidTimes(read.instants, problem.scatter(read.open, repeated_time_reasons(times, read, feed)), findings)
+
+
+def _resolve_clock(
+    times: pl.Series, length: timedelta, table: pl.DataFrame, feed: FeedShape
+) -> tuple[pl.Series, WallClockTimes]:
+    """Return the wall-clock times that the feed names its periods by, and the instants at which the periods start.
+
+    Args:
+        times: Times as they were read.
+        length: Length of a period.
+        table: The table as it was read.
+        feed: Layout of the table.
+    """
+    names_starts = feed.label == "start"
+    if not names_starts and has_clock_changes(times, feed.time_zone):
+        keys = [table[name] for name in (feed.series_id, feed.available_at, FILE) if name in table.columns]
+        if names_clock_hours(times, length, feed.time_zone, keys):
+            times, names_starts = times - length, True
+    read = to_instants(times, feed.time_zone, partial(_sequences, table, feed), feed.fold)
+    return times, read if names_starts else read._replace(instants=read.instants - length)
 
 
 def _off_grid_reason(instants: pl.Series, unit: str, step: int) -> str:
@@ -71,8 +107,10 @@ def _sequences(table: pl.DataFrame, feed: FeedShape, rows: pl.Series) -> pl.Data
     absent = pl.repeat(None, len(rows), dtype=pl.Int64, eager=True)
     available = absent
     if feed.available_at is not None:
-        cells = _read(table[feed.available_at].gather(rows), feed, feed.available_at)
-        available = cells.dt.epoch("us")
+        cells, _ = _read(table[feed.available_at].gather(rows), feed, feed.available_at)
+        for times in (cells.local, cells.instants):
+            if times is not None:
+                available = available.zip_with(available.is_not_null(), times.dt.epoch("us"))
     # A column that cannot be an id is an error of its own (`history_columns`).
     has_ids = feed.series_id is not None and not table[feed.series_id].dtype.is_nested()
     return pl.DataFrame({
@@ -88,7 +126,17 @@ def available_times(table: pl.DataFrame, feed: FeedShape) -> pl.Series:
     A time that a clock change repeats counts as the later instant, so that no value is known too early.
     """
     assert feed.available_at is not None
-    return to_latest_instants(_read(table[feed.available_at], feed, feed.available_at), feed.time_zone)
+    cells, problem = _read(table[feed.available_at], feed, feed.available_at)
+    instants = None if cells.instants is None else to_latest_instants(cells.instants, "UTC")
+    if cells.local is not None:
+        local = cells.local
+        if cells.dates is not None:
+            # Of a day without a time nothing is known before it ends.
+            local = local.zip_with(~cells.dates, local + _DAY)
+        of_local = to_latest_instants(local, feed.time_zone)
+        instants = of_local if instants is None else instants.zip_with(instants.is_not_null(), of_local)
+    assert instants is not None
+    return instants if problem is None else instants.set(problem.is_not_null(), None)
 
 
 def _days(times: pl.Series, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series, pl.Series | None]:
@@ -103,6 +151,8 @@ def _days(times: pl.Series, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series,
         # An instant names the day that begins with it, in the feed's zone or else in the pipeline's.
         in_feed_zone, in_grid_zone = (to_wall_clock(times, zone) for zone in (feed.time_zone, grid.timezone))
         wall = in_feed_zone.zip_with(_is_day_start(in_feed_zone, day_start), in_grid_zone)
+    if feed.label == "end":
+        wall = wall - _DAY
     dates = wall.dt.date()
     days = dates.fill_null(pl.date(1970, 1, 5)).to_numpy().astype("datetime64[D]")
     frame = pl.DataFrame({
@@ -132,32 +182,51 @@ def _day_start_text(grid: TimeGrid) -> str:
     return f"midnight or {minutes // 60:02d}:{minutes % 60:02d}" if minutes else "midnight"
 
 
-def _read(column: pl.Series, feed: FeedShape, name: str) -> pl.Series:
-    """Return a column of times as Datetime, naive or with its zone, null where a text cannot be read."""
-    dtype = column.dtype
+def _read(column: pl.Series, feed: FeedShape, name: str) -> tuple[ParsedTimes, pl.Series | None]:
+    """Return a column of times, and the problem with each cell that was read but cannot be used."""
+    dtype, formats = column.dtype, feed.text.time_formats
+    if dtype == pl.String or (formats and (dtype.is_integer() or _has_whole_numbers(column))):
+        return parse_times(column, formats)
+    if formats and feed.available_at is None:
+        raise DataError(
+            f"feed {feed.name!r}: column {name!r} has type {dtype}, so options.time_format has no meaning; remove it"
+        )
     if dtype == pl.Date:
-        return column.cast(pl.Datetime("us"))
+        return ParsedTimes(column.cast(pl.Datetime("us")), None, column.is_not_null()), None
     if isinstance(dtype, pl.Datetime):
-        return column.dt.cast_time_unit("us")
-    if dtype == pl.String:
-        return _parse(column)
-    raise DataError(
-        f"feed {feed.name!r}: column {name!r} has type {dtype}; times need dates, timestamps or ISO 8601 text"
+        times = column.dt.cast_time_unit("us")
+        return (ParsedTimes(None, times) if dtype.time_zone else ParsedTimes(times, None)), None
+    raise DataError(_type_text(column, feed, name))
+
+
+def _has_whole_numbers(column: pl.Series) -> bool:
+    # A source of JSON delivers whole numbers as floats.
+    return column.dtype.is_float() and not bool((column.drop_nulls() % 1 != 0).any())
+
+
+def _type_text(column: pl.Series, feed: FeedShape, name: str) -> str:
+    """Return the error about a column whose type is not one of times."""
+    cells = column.drop_nulls().head(1)
+    cell = "" if cells.is_empty() else str(cells.item()).removesuffix(".0")
+    first = f" (first: {cell})" if column.dtype.is_numeric() and cell else ""
+    form = suggested_format(cell)
+    likely = f' If the numbers are times, set time_format = "{form}" in [feed.options].' if first and form else ""
+    return (
+        f"feed {feed.name!r}: column {name!r} has type {column.dtype}{first}; times need dates, timestamps or text "
+        f"such as {ACCEPTED_TIMES}.{likely}"
     )
 
 
-def _parse(column: pl.Series) -> pl.Series:
-    """Parse ISO 8601 texts, with T or a blank between date and time.
+def _end_of_day_text(column: pl.Series, ends: pl.Series, feed: FeedShape) -> str:
+    row = int(ends.arg_true()[0])
+    return (
+        f"feed {feed.name!r}: column {feed.valid_time!r} has the time {column[row]!r} in row {row + 1}, which only the "
+        'end of a period can have. Set label = "end" in [feed.options] if the column names the end of each period.'
+    )
 
-    The first cell decides for the column: with an offset or Z all cells are instants, without one all are wall-clock
-    times.
-    """
-    text = column.str.strip_chars().str.replace(" ", "T", literal=True).str.replace(r"Z$", "+00:00")
-    has_offset = bool(text.drop_nulls().head(1).str.contains(_OFFSET).any())
-    parsed = [
-        text.str.to_datetime(form + ("%z" if has_offset else ""), time_unit="us", strict=False, exact=True)
-        for form in _FORMATS
-    ]
-    if not has_offset:
-        parsed.append(text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")))
-    return pl.select(pl.coalesce(parsed)).to_series()
+
+def _first(problem: pl.Series | None, more: pl.Series | None) -> pl.Series | None:
+    """Return the problem of each row, from the first of two columns that has one."""
+    if problem is None or more is None:
+        return more if problem is None else problem
+    return problem.zip_with(problem.is_not_null(), more)

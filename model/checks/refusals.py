@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from model.checks.feed_columns import unreadable_numbers
 from model.checks.feed_shape import FeedShape
+from model.checks.number_texts import unreadable_numbers, value_texts
+from model.checks.reasons import DUPLICATE, NOT_A_NUMBER, NOT_A_TIME, with_cell
 from model.checks.repeated_keys import check_repeated_keys
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import is_sorted
 
 _KEY = ["series_id", "valid_time", "available_at"]
-_DUPLICATE = "duplicate: a later row of the feed has the same series and time"
 _OUT_OF_RANGE = "time is before 1800 or after 2199"
 _FIRST, _LAST = datetime(1800, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _LARGEST = float(np.finfo(np.float32).max)  # Panels store values in single precision.
@@ -45,6 +45,7 @@ class _Reasons:
 def refusal_reasons(
     rows: pl.DataFrame, columns: pl.DataFrame, feed: FeedShape, grid: TimeGrid,
     bounds: tuple[float | None, float | None], time_problem: pl.Series | None,
+    source_problem: pl.Series | None = None,
 ) -> pl.Series | None:  # fmt: skip
     """Return why each row is refused, null if it is not, or None if no row is.
 
@@ -55,8 +56,11 @@ def refusal_reasons(
         grid: Grid of the pipeline.
         bounds: Physical limits of a target.
         time_problem: Problem with each valid time that was read, from `valid_times`.
+        source_problem: Problem with each row that its source found, or None without any.
     """
     reasons = _Reasons()
+    if source_problem is not None:
+        reasons.add(source_problem.is_not_null(), pl.lit(source_problem))
     if time_problem is not None:
         reasons.add(time_problem.is_not_null(), pl.lit(time_problem))
         if grid.step and not feed.resample:
@@ -64,43 +68,50 @@ def refusal_reasons(
                 _first_of_finer_steps(columns, grid.step, grid.offset),
                 f"one of several values within {grid.frequency}: the feed has finer steps here (see resample)",
             )
-    _add_key_reasons(reasons, columns, feed)
+    _add_key_reasons(reasons, rows, columns, feed)
     # A sum is checked after the aggregation.
     limits = bounds if feed.role == "target" and feed.resample != "sum" else (None, None)
     for name in feed.values:
-        _add_value_reasons(reasons, rows[name], columns[name], limits)
+        _add_value_reasons(reasons, rows[name], columns[name], feed, limits)
     return _with_duplicates(columns, reasons.column(), feed)
 
 
-def _add_key_reasons(reasons: _Reasons, columns: pl.DataFrame, feed: FeedShape) -> None:
+def _add_key_reasons(reasons: _Reasons, rows: pl.DataFrame, columns: pl.DataFrame, feed: FeedShape) -> None:
     time = columns["valid_time"]
-    reasons.add(time.is_null(), f"{feed.valid_time} is not a time")
+    _add_time_reason(reasons, rows[feed.valid_time], time)
     reasons.add((time < _FIRST) | (time >= _LAST), _OUT_OF_RANGE)
     if feed.series_id is not None:
         ids = columns["series_id"]
         reasons.add(ids.is_null() | (ids == ""), f"{feed.series_id} is empty")
     if feed.available_at is not None:
-        reasons.add(columns["available_at"].is_null(), f"{feed.available_at} is not a time")
+        _add_time_reason(reasons, rows[feed.available_at], columns["available_at"])
         reasons.add(columns["available_at"] < _FIRST, f"{feed.available_at}: {_OUT_OF_RANGE}")
 
 
+def _add_time_reason(reasons: _Reasons, cells: pl.Series, times: pl.Series) -> None:
+    is_unreadable = times.is_null()
+    if is_unreadable.any():
+        reasons.add(is_unreadable & cells.is_null(), f"{cells.name} is empty")
+        reasons.add(is_unreadable, with_cell(f"{cells.name} {NOT_A_TIME}", cells))
+
+
 def _add_value_reasons(
-    reasons: _Reasons, cells: pl.Series, value: pl.Series, limits: tuple[float | None, float | None]
+    reasons: _Reasons, cells: pl.Series, value: pl.Series, feed: FeedShape, limits: tuple[float | None, float | None]
 ) -> None:
     """Add the reasons for one value column: its cells as they were read, and as numbers."""
     name = cells.name
     if cells.dtype == pl.String:
-        text = cells.str.strip_chars()
-        reasons.add(unreadable_numbers(text, value), pl.format(f"{name} is not a number: '{{}}'", pl.lit(text)))
+        text = value_texts(cells, feed.text)
+        reasons.add(unreadable_numbers(text, value), with_cell(f"{name} {NOT_A_NUMBER}", text))
     largest, smallest = value.max() or 0.0, value.min() or 0.0
     if max(largest, -smallest) > _LARGEST:  # type: ignore[operator]
         reasons.add(value.is_infinite(), f"{name} is infinite")
-        reasons.add(value.abs() > _LARGEST, pl.format(f"{name} is {{}}, beyond single precision", pl.lit(value)))
+        reasons.add(value.abs() > _LARGEST, with_cell(f"{name} is beyond single precision", value))
     lower, upper = limits
     if lower is not None:
-        reasons.add(value < lower, pl.format(f"{name} is {{}}, below the bound {lower}", pl.lit(value)))
+        reasons.add(value < lower, with_cell(f"{name} is below the bound {lower}", value))
     if upper is not None:
-        reasons.add(value > upper, pl.format(f"{name} is {{}}, above the bound {upper}", pl.lit(value)))
+        reasons.add(value > upper, with_cell(f"{name} is above the bound {upper}", value))
 
 
 def _first_of_finer_steps(columns: pl.DataFrame, step: int, offset: int) -> pl.Series:
@@ -135,5 +146,5 @@ def _with_duplicates(columns: pl.DataFrame, reason: pl.Series | None, feed: Feed
     is_duplicate[last["row"].to_numpy()] = False
     if reason is None:
         reason = pl.repeat(None, len(columns), dtype=pl.String, eager=True)
-    texts = pl.when(pl.Series(is_duplicate)).then(pl.lit(_DUPLICATE)).otherwise(pl.lit(reason))
+    texts = pl.when(pl.Series(is_duplicate)).then(pl.lit(DUPLICATE)).otherwise(pl.lit(reason))
     return pl.select(texts).to_series()

@@ -199,7 +199,7 @@ def _outside(name: str, bounds: Bounds) -> Iterator[pl.Expr]:
     """Yield expressions for the reason why a sum is outside the bounds, null where it is not."""
     for limit, is_outside, word in zip(bounds, (pl.Expr.lt, pl.Expr.gt), ("below", "above"), strict=True):
         if limit is not None:
-            reason = pl.format(f"the sum of {name} is {{}}, {word} the bound {limit}", pl.col(name))
+            reason = pl.format(f"the sum of {name} is {word} the bound {limit}, got {{}}", pl.col(name))
             yield pl.when(is_outside(pl.col(name), limit)).then(reason)
 
 

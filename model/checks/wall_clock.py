@@ -83,6 +83,12 @@ def to_latest_instants(times: pl.Series, zone: str) -> pl.Series:
     return instants.scatter(unclear, _both_instants(times.gather(unclear), zone)[1]) if len(unclear) else instants
 
 
+def has_clock_changes(times: pl.Series, zone: str) -> bool:
+    """Return whether the times are wall-clock times of a zone whose clocks may change."""
+    is_naive = isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone is None
+    return is_naive and zone != "UTC" and parse_offset(zone) is None
+
+
 def to_wall_clock(instants: pl.Series, zone: str) -> pl.Series:
     """Return the naive wall-clock times of instants."""
     offset = parse_offset(zone)

@@ -2,6 +2,7 @@
 
 from storage.schemas.errors import DataError, Missing
 from storage.schemas.order import is_sorted, series_bounds
+from storage.schemas.row_problems import ROW_PROBLEM
 from storage.schemas.series_ids import distinct_ids, to_series_id, to_series_ids
 from storage.schemas.tables import (
     BASELINE,
@@ -25,6 +26,7 @@ __all__ = [
     "FILE",
     "INSTANT",
     "MODEL",
+    "ROW_PROBLEM",
     "STALE_MODEL",
     "DataError",
     "Missing",

@@ -55,8 +55,10 @@ class FeedReport(TypedDict):
     series: int
     first: str | None
     last: str | None
-    #: Number of refused rows by reason.
+    #: Number of refused rows by reason. The cell that a reason is about is in `examples`.
     reasons: dict[str, int]
+    #: First refused cell and its time, by reason.
+    examples: NotRequired[dict[str, str]]
     findings: list[FindingRecord]
     added: NotRequired[int]
     unchanged: NotRequired[int]
@@ -83,6 +85,8 @@ class CheckReport(TypedDict):
     next_issue: str
     feeds: dict[str, FeedReport]
     failures: dict[str, str]
+    #: Feeds whose role and values do not fit together, by feed.
+    warnings: dict[str, str]
 
 
 class InitReport(TypedDict):

@@ -9,6 +9,7 @@ import polars as pl
 
 from storage.schemas import DataError
 from storage.sources import formats
+from storage.sources.csv_text import CsvForm
 from storage.sources.request import Request
 
 
@@ -26,5 +27,6 @@ def read(request: Request) -> pl.DataFrame:
     paths = [path for path in matches if Path(path).is_file()]
     if not paths:
         raise DataError(f"{uri}: there is no such file; check the uri of the feed")
-    tables = [formats.read(Path(path), path, request.columns) for path in paths]
+    form = CsvForm.of(request.options)
+    tables = [formats.read(Path(path), path, request.columns, form) for path in paths]
     return formats.concatenate_tables(tables, uri, request.series_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import polars as pl
 
-from storage.schemas import FILE, DataError, to_series_ids
+from storage.schemas import FILE, ROW_PROBLEM, DataError, to_series_ids
+from storage.sources.csv_text import PLAIN_CSV, CsvForm, read_csv, select_columns
 from storage.store.parquet import READ_ERRORS
+
+logger = logging.getLogger(__name__)
 
 # Parquet files of pandas and Arrow may have times with a fixed offset, such as +05:30. Without this variable Polars
 # panics over such a type. With it, Polars converts the times to UTC like those of any zone.
@@ -24,13 +28,14 @@ _MAGIC = b"PAR1"  # first and last bytes of a Parquet file
 _TAIL = 8  # bytes: the footer's length as a little-endian integer, then the magic
 
 
-def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFrame:
+def read(source: Path | bytes, name: str, columns: Sequence[str], csv_form: CsvForm = PLAIN_CSV) -> pl.DataFrame:
     """Return the requested columns of one file with the file's own types. CSV cells stay text.
 
     Args:
         source: Path or content of the file.
         name: Name of the file. Its ending selects the format, and errors start with it.
         columns: Columns to read, none for all.
+        csv_form: How a CSV file is written.
 
     Raises:
         DataError: The file cannot be read in its format, or a column is missing.
@@ -38,18 +43,27 @@ def read(source: Path | bytes, name: str, columns: Sequence[str]) -> pl.DataFram
     form = next((form for ending, form in _FORMATS.items() if name.lower().endswith(ending)), None)
     if form is None:
         raise DataError(f"{name}: the name of a feed's file must end in {', '.join(_FORMATS)}")
-    readable = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        if form == "parquet":
-            _check_parquet(source)
-            return _select(pl.scan_parquet(readable, hive_partitioning=False, glob=False), name, columns)
-        # Cells stay text: the feed's checks convert them and record a reason for each cell that is not a number.
-        return _select(pl.scan_csv(readable, infer_schema=False, glob=False), name, columns)
+        if form == "csv":
+            return read_csv(source, name, columns, csv_form)
+        _check_parquet(source)
+        readable = io.BytesIO(source) if isinstance(source, bytes) else source
+        scan = pl.scan_parquet(readable, hive_partitioning=False, glob=False)
+        table = scan.select(select_columns(scan, name, columns)).collect()
+        offsets = [column for column, dtype in table.schema.items() if _has_fixed_offset(dtype)]
+        return table.with_columns(pl.col(offsets).dt.convert_time_zone("UTC")) if offsets else table
     except pl.exceptions.NoDataError:
         raise DataError(f"{name}: the file is empty; it must contain at least the names of the columns") from None
     except READ_ERRORS as error:
-        problem = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{name}: cannot be read as {form}: {problem}") from None
+        raise DataError(f"{name}: cannot be read as {form}: {_problem(error)}") from None
+
+
+def _problem(error: BaseException) -> str:
+    """Return the problem in a sentence. The texts of a library are for its developers, and go to the log."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    logger.debug("A file cannot be read: %s", error)
+    return "the file is damaged; copy it again from its source"
 
 
 def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -81,8 +95,9 @@ def concatenate_tables(tables: Sequence[pl.DataFrame], name: str, series_id: str
     if len(tables) > 1:
         # Within a file the order of rows shows which hour a repeated wall-clock time means. Across files it does not.
         tables = [table.with_columns(pl.lit(number, pl.UInt32).alias(FILE)) for number, table in enumerate(tables)]
+    has_problems = any(ROW_PROBLEM in table.columns for table in tables)
     try:
-        return pl.concat(tables, how="vertical_relaxed")
+        return pl.concat(tables, how="diagonal_relaxed" if has_problems else "vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         problem = str(error).splitlines()[0]
         raise DataError(f"{name}: the files do not fit together, a column has two types: {problem}") from None
@@ -111,19 +126,6 @@ def _check_parquet(source: Path | bytes) -> None:
     footer = int.from_bytes(tail[:-4], "little")
     if footer > size - len(_MAGIC) - _TAIL:
         raise OSError(f"it declares a footer of {footer} bytes but has {size} bytes; copy it again from its source")
-
-
-def _select(scan: pl.LazyFrame, name: str, columns: Sequence[str]) -> pl.DataFrame:
-    present = scan.collect_schema().names()
-    missing = [column for column in columns if column not in present]
-    if missing:
-        raise DataError(f"{name}: there is no column {missing[0]!r}; the file has {', '.join(map(repr, present))}")
-    duplicated = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name of the second
-    if duplicated:
-        raise DataError(f"{name}: there are several columns {duplicated[0]!r}; rename all but one")
-    table = scan.select(columns or present).collect()
-    offsets = [name for name, dtype in table.schema.items() if _has_fixed_offset(dtype)]
-    return table.with_columns(pl.col(offsets).dt.convert_time_zone("UTC")) if offsets else table
 
 
 def _has_fixed_offset(dtype: pl.DataType) -> bool:

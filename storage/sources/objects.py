@@ -13,6 +13,7 @@ import polars as pl
 from storage import s3
 from storage.schemas import DataError
 from storage.sources import formats
+from storage.sources.csv_text import CsvForm
 from storage.sources.request import Request
 
 _GLOB = re.compile(r"[*?\[]")
@@ -38,7 +39,7 @@ def read(request: Request) -> pl.DataFrame:
         name = f"s3://{bucket}/{matched}"
         with s3.translate_errors(name, request.redact):
             content = bytes(client.get(matched).bytes())
-        tables.append(formats.read(content, name, request.columns))
+        tables.append(formats.read(content, name, request.columns, CsvForm.of(options)))
     return formats.concatenate_tables(tables, request.redacted_uri, request.series_id)
 
 

@@ -6,7 +6,6 @@ dotted paths lead to the list of records and to the address of the next page.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +15,7 @@ import httpx
 import polars as pl
 
 from storage.schemas import DataError, to_series_id
+from storage.sources.csv_text import CsvForm, read_csv
 from storage.sources.fetch import fetch, open_client, parse
 from storage.sources.request import Request
 
@@ -67,17 +67,9 @@ def _pages(request: Request, client: httpx.Client) -> Iterator[bytes]:
 
 def _read_csv(request: Request, body: bytes) -> pl.DataFrame:
     try:
-        table = pl.read_csv(io.BytesIO(body), infer_schema=False)
+        return read_csv(body, request.redacted_uri, request.columns, CsvForm.of(request.options))
     except pl.exceptions.NoDataError:
         return pl.DataFrame(schema=dict.fromkeys(request.columns, pl.String))
-    except pl.exceptions.PolarsError as error:
-        problem = str(error).splitlines()[0]
-        raise DataError(f"{request.redacted_uri}: the response is not CSV: {problem}") from None
-    missing = [column for column in request.columns if column not in table.columns]
-    if missing:
-        present = ", ".join(map(repr, table.columns[:20]))
-        raise DataError(f"{request.redacted_uri}: the response has no column {missing[0]!r}; it has {present}")
-    return table.select(request.columns or table.columns)
 
 
 def _read_json(request: Request, body: bytes) -> pl.DataFrame:

@@ -87,9 +87,9 @@ def test_refusal_reasons() -> None:
     assert result.accepted["y"].to_list() == [1.0, 5.0]
     assert result.refused["reason"].to_list() == [
         "id is empty",
-        "t is not a time",
+        "t is not a time, got 'soon'",
         "time is not on the 1h grid",
-        "y is -3.0, below the bound 0.0",
+        "y is below the bound 0.0, got -3.0",
         "y is infinite",
         "duplicate: a later row of the feed has the same series and time",
     ]

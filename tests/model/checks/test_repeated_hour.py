@@ -143,7 +143,8 @@ def test_rows_that_begin_inside_the_hour_are_refused() -> None:
     result = read(table(night(*NIGHT[2:])))
     assert len(result.accepted) == 2
     reason = result.refused["reason"].item()
-    assert "t 2018-11-04 01:00 occurs twice in America/New_York" in reason and "fold" in reason
+    assert "t occurs twice in America/New_York" in reason and "fold" in reason
+    assert reason.endswith("got '2018-11-04 01:00'")
 
 
 @pytest.mark.parametrize(("fold", "place"), [("first", 1), ("second", 2), ("refuse", None)])

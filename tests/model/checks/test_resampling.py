@@ -93,11 +93,11 @@ def test_bounds_apply_to_sums_and_to_parts_of_means(utc: Utc) -> None:
     times, values = instants(utc(2025, 10, 1), 15 * MINUTE, 12), [30.0] * 4 + [10.0] * 4 + [30.0] * 4
     result = aggregate(feed_rows(times, values), "sum", bounds=(100.0, None))
     assert result.accepted["y"].to_list() == [120.0, 120.0]
-    assert refusal_reasons(result) == {"the sum of y is 40.0, below the bound 100.0"}
+    assert refusal_reasons(result) == {"the sum of y is below the bound 100.0, got 40.0"}
     values[5] = 900.0
     result = aggregate(feed_rows(times, values), "mean", bounds=(0.0, 100.0))
     assert result.accepted["y"].to_list() == [30.0, 30.0]
-    assert refusal_reasons(result) == {"y is 900.0, above the bound 100.0", "3 of 4 values within 1h"}
+    assert refusal_reasons(result) == {"y is above the bound 100.0, got 900.0", "3 of 4 values within 1h"}
 
 
 def test_check_of_series_quarantines_all_parts(utc: Utc) -> None:
@@ -118,7 +118,7 @@ def test_rows_that_are_no_part(utc: Utc) -> None:
     assert len(result.accepted) == 3
     assert refusal_reasons(result) == {
         "time is not on the 5m grid",
-        "t is not a time",
+        "t is not a time, got 'soon'",
         "duplicate: a later row of the feed has the same series and time",
     }
     assert result.accepted["y"][0] == 1 + 2 + 14 + 4

@@ -96,7 +96,7 @@ def test_a_server_that_fails_or_is_slow_is_an_error_after_all_attempts(
 @pytest.mark.parametrize(
     ("path", "body", "options", "message"),
     [
-        ("/x.csv", b"a,b\n1,2\n", {}, "no column 't'; it has 'a', 'b'"),
+        ("/x.csv", b"a,b\n1,2\n", {}, "no column 't'; the file has 'a', 'b'"),
         ("/x", b"<html>", {}, "not JSON: <html>"),
         ("/x", b'{"a": 1}', {}, "no list of records in the response; set its path in options.records"),
         ("/x", b'{"a": 1}', {"records": "b.c"}, "no list of records at 'b.c'"),

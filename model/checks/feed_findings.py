@@ -1,0 +1,70 @@
+"""Findings about a whole feed: numbers that look otherwise than declared, and values that are known too early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from model.checks.feed_shape import FeedShape
+from model.checks.findings import Finding
+from model.checks.number_texts import count_thousands_dots
+from model.timegrid import TimeGrid
+from storage.schemas import INSTANT
+
+
+def thousands_findings(rows: pl.DataFrame, times: pl.Series, feed: FeedShape) -> Iterator[Finding]:
+    """Yield a finding for each text column whose points look like thousands separators, such as 9.000 for 9000.
+
+    Args:
+        rows: The table as it was read.
+        times: Valid time of each row, null if it cannot be read.
+        feed: Layout of the table. A declared decimal mark is no finding.
+    """
+    if feed.text.decimal is not None or feed.text.thousands is not None or times.null_count() == len(times):
+        return
+    for name in feed.values:
+        count = count_thousands_dots(rows[name]) if rows[name].dtype == pl.String else 0
+        if count:
+            detail = (
+                f"all {count} values of {name} with a point have three digits after it, which looks like a thousands "
+                'separator. Set thousands = "." in [feed.options], or decimal = "." if the point is the decimal mark'
+            )
+            yield _warning("number_format", count, times, detail)
+
+
+def early_reasons(accepted: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series | None, list[Finding]]:
+    """Return the accepted rows that claim to be known before their period ends: to refuse, and as findings.
+
+    A business day has its price before it ends, so only its beginning counts.
+
+    Args:
+        accepted: Columns series_id, valid_time, available_at and values.
+        feed: Layout of the table.
+        grid: Grid of the pipeline.
+
+    Returns:
+        The reason why each row is refused, null where it is not, or None if no row is. The findings.
+    """
+    if feed.available_at is None or feed.early == "accept" or feed.role == "known_future" or accepted.is_empty():
+        return None, []
+    times = accepted["valid_time"]
+    end, limit = (times, "begins") if grid.frequency == "1b" else (_period_ends(times, grid), "ends")
+    is_early = (accepted["available_at"] < end).fill_null(False)
+    if not is_early.any():
+        return None, []
+    problem = f'{feed.available_at} is before the period {limit} (see the key "early" of the feed)'
+    if feed.early == "refuse":
+        return pl.select(pl.when(is_early).then(pl.lit(problem))).to_series(), []
+    count = int(is_early.sum() or 0)
+    return None, [_warning("early", count, times.filter(is_early), f"{count} values are known too early: {problem}")]
+
+
+def _period_ends(times: pl.Series, grid: TimeGrid) -> pl.Series:
+    return pl.Series(grid.end(grid.index(times.to_physical().to_numpy()))).cast(INSTANT)
+
+
+def _warning(check: str, rows: int, times: pl.Series, detail: str) -> Finding:
+    """Return a finding about rows of all series at some times, of which at least one is known."""
+    first, last = times.to_frame("t").select(first=pl.col("t").min(), last=pl.col("t").max()).row(0)
+    return Finding(check, "warn", None, rows, first, last, detail)

@@ -1,0 +1,98 @@
+"""Reasons of refused rows: their texts, their kinds, and what a user can do about a kind.
+
+A reason may end in the cell that it is about: "y is not a number, got 'n/e'". Its kind is the text without the cell, so
+that thousands of refused cells are one line of a report.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import polars as pl
+
+from model.checks.time_texts import ACCEPTED_TIMES, suggested_format
+
+#: Kind of a row whose key a later row of the feed repeats.
+DUPLICATE = "duplicate: a later row of the feed has the same series and time"
+NOT_A_TIME, NOT_A_NUMBER, OFF_GRID = "is not a time", "is not a number", "time is not on the"
+
+_GOT, _AT = ", got ", "at "
+# Checks of whole series that can refuse rows. Their reasons contain figures of the series.
+_CHECKS = r"^(flat_line|spike|dropout|repeated_block): .*"
+_COUNTS = r"^\d+ of \d+ values"
+_HAS_FIGURES = re.compile(f"{_CHECKS}|{_COUNTS}")
+
+
+class ReasonGroup(NamedTuple):
+    """Refused rows of one kind.
+
+    Attributes:
+        kind: Reason without the cell.
+        rows: Number of rows.
+        example: Cell and time of the first of them.
+        cell: Cell alone, empty if the reason has none.
+    """
+
+    kind: str
+    rows: int
+    example: str
+    cell: str
+
+
+def with_cell(kind: str, cells: pl.Series) -> pl.Expr:
+    """Return an expression for a reason about each cell. Texts are quoted."""
+    quote = "'" if cells.dtype == pl.String else ""
+    return pl.format(f"{{}}{_GOT}{quote}{{}}{quote}", pl.lit(kind), pl.lit(cells).cast(pl.String).fill_null(""))
+
+
+def group_reasons(reasons: pl.Series, times: pl.Series | None = None) -> tuple[ReasonGroup, ...]:
+    """Return the kinds of the refused rows, the most frequent first.
+
+    Args:
+        reasons: Reason of each refused row.
+        times: Cells of their valid times, as they were read. None: not known.
+    """
+    cells = pl.lit(None, pl.String) if times is None else times.cast(pl.String).str.replace(".000000", "", literal=True)
+    frame = reasons.alias("reason").to_frame().with_columns(cells.alias("time"))
+    kind = (
+        pl.col("reason")
+        .str.replace(rf"(?s){_GOT}.*$", "")
+        .str.replace(_CHECKS, "$1")
+        .str.replace(_COUNTS, "incomplete set of values")
+    )
+    groups = frame.group_by(kind.alias("kind"), maintain_order=True).agg(
+        pl.len(), pl.col("reason").first(), pl.col("time").first()
+    )
+    return tuple(
+        ReasonGroup(kind, rows, _example(reason, time), reason.partition(_GOT)[2])
+        for kind, rows, reason, time in groups.sort("len", descending=True, maintain_order=True).iter_rows()
+    )
+
+
+def first_text(example: str) -> str:
+    """Return an example in brackets, as a report adds it to its reason, or an empty text."""
+    if not example:
+        return ""
+    return f" (first {example})" if example.startswith(_AT) else f" (first: {example})"
+
+
+def advice(group: ReasonGroup) -> str:
+    """Return what a user can do if most rows of a feed are refused for this reason, or an empty text."""
+    if group.kind.endswith(NOT_A_TIME):
+        form = suggested_format(group.cell.strip("'"))
+        example = f'"{form}"' if form else '"%d/%m/%Y %H:%M" (day first), "epoch_s" or "epoch_ms"'
+        return f"Times are read from {ACCEPTED_TIMES}. Declare another form in [feed.options]: time_format = {example}."
+    if group.kind.endswith(NOT_A_NUMBER):
+        return 'Declare in [feed.options] how numbers are written: decimal = ",", thousands = "," or missing = ["n/e"].'
+    if group.kind.startswith(OFF_GRID):
+        return "Set resample of the feed if its periods are finer than the pipeline's, or label if times name the end."
+    return "Correct the feed, or the setting that the reason names."
+
+
+def _example(reason: str, time: str | None) -> str:
+    """Return the cell of a reason and the time of its row. A reason with figures of the series stays whole."""
+    cell = reason.partition(_GOT)[2]
+    what = cell or (reason if _HAS_FIGURES.match(reason) else "")
+    when = f"{_AT}{time}" if time is not None and time != cell.strip("'") else ""
+    return " ".join(filter(None, (what, when)))
