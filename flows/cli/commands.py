@@ -13,6 +13,7 @@ import click
 from flows import clock, summary, terminal
 from flows.cli import options
 from flows.cli.flow_runs import run_flow
+from flows.cli.quiet_panics import quiet_panics
 from flows.settings.file import open_pipeline, read
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
 
@@ -52,7 +53,7 @@ def check(pipeline_path: Path, output: terminal.Output) -> None:
     from flows.stages import check as stage
 
     settings = read(pipeline_path)
-    with output.progress() as progress:
+    with quiet_panics(), output.progress() as progress:
         report = stage.check(settings, clock.now(), progress)
     output.print_result(report, terminal.check_lines(pipeline_path, settings, report))
     for failure in report["failures"].values():
@@ -74,7 +75,7 @@ def ingest(pipeline_path: Path, as_of: str | None, reread: bool, output: termina
     settings, store = open_pipeline(pipeline_path)
     now = clock.now()
     until = clock.parse_time(as_of, settings.pipeline.timezone) if as_of else now
-    with output.progress() as progress:
+    with quiet_panics(), output.progress() as progress:
         report = stage.ingest(settings, store, until, now, progress, reread=reread)
     lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
     output.print_result(report, lines)
@@ -97,7 +98,7 @@ def train(pipeline_path: Path, as_of: str | None, output: terminal.Output) -> No
     settings, store = open_pipeline(pipeline_path)
     now = clock.now()
     chosen = choose_issue_time(settings, store, as_of, now)
-    with output.progress() as progress:
+    with quiet_panics(), output.progress() as progress:
         manifest = stage.train(settings, store, chosen, now, progress)
     output.print_result(manifest, terminal.training_lines(manifest))
 
@@ -118,7 +119,7 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     settings, store = open_pipeline(pipeline_path)
     thresholds = options.parse_thresholds(settings, above)
     chosen = choose_issue_time(settings, store, issue_time, clock.now())
-    with output.progress() as progress:
+    with quiet_panics(), output.progress() as progress:
         report = stage.forecast(settings, store, chosen, progress=progress)
     lines = [summary.forecast_sentence(report), *summary.reason_lines(report)]
     if thresholds:

@@ -60,6 +60,19 @@ def _check_time_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
     return formats
 
 
+def _texts(*examples: str) -> WithJsonSchema:
+    """Return the schema of one text or a list of texts."""
+    text = {"type": "string", "minLength": 1, "examples": list(examples)}
+    return WithJsonSchema({"type": ["string", "array"], "minLength": 1, "items": text})
+
+
+TimeFormats = Annotated[
+    tuple[Text, ...], Field(min_length=1), BeforeValidator(_to_texts), AfterValidator(_check_time_formats),
+    _texts("%d/%m/%Y %H:%M", "epoch_ms"),
+]  # fmt: skip
+MissingTexts = Annotated[tuple[Text, ...], BeforeValidator(_to_texts), _texts("n/e")]
+
+
 def _check_separator(value: str) -> str:
     if len(value) != 1 or not value.isascii() or value in '"\r\n':
         raise SettingError("must be one ASCII character", ";")
@@ -84,19 +97,13 @@ class TextOptions(Section):
     thousands: Literal[".", ",", " ", "'"] | None = Field(
         default=None, description="Mark between groups of three digits of numbers in text. Default: none."
     )
-    time_format: (
-        Annotated[
-            tuple[Text, ...], BeforeValidator(_to_texts), AfterValidator(_check_time_formats), Field(min_length=1)
-        ]
-        | None
-    ) = Field(
+    time_format: TimeFormats | None = Field(
         default=None,
         description='Form of times in text or whole numbers, one or a list: strftime as Polars has it, "epoch_s", '
         '"epoch_ms" or "iso". Default: ISO 8601 in text.',
-        examples=[["%d/%m/%Y %H:%M"], ["epoch_ms"]],
     )
-    missing: Annotated[tuple[Text, ...], BeforeValidator(_to_texts)] = Field(
-        default=(), description="Texts that mean a missing value. An empty cell always does.", examples=[["n/e", "-"]]
+    missing: MissingTexts = Field(
+        default=(), description="Texts that mean a missing value, one or a list. An empty cell always does."
     )
     label: Literal["start", "end"] = Field(
         default="start", description="Which end of its period valid_time names. With end, 24:00 is allowed."

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from flows.settings.feed_options import RequestOptions
+from flows.settings.feed_options import CsvOptions, RequestOptions, StoredCsvOptions, TextOptions
 from flows.settings.json_schema import pipeline_schema
 from flows.settings.types import DAY, DURATION, LOCAL_TIME, anchored
 
@@ -77,18 +77,20 @@ def _rows(table: str, schema: dict[str, Any], definitions: dict[str, Any], kind:
 
 
 def _option_rows(definitions: dict[str, Any]) -> Iterator[SettingRow]:
-    """Yield the keys of `[feed.options]`: those of every kind that sends requests, then those of each kind."""
-    shared = set(RequestOptions.model_fields)
+    """Yield the keys of `[feed.options]`: those that several kinds share, then those of each kind."""
     names: dict[str, list[str]] = {}
     for rule in definitions["Feed"]["allOf"]:
         names.setdefault(rule["then"]["properties"]["options"]["$ref"], []).append(
             rule["if"]["properties"]["kind"]["const"]
         )
     tables = {reference: _resolve({"$ref": reference}, definitions) for reference in names}
-    with_requests = {reference: table for reference, table in tables.items() if shared <= set(table["properties"])}
-    kinds = ", ".join(kind for reference in with_requests for kind in names[reference])
-    first = next(iter(with_requests.values()))
-    yield from _rows("[feed.options]", _with_keys(first, shared), definitions, kinds)
+    shared: set[str] = set()
+    for group in (RequestOptions, TextOptions, CsvOptions, StoredCsvOptions):
+        keys = set(group.model_fields) - shared
+        shared |= keys
+        sharing = {reference: table for reference, table in tables.items() if keys <= set(table["properties"])}
+        kinds = ", ".join(kind for reference in sharing for kind in names[reference])
+        yield from _rows("[feed.options]", _with_keys(next(iter(sharing.values())), keys), definitions, kinds)
     for reference, table in tables.items():
         own = set(table["properties"]) - shared
         yield from _rows("[feed.options]", _with_keys(table, own), definitions, ", ".join(names[reference]))
@@ -108,6 +110,10 @@ def _type_text(schema: dict[str, Any]) -> str:
         return "table"
     if schema.get("pattern") in _TYPES_BY_PATTERN:
         return _TYPES_BY_PATTERN[schema["pattern"]]
+    if isinstance(schema["type"], list):
+        return " or ".join(
+            _type_text({**schema, "type": name} if name == "array" else {"type": name}) for name in schema["type"]
+        )
     name = _TYPES.get(schema["type"], schema["type"])
     inside = schema.get("items") or schema.get("additionalProperties")
     return f"{name} of {_plural(_type_text(inside))}" if isinstance(inside, dict) else str(name)

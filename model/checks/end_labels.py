@@ -1,7 +1,7 @@
 """Times that name the end of their period: `label = "end"` of a feed.
 
-Local hours have two conventions at a clock change. Hours of a day may be numbered from 1 ("hour ending 2" begins at
-1:00 by the clock), or the time may be what a clock shows when the period ends. They differ only next to the change.
+Local hours have two conventions, which differ next to a clock change. Hours may be numbered from the start of the day,
+so that hour 2 begins at 1:00 by the clock. Or the time is what a clock shows when the period ends.
 """
 
 from __future__ import annotations

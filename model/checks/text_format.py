@@ -1,4 +1,4 @@
-"""How a feed writes times and numbers as text, as far as its pipeline file declares it."""
+"""Form of the times and numbers that a feed writes as text, as far as its pipeline file declares it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextFormat:
-    """Form of the text cells of a feed. Nothing of it is guessed: a cell of another form is refused.
+    """Declared form of text cells. Nothing of it is guessed: a cell of another form is refused.
 
     Attributes:
         decimal: Decimal mark, "." or ",". None: not declared, so it is a point.

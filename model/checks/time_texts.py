@@ -172,7 +172,7 @@ def _too_small(text: pl.Series, form: str) -> pl.Series:
 
 
 def _parse_forms(text: pl.Series, forms: tuple[_Form, ...]) -> ParsedTimes:
-    """Parse texts of several forms. The usual column has one form and takes one pass."""
+    """Parse texts of several forms. A column of one form is the rule and takes one pass."""
     first, *others = sorted(forms, key=lambda form: not _matches_first(text, form)) if len(forms) > 1 else forms
     times = first.parse(text)
     result = _only(first, times)

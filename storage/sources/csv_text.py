@@ -30,7 +30,7 @@ _HEAD = 64  # bytes that show the encoding
 
 @dataclass(frozen=True)
 class CsvForm:
-    """How a CSV file is written.
+    """Form of a CSV file.
 
     Attributes:
         separator: Character between the cells.

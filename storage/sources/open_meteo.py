@@ -3,13 +3,15 @@
 API: https://open-meteo.com/en/docs. Each location is one series, or all are averaged into one. The previous-runs API
 returns each period once per lead: `previous_day2` is the value from the newest run at least 48 hours before the
 period. That value counts as known 48 hours before the period, plus the `delay` between a run and its publication.
+Radiation, precipitation and other sums of an hour carry the time of its end. They are stored by its start.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +20,7 @@ import polars as pl
 
 from storage.schemas import INSTANT, DataError
 from storage.sources.fetch import RefusedError, fetch, open_client, parse
+from storage.sources.open_meteo_hours import OF_PRECEDING_HOUR, shift_to_starts
 from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME, Request
 
 _HOSTS = {
@@ -44,11 +47,17 @@ def read(request: Request) -> pl.DataFrame:
         DataError: A request fails, or a variable does not exist.
     """
     options = request.options
+    has_ends = _table_name(request) == "hourly" and not OF_PRECEDING_HOUR.isdisjoint(request.values)
+    # The last hour of a day has its sums at 0:00 of the next day.
+    requested = replace(request, until=request.until + timedelta(days=1)) if has_ends else request
     with open_client(request) as client:
-        tables = [table for locations in _responses(request, client) for table in _tables(request, locations)]
+        tables = [table for locations in _responses(requested, client) for table in _tables(request, locations)]
     if not tables:
         return pl.DataFrame(schema=dict.fromkeys(request.columns, pl.String))
     table = pl.concat(tables)
+    if has_ends:
+        end = datetime.combine(request.until.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
+        table = shift_to_starts(table, request.values).filter(pl.col(VALID_TIME) < end)
     if options["api"] == "previous-runs" and options["resolution"] == "daily":
         table = _daily_means(request, table)
     if SERIES_ID not in request.columns:

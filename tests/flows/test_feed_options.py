@@ -28,6 +28,8 @@ valid_time = "ds"
 values = ["y"]
 """
 FEED = '[[feed]]\nname = "demand"\nrole = "target"\nvalues = ["y"]\n'
+SQL = 'query = "q"\nuri = "sqlite:///a"\nvalid_time = "t"\n[feed.options]\n'
+CSV = 'uri = "load.csv"\nvalid_time = "t"\n[feed.options]\n'
 EXAMPLES: list[str] = re.findall(
     r"```toml\n(.*?)```", (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8"), re.DOTALL
 )
@@ -72,6 +74,19 @@ def test_each_kind_has_an_example() -> None:
         ('uri = "s3://a/b.csv"\nvalid_time = "t"\n[feed.options]\nareas = []\n', ["options.s3.areas", "no such key"]),
         ('uri = "http://a"\nvalid_time = "t"\n[feed.options]\napi_key = "${A}"\n', ["http.api_key", "no such key"]),
         ('uri = "http://a"\nvalid_time = "t"\n[feed.options]\nkind = "eia"\n', ["feed.0", "kind is a key of the feed"]),
+        (CSV + 'separator = ";;"\n', ["options.file.separator", "one ASCII character"]),
+        (CSV + 'encoding = "klingon"\n', ["options.file.encoding", "klingon"]),
+        (CSV + 'time_format = "%H:%M"\n', ["options.file.time_format", "year, month and day", "%d/%m/%Y"]),
+        (CSV + 'time_format = ["iso", "%d/%m/%Y %Z"]\n', ["options.file.time_format", "time_zone of the feed"]),
+        (CSV + 'decimal = ","\nthousands = ","\n', ["options.file", "they must differ"]),
+        (CSV + 'period = "15m"\n', ["options.file", 'period is for label = "end"']),
+        (CSV + 'label = "end"\nperiod = "15m"\n', ["feed.0", "options.period is for a feed with resample"]),
+        ('resample = "sum"\n' + CSV + 'label = "end"\n', ["feed.0", "needs options.period"]),
+        (CSV.replace(".csv", ".parquet") + "skip_rows = 1\n", ["feed.0", "options.skip_rows is for CSV"]),
+        (CSV.replace("load.csv", "https://a/b") + 'separator = ";"\n', ["feed.0", "options.separator is for CSV"]),
+        (SQL + "skip_rows = 1\n", ["options.sql.skip_rows", "no such key"]),
+        ('early = "warn"\n' + CSV, ["feed.0", "early is for target and observed feeds with available_at"]),
+        (METEO + 'decimal = ","\n', ["options.open-meteo.decimal", "no such key"]),
         (METEO + "document = 'load'\n", ["feed.0.options.open-meteo.document", "no such key"]),
         (METEO + "lead_days = [1]\n", ["options.open-meteo", "lead_days is for api", "archive"]),
         (METEO.replace("1.0", "91.0"), ["locations.here.latitude", "91.0", "90"]),

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+import pytest
+
+from flows.cli.quiet_panics import quiet_panics
 from flows.stage_process.panics import without_panics
 
 MESSAGE = ["\n", "thread 'async-executor-0' (10349) panicked at lib.rs:329:9:\n", "assertion failed\n", "  left: 0\n"]
@@ -18,3 +24,17 @@ def test_a_panic_without_a_note_ends_at_the_next_log_line() -> None:
     for following in ('{"level": "ERROR"}\n', "Traceback (most recent call last):\n", "\n"):
         assert list(without_panics([*MESSAGE[1:], following, "after\n"])) == [following, "after\n"]
     assert list(without_panics([*MESSAGE[1:], *MESSAGE[1:], *NOTE, "after\n"])) == ["after\n"]
+
+
+def test_a_command_keeps_the_text_of_a_panic_to_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    """Rust writes to the file descriptor and not to Python's stream."""
+    with quiet_panics():
+        os.write(2, b"before\n")
+        os.write(
+            2, b"thread '<unnamed>' panicked at file.rs:1:2:\nindex out of bounds\nnote: run with RUST_BACKTRACE\n"
+        )
+        os.write(2, b"after\n")
+        print("own line", file=sys.stderr)
+    os.write(2, b"later\n")
+    captured = capfd.readouterr().err.splitlines()
+    assert sorted(captured) == ["after", "before", "later", "own line"]

@@ -108,6 +108,33 @@ def test_a_forecast_is_known_from_its_request_on(web: Web, request_for: Callable
     assert rows["valid_time"].max() == at(24 * 13 - 1)
 
 
+def test_sums_of_an_hour_are_stored_by_its_start(web: Web, request_for: Callable[..., Request]) -> None:
+    """Open-Meteo gives radiation and precipitation the time of the end of their hour."""
+    Weather(web)
+    columns = ["valid_time", "available_at", "temperature_2m", "shortwave_radiation"]
+    rows = open_meteo.read(request_for("archive", columns, locations={"north": LOCATIONS["north"]}))
+    assert rows["valid_time"].to_list() == [at(hour) for hour in range(48)]
+    assert rows["temperature_2m"].to_list() == [value(60, hour) for hour in range(48)]
+    assert rows["shortwave_radiation"].to_list() == [value(60, hour + 1) for hour in range(48)]
+    # An hour is known when the later of its two values is.
+    rows = open_meteo.read(request_for("previous-runs", columns, locations={"north": LOCATIONS["north"]}))
+    assert rows.filter(rows["valid_time"] == at(0)).sort("available_at").rows() == [
+        (at(0), at(1 - 48 + 9), value(60, 0, lead=2), value(60, 1, lead=2)),
+        (at(0), at(1 - 24 + 9), value(60, 0, lead=1), value(60, 1, lead=1)),
+    ]
+    one = open_meteo.read(request_for("archive", ["valid_time", "rain"], locations={"north": LOCATIONS["north"]}))
+    assert one.rows()[:2] == [(at(-1), value(60, 0)), (at(0), value(60, 1))]
+    assert one["valid_time"].max() == at(47)
+
+
+def test_the_newest_hour_waits_for_its_sum(web: Web, request_for: Callable[..., Request]) -> None:
+    Weather(web, last="2018-09-02")
+    columns = ["valid_time", "temperature_2m", "rain"]
+    rows = open_meteo.read(request_for("archive", columns, locations={"north": LOCATIONS["north"]}))
+    assert rows["valid_time"].max() == at(46)
+    assert rows.null_count().row(0) == (0, 0, 0)
+
+
 def test_days_are_those_of_the_feeds_timezone(web: Web, request_for: Callable[..., Request]) -> None:
     Weather(web)
     rows = open_meteo.read(request_for("archive", zone="America/New_York", resolution="daily"))
