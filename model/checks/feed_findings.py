@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import time
 
 import polars as pl
 
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.number_texts import count_thousands_dots
+from model.checks.wall_clock import to_wall_clock
 from model.timegrid import TimeGrid
 from storage.schemas import INSTANT
+
+_SAMPLE = 1000  # rows that must look so before all rows are searched
+_FEWEST_DAYS = 3  # Fewer midnights are no evidence.
 
 
 def thousands_findings(rows: pl.DataFrame, times: pl.Series, feed: FeedShape) -> Iterator[Finding]:
@@ -31,6 +36,42 @@ def thousands_findings(rows: pl.DataFrame, times: pl.Series, feed: FeedShape) ->
                 'separator. Set thousands = "." in [feed.options], or decimal = "." if the point is the decimal mark'
             )
             yield _warning("number_format", count, times, detail)
+
+
+def midnight_findings(rows: pl.DataFrame, columns: pl.DataFrame, feed: FeedShape) -> Iterator[Finding]:
+    """Yield a finding if all times of `available_at` are midnight, which dates become in many tools.
+
+    Args:
+        rows: The table as it was read.
+        columns: Its columns in the types of the history.
+        feed: Layout of the table.
+    """
+    if feed.available_at is None or _has_dates(rows[feed.available_at]):
+        return
+    known = columns["available_at"]
+    if not _are_midnights(known.head(_SAMPLE), feed) or not _are_midnights(known, feed):
+        return
+    days = known.n_unique()
+    if days >= _FEWEST_DAYS:
+        detail = (
+            f"all {days} times of {feed.available_at} are midnight in {feed.time_zone}. If they are dates, values "
+            "count as known a day too early: deliver them as dates, which mean the end of the day"
+        )
+        times = columns["valid_time"].drop_nulls()
+        if len(times):
+            yield _warning("available_at", len(known), times, detail)
+
+
+def _has_dates(column: pl.Series) -> bool:
+    """Return whether a column holds dates without a time of day. The times of such dates are ends of days."""
+    if column.dtype != pl.String:
+        return column.dtype == pl.Date
+    return bool((~column.str.contains(":", literal=True)).any())
+
+
+def _are_midnights(times: pl.Series, feed: FeedShape) -> bool:
+    local = to_wall_clock(times.drop_nulls(), feed.time_zone)
+    return len(local) > 0 and bool((local.dt.time() == time()).all())
 
 
 def early_reasons(accepted: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series | None, list[Finding]]:

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from model.checks.feed_columns import history_columns
-from model.checks.feed_findings import early_reasons, thousands_findings
+from model.checks.feed_findings import early_reasons, midnight_findings, thousands_findings
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import valid_times
 from model.checks.findings import Finding
@@ -133,7 +133,7 @@ def check_rows(
     limits = bounds if feed.role == "target" else (None, None)
     selection = _select(columns, reason, later, feed, grid, limits)
     findings = list(times.findings) if (actions or {}).get("clock_change", "accept") != "accept" else []
-    findings += thousands_findings(rows, columns["valid_time"], feed)
+    findings += [*thousands_findings(rows, columns["valid_time"], feed), *midnight_findings(rows, columns, feed)]
     early, early_findings = early_reasons(selection.accepted, feed, grid)
     findings += early_findings
     if early is not None:

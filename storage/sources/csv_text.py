@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +180,7 @@ def _long_line(source: Path | bytes, form: CsvForm) -> str:
         for row in rows:
             if len(row) > width:
                 return f"line {rows.line_num + form.skip_rows} ({form.separator.join(row)[:80]!r})"
-    except (csv.Error, StopIteration, OSError, EOFError):
+    except (csv.Error, StopIteration, OSError, EOFError, zlib.error):
         pass
     return "a line"
 
@@ -194,7 +195,7 @@ def _read_head(source: Path | bytes) -> bytes:
         try:
             with gzip.open(source if isinstance(source, Path) else io.BytesIO(source)) as unpacked:
                 return unpacked.read(_HEAD)
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             return b""
     return b"" if head.startswith(_ZSTD) else head
 
@@ -210,7 +211,7 @@ def _to_utf8(source: Path | bytes, name: str, encoding: str) -> bytes:
         return _decompress(source).decode(encoding).removeprefix("\ufeff").encode()
     except UnicodeError:
         raise DataError(f"{name}: the file is not {encoding}; correct the encoding in [feed.options]") from None
-    except EOFError:
+    except (EOFError, zlib.error):
         raise DataError(
             f"{name}: cannot be read as csv: unexpected end of file; copy it again from its source"
         ) from None

@@ -67,7 +67,8 @@ def test_prices_that_change_from_hours_to_quarters(tmp_path: Path) -> None:
     settings = pipeline_of(tmp_path, "price.parquet")
     store, at = open_store(settings.pipeline.store), CHANGE + timedelta(days=4, minutes=30)
     counts = ingest_and_count(settings, store, at)
-    assert counts["reasons"] == {"3 of 4 values within 1h": 3}
+    assert counts["reasons"] == {"incomplete set of values within 1h": 3}
+    assert counts["examples"]["incomplete set of values within 1h"].startswith("3 of 4 values within 1h at 2025-10-0")
     # Values of the next day, and of the hour that has begun.
     assert counts["later"] == 96
     assert (counts["added"], counts["aggregated"]) == (24 * 9 - 1, 3 * (24 * 4 - 1))

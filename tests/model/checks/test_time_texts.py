@@ -138,6 +138,26 @@ def test_a_value_that_is_known_too_early(utc: Utc) -> None:
         assert check_rows(rows, shape, MADRID, (None, None), LATE).refused.is_empty()
 
 
+def test_dates_that_became_midnights_are_reported() -> None:
+    days = [datetime(2018, 9, day) for day in (2, 3, 4)]
+    rows = feed_rows([day - timedelta(hours=12) for day in days])
+    feed = feed_shape(available_at="known")
+    for known, is_reported in (
+        (pl.Series(days), True),
+        (pl.Series(days).dt.strftime("%Y-%m-%d %H:%M"), True),
+        (pl.Series(days).dt.offset_by("5m"), False),
+        (pl.Series(days).dt.date(), False),
+        (pl.Series(days).dt.strftime("%Y-%m-%d"), False),
+        (pl.Series(days[:1] * 3), False),
+    ):
+        result = check_rows(rows.with_columns(known=known), feed, MADRID, (None, None), LATE)
+        assert [finding.check for finding in result.findings] == ["available_at"] * is_reported, known
+    in_offset = feed_shape(available_at="known", time_zone="-05:00")
+    midnights = rows.with_columns(known=pl.Series(days).dt.offset_by("5h").dt.replace_time_zone("UTC"))
+    (finding,) = check_rows(midnights, in_offset, MADRID, (None, None), LATE).findings
+    assert "midnight in -05:00" in finding.detail
+
+
 def test_a_closing_price_is_known_before_its_day_ends() -> None:
     rows = feed_rows(["2018-09-04", "2018-09-05"]).with_columns(known=pl.lit("2018-09-04 17:30"))
     feed = feed_shape(available_at="known", early="refuse", time_zone="America/New_York")
