@@ -145,6 +145,8 @@ def _header_advice(present: list[str], form: CsvForm) -> str:
     """Return what a header of another form suggests."""
     if any(_FOREIGN in column for column in present):
         return '. A name has bytes that are not UTF-8: set the encoding in [feed.options], such as encoding = "cp1252".'
+    if present[0].startswith("sep="):  # a line for spreadsheets
+        return ". Set skip_rows = 1 in [feed.options]."
     if len(present) > 1 or form.separator in "".join(present):
         return ""
     for separator in ";\t|,":

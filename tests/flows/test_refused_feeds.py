@@ -73,6 +73,8 @@ def test_a_feed_of_which_most_rows_are_refused_is_a_failure(
     assert check(settings, LATE)["failures"] == report["failures"]
     for word in ["feed 'demand'", f"of {HOURS} rows are refused", *words]:
         assert word in report["failures"]["demand"]
+    # A nightly run has a time limit, and continues with the failure.
+    assert ingest(settings, store, LATE, LATE, timeout=60)["failures"] == report["failures"]
     counts = report["feeds"]["demand"]
     assert counts["read"] == counts["added"] + counts["refused"]
     # The other feed is stored, and the refused rows are in quarantine.
