@@ -30,6 +30,7 @@ def grid_settings(settings: Pipeline, feed: Feed) -> Grid:
         "feed.resample": feed.resample,
         "feed.time_zone": feed.time_zone,
         "feed.fixed_offset": feed.fixed_offset,
+        "feed.options.label": feed.shape().label,
     }
     if grid.step is not None:
         keys["pipeline.grid_offset"] = f"{grid.offset // MINUTE}m"

@@ -97,7 +97,7 @@ def test_several_series_need_a_series_id_column(web: Web, request_for: Callable[
         eia.read(request_for(DEMAND, COLUMNS[1:]))
 
 
-def test_a_facet_that_is_not_fixed_is_named(web, request_for):
+def test_a_facet_that_is_not_fixed_is_named(web: Web, request_for: Callable[..., Request]) -> None:
     """Read one day in two time zones, as the daily grid data have it, each with its description."""
     rows = [
         {"period": "2018-09-03", "respondent": "PJM", "timezone": zone, "timezone-description": f"{zone} time",

@@ -109,7 +109,7 @@ def test_a_server_that_is_unreachable_or_refuses_is_an_error_without_the_passwor
         sql.read(request_of(postgres, ["a"]))
 
 
-def test_ids_of_postgresql_are_text(postgres, request_of):
+def test_ids_of_postgresql_are_text(postgres: str, request_of: Callable[..., Request]) -> None:
     query = """select 'a    '::char(5) as c, 541448820044186577::bigint as b, 101.00::numeric(9, 2) as n,
         '0b4c9a4e-0000-4000-8000-000000000001'::uuid as u"""
     for name, expected in (
