@@ -149,7 +149,7 @@ def test_a_training_that_is_killed(prefect_server: dict[str, str], pipeline: Pat
 def test_a_forecast_that_hangs(prefect_server: dict[str, str], pipeline: Path) -> None:
     """Stop the process of the forecast as it starts, so that the baseline is published by the deadline."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    settings = {"GATECAST_TRAINING__EVERY": "30d", "GATECAST_FORECAST__DEADLINE": "40s"}
+    settings = {"GATECAST_TRAINING__EVERY": "30d", "GATECAST_FORECAST__DEADLINE": "80s"}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows", "nightly", str(pipeline), "--issue-time", NEXT_DAY, "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server, **settings},

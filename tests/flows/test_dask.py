@@ -186,5 +186,5 @@ def test_shards_missing_at_the_deadline_come_from_the_baseline(
     assert published["stood_in"] == SHARDS and set(published["status"]) == {"baseline"}
     rows = pl.read_parquet(published["path"], hive_partitioning=False)
     (reason,) = set(rows["reason"])
-    assert reason.startswith("its shard gave no result within 24 s")
+    assert reason.startswith("its shard gave no result within 48 s")
     assert rows.select("series_id", "valid_time").equals(pl.read_parquet(local).select("series_id", "valid_time"))
