@@ -23,7 +23,7 @@ from model.checks.findings import Finding
 from model.checks.reasons import DUPLICATE, advice, first_text
 from model.checks.repeated_keys import RepeatedKeysError, find_dimensions, remedy
 from model.checks.units import check_expected_level, check_unit_ratio
-from storage.schemas import DataError
+from storage.schemas import FILE, ROW_PROBLEM, DataError
 from storage.schemas.records import FeedReport
 
 logger = logging.getLogger(__name__)
@@ -141,6 +141,7 @@ def _repeats_remedy(feed: Feed, rows: pl.DataFrame, since: datetime, until: date
             table = read_feed(feed, since, until, requested_at, all_columns=True)
         except DataError:
             pass  # the columns are only a hint, and the source may fail at its second request
+    table = table.drop(FILE, ROW_PROBLEM, strict=False)
     text = remedy(find_dimensions(table, feed.shape()), table)
     if feed.series_id is None and not set("*?[").isdisjoint(feed.uri or ""):
         text += " If each file holds another series, give each file a feed of its own."
@@ -160,7 +161,7 @@ def refusal_failure(feed: Feed, checked: CheckedRows) -> str | None:
     return (
         f"feed {feed.name!r}: {refused:,} of {checked.read:,} rows are refused, {first.rows:,} of them because "
         f"{first.kind}{first_text(first.example)}. {advice(first)}"
-    )
+    ).rstrip()
 
 
 def _check_units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[str, CheckedRows]:

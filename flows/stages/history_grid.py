@@ -8,6 +8,7 @@ import numpy as np
 
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
+from flows.settings.types import duration_text
 from model.timegrid import MINUTE
 from storage import history, history_grids, layout
 from storage.history_grids import Grid
@@ -24,13 +25,14 @@ def grid_settings(settings: Pipeline, feed: Feed) -> Grid:
 
     The pipeline's time zone counts for days only: shorter periods are counted in UTC.
     """
-    grid = settings.grid
+    grid, shape = settings.grid, feed.shape()
     keys: Grid = {
         "pipeline.frequency": grid.frequency,
         "feed.resample": feed.resample,
         "feed.time_zone": feed.time_zone,
         "feed.fixed_offset": feed.fixed_offset,
-        "feed.options.label": feed.shape().label,
+        "feed.options.label": shape.label,
+        "feed.options.period": None if shape.period is None else duration_text(shape.period),
     }
     if grid.step is not None:
         keys["pipeline.grid_offset"] = f"{grid.offset // MINUTE}m"

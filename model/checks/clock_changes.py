@@ -10,7 +10,6 @@ import polars as pl
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.number_texts import value_texts
-from model.checks.reasons import with_cell
 from model.checks.wall_clock import WallClockTimes
 from storage.schemas.offsets import offset_text
 
@@ -18,14 +17,13 @@ CHECK = "clock_change"
 _FORMAT = "%Y-%m-%d %H:%M"
 
 
-def repeated_time_reasons(times: pl.Series, read: WallClockTimes, feed: FeedShape) -> pl.Series:
-    """Return why each row with an open repeated time is refused."""
+def repeated_time_reason(feed: FeedShape) -> str:
+    """Return why a row with an open repeated time is refused."""
     what = feed.valid_time if feed.label == "start" else f"the period of {feed.valid_time}"
-    kind = (
+    return (
         f"{what} occurs twice in {feed.time_zone} (clock change), and the order of the rows does not show "
         "which hour it is (see fold of the feed)"
     )
-    return pl.select(with_cell(kind, times.gather(read.open).dt.to_string(_FORMAT))).to_series()
 
 
 def find_clock_change_faults(

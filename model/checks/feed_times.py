@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from model.checks.clock_changes import find_clock_change_faults, repeated_time_reasons
+from model.checks.clock_changes import find_clock_change_faults, repeated_time_reason
 from model.checks.end_labels import names_clock_hours
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
@@ -17,7 +17,7 @@ from model.checks.wall_clock import WallClockTimes, has_clock_changes, to_instan
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import FILE, INSTANT, DataError
 
-_DAY = timedelta(days=1)
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 class ValidTimes(NamedTuple):
@@ -66,7 +66,7 @@ def _period_starts(times: pl.Series, table: pl.DataFrame, feed: FeedShape, grid:
         .otherwise(pl.lit(None, pl.String))
     ).to_series()
     problem = problem.scatter(read.skipped, f"time does not exist in {feed.time_zone} (clock change)")
-    return ValidTimes(read.instants, problem.scatter(read.open, repeated_time_reasons(times, read, feed)), findings)
+    return ValidTimes(read.instants, problem.scatter(read.open, repeated_time_reason(feed)), findings)
 
 
 def _resolve_clock(
@@ -134,6 +134,10 @@ def available_times(table: pl.DataFrame, feed: FeedShape) -> pl.Series:
             # Of a day without a time nothing is known before it ends.
             local = local.zip_with(~cells.dates, local + _DAY)
         of_local = to_latest_instants(local, feed.time_zone)
+        if cells.dates is not None and cells.dates.any():
+            # Where clocks go forward at midnight, the day ends with the hour that they skip.
+            after = to_latest_instants(local + _HOUR, feed.time_zone)
+            of_local = of_local.zip_with(of_local.is_not_null() | ~cells.dates, after)
         instants = of_local if instants is None else instants.zip_with(instants.is_not_null(), of_local)
     assert instants is not None
     return instants if problem is None else instants.set(problem.is_not_null(), None)

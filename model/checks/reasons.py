@@ -16,6 +16,7 @@ from model.checks.time_texts import ACCEPTED_TIMES, suggested_format
 #: Kind of a row whose key a later row of the feed repeats.
 DUPLICATE = "duplicate: a later row of the feed has the same series and time"
 NOT_A_TIME, NOT_A_NUMBER, OFF_GRID = "is not a time", "is not a number", "time is not on the"
+_GRID_SETTING = "pipeline.grid_offset"  # A reason off the grid that names this setting is an advice itself.
 
 _GOT, _AT = ", got ", "at "
 # Checks of whole series that can refuse rows. Their reasons contain figures of the series.
@@ -86,6 +87,8 @@ def advice(group: ReasonGroup) -> str:
     if group.kind.endswith(NOT_A_NUMBER):
         return 'Declare in [feed.options] how numbers are written: decimal = ",", thousands = "," or missing = ["n/e"].'
     if group.kind.startswith(OFF_GRID):
+        if _GRID_SETTING in group.kind:
+            return ""
         return "Set resample of the feed if its periods are finer than the pipeline's, or label if times name the end."
     return "Correct the feed, or the setting that the reason names."
 

@@ -69,8 +69,14 @@ HOURLY = ('"1d"', '"1h"')
             [("values", 'resample = "mean"\nvalues')],
             "resample = 'sum'",
         ),
+        (
+            HOURS,
+            [HOURLY],
+            [HOURLY, ('["gwh"]', '["gwh"]\n[feed.options]\nlabel = "end"')],
+            "feed.options.label = 'start'",
+        ),
     ],
-    ids=["timezone", "day_start", "frequency", "time_zone", "resample"],
+    ids=["timezone", "day_start", "frequency", "time_zone", "resample", "label"],
 )
 def test_a_changed_grid_is_refused_or_read_again(
     tmp_path: Path, times: list[str], before: list[tuple[str, str]], after: list[tuple[str, str]], key: str

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from model.checks.feed_rows import check_rows
 from model.checks.feed_shape import FeedShape
+from model.checks.reasons import advice
 from model.timegrid import TimeGrid, default_offset
 from storage.schemas import DataError
 from storage.schemas.records import Action
@@ -134,8 +135,9 @@ def test_hours_of_a_zone_that_is_not_on_whole_hours(utc: Utc, zone: str, minutes
         result = check_rows(feed_rows(times), feed_shape(time_zone=zone), grid, (None, None), LATE)
         assert result.accepted["valid_time"][0] == utc(2018, 8, 31, 18, minutes)
         assert len(result.accepted) == 3
-    refused = check_rows(feed_rows(hours), feed_shape(time_zone="UTC"), grid, (None, None), LATE).refused
-    assert 'set pipeline.grid_offset = "0m"' in refused["reason"][0]
+    result = check_rows(feed_rows(hours), feed_shape(time_zone="UTC"), grid, (None, None), LATE)
+    assert 'set pipeline.grid_offset = "0m"' in result.refused["reason"][0]
+    assert advice(result.reasons[0]) == ""
 
 
 def test_first_quarter_is_not_the_hour(utc: Utc) -> None:

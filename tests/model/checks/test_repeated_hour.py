@@ -144,7 +144,7 @@ def test_rows_that_begin_inside_the_hour_are_refused() -> None:
     assert len(result.accepted) == 2
     reason = result.refused["reason"].item()
     assert "t occurs twice in America/New_York" in reason and "fold" in reason
-    assert reason.endswith("got '2018-11-04 01:00'")
+    assert [(group.rows, group.example) for group in result.reasons] == [(1, "at 2018-11-04 01:00:00")]
 
 
 @pytest.mark.parametrize(("fold", "place"), [("first", 1), ("second", 2), ("refuse", None)])
@@ -215,3 +215,32 @@ def test_a_skipped_hour_that_is_filled_in_is_no_sign_of_standard_time() -> None:
     empty = spring.with_columns(y=pl.when(pl.col("t").dt.hour() != 2).then("y"))
     assert read(empty).findings == ()
     assert read(spring).findings != ()
+
+
+@pytest.mark.parametrize("series", ["id", None])
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("by_start", [True, False])
+def test_ends_of_hours(series: str | None, newest_first: bool, by_start: bool) -> None:
+    """Ends are numbered by the clock at their beginning, or are what the clock shows then."""
+    hours = [NIGHT[0] + i * HOUR for i in range(-24, 24)]
+    rows = table(night(*hours))
+    if by_start:
+        rows = rows.with_columns(pl.col("t") + HOUR)
+    else:
+        rows = rows.with_columns(t=table(night(*(hour + HOUR for hour in hours)))["t"])
+    rows = rows.reverse() if newest_first else rows
+    result = read(rows, label="end", series_id=series)
+    assert len(result.accepted) == len(hours) and not wrong(result) and not result.findings
+    # A file that begins within the repeated hour does not show which hour it is.
+    part = rows.filter(pl.col("y") >= NIGHT[2].timestamp())
+    result = read(part, label="end", series_id=series)
+    assert len(result.refused) == 1 and not wrong(result)
+    assert "the period of t occurs twice" in result.refused["reason"][0]
+
+
+def test_overlapping_files_of_ends() -> None:
+    hours = [NIGHT[0] + i * HOUR for i in range(-24, 24)]
+    rows = table(night(*hours)).with_columns(pl.col("t") + HOUR, pl.lit(0).alias(FILE))
+    both = pl.concat([rows.head(40), rows.tail(40).with_columns(pl.lit(1).alias(FILE))])
+    result = read(both, label="end", series_id=None)
+    assert len(result.accepted) == len(hours) and not wrong(result)

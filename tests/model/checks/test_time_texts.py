@@ -126,6 +126,14 @@ def test_a_date_without_a_time_is_known_when_the_day_ends(cell: object, utc: Utc
     ]
 
 
+def test_a_day_whose_end_a_clock_change_skips(utc: Utc) -> None:
+    """Clocks in Chile go forward at midnight, so the day ends at 1:00."""
+    rows = feed_rows(["2018-08-11 10:00"]).with_columns(known=pl.lit("2018-08-11"))
+    feed = feed_shape(available_at="known", time_zone="America/Santiago")
+    result = check_rows(rows, feed, MADRID, (None, None), LATE)
+    assert result.accepted["available_at"].to_list() == [utc(2018, 8, 12, 4)]
+
+
 def test_a_value_that_is_known_too_early(utc: Utc) -> None:
     rows = feed_rows(["2018-09-01 10:00", "2018-09-01 11:00"]).with_columns(known=pl.lit("2018-09-01T09:30Z"))
     feed = {"available_at": "known", "time_zone": "Europe/Madrid"}
