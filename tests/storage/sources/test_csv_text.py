@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from storage.schemas import ROW_PROBLEM, DataError
+from storage.schemas import FILE, ROW_PROBLEM, DataError
 from storage.sources import files
 from storage.sources.csv_text import PLAIN_CSV, CsvForm, read_csv
 from storage.sources.request import Request
@@ -74,7 +74,7 @@ def test_a_last_line_without_a_line_end(tmp_path: Path, request_of: Callable[...
     assert [bool(problem) for problem in rows[ROW_PROBLEM]] == [False, True, False]
     assert "may be cut" in rows[ROW_PROBLEM][1]
     accepted = files.read(request_of(f"{tmp_path}/*.csv", ["t", "y"], last_line="accept"))
-    assert accepted.columns == ["t", "y"]
+    assert accepted.columns == ["t", "y", FILE] and accepted[FILE].to_list() == [0, 0, 1]
     # Compressed content and a header alone have no such line.
     form = CsvForm(refuses_cut_line=True)
     for content in (gzip.compress(b"t,y\n1,2"), b"t,y"):
