@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -36,12 +37,26 @@ _REPLACED = ".replaced"
 _ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, Missing)
 
 
+class Appended(NamedTuple):
+    """Result of adding rows to a history.
+
+    Attributes:
+        rows: Rows that were added.
+        known: Number of given rows of which the history had the series, period and availability.
+        replaced: Number of these that have other values now.
+    """
+
+    rows: pl.DataFrame
+    known: int = 0
+    replaced: int = 0
+
+
 class DamagedHistory(DataError):
     """A part of the history that cannot be read. `set_aside` takes it out of the history."""
 
 
-def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> pl.DataFrame:
-    """Add the rows that are not in the history yet, and return them.
+def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> Appended:
+    """Add the rows that are not in the history yet.
 
     A row that is stored with the same availability and values adds nothing.
 
@@ -53,7 +68,8 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
         ingested_at: Time of the ingest.
     """
     values = [name for name in rows.columns if name not in _REVISION]
-    new = _new_rows(store, pipeline, feed, rows, values) if _parts(store, pipeline, feed) else rows
+    has_parts = bool(_parts(store, pipeline, feed))
+    new, known, replaced = _new_rows(store, pipeline, feed, rows, values) if has_parts else Appended(rows)
     # Most sources are sorted already, and sorting is the slowest step here.
     new = new if is_sorted(new) else new.sort(_REVISION)
     new = new.with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
@@ -62,7 +78,7 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
         _write_part(store, pipeline, feed, new, ingested_at)
         if len(_parts(store, pipeline, feed)) > _MAX_PARTS:
             compact(store, pipeline, feed)
-    return new
+    return Appended(new, known, replaced)
 
 
 def compact(store: Store, pipeline: str, feed: str) -> int:
@@ -90,7 +106,7 @@ def _write_part(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, inge
     store.put_parquet(f"{layout.history(pipeline, feed)}/{name}", rows)
 
 
-def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> pl.DataFrame:
+def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> Appended:
     """Return the rows that the history lacks, or has with other values."""
     is_changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f":stored:{v}")) for v in values)
     stored = _without_repeated_ingests(_read(store, pipeline, feed, values, lambda rows: rows))
@@ -98,7 +114,8 @@ def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values
     columns = [pl.col(v).alias(f":stored:{v}") for v in values]
     stored = stored.select(*_REVISION, *columns, pl.lit(True).alias(":stored"))
     joined = rows.join(stored, on=_REVISION, how="left", nulls_equal=True, maintain_order="left")
-    return joined.filter(pl.col(":stored").is_null() | is_changed).select(rows.columns)
+    new = joined.filter(pl.col(":stored").is_null() | is_changed)
+    return Appended(new.select(rows.columns), joined[":stored"].count(), new[":stored"].count())
 
 
 def read_revisions(

@@ -126,7 +126,7 @@ class Feed(Section):
         "period are revisions.",
     )
     early: Literal["accept", "warn", "refuse"] = Field(
-        default="refuse",
+        default="warn",
         description="Action on a target or observed value whose available_at is before its period ends (business "
         "days: begins). Set accept for values that are fixed in advance, such as day-ahead prices.",
     )

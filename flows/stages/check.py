@@ -21,7 +21,10 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
     """Return the report of an ingest at `now`, and how late each feed is for the next forecast."""
     issue_at, timezone = settings.pipeline.issue_at, settings.pipeline.timezone
     next_issue_time = clock.last_issue_time(issue_at, timezone, now + timedelta(days=1))
-    checked, failures = check_feeds(settings, now, lambda feed: max(feed.start, now - _READ_BACK), progress)
+    # A feed whose data ended longer ago is read from its start, as an ingest would.
+    checked, failures = check_feeds(
+        settings, now, lambda feed: max(feed.start, now - _READ_BACK), progress, from_start=True
+    )
     for name, error in changed_grids(settings, open_store(settings.pipeline.store)).items():
         failures.setdefault(name, str(error))
     for feed in (feed for feed in settings.feed if feed.name in checked):

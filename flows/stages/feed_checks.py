@@ -18,7 +18,7 @@ from flows.stages.panels import to_instant, to_micros
 from flows.stages.progress import Progress, no_progress
 from flows.stages.series_matching import match_feeds
 from flows.stages.sources import FREE_KINDS, read_feed
-from model.checks.feed_rows import CheckedRows, check_rows
+from model.checks.feed_rows import CheckedRows, EmptyFeed, check_rows
 from model.checks.findings import Finding
 from model.checks.reasons import DUPLICATE, advice, first_text
 from model.checks.repeated_keys import RepeatedKeysError, find_dimensions, remedy
@@ -40,6 +40,7 @@ def check_feeds(
     now: datetime | None = None,
     timeout: float | None = None,
     known_series: Callable[[], Set[str]] = frozenset,
+    from_start: bool = False,
 ) -> tuple[dict[str, CheckedRows], dict[str, str]]:
     """Read and check every feed.
 
@@ -52,6 +53,7 @@ def check_feeds(
         timeout: Seconds in which all feeds must answer. They are then read in parallel. None reads one after the other
             without a limit.
         known_series: Function that returns the series of the history.
+        from_start: Whether a feed without rows since then is read again from its start.
 
     Returns:
         Checked rows by feed, and errors by feed.
@@ -61,7 +63,12 @@ def check_feeds(
 
     def read(feed: Feed) -> None:
         try:
-            checked[feed.name] = check_feed(settings, feed, as_of, since(feed), now)
+            try:
+                checked[feed.name] = check_feed(settings, feed, as_of, since(feed), now)
+            except EmptyFeed:
+                if not from_start:
+                    raise
+                checked[feed.name] = check_feed(settings, feed, as_of, feed.start, now)
         except DataError as error:
             failures[feed.name] = str(error)
 

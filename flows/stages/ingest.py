@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from flows import clock
@@ -17,6 +18,10 @@ from storage import history, quarantine
 from storage.schemas import DataError
 from storage.schemas.records import FeedReport, IngestReport
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+_FEWEST_KNOWN = 24  # With fewer values read again, a revision may change most of them.
 
 
 def ingest(
@@ -85,16 +90,17 @@ def ingest(
             replaced[feed.name] = history.set_all_aside(store, settings.name, feed.name)
         try:
             record_grid(settings, store, feed)
-            added = history.append(store, settings.name, feed.name, rows.accepted, now)
+            appended = history.append(store, settings.name, feed.name, rows.accepted, now)
         except history.DamagedHistory:
             set_aside(feed)
             rows = check_feed(settings, feed, as_of, feed.start, now)
-            added = history.append(store, settings.name, feed.name, rows.accepted, now)
+            appended = history.append(store, settings.name, feed.name, rows.accepted, now)
+        _warn_of_replaced(settings, feed, appended)
         quarantine.append(store, settings.name, feed.name, rows.refused, now)
         reports[feed.name] = {
             **feed_report(rows),
-            "added": len(added),
-            "unchanged": len(rows.accepted) - len(added),
+            "added": len(appended.rows),
+            "unchanged": len(rows.accepted) - len(appended.rows),
             "damaged": damaged.get(feed.name, []),
             "replaced": replaced.get(feed.name, []),
             "late": lateness(settings, feed, rows, issue_time, as_of),
@@ -105,3 +111,16 @@ def ingest(
     log_matching(reports)
     progress("ingest", 1.0)
     return {"feeds": reports, "failures": failures}
+
+
+def _warn_of_replaced(settings: Pipeline, feed: Feed, appended: history.Appended) -> None:
+    """Log a warning if an ingest replaced most values of a target that it read again.
+
+    Revisions change a few values. A second pipeline file of the same name and store, or another unit, changes all.
+    """
+    if feed.role == "target" and appended.known >= _FEWEST_KNOWN and appended.replaced > appended.known / 2:
+        logger.warning(
+            "feed %r: %s of the %s values that the history already had were replaced by others. If another pipeline "
+            "file uses pipeline.name = %r and this store, give it another name. Else check the unit and the uri of the "
+            "feed.", feed.name, f"{appended.replaced:,}", f"{appended.known:,}", settings.name,
+        )  # fmt: skip

@@ -27,6 +27,10 @@ from storage.schemas import FILE, ROW_PROBLEM, DataError, distinct_ids
 from storage.schemas.records import Action, SeriesMatching
 
 
+class EmptyFeed(DataError):
+    """The source has no rows in the requested time."""
+
+
 @dataclass(frozen=True)
 class CheckedRows:
     """The rows of one read, classified.
@@ -122,7 +126,7 @@ def check_rows(
         DataError: The table is empty, or a whole column has the wrong type.
     """
     if rows.is_empty():
-        raise DataError(f"feed {feed.name!r}: the table has no rows")
+        raise EmptyFeed(f"feed {feed.name!r}: the table has no rows; check its uri, query and start")
     times = valid_times(rows, feed, grid)
     rows, source_problem = _without_hidden_columns(rows)
     columns = history_columns(rows, times.instants, feed, grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -146,3 +147,33 @@ def test_a_damaged_record_is_ignored_and_written_again(tmp_path: Path, content: 
     assert history_grids.read(store, "gas", "demand") is None
     assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
     assert record.read_bytes() == intact
+
+
+def test_another_pipeline_of_the_same_name_is_reported(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    south = tmp_path / "south.csv"
+    south.write_text((tmp_path / "gas.csv").read_text().replace(".5", ".7"))
+    path.write_text(path.read_text().replace("gas.csv", "south.csv"))
+    done = gatecast("ingest", path, "--as-of", NOW.isoformat())
+    assert done.returncode == 0
+    assert "30 of the 30 values that the history already had were replaced" in done.stderr
+    assert "pipeline.name = 'gas'" in done.stderr
+    south.write_text(south.read_text().replace("2024-03-30,29.7", "2024-03-30,3"))
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).stderr == ""
+
+
+def test_a_database_whose_data_ended_long_ago_is_checked(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with sqlite3.connect(tmp_path / "gas.db") as connection:
+        connection.execute("create table gas (day text, gwh real)")
+        connection.executemany(
+            "insert into gas values (?, ?)", [(day, 1.5 + number) for number, day in enumerate(DAYS)]
+        )
+    query = (
+        f'uri = "sqlite:///{tmp_path}/gas.db"\nquery = "select day, gwh from gas where day >= :since and day < :until"'
+    )
+    path.write_text(path.read_text().replace('uri = "gas.csv"', query))
+    done = gatecast("check", path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["feeds"]["demand"]["accepted"] == len(DAYS)

@@ -23,7 +23,8 @@ from tests.support.made import hourly
 
 
 def add(store: Store, rows: pl.DataFrame, at: datetime) -> int:
-    return len(history.append(store, "p", "f", rows.select("series_id", "valid_time", "available_at", "y"), at))
+    added = history.append(store, "p", "f", rows.select("series_id", "valid_time", "available_at", "y"), at)
+    return len(added.rows)
 
 
 def test_ingesting_again_adds_nothing(store: Store, utc: Callable[..., datetime]) -> None:
