@@ -72,10 +72,8 @@ def printable(text: str) -> str:
 
 def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
     """Return the result of a check: row counts, refused rows, findings and lateness of every feed."""
-    lines = [
-        f"{pipeline_path}: pipeline {settings.name!r}, {len(settings.feed)} feeds, next issue time "
-        f"{report['next_issue']}"
-    ]
+    feeds = "1 feed" if len(settings.feed) == 1 else f"{len(settings.feed)} feeds"
+    lines = [f"{pipeline_path}: pipeline {settings.name!r}, {feeds}, next issue time {report['next_issue']}"]
     for name, feed in report["feeds"].items():
         lines.append(
             f"{name}: {feed['read']} rows, {feed['accepted']} accepted, {feed['series'] or 'no'} series"

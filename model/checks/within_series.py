@@ -24,7 +24,9 @@ def find_gaps(block: FlatSeries, context: CheckContext) -> Iterator[SeriesFault]
     missing = np.diff(block.steps, prepend=block.steps[0]) - 1
     missing[block.bounds[:-1]] = 0
     for number, rows in block.rows_by_series(missing > 0):
-        yield _fault(block, number, rows, f"{missing[rows].sum()} periods missing in {len(rows)} gaps")
+        count = int(missing[rows].sum())
+        periods, gaps = "period" if count == 1 else "periods", "gap" if len(rows) == 1 else "gaps"
+        yield _fault(block, number, rows, f"{count} {periods} missing in {len(rows)} {gaps}")
 
 
 def find_flat_lines(block: FlatSeries, context: CheckContext) -> Iterator[SeriesFault]:
