@@ -102,11 +102,19 @@ def parse_times(column: pl.Series, formats: tuple[str, ...]) -> tuple[ParsedTime
     text = column if column.dtype == pl.String else column.cast(pl.Int64, strict=False).cast(pl.String)
     if not formats:
         return _parse_forms(text, _ISO_FORMS), None
+    # Beside seconds, a number too small for milliseconds is no mistake, and one too large for seconds is milliseconds.
+    has_both = {EPOCH_S, EPOCH_MS} <= set(formats)
     results = [_parse_format(text, form) for form in formats]
+    if has_both:
+        seconds = formats.index(EPOCH_S)
+        is_milliseconds = (_epoch_numbers(text).abs() > _FEWEST_MS).fill_null(False)
+        instants = results[seconds].instants
+        assert instants is not None
+        results[seconds] = results[seconds]._replace(instants=instants.set(is_milliseconds, None))
     problems = [
         pl.when(pl.lit(_too_small(text, form))).then(pl.lit(f"number of {form} is too small; is it in seconds?"))
         for form in formats
-        if form == EPOCH_MS
+        if form == EPOCH_MS and not has_both
     ]
     times, several = _merge(results)
     problems += [] if several is None else [pl.when(pl.lit(several)).then(pl.lit("time fits several of the formats"))]

@@ -73,6 +73,11 @@ def test_another_form_than_the_declared_one_is_refused() -> None:
     assert "too small" in check([1536847200], "epoch_ms").refused["reason"].item()
 
 
+def test_seconds_and_milliseconds_in_one_feed_differ_by_their_size(utc: Utc) -> None:
+    times = check([1535760000, 1535763600000], "epoch_s", "epoch_ms").accepted["valid_time"]
+    assert times.to_list() == [utc(2018, 9, 1), utc(2018, 9, 1, 1)]
+
+
 def test_numbers_without_a_declaration_are_an_error_with_the_format() -> None:
     with pytest.raises(DataError, match=r"'t' has type Int64 \(first: 1535760000000\).*time_format = \"epoch_ms\""):
         check([1535760000000])
