@@ -100,7 +100,7 @@ def test_a_source_that_hangs(run_nightly_process: Callable[..., Finished]) -> No
         server.bind(("127.0.0.1", 0))
         server.listen()
         uri = f"http://127.0.0.1:{server.getsockname()[1]}/load.csv"
-        settings = {"GATECAST_FEED__DEMAND__URI": uri, "GATECAST_FORECAST__DEADLINE": "40s"}
+        settings = {"GATECAST_FEED__DEMAND__URI": uri, "GATECAST_FORECAST__DEADLINE": "90s"}
         done = run_nightly_process("--issue-time", NEXT_DAY, **settings)
     rows = degraded_rows(done)
     report = json_report(done)
