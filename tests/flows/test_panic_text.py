@@ -36,5 +36,7 @@ def test_a_command_keeps_the_text_of_a_panic_to_itself(capfd: pytest.CaptureFixt
         os.write(2, b"after\n")
         print("own line", file=sys.stderr)
     os.write(2, b"later\n")
-    captured = capfd.readouterr().err.splitlines()
-    assert sorted(captured) == ["after", "before", "later", "own line"]
+    # Two writers share the stream, so the order of their writes is open.
+    written = capfd.readouterr().err
+    assert all(written.count(words) == 1 for words in ("before", "after", "own line", "later"))
+    assert not any(words in written for words in ("panicked", "index out of bounds", "RUST_BACKTRACE"))
