@@ -137,7 +137,7 @@ class Serving:
         self.answer.clear()
         before = len(self.requests)
         identity = self.trigger("nightly/load", pipeline=str(self.held), issue_time=day)
-        wait(lambda: len(self.requests) > before, "a night that asks for its weather", 120)
+        wait(lambda: len(self.requests) > before, "a run that requests its weather", 120)
         assert self.run(identity)["state_type"] == "RUNNING"
         return identity
 
