@@ -42,7 +42,7 @@ class Appended(NamedTuple):
 
     Attributes:
         rows: Rows that were added.
-        known: Number of given rows of which the history had the series, period and availability.
+        known: Number of given rows whose series, period and availability the history had.
         replaced: Number of these that have other values now.
     """
 
@@ -68,8 +68,8 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
         ingested_at: Time of the ingest.
     """
     values = [name for name in rows.columns if name not in _REVISION]
-    has_parts = bool(_parts(store, pipeline, feed))
-    new, known, replaced = _new_rows(store, pipeline, feed, rows, values) if has_parts else Appended(rows)
+    is_first = not has_rows(store, pipeline, feed)
+    new, known, replaced = Appended(rows) if is_first else _new_rows(store, pipeline, feed, rows, values)
     # Most sources are sorted already, and sorting is the slowest step here.
     new = new if is_sorted(new) else new.sort(_REVISION)
     new = new.with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))

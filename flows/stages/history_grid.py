@@ -51,17 +51,9 @@ def require_same_grid(settings: Pipeline, store: Store, feeds: Iterable[Feed]) -
         ChangedGrid: A setting has changed since.
     """
     for feed in feeds:
-        recorded = history_grids.read(store, settings.name, feed.name) or {}
-        present = grid_settings(settings, feed)
-        changed = [key for key in present if key in recorded and recorded[key] != present[key]]
-        if changed and history.has_rows(store, settings.name, feed.name):
-            differences = ", ".join(f"{key} = {_text(recorded[key])} (now {_text(present[key])})" for key in changed)
-            folder = store.uri(layout.history(settings.name, feed.name))
-            raise ChangedGrid(
-                f"feed {feed.name!r}: its history in {folder} was ingested with {differences}, so its rows would be "
-                "at wrong times. Restore the setting or use another pipeline.name; or run `gatecast ingest "
-                "FILE --reread`, which keeps the old rows aside and reads the feed again from feed.start"
-            )
+        recorded = history_grids.read(store, settings.name, feed.name)
+        if recorded is not None:
+            _require_recorded_grid(settings, store, feed, recorded)
 
 
 def changed_grids(settings: Pipeline, store: Store) -> dict[str, ChangedGrid]:
@@ -69,9 +61,11 @@ def changed_grids(settings: Pipeline, store: Store) -> dict[str, ChangedGrid]:
     errors: dict[str, ChangedGrid] = {}
     for feed in settings.feed:
         try:
-            require_same_grid(settings, store, [feed])
-            if history_grids.read(store, settings.name, feed.name) is None:
+            recorded = history_grids.read(store, settings.name, feed.name)
+            if recorded is None:
                 _require_periods_on_grid(settings, store, feed)
+            else:
+                _require_recorded_grid(settings, store, feed, recorded)
         except ChangedGrid as error:
             errors[feed.name] = error
         except history.DamagedHistory:
@@ -84,6 +78,20 @@ def record_grid(settings: Pipeline, store: Store, feed: Feed) -> None:
     present = grid_settings(settings, feed)
     if history_grids.read(store, settings.name, feed.name) != present:
         history_grids.write(store, settings.name, feed.name, present)
+
+
+def _require_recorded_grid(settings: Pipeline, store: Store, feed: Feed, recorded: Grid) -> None:
+    """Check that the settings are those of the record. A setting that the record lacks is not compared."""
+    present = grid_settings(settings, feed)
+    changed = [key for key in present if key in recorded and recorded[key] != present[key]]
+    if changed and history.has_rows(store, settings.name, feed.name):
+        differences = ", ".join(f"{key} = {_text(recorded[key])} (now {_text(present[key])})" for key in changed)
+        folder = store.uri(layout.history(settings.name, feed.name))
+        raise ChangedGrid(
+            f"feed {feed.name!r}: its history in {folder} was ingested with {differences}, so its rows would be "
+            "at wrong times. Restore the setting or use another pipeline.name; or run `gatecast ingest "
+            "FILE --reread`, which keeps the old rows aside and reads the feed again from feed.start"
+        )
 
 
 def _require_periods_on_grid(settings: Pipeline, store: Store, feed: Feed) -> None:

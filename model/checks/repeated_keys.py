@@ -93,7 +93,7 @@ def _count_repeated(table: pl.DataFrame, key: list[str], feed: FeedShape) -> int
 def _are_overlapping_files(rows: pl.DataFrame, repeated: pl.DataFrame) -> bool:
     """Return whether the rows are overlapping files, each of which begins and ends later than the one before.
 
-    No key repeats within such a file. The repeats are then revisions, of which the last one counts.
+    No key repeats within such a file. The repeats are then revisions, and the last one of a key counts.
     """
     series = repeated["series_id"][0]
     is_of_series = pl.col("series_id").eq_missing(pl.lit(series, pl.String))
