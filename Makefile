@@ -14,8 +14,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: run quick test test-deployment serve unserve check lint types quick-tests audit hooks bench memory race operation league picture clean
 
 run: $(VENV)/.run
-	$(BIN)/gatecast nightly deployments/load.toml
-	$(BIN)/gatecast nightly deployments/market.toml
+	$(BIN)/gatecast nightly deployments/load.toml --issue-time newest
+	$(BIN)/gatecast nightly deployments/market.toml --issue-time newest
 
 # The tests come first, so that style and types run beside them. With one thread each, two workers do not compete.
 quick: $(VENV)/.dev

@@ -109,6 +109,7 @@ _SHARD_COLUMNS = {
     "reason": "Reason of the rows.",
     "model_version": "Model of the rows.",
     "digest": "sha256 of the data that the forecast was made from.",
+    "incomplete": "Inputs that were late or missing: feed and reason.",
 }
 
 

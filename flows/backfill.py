@@ -17,7 +17,7 @@ from flows.tasks import backfill_task
 @flow(name="backfill", flow_run_name="backfill {pipeline} {start} {end}", persist_result=False)
 def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State[Any]:
     """Publish the forecasts missing between the local days `start` and `end` (ISO 8601), both included."""
-    clock.parse_day(start), clock.parse_day(end)
+    clock.parse_days(start, end)
     logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
     report = backfill_task(pipeline, start, end)
     return completed_state(summary.backfill_sentence(report), report, report["degraded"])

@@ -15,19 +15,31 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def parse_time(text: str, timezone: str) -> datetime:
-    """Return an ISO 8601 time in UTC. Without an offset it is local; a day alone is its midnight.
+def parse_time(text: str, timezone: str, issue_at: time = time(0)) -> datetime:
+    """Return an ISO 8601 time in UTC. Without an offset it is local; a day alone is its issue time.
 
     A local time that a clock change repeats is its first instant. One that a clock change skips is moved by the same
     amount as the clock.
+
+    Args:
+        text: The time or day.
+        timezone: Zone of a time without an offset, and of a day.
+        issue_at: Local time of day that a day alone means.
 
     Raises:
         TimeError: If the text is not ISO 8601.
     """
     try:
+        return issue_time_on(date.fromisoformat(text), issue_at, timezone)
+    except ValueError:
+        pass  # not a day alone
+    try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise TimeError(f"{text!r} is not a time in ISO 8601. Examples: 2018-09-01, 2018-09-01T10:30+02:00.") from None
+        raise TimeError(
+            f"{text!r} is not a time in ISO 8601. Examples: 2018-09-01 (the issue time of that day), "
+            "2018-09-01T10:30+02:00."
+        ) from None
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=ZoneInfo(timezone))
     return parsed.astimezone(UTC)
@@ -59,6 +71,18 @@ def last_issue_time(issue_at: time, timezone: str, not_after: datetime) -> datet
         if issue_time <= not_after:
             return issue_time
     raise AssertionError("one of three days has an issue time")
+
+
+def parse_days(start: str, end: str) -> tuple[date, date]:
+    """Return the first and the last day of a range, both included.
+
+    Raises:
+        TimeError: If a text is not ISO 8601, or the last day is before the first.
+    """
+    first, last = parse_day(start), parse_day(end)
+    if last < first:
+        raise TimeError(f"The end {end} is before the start {start}. Exchange them.")
+    return first, last
 
 
 def default_issue_time(issue_at: time, timezone: str, newest_target: datetime | None, now: datetime) -> datetime:

@@ -7,8 +7,8 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 from flows import clock, logs
-from flows.issue_time import choose_issue_time_without_history
-from flows.parameters import IssueTime, PipelineFile
+from flows.issue_time import choose_issue_time_without_history, parse_requested
+from flows.parameters import AsOf, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.stages.arrival import awaits_data
 from flows.tasks import ingest_task
@@ -19,7 +19,7 @@ ARRIVED = "gatecast.data.arrived"
 
 
 @flow(name="ingest", flow_run_name="ingest {pipeline}", persist_result=False)
-def ingest(pipeline: PipelineFile, as_of: IssueTime | None = None) -> IngestReport:
+def ingest(pipeline: PipelineFile, as_of: AsOf | None = None) -> IngestReport:
     """Write to the history what every feed holds as of `as_of` (ISO 8601). Default: the run's scheduled start.
 
     New rows cause the event `gatecast.data.arrived`. A nightly run ingests its data itself and emits no event, because
@@ -31,7 +31,7 @@ def ingest(pipeline: PipelineFile, as_of: IssueTime | None = None) -> IngestRepo
     scheduled = flow_run.scheduled_start_time or clock.now()
     settings, store = pipeline_file.open_pipeline(pipeline)
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
-    until = clock.parse_time(as_of, settings.pipeline.timezone) if as_of else scheduled
+    until = parse_requested(settings, as_of) if as_of else scheduled
     report = ingest_task(pipeline, until.isoformat())
     added = {name: feed["added"] for name, feed in report["feeds"].items()}
     if any(added.values()):

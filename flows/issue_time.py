@@ -1,4 +1,4 @@
-"""Issue time of a run: the requested one, or the last one for which the target is known."""
+"""Issue time of a run: the requested one, the last one by the clock, or that of the newest data."""
 
 from __future__ import annotations
 
@@ -13,18 +13,59 @@ from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
+#: Value of --issue-time and --as-of for data that ended in the past.
+NEWEST = "newest"
 
-def choose_issue_time(settings: Pipeline, store: Store, requested: str | None, now: datetime) -> datetime:
-    """Return the requested issue time, or the last one not after `now` and the newest target; UTC.
+
+def parse_requested(settings: Pipeline, requested: str) -> datetime:
+    """Return a requested time in UTC. A day alone means its issue time.
 
     Raises:
-        TimeError: If the requested time is not ISO 8601.
-        DataError: If the history cannot be read.
+        TimeError: If it is not ISO 8601, or in the future.
+    """
+    section, now = settings.pipeline, clock.now()
+    time = clock.parse_time(requested, section.timezone, section.issue_at)
+    if time > now:
+        raise clock.TimeError(
+            f"{requested!r} is {time.isoformat()}, which is after the present time, {now:%Y-%m-%dT%H:%M:%SZ}. What "
+            "will be known then is not known yet. Choose an earlier time, or leave it out for the last issue time."
+        )
+    return time
+
+
+def check_requested(settings: Pipeline, requested: str | None) -> None:
+    """Check a requested issue time before any work begins.
+
+    Raises:
+        TimeError: If it is neither `newest` nor ISO 8601, or in the future.
+    """
+    if requested and requested != NEWEST:
+        parse_requested(settings, requested)
+
+
+def choose_issue_time(settings: Pipeline, store: Store, requested: str | None, now: datetime) -> datetime:
+    """Return the requested issue time, or the last one not after `now`; UTC.
+
+    `newest` requests the last issue time that is not after the newest target value either.
+
+    Args:
+        settings: Settings of the pipeline.
+        store: Store with the history.
+        requested: ISO 8601, `newest` or None.
+        now: Present instant, or the scheduled start of a run.
+
+    Raises:
+        TimeError: If the requested time is not ISO 8601, or in the future.
+        DataError: If `newest` is requested and the history cannot be read.
     """
     section = settings.pipeline
-    if requested is not None:
-        return clock.parse_time(requested, section.timezone)
+    if not requested:
+        return clock.last_issue_time(section.issue_at, section.timezone, now)
+    if requested != NEWEST:
+        return parse_requested(settings, requested)
     newest = newest_target(settings, store, now)
+    if newest is None:
+        logger.warning("There is no target value, so the newest issue time follows from the clock alone.")
     return clock.default_issue_time(section.issue_at, section.timezone, newest, now)
 
 

@@ -8,7 +8,7 @@ nothing fails.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,11 +18,10 @@ from prefect.runtime import flow_run
 
 from flows import artifacts, clock, logs, sharded, summary, tasks
 from flows.deadline import Deadline
-from flows.issue_time import choose_issue_time_without_history
+from flows.issue_time import NEWEST, check_requested, choose_issue_time_without_history, parse_requested
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
-from flows.stages.lateness import REPLAY_AGE
 from flows.stages.metrics import write_metrics
 from flows.stages.retrain import retrain_reason
 from flows.stages.trained_models import read_trained_models
@@ -57,7 +56,8 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
 
     Args:
         pipeline: Path of the pipeline file.
-        issue_time: ISO 8601. Default: the last issue time at the run's scheduled start.
+        issue_time: ISO 8601, or `newest` for data that ended in the past. Default: the last issue time at the run's
+            scheduled start.
 
     Returns:
         Completed, or Completed named `CompletedPartial` if some rows do not come from the champion. Its data is the
@@ -66,6 +66,7 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
     started = clock.now()
     scheduled = flow_run.scheduled_start_time or started
     settings, store = pipeline_file.open_pipeline(pipeline)
+    check_requested(settings, issue_time)
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
     # A missing engine must be an error now, not after the other stages.
     run_forecast = sharded.forecast_runner(settings.scale.engine)
@@ -88,7 +89,7 @@ def _run_stages(
     """Run the stages in order, and enter the result of each in the record as soon as it ends."""
     settings, record = run.settings, run.record
     deadline = Deadline(settings.forecast.deadline)
-    as_of = clock.parse_time(requested, settings.pipeline.timezone) if requested else scheduled
+    as_of = parse_requested(settings, requested) if requested and requested != NEWEST else scheduled
     ingested: IngestReport | None = _run_stage(run, "ingest", tasks.ingest_task, as_of.isoformat(), deadline.for_ingest)
     record["ingest"] = ingested
     if ingested:
@@ -96,9 +97,6 @@ def _run_stages(
     issue_time = choose_issue_time_without_history(settings, run.store, requested, scheduled)
     record["issue_time"] = issue_time.isoformat()
     logs.bind(issue_time=issue_time.isoformat())
-    if ingested and as_of - issue_time < REPLAY_AGE:
-        late = {feed: report.get("late") for feed, report in ingested["feeds"].items()}
-        record["late"] = {feed: lateness for feed, lateness in late.items() if lateness}
     models = read_trained_models(settings, run.store, issue_time)
     reason = retrain_reason(settings, models, issue_time, _last_alert_reason(run, issue_time))
     budget = settings.training.budget.total_seconds()
@@ -106,7 +104,9 @@ def _run_stages(
     if trains_first:
         record["train"] = _train(run, issue_time, reason, deadline.for_training)
     forecast = _forecast(run, run_forecast, issue_time, deadline)
+    forecast["incomplete"] |= _failed_feeds(settings, record["failures"])
     record["forecast"], record["published_at"] = forecast, clock.now().isoformat()
+    record["late"] = forecast["incomplete"]
     record["degraded"] = forecast["degraded"]
     logger.info("%s", summary.forecast_sentence(forecast))
     if not trains_first:
@@ -140,6 +140,13 @@ def _forecast(run: _Run, run_forecast: Callable[..., Any], issue_time: datetime,
         needs_champion=False,
         no_model_reason=f"the model's forecast failed: {run.record['failures']['forecast']}",
     )
+
+
+def _failed_feeds(settings: Pipeline, failures: Mapping[str, str]) -> dict[str, str]:
+    """Return, by feed, that it could not be ingested, so that its newest values may be missing."""
+    whole = {feed.name: failures["ingest"] for feed in settings.feed} if "ingest" in failures else {}
+    single = {name.removeprefix("ingest:"): text for name, text in failures.items() if name.startswith("ingest:")}
+    return {feed: f"{feed}: the ingest failed: {error}" for feed, error in (whole | single).items()}
 
 
 def _run_stage(run: _Run, stage: str, task: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

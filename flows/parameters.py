@@ -9,7 +9,7 @@ from pydantic import Field
 from flows.settings.types import DURATION
 
 # A rough form only, because `clock.parse_time` decides.
-_TIME = r"^\d{4}[-0-9W]{3,6}([T ][0-9:.,]+(Z|[+-][0-9:]+)?)?$"
+_TIME = r"\d{4}[-0-9W]{3,6}([T ][0-9:.,]+(Z|[+-][0-9:]+)?)?"
 
 # Deployments name the flows' parameter `pipeline`. It is this path.
 PipelineFile = Annotated[
@@ -22,8 +22,17 @@ PipelineFile = Annotated[
 IssueTime = Annotated[
     str,
     Field(
-        title="Issue time", pattern=_TIME, examples=["2018-09-01", "2018-09-01T00:00-04:00"],
-        description="ISO 8601; without an offset in the pipeline's time zone. Empty: the last issue time at the "
+        title="Issue time", pattern=f"^({_TIME}|newest)$",
+        examples=["2018-09-01", "2018-09-01T00:00-04:00", "newest"],
+        description="ISO 8601; without an offset in the pipeline's time zone; a day means its issue time. newest: the "
+        "last issue time for which the target is known. Empty: the last issue time at the scheduled start.",
+    ),
+]  # fmt: skip
+AsOf = Annotated[
+    str,
+    Field(
+        title="As of", pattern=f"^{_TIME}$", examples=["2018-09-01", "2018-09-01T00:00-04:00"],
+        description="ISO 8601; without an offset in the pipeline's time zone; a day means its issue time. Empty: the "
         "scheduled start.",
     ),
 ]  # fmt: skip

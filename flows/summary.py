@@ -49,10 +49,16 @@ Row = Mapping[str, object]
 
 
 def forecast_sentence(report: ForecastReport) -> str:
-    """Return the result of a forecast in one sentence."""
-    state = "Published but degraded" if report["degraded"] else "Published and complete"
+    """Return what a forecast published, and in a second sentence whether its inputs were complete."""
+    state = "Published but degraded" if report["degraded"] else "Published"
     rows = ", ".join(f"{count} {status} rows" for status, count in report["status"].items())
-    return f"{state}: {report['series']} series, {rows}, file {report['path']}"
+    return f"{state}: {report['series']} series, {rows}, file {report['path']}. {inputs_sentence(report)}"
+
+
+def inputs_sentence(report: ForecastReport) -> str:
+    """Return whether the inputs of a forecast were complete, with the feeds that were late or missing."""
+    incomplete = list(report["incomplete"])
+    return f"Inputs incomplete: {_names(incomplete)}." if incomplete else "Inputs complete."
 
 
 def backfill_sentence(report: BackfillReport) -> str:

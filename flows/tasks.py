@@ -147,5 +147,5 @@ def backtest_task(
 
     settings, store = pipeline_file.open_pipeline(pipeline_path)
     every = None if retrain_every is None else setting_types.parse_duration(retrain_every)
-    plan = Plan(clock.parse_day(start), clock.parse_day(end), every, promotion)
+    plan = Plan(*clock.parse_days(start, end), every, promotion)
     return backtest(settings, store, plan, None if output is None else Path(output), clock.now())

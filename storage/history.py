@@ -190,6 +190,46 @@ def newest_available_at(store: Store, pipeline: str, feed: str, value: str, not_
     return available_at
 
 
+def newest_periods(
+    store: Store, pipeline: str, feed: str, value: str, as_of: datetime, within: tuple[str, str] | None = None
+) -> pl.DataFrame:
+    """Return the newest period of each series with a value that was known at `as_of`.
+
+    Returns:
+        Columns series_id, which is null for a value that all series share, and valid_time.
+    """
+
+    def query(rows: pl.LazyFrame) -> pl.LazyFrame:
+        visible = _visible(rows, as_of, within=within).filter(pl.col(value).is_not_null())
+        return visible.group_by("series_id").agg(pl.col("valid_time").max())
+
+    return _read(store, pipeline, feed, [value], query)
+
+
+def read_arrivals(
+    store: Store, pipeline: str, feed: str, value: str, as_of: datetime, since: datetime,
+    within: tuple[str, str] | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """Return when each value became available and was ingested. Arguments are those of `read_as_of`.
+
+    Returns:
+        Columns series_id, valid_time, available_at and ingested_at, in no order, one row for each revision.
+    """
+
+    def query(rows: pl.LazyFrame) -> pl.LazyFrame:
+        visible = _visible(rows, as_of, since, within).filter(pl.col(value).is_not_null())
+        return visible.select(*_REVISION, "ingested_at")
+
+    return _read(store, pipeline, feed, [value], query)
+
+
+def first_ingest(store: Store, pipeline: str, feed: str) -> datetime | None:
+    """Return when the first rows of a feed were ingested, None if the history is empty."""
+    table = _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("ingested_at").min()))
+    ingested_at: datetime | None = table.item()
+    return ingested_at
+
+
 def newest_valid_time(store: Store, pipeline: str, feed: str) -> datetime | None:
     """Return the start of the newest period in a feed's history, or None if the history is empty."""
     table = _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").max()))

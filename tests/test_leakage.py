@@ -12,9 +12,9 @@ from tests.support.pipelines import ISSUE, copy_of
 NOON = pl.datetime(2018, 9, 1)
 
 
-def forecast(pipeline: Path) -> bytes:
+def forecast(pipeline: Path, status: int = 0) -> bytes:
     done = gatecast("forecast", pipeline, "--issue-time", ISSUE, "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return Path(json_report(done)["path"]).read_bytes()
 
 
@@ -54,8 +54,13 @@ def test_a_late_feed_is_masked_and_not_an_error(pipeline: Path) -> None:
     late = (pl.col("series_id") == "LDC2") & (pl.col("ds") >= NOON - pl.duration(hours=10))
     load.filter(~late).write_parquet(folder / "load.parquet")
     assert gatecast("ingest", pipeline, "--as-of", ISSUE).returncode == 0
-    rows = pl.read_parquet(forecast(pipeline))
-    assert rows["status"].unique().to_list() == ["model"]
+    rows = pl.read_parquet(forecast(pipeline, status=3))
+    by_series = dict(rows.select("series_id", "status").unique().iter_rows())
+    assert by_series == {"LDC1": "model", "LDC2": "stale_model", "LDC3": "model"}
+    reason = rows.filter(series_id="LDC2")["reason"].unique().item()
+    assert reason == (
+        "demand: the newest period is 2018-08-31 13:00, 10 periods late by available_after = 0h (usual: 0)"
+    )
 
 
 def test_values_after_t_do_not_change_the_training_data(trained: Path, tmp_path: Path) -> None:

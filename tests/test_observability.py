@@ -82,7 +82,7 @@ def test_every_line_of_a_run_has_its_context(complete: Run) -> None:
     assert {line["run"] for line in ours} == {next(line["run"] for line in ours)}
     of_stages = {line["stage"]: line for line in ours if "stage" in line}
     assert of_stages["score"]["issue_time"] == "2018-09-02T04:00:00+00:00"
-    published = [line for line in ours if line["message"].startswith("Published and complete: 3 series")]
+    published = [line for line in ours if line["message"].startswith("Published: 3 series")]
     assert published[0]["logger"] == "flows.nightly"
 
 
@@ -92,7 +92,7 @@ def test_prefect_keeps_the_lines_of_a_stage_with_their_run(complete: Run, prefec
     url = prefect_server["PREFECT_API_URL"]
     kept = every(url, "logs", logs={"flow_run_id": {"any_": [run]}})
     assert [line for line in kept if line["name"].startswith("flows") and line["message"].startswith("score: ")]
-    assert [line for line in kept if line["message"].startswith("Published and complete: 3 series")]
+    assert [line for line in kept if line["message"].startswith("Published: 3 series")]
 
 
 def test_the_artifacts_of_a_night(complete: Run, prefect_server: dict[str, str]) -> None:
@@ -100,7 +100,7 @@ def test_the_artifacts_of_a_night(complete: Run, prefect_server: dict[str, str])
     report = json_report(done)
     by_key = artifacts(prefect_server["PREFECT_API_URL"], "complete")
     assert by_key.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
-    assert "Published and complete: 3 series" in by_key["published"]["data"]
+    assert "Published: 3 series" in by_key["published"]["data"]
     assert (path.parent / "store/reports/complete.html").as_uri() in by_key["page"]["data"]
     (seven, _) = json.loads(by_key["skill"]["data"])
     assert seven["skill"] == report["score"]["summary"]["last_7_nights"]["skill"] is not None

@@ -17,7 +17,10 @@ from flows.cli.quiet_panics import quiet_panics
 from flows.settings.file import open_pipeline, read
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
 
-_ISSUE_TIME = "ISO 8601. Default: the last issue time for which the target is known."
+_ISSUE_TIME = (
+    "ISO 8601; a day means its issue time. Default: the last issue time. newest: the last one for which the target is "
+    "known."
+)
 
 
 @click.group(cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,18 +66,21 @@ def check(pipeline_path: Path, output: terminal.Output) -> None:
 
 @main.command()
 @options.pipeline_argument
-@click.option("--as-of", metavar="T", help="Write what was available at T. ISO 8601. Default: now.")
+@click.option(
+    "--as-of", metavar="T", help="Write what was available at T. ISO 8601; a day means its issue time. Default: now."
+)
 @click.option("--reread", is_flag=True, help="Read feeds from their start whose settings do not fit their history.")
 def ingest(pipeline_path: Path, as_of: str | None, reread: bool, output: terminal.Output) -> None:
     """Check the feeds of FILE and write them to the history.
 
     Refused rows go to quarantine with a reason.
     """
+    from flows.issue_time import parse_requested
     from flows.stages import ingest as stage
 
     settings, store = open_pipeline(pipeline_path)
     now = clock.now()
-    until = clock.parse_time(as_of, settings.pipeline.timezone) if as_of else now
+    until = parse_requested(settings, as_of) if as_of else now
     with quiet_panics(), output.progress() as progress:
         report = stage.ingest(settings, store, until, now, progress, reread=reread)
     lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
@@ -140,10 +146,11 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
 
     This is one Prefect flow run. A stage that fails does not stop it.
     """
+    from flows.issue_time import check_requested
+
     # A wrong input is an error before Prefect starts, which takes seconds.
     settings, store = open_pipeline(pipeline_path)
-    if issue_time:
-        clock.parse_time(issue_time, settings.pipeline.timezone)
+    check_requested(settings, issue_time)
     record: RunRecord = run_flow("nightly", output, pipeline_path, issue_time)
     report = record["forecast"]
     assert report is not None, "a run without a forecast fails"
@@ -161,8 +168,8 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     output.print_result(record, lines)
     for stage, error in record["failures"].items():
         terminal.print_error(f"warning: {stage} failed, and the run continued without it: {error}")
-    for feed, lateness in record["late"].items():
-        terminal.print_error(f"warning: {feed} is late: {lateness}")
+    for lateness in record["late"].values():
+        terminal.print_error(f"warning: {lateness}")
     for alert in record["alerts"]:
         terminal.print_error(f"warning: {alert['detail']}")
     sys.exit(summary.DEGRADED if record["degraded"] else summary.PUBLISHED)
@@ -190,7 +197,7 @@ def backtest(
 
     settings, store = open_pipeline(pipeline_path)
     interval = options.parse_interval(retrain_every)
-    plan = stage.Plan(clock.parse_day(start), clock.parse_day(end), interval, not no_promotion)
+    plan = stage.Plan(*clock.parse_days(start, end), interval, not no_promotion)
     with output.progress() as progress:
         report = stage.backtest(settings, store, plan, directory, clock.now(), progress)
     output.print_result(report, terminal.backtest_lines(report))

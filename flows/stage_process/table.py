@@ -112,7 +112,7 @@ def _report(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> M
 def _backfill(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.backfill import backfill
 
-    start, end = clock.parse_day(options["start"]), clock.parse_day(options["end"])
+    start, end = clock.parse_days(options["start"], options["end"])
     return backfill(pipeline.settings, pipeline.store, start, end, now, _log_progress)
 
 

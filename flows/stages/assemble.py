@@ -170,9 +170,23 @@ class _Assembly:
             "rows": len(kept) * horizon,
             "status": {status: rows * horizon for status, rows in count.iter_rows()},
             "reasons": reasons.sort("status", "reason").to_dicts(),  # type: ignore[typeddict-item]
+            "incomplete": _incomplete_inputs(kept),
             "degraded": not degraded.is_empty(),
             "model_version": model["version"] if model else None,
             "provider": model["provider"] if model else None,
             "fell_back": model["fell_back"] if model else None,
             "ended": self._series.filter(is_over)["series_id"].to_list(),
         }
+
+
+def _incomplete_inputs(series: pl.DataFrame) -> dict[str, str]:
+    """Return by feed why its input was late or missing: the most frequent reason, and for how many series."""
+    late = series.select(pl.col("incomplete").drop_nulls()).explode("incomplete").unnest("incomplete")
+    counts = late.group_by("feed", "reason").agg(count=pl.len())
+    total = late.group_by("feed").agg(total=pl.len())
+    most = counts.sort("count", "reason", descending=[True, False]).unique("feed", keep="first", maintain_order=True)
+    most = most.join(total, on="feed").sort("feed")
+    return {
+        feed: reason if total == len(series) else f"{reason} ({total:,} of {len(series):,} series)"
+        for feed, reason, _, total in most.iter_rows()
+    }

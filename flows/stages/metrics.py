@@ -125,6 +125,7 @@ def _set_forecast(gauges: _Gauges, record: RunRecord) -> None:
     gauges.set("published_timestamp_seconds", "Time of publication.", time)
     gauges.set("before_deadline_seconds", "Seconds from publication to deadline; negative after it.", deadline - time)
     gauges.set_each("forecast_rows", "Forecast rows by status.", "status", rows)
+    gauges.set("inputs_complete", "1 if no input of the forecast was late or missing.", float(not record["late"]))
     gauges.set("forecast_series", "Number of series in the forecast.", published["series"])
 
 
@@ -139,7 +140,7 @@ def _set_feeds(gauges: _Gauges, record: RunRecord) -> None:
     gauges.set_each("feed_added_rows", "Rows new in the history, by feed.", "feed", added)
     gauges.set_each("feed_refused_rows", "Rows refused and put in quarantine, by feed.", "feed", refused)
     gauges.set_each("feed_newest_timestamp_seconds", "Start of the newest period with a value.", "feed", newest)
-    gauges.set_each("feed_late", "1 if the newest value is older than the one that was due.", "feed", late)
+    gauges.set_each("feed_late", "1 if the input was late or missing in the forecast.", "feed", late)
 
 
 def _set_scores(gauges: _Gauges, score: ScoreReport | None) -> None:

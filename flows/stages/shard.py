@@ -9,6 +9,7 @@ A model reads its context only. Older history is read only for series that no mo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,6 +19,7 @@ import polars as pl
 from flows.settings.pipeline import Pipeline
 from flows.stages.baseline_history import NO_VALUE, has_ended, newest_steps, visible_history_with_newest
 from flows.stages.fallback import FallbackOrder, FallbackResult, forecast_with_fallback
+from flows.stages.late_inputs import find_late_inputs
 from flows.stages.loaded_models import LoadedModel
 from flows.stages.panels import to_instant, to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
@@ -25,7 +27,7 @@ from model.checks.newest_values import FACTOR, find_implausible
 from model.distribution import clip_probability
 from model.panel import Channel, Panel, RevisionLayer
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, shard_result_schema
-from storage.schemas.records import ShardModel
+from storage.schemas.records import LateInput, ShardModel
 from storage.store import Store
 
 _MAX_VALUES = 1_500_000  # target values read at once, 75 MB in the history's layout
@@ -64,9 +66,16 @@ def forecast_shard(
     panel = visible_panel(settings, store, series, issue_time, first - context, context + horizon)
     # Without any visible value the target has one row for all series.
     target = np.broadcast_to(panel.target.layers[0].values, (len(series), context + horizon))
+    # Values that are left out below have arrived, so they are not late.
+    incomplete = find_late_inputs(settings, store, issue_time, panel)
     left_out = find_implausible(target[:, :context], settings.grid.steps_per_day)
     if left_out is not None:
         implausible_reasons = _implausible_reasons(settings, target, left_out, first - context)
+        for row in np.flatnonzero(left_out.any(axis=1)):
+            found: list[LateInput] = [
+                {"feed": feed.name, "reason": implausible_reasons[row]} for feed in settings.feeds("target")
+            ]
+            incomplete.setdefault(series[row], []).extend(found)
         target = target.copy()
         target[:, :context][left_out] = np.nan
         panel = replace(panel, target=_with_values(panel.target, target))
@@ -82,8 +91,8 @@ def forecast_shard(
     if len(kept) < len(series):
         panel = panel.take(kept)
     result = forecast_with_fallback(settings, order, panel, issue_time)
-    if left_out is not None:
-        _mark_stale(result, implausible_reasons[kept])
+    if incomplete:
+        _mark_stale(result, _join_reasons(panel.series, incomplete))
     digests = _digests(panel, newest[kept], context)
     on_baseline = np.flatnonzero(result.status == BASELINE)
     if len(on_baseline):
@@ -95,6 +104,8 @@ def forecast_shard(
         for row, values in zip(on_baseline, history, strict=True):
             digests[row] = hashlib.sha256(digests[row] + values.tobytes()).digest()
     table = _table(series, newest, was_known, kept, result, digests)
+    late = pl.Series("incomplete", [incomplete.get(name) for name in series], shard_result_schema()["incomplete"])
+    table = table.with_columns(late).select(shard_result_schema().keys())
     values = result.values
     if len(kept) < len(series):
         values = np.full((len(series), *values.shape[1:]), np.nan)
@@ -125,6 +136,16 @@ def _implausible_reasons(settings: Pipeline, target: np.ndarray, left_out: np.nd
             f"{len(columns)} values from {begin:%Y-%m-%dT%H:%MZ} on, such as {largest:.6g}, are over {FACTOR} times "
             "all values before and were left out; correct them in the source"
         )
+    return reasons
+
+
+def _join_reasons(series: tuple[str, ...], incomplete: Mapping[str, list[LateInput]]) -> np.ndarray:
+    """Return the reasons of each series as one text, shape (S,), None for a series whose inputs are complete."""
+    reasons = np.full(len(series), None, object)
+    for row, name in enumerate(series):
+        if name in incomplete:
+            # An input of two feeds has the same reason for both.
+            reasons[row] = "; ".join(dict.fromkeys(late["reason"] for late in incomplete[name]))
     return reasons
 
 
@@ -171,7 +192,10 @@ def _table(
     result: FallbackResult,
     digests: list[bytes],
 ) -> pl.DataFrame:
-    """Return S rows of `shard_result_schema`. `result` and `digests` are of the series at `kept`."""
+    """Return S rows of `shard_result_schema`, without `incomplete`.
+
+    `result` and `digests` are of the series at `kept`.
+    """
     steps = pl.Series(newest)
     all_series = pl.DataFrame({"series_id": series, "newest": steps.set(steps == NO_VALUE, None), "ever": was_known})
     schema = shard_result_schema()
@@ -185,7 +209,7 @@ def _table(
         positions = np.full(len(series), len(kept))
         positions[kept] = np.arange(len(kept))
         rows = pl.concat([rows, rows.clear(1)])[positions]
-    return pl.concat([all_series, rows], how="horizontal").select(schema.keys())
+    return pl.concat([all_series, rows], how="horizontal")
 
 
 def _digests(panel: Panel, newest: np.ndarray, context: int) -> list[bytes]:

@@ -242,6 +242,13 @@ class Manifest(TypedDict):
     pruned: NotRequired[str]
 
 
+class LateInput(TypedDict):
+    """Input that a forecast of one series lacked: its feed, and by how much it was late."""
+
+    feed: str
+    reason: str
+
+
 class ReasonCount(TypedDict):
     """Number of series whose rows have this status and reason."""
 
@@ -260,6 +267,8 @@ class ForecastReport(TypedDict):
     #: Number of rows by status.
     status: dict[str, int]
     reasons: list[ReasonCount]
+    #: Inputs that were late or missing, by feed. Empty if the inputs were complete.
+    incomplete: dict[str, str]
     degraded: bool
     model_version: str | None
     #: Execution provider in use: the backend of ONNX Runtime.
@@ -420,7 +429,7 @@ class RunRecord(TypedDict):
     failures: dict[str, str]
     #: Wall-clock seconds by stage.
     seconds: dict[str, float]
-    #: Lateness by feed.
+    #: Inputs that were late or missing, by feed: `incomplete` of the forecast.
     late: dict[str, str]
     ingest: IngestReport | None
     train: TrainingReport | NotTrained | None

@@ -77,8 +77,9 @@ def shard_result_schema() -> dict[str, pl.DataType]:
     """Return the columns of a shard result, one row per series.
 
     `newest` is the step of the newest visible value. `ever` states whether the series has any visible value. `status`
-    is null for a series that has ended. `digest` is the sha256 of the data that the series was forecast from. A
-    staged result also has one array column of length H for each quantile level and each threshold.
+    is null for a series that has ended. `digest` is the sha256 of the data that the series was forecast from.
+    `incomplete` lists the inputs that were late or missing. A staged result also has one array column of length H for
+    each quantile level and each threshold.
     """
     return {
         "series_id": pl.String(),
@@ -88,6 +89,7 @@ def shard_result_schema() -> dict[str, pl.DataType]:
         "reason": pl.String(),
         "model_version": pl.String(),
         "digest": pl.Binary(),
+        "incomplete": pl.List(pl.Struct({"feed": pl.String(), "reason": pl.String()})),
     }
 
 

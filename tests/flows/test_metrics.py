@@ -53,7 +53,8 @@ def test_the_metrics_of_a_run() -> None:
         ("before_deadline_seconds",): 300.0, ("published",): 1.0, ("degraded",): 1.0, ("alerts",): 1.0,
         ("stage_seconds", "ingest"): 1.5, ("stage_seconds", "forecast"): 2.0, ("stage_failed", "ingest:weather"): 1.0,
         ("forecast_rows", "model"): 48.0, ("forecast_rows", "stale_model"): 0.0, ("forecast_rows", "baseline"): 24.0,
-        ("forecast_series",): 3.0, ("feed_read_rows", "demand"): 9.0, ("feed_added_rows", "demand"): 4.0,
+        ("forecast_series",): 3.0, ("inputs_complete",): 0.0, ("feed_read_rows", "demand"): 9.0,
+        ("feed_added_rows", "demand"): 4.0,
         ("feed_refused_rows", "demand"): 2.0, ("feed_newest_timestamp_seconds", "demand"): 1535770800.0,
         ("feed_late", "demand"): 1.0, ("skill", "7"): 0.5, ("coverage_80", "7"): 0.7, ("coverage_80", "28"): 0.8,
     }  # fmt: skip
