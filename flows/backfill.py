@@ -7,7 +7,8 @@ from typing import Any
 from prefect import State, flow
 from prefect.runtime import flow_run
 
-from flows import clock, logs, summary
+from flows import logs, summary
+from flows.issue_time import check_days
 from flows.parameters import Day, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.states import completed_state
@@ -17,7 +18,8 @@ from flows.tasks import backfill_task
 @flow(name="backfill", flow_run_name="backfill {pipeline} {start} {end}", persist_result=False)
 def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State[Any]:
     """Publish the forecasts missing between the local days `start` and `end` (ISO 8601), both included."""
-    clock.parse_days(start, end)
-    logs.bind(run=flow_run.id, pipeline=pipeline_file.read(pipeline).name, issue_time=None)
+    settings = pipeline_file.read(pipeline)
+    check_days(settings, start, end)
+    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
     report = backfill_task(pipeline, start, end)
     return completed_state(summary.backfill_sentence(report), report, report["degraded"])

@@ -43,6 +43,22 @@ def check_requested(settings: Pipeline, requested: str | None) -> None:
         parse_requested(settings, requested)
 
 
+def check_days(settings: Pipeline, start: str, end: str) -> None:
+    """Check the days of a backfill before any work begins.
+
+    Raises:
+        TimeError: If a day is not ISO 8601, the last is before the first, or its issue time is in the future.
+    """
+    section = settings.pipeline
+    _, last = clock.parse_days(start, end)
+    issue_time = clock.issue_time_on(last, section.issue_at, section.timezone)
+    if issue_time > clock.now():
+        raise clock.TimeError(
+            f"The end {end} has its issue time at {issue_time.isoformat()}, which is still to come. Choose an earlier "
+            "end."
+        )
+
+
 def choose_issue_time(settings: Pipeline, store: Store, requested: str | None, now: datetime) -> datetime:
     """Return the requested issue time, or the last one not after `now`; UTC.
 

@@ -18,6 +18,8 @@ from storage.redaction import redact
 SETTINGS = Path(__file__).with_name("logging.yml")
 _PACKAGES = ("flows", "model", "storage")
 _STAGE_PROCESS = "flows.stage_process"
+# Errors by name, because most of their modules import this one.
+_EXPECTED = frozenset({"DataError", "PipelineFileError", "StageFailed", "TimeError"})
 _TRACEBACK = logging.Formatter()
 
 # A process runs one flow run. A context variable would not reach the threads that relay a stage's lines.
@@ -38,10 +40,18 @@ class Redacting(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
+        if record.exc_info and _is_expected(record.exc_info[1]):
+            # The message has the sentence of the error, and a traceback would hide it.
+            record.exc_info = record.exc_text = None
         if record.exc_info:
             # A formatter writes this text if it is set, instead of formatting the traceback.
             record.exc_text = redact(_TRACEBACK.formatException(record.exc_info))
         return True
+
+
+def _is_expected(error: BaseException | None) -> bool:
+    """Return whether an error states in a sentence what a user can correct."""
+    return any(kind.__name__ in _EXPECTED for kind in type(error).__mro__)
 
 
 class JsonLines(logging.Formatter):

@@ -83,7 +83,7 @@ def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) 
         lines += [f"  {name}: {line}" for line in summary.matching_lines(feed)]
         lateness = feed.get("late")
         lines += [f"  {name}: late: {lateness}"] if lateness else []
-    return [*lines, *(f"  {warning}" for warning in report["warnings"].values())]
+    return lines
 
 
 def training_lines(manifest: Manifest) -> list[str]:

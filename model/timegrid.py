@@ -14,6 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from storage.schemas.suggestions import closest
+
 if TYPE_CHECKING:
     from holidays import HolidayBase
 
@@ -158,6 +160,22 @@ def _holiday_dates(code: str) -> NDArray[np.datetime64]:
     return np.array(sorted(holiday_calendar(code, _CALENDAR_YEARS)), dtype="datetime64[D]")
 
 
+def closest_calendar(name: str) -> str | None:
+    """Return the code of the calendar that a name or a wrong code probably means, None if none is similar."""
+    import holidays
+    from holidays.registry import COUNTRIES
+
+    country, _, subdivision = name.partition("-")
+    codes = holidays.list_supported_countries(include_aliases=True)
+    if country in codes and subdivision:
+        found = closest(subdivision, codes[country])
+        return f"{country}-{found}" if found else country
+    by_name = {alias: code for alias, code, *_ in COUNTRIES.values()}
+    by_name |= {code: code for code in [*codes, *holidays.list_supported_financial(include_aliases=True)]}
+    found = closest(name.replace(" ", ""), by_name)
+    return by_name[found] if found else None
+
+
 def holiday_calendar(code: str, years: range) -> HolidayBase:
     """Return the holidays of a country (`US`), a subdivision (`DE-BY`) or a financial market (`NYSE`, `ECB`).
 
@@ -169,6 +187,9 @@ def holiday_calendar(code: str, years: range) -> HolidayBase:
     if code in holidays.list_supported_financial(include_aliases=True):
         return holidays.financial_holidays(code, years=years)
     country, _, subdivision = code.partition("-")
+    # The library also accepts names of its classes, such as Spain, but no subdivision of them.
+    if country not in holidays.list_supported_countries(include_aliases=True):
+        raise ValueError(f"there is no calendar {code!r}")
     try:
         return holidays.country_holidays(country, subdiv=subdivision or None, years=years)
     except NotImplementedError as error:

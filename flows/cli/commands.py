@@ -215,9 +215,10 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
 
     This is one Prefect flow run.
     """
+    from flows.issue_time import check_days
+
     # A wrong input is an error before Prefect starts, which takes seconds.
-    read(pipeline_path)
-    clock.parse_day(start), clock.parse_day(end)
+    check_days(read(pipeline_path), start, end)
     report: BackfillReport = run_flow("backfill", output, pipeline_path, start, end)
     sentences = [summary.forecast_sentence(forecast) for forecast in report["published"]]
     output.print_result(report, [summary.backfill_sentence(report), *sentences])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -32,7 +33,12 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
         click.echo(f"{name} {pipeline_path}: starting Prefect ...", err=True)
     # Prefect reads the settings above when it is imported.
     flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
-    state: Any = flow(str(pipeline_path), *arguments, return_state=True)
+    try:
+        state: Any = flow(str(pipeline_path), *arguments, return_state=True)
+    except KeyboardInterrupt:
+        # Prefect logs the traceback of the thread that was interrupted, which is of no use here.
+        logging.disable(logging.CRITICAL)
+        raise
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         terminal.print_error(f"error: {error if isinstance(error, Exception) else state.message}")

@@ -32,8 +32,20 @@ class Group(click.Group):
             terminal.print_error(f"error: {error}")
             ctx.exit(summary.WRONG)
         except (DataError, OSError) as error:
-            terminal.print_error(f"error: {error}")
+            terminal.print_error(f"error: {_problem(error)}")
             ctx.exit(summary.FAILED)
+        except KeyboardInterrupt:
+            terminal.print_error(
+                "error: interrupted. What was published or stored before stays; run the command again."
+            )
+            ctx.exit(summary.FAILED)
+
+
+def _problem(error: Exception) -> str:
+    """Return an error as a sentence: one of the file system with its file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}. Check the path and its permissions."
+    return str(error)
 
 
 def output_options(command: Command) -> Command:

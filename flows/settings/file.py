@@ -6,7 +6,6 @@ for a secret.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
@@ -15,20 +14,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr, ValidationError
-from pydantic_core import ErrorDetails
 
+from flows.settings import toml_errors
 from flows.settings.feed import Feed
+from flows.settings.file_errors import SECRET, Place, error_lines, keys_at
 from flows.settings.pipeline import Pipeline
-from flows.settings.types import SettingError
-from storage.redaction import redact
+from storage.schemas.suggestions import closest, did_you_mean
 from storage.store import Store, open_store
 
 __all__ = ["OpenPipeline", "Pipeline", "PipelineFileError", "open_pipeline", "read"]
 
 _PREFIX = "GATECAST_"
-_SECRET = "api_key"
+# Variables of this project that are no settings of a pipeline file.
+_OTHER_VARIABLES = frozenset(
+    {
+        "GATECAST_STATE", "GATECAST_HOME", "GATECAST_ALERT_WEBHOOK", "GATECAST_PREFECT_PORT", "GATECAST_POSTGRES_PORT",
+        "GATECAST_TEST_CACHE", "GATECAST_TEST_SESSION",
+    }
+)  # fmt: skip
 _NAME = re.compile(r"\$\{(\w+)\}")
-_LONGEST_VALUE = 200  # characters of a value that an error shows
 
 
 class PipelineFileError(Exception):
@@ -64,22 +68,14 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
     """
     path = Path(path)
     environment = os.environ if environment is None else environment
-    try:
-        # Editors of Windows write a byte order mark, which TOML does not allow.
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise PipelineFileError(f"{path}: no such file. `gatecast init DIR` writes a pipeline file.") from None
-    except UnicodeDecodeError:
-        raise PipelineFileError(f"{path}: not a TOML file: it is not in UTF-8. Save it in this encoding.") from None
-    except (tomllib.TOMLDecodeError, OSError) as error:
-        raise PipelineFileError(f"{path}: not a TOML file: {error}") from None
+    content = _read_toml(path)
     _refuse_secrets(content, path)
-    _apply_environment(content, environment)
+    variables = _apply_environment(content, environment)
     secrets = _fill_uris(content, path, environment)
     try:
         settings = Pipeline.model_validate(content)
     except ValidationError as error:
-        raise PipelineFileError("\n".join(f"{path}: {line}" for line in _error_lines(error))) from None
+        raise PipelineFileError("\n".join(error_lines(error, content, path, variables))) from None
     folder = path.resolve().parent
     section = settings.pipeline.model_copy(update={"store": _absolute(settings.pipeline.store, folder)})
     monitoring = settings.monitoring
@@ -92,14 +88,32 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
     return settings.model_copy(update={"pipeline": section, "feed": feeds, "monitoring": monitoring})
 
 
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        # Editors of Windows write a byte order mark, which TOML does not allow.
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise PipelineFileError(f"{path}: no such file. `gatecast init DIR` writes a pipeline file.") from None
+    except IsADirectoryError:
+        raise PipelineFileError(f"{path}: is a folder. Name the pipeline file in it, such as pipeline.toml.") from None
+    except UnicodeDecodeError:
+        raise PipelineFileError(f"{path}: not a TOML file: it is not in UTF-8. Save it in this encoding.") from None
+    except OSError as error:
+        raise PipelineFileError(f"{path}: cannot be read: {error.strerror}. Check its permissions.") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PipelineFileError(f"{path}: {toml_errors.describe(text, error)}") from None
+
+
 def _resolve_feed(
     feed: Feed, path: Path, environment: Mapping[str, str], folder: Path, secrets: tuple[str, ...]
 ) -> Feed:
     """Return the feed with its API key filled in and its path made absolute."""
-    key = getattr(feed.options, _SECRET, None)
+    key = getattr(feed.options, SECRET, None)
     if key is not None:
-        secret = _substitute(key.get_secret_value(), f"{feed.name}.options.{_SECRET}", path, environment)
-        feed = feed.model_copy(update={"options": feed.options.model_copy(update={_SECRET: SecretStr(secret)})})
+        secret = _substitute(key.get_secret_value(), f"{feed.name}.options.{SECRET}", path, environment)
+        feed = feed.model_copy(update={"options": feed.options.model_copy(update={SECRET: SecretStr(secret)})})
     return feed if feed.uri is None else feed.with_uri(_absolute(feed.uri, folder), secrets)
 
 
@@ -125,10 +139,10 @@ def _refuse_secrets(content: dict[str, Any], path: Path) -> None:
     # A key in the file would be kept in version control and copied with the file.
     for number, feed in _feeds(content):
         options = feed.get("options") if isinstance(feed, dict) else None
-        written = options.get(_SECRET) if isinstance(options, dict) else None
+        written = options.get(SECRET) if isinstance(options, dict) else None
         if written is not None and not (isinstance(written, str) and _NAME.fullmatch(written)):
             raise PipelineFileError(
-                f"{path}: feed.{number}.options.{_SECRET}: a secret does not belong in the file. "
+                f"{path}: feed {feed.get('name', number)!r}: options.{SECRET}: a secret does not belong in the file. "
                 'Write "${NAME}" and set NAME in the environment.'
             )
 
@@ -138,32 +152,59 @@ def _feeds(content: dict[str, Any]) -> Iterator[tuple[int, Any]]:
     return enumerate(feeds if isinstance(feeds, list) else [])
 
 
-def _apply_environment(content: dict[str, Any], environment: Mapping[str, str]) -> None:
-    """Set the values of `GATECAST_<TABLE>__<KEY>`. A feed is named by its number from 0 or by its name."""
+def _apply_environment(content: dict[str, Any], environment: Mapping[str, str]) -> dict[Place, str]:
+    """Set the values of `GATECAST_<TABLE>__<KEY>`. A feed is named by its number from 0 or by its name.
+
+    Returns:
+        Variable by the place of its value.
+    """
+    variables: dict[Place, str] = {}
     for variable in sorted(environment):
-        if not variable.startswith(_PREFIX) or "__" not in variable:
+        if not variable.startswith(_PREFIX) or variable in _OTHER_VARIABLES:
             continue
         parts = variable.removeprefix(_PREFIX).lower().split("__")
+        if len(parts) == 1:
+            raise PipelineFileError(_unknown_variable(variable))
         table: Any = content
+        place: Place = ()
         for part in parts[:-1]:
             if isinstance(table, list):
-                table = _feed_table(table, part, variable)
+                number = _feed_number(table, part, variable)
+                table, place = table[number], (*place, number)
             elif isinstance(table, dict):
-                table = table.setdefault(part, {})
+                table, place = table.setdefault(part, {}), (*place, part)
             else:
                 raise PipelineFileError(f"{variable}: {part!r} is not a table of the pipeline file.")
         if not isinstance(table, dict):
             raise PipelineFileError(f"{variable}: must name a key of a table, not a table.")
         text = environment[variable]
         # A secret of digits is a text, not a number.
-        table[parts[-1]] = text if parts[-1] == _SECRET else _toml_value(text)
+        table[parts[-1]] = text if parts[-1] == SECRET else _toml_value(text)
+        variables[(*place, parts[-1])] = variable
+    return variables
 
 
-def _feed_table(feeds: list[Any], part: str, variable: str) -> Any:
-    for number, feed in enumerate(feeds):
-        if part == str(number) or (isinstance(feed, dict) and part == str(feed.get("name")).lower()):
-            return feed
-    raise PipelineFileError(f"{variable}: there is no feed {part!r}.")
+def _unknown_variable(variable: str) -> str:
+    settings = [f"{_PREFIX}{name}__{key}".upper() for name in Pipeline.model_fields for key in keys_at((name,))]
+    by_letters = {name.replace("_", ""): name for name in settings}
+    # All names begin with the same prefix, so similar ones have much in common.
+    found = closest(variable.replace("_", ""), by_letters, 0.9)
+    hint = f" Did you mean {by_letters[found]}?" if found else ""
+    return (
+        f"the environment variable {variable} is no setting. Settings are GATECAST_<TABLE>__<KEY>, such as "
+        f"GATECAST_PIPELINE__STORE, with two underscores. Correct or unset it.{hint}"
+    )
+
+
+def _feed_number(feeds: list[Any], part: str, variable: str) -> int:
+    names = [str(feed.get("name")).lower() if isinstance(feed, dict) else "" for feed in feeds]
+    for number, name in enumerate(names):
+        if part in (str(number), name):
+            return number
+    raise PipelineFileError(
+        f"the environment variable {variable}: there is no feed {part!r}.{did_you_mean(part, names)} The feeds are "
+        f"{', '.join(names)}."
+    )
 
 
 def _toml_value(text: str) -> Any:
@@ -185,29 +226,3 @@ def _substitute(text: str, key: str, path: Path, environment: Mapping[str, str])
 
 def _absolute(uri: str, folder: Path) -> str:
     return uri if "://" in uri else os.path.normpath(folder / uri)
-
-
-def _error_lines(error: ValidationError) -> Iterator[str]:
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        yield f"{key}: {_error_text(fault)}"
-
-
-def _error_text(fault: ErrorDetails) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "there is no such key. docs/reference.md lists the keys."
-    if fault["type"] == "missing":
-        return "is required."
-    value = fault["input"]
-    text = json.dumps(redact(value), ensure_ascii=False) if isinstance(value, str) else redact(repr(value))
-    # A table may hold a secret, and a long list is less clear than its key.
-    is_hidden = isinstance(value, dict) or fault["loc"][-1:] == (_SECRET,) or len(text) > _LONGEST_VALUE
-    got = "" if is_hidden else f", got {text}"
-    cause = fault.get("ctx", {}).get("error")
-    if isinstance(cause, SettingError):
-        example = "" if cause.example is None else f' Example: "{cause.example}".'
-        return f"{cause.problem}{got}.{example}"
-    problem = fault["msg"].removeprefix("Value error, ")
-    for old, new in (("Input should be", "must be"), ("Input should", "must"), ("String should", "must")):
-        problem = problem.replace(old, new)
-    return f"{problem}{got}."

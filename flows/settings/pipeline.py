@@ -40,6 +40,15 @@ _STEPS = {
     "1b": {"horizon": 5, "context": 60, "season": 1},
 }
 assert set(_STEPS) == set(FREQUENCIES)
+#: Keys whose defaults follow from the frequency.
+FREQUENCY_KEYS = frozenset(_STEPS["1h"])
+#: Frequencies by other names that users write, in lower case without blanks.
+FREQUENCY_NAMES = {
+    "15min": "15m", "15t": "15m", "15minutes": "15m", "quarterhourly": "15m", "pt15m": "15m", "30min": "30m",
+    "30t": "30m", "30minutes": "30m", "halfhourly": "30m", "pt30m": "30m", "h": "1h", "hour": "1h", "hourly": "1h",
+    "60m": "1h", "60min": "1h", "1hour": "1h", "pt1h": "1h", "d": "1d", "day": "1d", "daily": "1d", "24h": "1d",
+    "1day": "1d", "p1d": "1d", "b": "1b", "businessdaily": "1b", "businessday": "1b", "businessdays": "1b",
+}  # fmt: skip
 
 
 def _by_frequency(key: str) -> str:

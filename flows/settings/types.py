@@ -10,13 +10,14 @@ import math
 import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from model.timegrid import holiday_calendar
+from model.timegrid import closest_calendar, holiday_calendar
 from storage.schemas import DataError
 from storage.schemas.offsets import OFFSET, parse_offset
+from storage.schemas.suggestions import closest
 from storage.store import open_store
 
 _LONGEST_IN_SECONDS = 120
@@ -36,10 +37,11 @@ class SettingError(ValueError):
     Attributes:
         problem: Clause that begins with "must" and ends without a full stop.
         example: Value that the key allows, or None.
+        meant: Allowed value that the wrong one probably means, or None.
     """
 
-    def __init__(self, problem: str, example: str | None = None) -> None:
-        self.problem, self.example = problem, example
+    def __init__(self, problem: str, example: str | None = None, meant: str | None = None) -> None:
+        self.problem, self.example, self.meant = problem, example, meant
         super().__init__(problem if example is None else f"{problem}. Example: {json.dumps(example)}.")
 
 
@@ -80,7 +82,8 @@ def _check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except Exception:  # zoneinfo passes on errors of the file system for some names
-        raise SettingError("must be a time zone of the IANA database", "Europe/Madrid") from None
+        meant = closest(value, available_timezones())
+        raise SettingError("must be a time zone of the IANA database", "Europe/Madrid", meant) from None
     return value
 
 
@@ -104,6 +107,7 @@ def _check_holidays(value: str) -> str:
         raise SettingError(
             'must be a code of the holidays library: a country ("US"), a subdivision ("DE-BY") or a financial market '
             '("NYSE", "ECB")',
+            meant=closest_calendar(value),
         ) from None
     return value
 

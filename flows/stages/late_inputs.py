@@ -1,7 +1,6 @@
-"""Late inputs of a forecast: values that are later than their feed declares, and later than is usual for it.
+"""Late inputs of a forecast: values that are later than their feed declares, and later than is typical for it.
 
-An input is compared with its own lateness at earlier issue times only if something is missing, so a run whose inputs
-are complete reads nothing more.
+The typical lateness is read only if something is missing, so a run with complete inputs reads nothing more.
 """
 
 from __future__ import annotations
@@ -146,7 +145,7 @@ def _is_used(settings: Pipeline, store: Store, source: Input, issue_time: dateti
 def _lateness_text(
     settings: Pipeline, source: Input, due: int, newest: int, missing: int, usual: UsualLateness, key: str
 ) -> str | None:
-    """Return by how much the values of one series are late, None if that is usual."""
+    """Return by how much the values of one series are late, None if that is typical."""
     horizon = settings.pipeline.horizon
     late, usual_late, usual_missing = max(0, due - newest), usual.late.get(key, 0), usual.missing.get(key, 0)
     if not source.is_future:

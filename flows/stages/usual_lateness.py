@@ -1,4 +1,4 @@
-"""Usual lateness of an input: how many of its periods were missing at the last issue times, by series."""
+"""Typical lateness of an input: how many of its periods were missing at the last issue times, by series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from storage.store import Store
 logger = logging.getLogger(__name__)
 
 _DAYS = 28  # earlier issue times that are looked at
-_RARE = 0.11  # Share of the issue times whose larger lateness is not usual: less than one day a week.
+_RARE = 0.11  # Share of the issue times whose larger lateness is not typical: less than one day a week.
 #: Key of a covariate that all series share, instead of an id.
 SHARED = ""
 

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from storage.schemas import ROW_PROBLEM, DataError
+from storage.schemas.suggestions import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,8 @@ def select_columns(scan: pl.LazyFrame, name: str, columns: Sequence[str], form: 
     present = scan.collect_schema().names()
     missing = [column for column in columns if column not in present]
     if missing:
-        advice = _header_advice(present, form) if form else ""
+        meant = did_you_mean(missing[0], present)
+        advice = (_header_advice(present, form) if form else "") or (f".{meant}" if meant else "")
         shown = ", ".join(map(repr, present))
         raise DataError(f"{name}: there is no column {missing[0]!r}; the file has {shown}{advice}")
     duplicated = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name of the second

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from storage.schemas import Missing
+from storage.schemas import DataError, Missing
 from storage.store.interface import Store, check_key
+
+# Errors of a file system that a user can remove: no permission, read-only, no space.
+_NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
 
 
 class FolderStore(Store):
@@ -35,7 +39,10 @@ class FolderStore(Store):
     def atomic_file(self, key: str) -> Iterator[Path]:
         """Yield a temporary file in the same folder. It is flushed to the disk and then renamed."""
         path = self.path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._not_writable(error) from None
         # The leading dot hides a file that a crash left behind from every listing and glob.
         temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
         try:
@@ -43,8 +50,11 @@ class FolderStore(Store):
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
+        except BaseException as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
+                raise self._not_writable(error) from None
             raise
         # The rename survives a power failure only after the folder is flushed as well.
         folder = os.open(path.parent, os.O_RDONLY)
@@ -53,11 +63,28 @@ class FolderStore(Store):
         finally:
             os.close(folder)
 
+    def _not_writable(self, error: OSError) -> DataError:
+        return DataError(
+            f"the store {self.root} cannot be written: {error.strerror}. Choose another folder as pipeline.store, or "
+            "give this user the permission and the space to write there"
+        )
+
+    def probe(self) -> None:
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        super().probe()
+        # The check of a pipeline leaves no folder behind.
+        created = self.root
+        while created != folder:
+            created.rmdir()
+            created = created.parent
+
     def get(self, key: str) -> bytes:
         path = self.path(key)
         try:
             return path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise Missing(f"{path} does not exist") from None
 
     def has(self, key: str) -> bool:

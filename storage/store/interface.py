@@ -14,6 +14,8 @@ import polars as pl
 from storage.schemas import DataError
 from storage.store.parquet import encode_parquet
 
+_PROBE = "probe"  # key that tests whether the store can be written
+
 
 class Store(ABC):
     """The folder or bucket that `store` names in the pipeline file.
@@ -52,6 +54,15 @@ class Store(ABC):
     @abstractmethod
     def remove(self, key: str) -> None:
         """Delete the content of `key`, if there is any."""
+
+    def probe(self) -> None:
+        """Write a small file and remove it again.
+
+        Raises:
+            DataError: The store cannot be written.
+        """
+        self.put(_PROBE, b"")
+        self.remove(_PROBE)
 
     @abstractmethod
     def move(self, key: str, to: str) -> None:

@@ -1,4 +1,4 @@
-"""Late inputs of a forecast, beside what their feed declares and what is usual for them."""
+"""Late inputs of a forecast, beside what their feed declares and what is typical for them."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_delay_of_each_ingest_is_usual(tmp_path: Path) -> None:
 def test_only_what_is_later_than_usual_is_late(
     tmp_path_factory: pytest.TempPathFactory, usual: int, present: int
 ) -> None:
-    """A source that states when each value became known: `usual` days late, and `present` days tonight."""
+    """A source that states when each value became known: on each day as late as drawn, and tonight by `present` days."""
     world = World(tmp_path_factory.mktemp("world"))
     world.know_when_published()
     delay = pl.col("valid_time") + pl.duration(days=1 + usual)
@@ -248,7 +248,7 @@ def test_a_covariate_that_no_series_ever_had(tmp_path: Path, loaded: datetime) -
     world.add("demand", 2, loaded)
     world.add("weather", -7, loaded, "c")
     assert world.reasons()["a"] == "weather: 0 of 7 periods of the horizon, and no earlier value of any series"
-    # One series without weather of its own is usual for it.
+    # One series without weather of its own is typical for it.
     world.add("weather", -7, loaded, "b")
     assert world.late() == {}
 

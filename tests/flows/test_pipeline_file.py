@@ -61,13 +61,13 @@ def test_paths_are_relative_to_the_file(path: Path) -> None:
         ("season = 168", "season = 168\nquantile_levels = [0.9, 0.5]", ["quantile_levels", "ascend"]),
         ("bounds = { min = 0.0 }", "bounds = { min = 2.0, max = 1.0 }", ["bounds", "min must be below max"]),
         ("season = 168", 'season = 168\nissue_at = "25:00"', ["pipeline.issue_at", "25:00"]),
-        ('role = "target"', 'role = "goal"', ["feed.0.role", "goal", "known_future"]),
+        ('role = "target"', 'role = "goal"', ["feed 'demand': role", "goal", "known_future"]),
         ('role = "target"', 'role = "observed"', ["target"]),
-        ('values = ["y"]', 'values = ["y", "z"]', ["feed.0", "exactly one"]),
-        ('values = ["y"]', 'values = ["y"]\nfixed_offset = "-5"', ["feed.0.fixed_offset", "-05:00"]),
+        ('values = ["y"]', 'values = ["y", "z"]', ["feed 'demand'", "exactly one"]),
+        ('values = ["y"]', 'values = ["y"]\nfixed_offset = "-5"', ["feed 'demand': fixed_offset", "-05:00"]),
         ('values = ["y"]', 'values = ["y"]\nfixed_offset = "-05:00"', ["fixed_offset and time_zone exclude"]),
         ("season = 168", 'season = 168\ngrid_offset = "90m"', ["grid_offset", "shorter than a period", "90m"]),
-        ('values = ["y"]', 'values = ["y"]\nfold = "last"', ["feed.0.fold", "last", "first"]),
+        ('values = ["y"]', 'values = ["y"]\nfold = "last"', ["feed 'demand': fold", "last", "first"]),
         ('budget = "300s"', 'budget = "soon"', ["training.budget", "soon"]),
         ('budget = "300s"', "keep = 0", ["training.keep", "0"]),
         ("folds = 7", "folds = 4", ["promotion.folds", "4", "greater than or equal to 5"]),
@@ -126,3 +126,66 @@ def test_levels_that_are_no_list(tmp_path: Path, wrong: str) -> None:
     path = write_pipeline(tmp_path)
     with pytest.raises(PipelineFileError, match="quantile_levels"):
         read(path, {"GATECAST_PIPELINE__QUANTILE_LEVELS": wrong})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('frequency = "1h"', 'frequency = "hourly"', 'pipeline.frequency: must be \'15m\', \'30m\', \'1h\', \'1d\' or '
+         '\'1b\', got "hourly". Did you mean "1h"?'),
+        ('frequency = "1h"\n', "", "pipeline.frequency: is required."),
+        ("frequency =", "frequncy =", 'pipeline.frequncy: there is no such key. Did you mean "frequency"?'),
+        ("horizon = 24", "horizont = 24", 'pipeline.horizont: there is no such key. Did you mean "horizon"?'),
+        ("[training]", "[trainig]", 'trainig: there is no such key. Did you mean "training"?'),
+        ('values = ["y"]', 'values = ["y"]\nunits = "MW"', 'feed \'demand\': units: there is no such key. Did you mean '
+         '"unit"?'),
+        ('values = ["y"]', 'values = ["y"]\nchecks = { gaps = "warn" }', 'feed \'demand\': checks.gaps: there is no '
+         'such key. Did you mean "gap"?'),
+        ('role = "target"', 'role = "targt"', 'feed \'demand\': role: must be \'target\', \'known_future\' or '
+         '\'observed\', got "targt". Did you mean "target"?'),
+        ('"America/New_York"\nholidays', '"America/NewYork"\nholidays', 'pipeline.timezone: must be a time zone of '
+         'the IANA database, got "America/NewYork". Did you mean "America/New_York"?'),
+        ('holidays = "US"', 'holidays = "Spain"', 'pipeline.holidays: must be a code of the holidays library: a '
+         'country ("US"), a subdivision ("DE-BY") or a financial market ("NYSE", "ECB"), got "Spain". '
+         'Did you mean "ES"?'),
+        ('holidays = "US"', 'holidays = "us"', 'pipeline.holidays: must be a code of the holidays library: a country '
+         '("US"), a subdivision ("DE-BY") or a financial market ("NYSE", "ECB"), got "us". Did you mean "US"?'),
+        ('name = "demand"', "name = demand", "line 14, column 8 is not valid TOML: the value is not valid. Texts need "
+         'quotation marks: name = "demand". The line is: name = demand'),
+        ('store = "./store"', 'store = "./store', "line 4, column 17 is not valid TOML: the quotation mark at the end "
+         'of a text is missing. Example: store = "./store". The line is: store = "./store'),
+        ("horizon = 24", "horizon 24", "line 8, column 9 is not valid TOML: an equals sign must follow the key: "
+         "key = value. The line is: horizon 24"),
+        ("horizon = 24", "horizon = 24\nhorizon = 48", "line 9, column 13 is not valid TOML: this key is there twice. "
+         "Delete one of them. The line is: horizon = 48"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_line_with_what_was_meant(path: Path, old: str, new: str, line: str) -> None:
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(PipelineFileError) as error:
+        read(path, {})
+    assert str(error.value) == f"{path}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("GATECAST_PIPELINE__HORIZN", ["GATECAST_PIPELINE__HORIZN:", 'Did you mean "GATECAST_PIPELINE__HORIZON"?']),
+        ("GATECAST_PIPELNE__HORIZON", ["GATECAST_PIPELNE__HORIZON:", 'Did you mean "GATECAST_PIPELINE__HORIZON"?']),
+        ("GATECAST_PIPELINE_HORIZON", ["two underscores", "Did you mean GATECAST_PIPELINE__HORIZON?"]),
+        ("GATECAST_NONSENSE", ["GATECAST_NONSENSE is no setting"]),
+        ("GATECAST_PIPELINE__FREQUENCY", ["GATECAST_PIPELINE__FREQUENCY: pipeline.frequency", 'got 7']),
+        ("GATECAST_FEED__DEMAND__ROLE", ["GATECAST_FEED__DEMAND__ROLE: feed 'demand': role"]),
+        ("GATECAST_FEED__DEMND__ROLE", ["there is no feed 'demnd'", 'Did you mean "demand"?']),
+    ],
+)  # fmt: skip
+def test_a_wrong_variable_is_named(path: Path, variable: str, words: list[str]) -> None:
+    with pytest.raises(PipelineFileError) as error:
+        read(path, {variable: "7"})
+    assert str(error.value).startswith("the environment variable ") and "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_variables_that_are_no_settings(path: Path) -> None:
+    assert read(path, {"GATECAST_STATE": "/srv", "GATECAST_HOME": "/srv"}).name == "small"
