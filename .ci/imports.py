@@ -42,6 +42,9 @@ RULES: dict[str, str] = {
     "flows.ingest": _FLOW,
     "flows.report": _FLOW,
     "flows.train": _FLOW,
+    # For users from Python: it reads a store, and starts the command.
+    "gatecast": "polars storage storage.schemas",
+    "gatecast.__main__": "flows",
     "deployments": "click httpx prefect yaml",
 }
 

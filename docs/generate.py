@@ -20,7 +20,7 @@ import polars as pl
 from flows.cli import main as command
 from flows.settings.reference import SettingRow, setting_rows
 from flows.stages.backtest import scores_by_step
-from storage.schemas import forecast_schema, history_schema, records, score_schema
+from storage.schemas import forecast_schema, history_schema, records, sample_schema, score_schema
 from storage.schemas.tables import shard_result_schema
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +60,14 @@ _FORECAST_COLUMNS = {
     "reason": "Why the status is not `model`. Null for `model`.",
     "model_version": "Folder of the model below `models/<name>/`. Null for `baseline`.",
     "p_above_30000": "P(value > 30000). One column per threshold in `[forecast] above`.",
+}
+_SAMPLE_COLUMNS = {
+    "series_id": "Copied from the forecast row.",
+    "issue_time": "Copied from the forecast row.",
+    "valid_time": "Copied from the forecast row.",
+    "step": "Copied from the forecast row.",
+    "sample": "Number of the path, 1 to N. The same number belongs together in all series and steps.",
+    "value": "Value of the target on this path, in its unit, inside `bounds`.",
 }
 _SCORE_COLUMNS = {
     "series_id": "Copied from the forecast row.",
@@ -206,6 +214,13 @@ def _tables() -> str:
             _FORECAST_COLUMNS,
         ),
         (
+            "Sample paths",
+            "`[forecast] samples` requests them ([store](store.md#sample-paths)). Sorted by series_id, sample and "
+            "valid_time.",
+            sample_schema(),
+            _SAMPLE_COLUMNS,
+        ),
+        (
             "Scores",
             "One row per forecast row with a known actual ([scores](scores.md)).",
             score_schema(),
@@ -270,8 +285,9 @@ def _comment(lines: list[str], field: ast.AnnAssign) -> str:
 
 
 def _tree() -> str:
-    """Return every package and module of flows, model and storage with the first sentence of its docstring."""
-    lines = [line for package in ("flows", "model", "storage") for line in _package_lines(ROOT / package, 0)]
+    """Return every package and module with the first sentence of its docstring."""
+    packages = ("flows", "gatecast", "model", "storage")
+    lines = [line for package in packages for line in _package_lines(ROOT / package, 0)]
     return "\n".join(["```", *lines, "```"])
 
 

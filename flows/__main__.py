@@ -18,7 +18,7 @@ def main() -> None:
 
     gc.freeze()
     gc.enable()
-    cli.main()
+    cli.main(prog_name="gatecast")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -34,6 +34,20 @@ class ForecastMetadata(NamedTuple):
     amend: Callable[[pl.LazyFrame], Iterable[pl.DataFrame]] | None = None
 
 
+class PipelineFacts(NamedTuple):
+    """Facts about a pipeline that a reader of its store needs, from the metadata of its newest forecast.
+
+    Attributes:
+        issue_time: Issue time of the newest forecast.
+        timezone: Timezone of the pipeline, None in files of versions before 0.3.0.
+        targets: Value column of each target feed, by the feed's name. None in files of versions before 0.3.0.
+    """
+
+    issue_time: datetime
+    timezone: str | None
+    targets: dict[str, str] | None
+
+
 def publish(
     store: Store,
     pipeline: str,
@@ -43,6 +57,7 @@ def publish(
     levels: list[float],
     get_metadata: Callable[[], ForecastMetadata],
     thresholds: tuple[float, ...] = (),
+    targets: Mapping[str, str] | None = None,
 ) -> str:
     """Write the forecast file of `issue_time` and return its uri.
 
@@ -58,6 +73,7 @@ def publish(
         levels: Quantile levels.
         get_metadata: Returns the metadata. Called after the last block.
         thresholds: Values x with a column for P(value > x).
+        targets: Value column of each target feed, by the feed's name. Readers find the actuals with it.
     """
     key = layout.forecast(pipeline, issue_time, timezone)
     schema = forecast_schema(levels, thresholds)
@@ -68,6 +84,8 @@ def publish(
             "gatecast.contract_version": CONTRACT_VERSION,
             "gatecast.pipeline": pipeline,
             "gatecast.issue_time": layout.stamp(issue_time),
+            "gatecast.timezone": timezone,
+            "gatecast.targets": json.dumps(dict(targets or {})),
             "gatecast.quantile_levels": json.dumps(levels),
             "gatecast.model_sha256": known[0].model_sha256 or "",
             "gatecast.data_sha256": known[0].data_sha256,
@@ -113,9 +131,7 @@ def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tu
     try:
         rows = pl.read_parquet(io.BytesIO(content))
     except READ_ERRORS as error:
-        raise DataError(
-            f"{store.uri(key)} cannot be read as a forecast file: {error}; publish this issue time again"
-        ) from None
+        raise _unreadable(store, key, error) from None
     missing = forecast_schema(quantile_levels(rows.columns)).keys() - set(rows.columns)
     if missing:
         raise DataError(
@@ -131,6 +147,76 @@ def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tu
 def read_head(store: Store, pipeline: str, timezone: str, issue_time: datetime, rows: int) -> pl.DataFrame:
     """Return the first `rows` rows of a forecast file."""
     return store.scan([layout.forecast(pipeline, issue_time, timezone)]).head(rows).collect()
+
+
+def list_pipelines(store: Store) -> list[str]:
+    """Return the names of all pipelines with a forecast in the store, sorted."""
+    return sorted({layout.pipeline_of_forecast(key) for key in store.keys(layout.FORECASTS, "*.parquet")})
+
+
+def newest_facts(store: Store, pipeline: str) -> PipelineFacts | None:
+    """Return facts about a pipeline from its newest forecast file, None if it has no forecast.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    issue_times = list_issue_times(store, pipeline)
+    if not issue_times:
+        return None
+    (key,) = _keys_between(store, pipeline, issue_times[-1], issue_times[-1])
+    try:
+        metadata = store.read_metadata(key)
+    except READ_ERRORS as error:
+        raise _unreadable(store, key, error) from None
+    targets = json.loads(metadata.get("gatecast.targets", "{}")) or None
+    return PipelineFacts(issue_times[-1], metadata.get("gatecast.timezone"), targets)
+
+
+def read_between(store: Store, pipeline: str, start: datetime, end: datetime) -> pl.DataFrame:
+    """Return the forecasts of all issue times from `start` to `end`, both included, ordered by issue time.
+
+    A quantile level that only some of the forecasts have is null in the others.
+
+    Raises:
+        DataError: A file is damaged.
+    """
+    keys = _keys_between(store, pipeline, start, end)
+    tables = []
+    for key, source in zip(keys, store.polars_sources(keys), strict=True):
+        try:
+            tables.append(pl.read_parquet(source, glob=False, hive_partitioning=False))
+        except READ_ERRORS as error:
+            raise _unreadable(store, key, error) from None
+    return pl.concat(tables, how="diagonal") if tables else pl.DataFrame(schema=forecast_schema([]))
+
+
+def read_medians(
+    store: Store, pipeline: str, timezone: str, issue_times: list[datetime], within: tuple[str, str]
+) -> pl.DataFrame:
+    """Return series_id, issue_time, valid_time, step and q50 of several forecasts.
+
+    Args:
+        store: Store of the pipeline.
+        pipeline: Name of the pipeline.
+        timezone: Timezone of the pipeline.
+        issue_times: Issue times of published forecasts.
+        within: First and last series_id to read.
+    """
+    columns = ["series_id", "issue_time", "valid_time", "step", "q50"]
+    keys = [layout.forecast(pipeline, issue_time, timezone) for issue_time in issue_times]
+    schema = forecast_schema([0.5])
+    rows = store.scan(keys, schema=schema, missing_columns="insert", extra_columns="ignore").select(columns)
+    first, last = map(pl.lit, within)
+    return rows.filter(pl.col("series_id").is_between(first, last)).collect()
+
+
+def _keys_between(store: Store, pipeline: str, start: datetime, end: datetime) -> list[str]:
+    keys = store.keys(layout.forecasts(pipeline), "*.parquet")
+    return sorted((key for key in keys if start <= layout.issue_time(key) <= end), key=layout.issue_time)
+
+
+def _unreadable(store: Store, key: str, error: BaseException) -> DataError:
+    return DataError(f"{store.uri(key)} cannot be read as a forecast file: {error}; publish this issue time again")
 
 
 def _latest_stamp(store: Store, pipeline: str) -> str:

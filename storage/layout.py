@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 HISTORY = "history"  # first part of every key of the history
+FORECASTS = "forecasts"  # first part of every key of a forecast file
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -63,13 +64,32 @@ def champion(pipeline: str) -> str:
 
 def forecasts(pipeline: str) -> str:
     """Return the folder of a pipeline's forecast files."""
-    return f"forecasts/pipeline={pipeline}"
+    return f"{FORECASTS}/pipeline={pipeline}"
+
+
+def pipeline_of_forecast(key: str) -> str:
+    """Return the pipeline of the forecast file at `key`."""
+    return key.split("/")[1].partition("=")[2]
 
 
 def forecast(pipeline: str, issue_time: datetime, timezone: str) -> str:
     """Return the key of a forecast file. Its `issue_date` is the local date in the pipeline's `timezone`."""
+    return f"{forecasts(pipeline)}/{_issue_file(issue_time, timezone)}"
+
+
+def sample_paths(pipeline: str, issue_time: datetime, timezone: str) -> str:
+    """Return the key of the sample paths of a forecast, outside `forecasts/`, whose glob holds forecasts only."""
+    return f"{all_sample_paths(pipeline)}/{_issue_file(issue_time, timezone)}"
+
+
+def all_sample_paths(pipeline: str) -> str:
+    """Return the folder of a pipeline's sample paths."""
+    return f"samples/pipeline={pipeline}"
+
+
+def _issue_file(issue_time: datetime, timezone: str) -> str:
     day = issue_time.astimezone(ZoneInfo(timezone)).date()
-    return f"{forecasts(pipeline)}/issue_date={day}/{stamp(issue_time)}.parquet"
+    return f"issue_date={day}/{stamp(issue_time)}.parquet"
 
 
 def latest(pipeline: str) -> str:

@@ -15,7 +15,7 @@ from tests.support.commands import block, gatecast_process, json_report
 from tests.support.pipelines import ISSUE
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("flows", "model", "storage")
+PACKAGES = ("flows", "gatecast", "model", "storage")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 

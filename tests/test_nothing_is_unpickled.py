@@ -14,7 +14,7 @@ from tests.support.commands import gatecast_process, json_report, nightly_proces
 from tests.support.pipelines import ISSUE, write_pipeline
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("flows", "model", "storage", "deployments")
+PACKAGES = ("flows", "gatecast", "model", "storage", "deployments")
 MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "jsonpickle"}
 CALLS = {"torch.load", "torch.jit.load", "torch.hub.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load"}
 

@@ -74,7 +74,7 @@ def test_every_link_within_the_page_has_a_target(page: str) -> None:
 def test_the_code_cites_no_contract() -> None:
     cited = [
         path
-        for folder in ("flows", "model", "storage")
+        for folder in ("flows", "gatecast", "model", "storage")
         for path in (ROOT / folder).rglob("*.py")
         if re.search(r"\bthe contract\b|\bcontract's\b", path.read_text(encoding="utf-8"))
     ]

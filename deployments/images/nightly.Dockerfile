@@ -6,6 +6,7 @@ RUN useradd --system --uid 10001 --create-home gatecast
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY flows flows
+COPY gatecast gatecast
 COPY model model
 COPY storage storage
 COPY deployments deployments

@@ -303,6 +303,12 @@ class Forecast(Section):
         description='Values x whose probability P(value > x) is a column of the forecast file; needs head = "softmax".',
         examples=[[30000, 35000.5]],
     )
+    samples: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=0,
+        description="Sample paths of each series to write beside the forecast, for sums, peaks and hours above a "
+        "threshold (docs/store.md). 0: none.",
+        examples=[100],
+    )
 
 
 class Scale(Section):

@@ -7,7 +7,7 @@ which forecasts a series without history is imputed. If that changes written row
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import numpy as np
@@ -15,7 +15,9 @@ import polars as pl
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.baseline_history import NO_VALUE, has_ended
+from flows.stages.fallback import no_deadline
 from flows.stages.panels import to_micros
+from flows.stages.sample_paths import write_sample_paths
 from flows.stages.shard import ShardResult
 from model.baseline import pooled_quantiles
 from storage import forecasts
@@ -28,15 +30,22 @@ _BATCH_ROWS = 240_000  # rows rewritten at once
 
 
 def publish_shards(
-    settings: Pipeline, store: Store, issue_time: datetime, results: Iterable[ShardResult]
+    settings: Pipeline,
+    store: Store,
+    issue_time: datetime,
+    results: Iterable[ShardResult],
+    has_time: Callable[[], bool] = no_deadline,
 ) -> ForecastReport:
-    """Write the forecast file of `issue_time`. Its bytes do not depend on the number of shards.
+    """Write the forecast file of `issue_time`, then its sample paths if the settings request them.
+
+    The bytes do not depend on the number of shards. A forecast is published even if its sample paths fail.
 
     Args:
         settings: Settings of the pipeline.
         store: Store to publish in.
         issue_time: Issue time of the forecast.
         results: Results of all shards in the order of the series. One at a time is held in memory.
+        has_time: Function that returns False once no time is left for sample paths.
 
     Raises:
         DataError: No series has a known value.
@@ -45,9 +54,14 @@ def publish_shards(
     levels = list(settings.pipeline.quantile_levels)
     uri = forecasts.publish(
         store, settings.name, settings.pipeline.timezone, issue_time, assembly.blocks(results), levels,
-        assembly.metadata, settings.forecast.above,
+        assembly.metadata, settings.forecast.above, {feed.name: feed.values[0] for feed in settings.feeds("target")},
     )  # fmt: skip
-    return assembly.report(uri)
+    report = assembly.report(uri)
+    if settings.forecast.samples:
+        samples = write_sample_paths(settings, store, issue_time, has_time)
+        if samples is not None:
+            report["samples"] = samples
+    return report
 
 
 def forecast_table(settings: Pipeline, issue_time: datetime, results: Iterable[ShardResult]) -> pl.DataFrame:

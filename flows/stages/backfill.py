@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.fallback import no_deadline
 from flows.stages.ingest import ingest
 from flows.stages.progress import Progress, no_progress
 from flows.stages.replay import issue_times_between, replay_issue_times
+from flows.stages.sample_paths import write_sample_paths
 from storage import forecasts
 from storage.schemas import DataError
 from storage.schemas.records import BackfillReport
@@ -36,6 +38,10 @@ def backfill(
     except DataError as error:
         failures["ingest"] = str(error)
     result = replay_issue_times(settings, store, issue_times, now, progress)
+    for issue_time in sorted(result.published) if settings.forecast.samples else ():
+        samples = write_sample_paths(settings, store, issue_time, no_deadline)
+        if samples is not None:
+            result.published[issue_time]["samples"] = samples
     timezone = settings.pipeline.timezone
     missing = [time for time in issue_times if not forecasts.exists(store, settings.name, timezone, time)]
     if missing and not result.published:

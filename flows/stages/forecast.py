@@ -59,7 +59,7 @@ def forecast(
             yield forecast_shard(settings, store, issue_time, series[shard], order)
             progress("forecast", 0.1 + 0.8 * done / len(shards))
 
-    published = publish_shards(settings, store, issue_time, results())
+    published = publish_shards(settings, store, issue_time, results(), has_time)
     progress("forecast", 1.0)
     if published["ended"]:
         logger.info("%d series have ended and are not forecast.", len(published["ended"]))

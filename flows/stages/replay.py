@@ -75,6 +75,9 @@ def replay_issue_times(
         find_fit: Function that finds an earlier fit to use instead of a new one.
     """
     result = ReplayResult()
+    # Forecasts are made in parallel, but sample paths need the earlier ones: a backfill writes them afterwards.
+    without_samples = settings.forecast.model_copy(update={"samples": 0})
+    settings = settings.model_copy(update={"forecast": without_samples})
     waiting: list[tuple[datetime, str | None]] = []
 
     def publish(issue_time: datetime, stale_reason: str | None) -> None:

@@ -16,6 +16,7 @@ from storage.schemas.tables import (
     history_schema,
     quantile_column,
     quantile_levels,
+    sample_schema,
     score_schema,
     shard_result_schema,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "is_sorted",
     "quantile_column",
     "quantile_levels",
+    "sample_schema",
     "score_schema",
     "series_bounds",
     "shard_result_schema",

@@ -279,6 +279,8 @@ class ForecastReport(TypedDict):
     ended: list[str]
     #: Exceedance probabilities that `gatecast forecast --above` requests, one row a series and step.
     above: NotRequired[list[dict[str, str | int | float]]]
+    #: Uri of the sample paths that `[forecast] samples` requests. Missing if they were not written.
+    samples: NotRequired[str]
 
 
 class ShardModel(TypedDict):

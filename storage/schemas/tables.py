@@ -73,6 +73,18 @@ def forecast_schema(levels: list[float], thresholds: tuple[float, ...] = ()) -> 
     }
 
 
+def sample_schema() -> dict[str, pl.DataType]:
+    """Return the columns of a file of sample paths, in order."""
+    return {
+        "series_id": pl.String(),
+        "issue_time": INSTANT,
+        "valid_time": INSTANT,
+        "step": pl.Int32(),
+        "sample": pl.Int32(),
+        "value": pl.Float64(),
+    }
+
+
 def shard_result_schema() -> dict[str, pl.DataType]:
     """Return the columns of a shard result, one row per series.
 
