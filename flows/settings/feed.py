@@ -241,6 +241,10 @@ class Feed(Section):
         for key in () if is_csv else CSV_KEYS:
             if key in options.model_fields_set:
                 raise ValueError(f"options.{key} is for CSV, which this feed is not")
+        if options.wide is not None and len(self.values) != 1:
+            raise ValueError("values of a wide table must be one name, that of the values in all its columns")
+        if options.wide == "series" and self.series_id is None:
+            raise ValueError('options.wide = "series" needs series_id: a name for the columns\' names, such as "zone"')
         if options.label == "end" and self.resample and options.period is None:
             raise ValueError('label = "end" with resample needs options.period, the length of the feed\'s own periods')
         if options.period is not None and not self.resample:

@@ -24,6 +24,7 @@ from pydantic import (
 from flows.settings.types import Duration, LocalTime, PositiveDuration, Section, SettingError, Text, to_tuple
 from model.checks.text_format import TextFormat
 from model.checks.time_texts import check_format
+from model.checks.wide_tables import WideLayout, clock_formats
 from storage.sources.entsoe_areas import eic
 
 _API_KEY = (
@@ -70,6 +71,7 @@ TimeFormats = Annotated[
     tuple[Text, ...], Field(min_length=1), BeforeValidator(_to_texts), AfterValidator(_check_time_formats),
     _texts("%d/%m/%Y %H:%M", "epoch_ms"),
 ]  # fmt: skip
+ColumnNames = Annotated[tuple[Text, ...], BeforeValidator(_to_texts), _texts("3B")]
 MissingTexts = Annotated[tuple[Text, ...], BeforeValidator(_to_texts), _texts("n/e")]
 
 
@@ -114,6 +116,36 @@ class TextOptions(Section):
         "pipeline's frequency.",
     )
 
+    wide: Literal["series", "hours", "periods"] | None = Field(
+        default=None,
+        description="Wide table: a column per series, per hour of the day by the clock, or per period counted from the "
+        "start of the day. series_id and values then name the columns of the long table. Default: a row per value.",
+    )
+    columns: ColumnNames = Field(
+        default=(),
+        description="Value columns of a wide table, those of a day in their order. Default: all that the feed does not "
+        "name.",
+    )
+    repeated_hour: ColumnNames = Field(
+        default=(),
+        description='With wide = "hours": column of the hour that a clock change repeats, behind the one it repeats.',
+    )
+
+    @model_validator(mode="after")
+    def _check_wide(self) -> TextOptions:
+        for key in ("columns", "repeated_hour") if self.wide is None else ():
+            if getattr(self, key):
+                raise ValueError(f"{key} is for a wide table: set wide")
+        if self.repeated_hour and self.wide != "hours":
+            raise ValueError('repeated_hour is for wide = "hours"')
+        if self.wide in ("hours", "periods") and self.label == "end":
+            raise ValueError('label is not for columns of a day, which are in the order of its periods; remove "end"')
+        return self
+
+    def wide_layout(self) -> WideLayout | None:
+        """Return the columns of a wide table, None for a table with a row per value."""
+        return None if self.wide is None else WideLayout(self.wide, self.columns, self.repeated_hour)
+
     @model_validator(mode="after")
     def _check_text(self) -> TextOptions:
         if self.thousands is not None and self.thousands == self.decimal:
@@ -124,7 +156,10 @@ class TextOptions(Section):
 
     def text_format(self) -> TextFormat:
         """Return the form of the text cells."""
-        return TextFormat(self.decimal, self.thousands, self.time_format or (), self.missing)
+        formats = self.time_format or ()
+        # The hour of a wide table stands behind its date.
+        formats = clock_formats(formats) if self.wide == "hours" else formats
+        return TextFormat(self.decimal, self.thousands, formats, self.missing)
 
 
 class CsvOptions(TextOptions):

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from flows.settings.feed import Feed
+from flows.settings.feed_options import TextOptions
+from model.checks.wide_tables import SERIES, needed_columns, to_long_table
 from storage.schemas import DataError
 from storage.sources.request import Request
 
@@ -33,7 +35,7 @@ def read_feed(
         since: First valid time to request. A source that cannot select by time, such as a file, returns all rows.
         until: Last valid time to request.
         requested_at: When values become available that the source does not date itself.
-        all_columns: Whether to return every column of the source. For `FREE_KINDS` only.
+        all_columns: Whether to return every column of the source. For `FREE_KINDS` only. A wide table has no others.
 
     Raises:
         DataError: The source cannot be read. The message names the feed and hides its secrets.
@@ -43,10 +45,13 @@ def read_feed(
     key = getattr(feed.options, "api_key", None)
     source = importlib.import_module(f"storage.sources.{_MODULES[feed.source]}")
     uri = feed.uri if feed.uri is not None else source.default_address(options, key is not None)
-    columns = () if all_columns else tuple(feed.shape().columns)
+    shape = feed.shape()
+    wide = feed.options.wide_layout() if isinstance(feed.options, TextOptions) else None
+    columns = tuple(needed_columns(wide, shape)) if wide else () if all_columns else tuple(shape.columns)
+    id_column = None if wide and wide.kind == SERIES else feed.series_id
     request = Request(
         uri, columns, feed.query, since, until, feed.zone, options, requested_at,
-        key.get_secret_value() if key is not None else None, feed.secrets, feed.series_id, feed.valid_time,
+        key.get_secret_value() if key is not None else None, feed.secrets, id_column, feed.valid_time,
     )  # fmt: skip
     try:
         rows: pl.DataFrame = source.read(request)
@@ -58,4 +63,4 @@ def read_feed(
         if request.redact(text) == text:
             raise
         raise DataError(f"feed {feed.name!r}: {type(error).__name__}: {request.redact(str(error))}") from None
-    return rows
+    return to_long_table(rows, wide, shape) if wide else rows
