@@ -34,16 +34,32 @@ def main() -> None:
 
 @main.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--from", "file", metavar="FILE.csv", type=click.Path(path_type=Path), help="Propose a pipeline file for this CSV."
+)
+@click.option("--timezone", metavar="ZONE", help="With --from: zone of the local day, and of times without an offset.")
 @options.output_options
-def init(directory: Path, output: terminal.Output) -> None:
+def init(directory: Path, file: Path | None, timezone: str | None, output: terminal.Output) -> None:
     """Write a commented pipeline file and a small sample into DIR.
 
-    The JSON Schema beside the file lets an editor complete and check its keys.
+    With --from, the file is one for your own CSV: its separator, decimal mark, times, columns and frequency are
+    proposed, and what the CSV leaves open is a question in a comment. The JSON Schema beside the file lets an editor
+    complete and check its keys.
     """
+    from flows.settings.types import check_zone
     from flows.stages import init as stage
 
-    report = stage.init(directory)
-    output.print_result(report, [f"Wrote {path}" for path in report["written"]])
+    if timezone is not None and file is None:
+        raise options.OptionError("--timezone is for --from FILE.csv; without it, change timezone in the written file.")
+    if timezone is not None:
+        try:
+            check_zone(timezone)
+        except ValueError as error:
+            raise options.OptionError(f"--timezone: {error}") from None
+    report = stage.init(directory) if file is None else stage.init_from(directory, file, timezone)
+    lines = [f"Wrote {path}" for path in report["written"]]
+    lines += [f"Question: {question}" for question in report["questions"]]
+    output.print_result(report, [*lines, f"Next: gatecast check {report['written'][0]}"])
 
 
 @main.command()

@@ -78,7 +78,12 @@ def _parse_window(value: object) -> object:
     return None if value == "all" else parse_duration(value)
 
 
-def _check_zone(value: str) -> str:
+def check_zone(value: str) -> str:
+    """Return the name of a time zone.
+
+    Raises:
+        SettingError: If there is no such zone.
+    """
     try:
         ZoneInfo(value)
     except Exception:  # zoneinfo passes on errors of the file system for some names
@@ -179,7 +184,7 @@ Offset = Annotated[str, AfterValidator(_check_offset), _text(OFFSET, "-05:00", "
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Text = Annotated[str, Field(min_length=1)]
 StoreUri = Annotated[Text, AfterValidator(_check_store), Field(examples=["./store", "s3://bucket/prefix"])]
-Zone = Annotated[str, AfterValidator(_check_zone), Field(examples=["UTC", "Europe/Madrid"])]
+Zone = Annotated[str, AfterValidator(check_zone), Field(examples=["UTC", "Europe/Madrid"])]
 Holidays = Annotated[str, AfterValidator(_check_holidays), Field(examples=["US", "DE-BY", "NYSE", "ECB"])]
 Engine = Annotated[str, AfterValidator(_check_engine), _text(f"local|dask|{_DASK_ADDRESS}", "local", "tcp://host:8786")]
 Thresholds = Annotated[tuple[float, ...], BeforeValidator(to_tuple), AfterValidator(check_thresholds)]

@@ -1,7 +1,7 @@
 """Wide tables of a feed: one column per series, or one per period of a day, as rows of one value each.
 
 The rows are those of a long table: columns `valid_time`, `series_id` and one value column, as the feed names them. The
-usual rules then apply to them, also those of clock changes. An empty cell is no row.
+rules of long tables then apply to them, also those of clock changes. An empty cell is no row.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from model.checks.feed_shape import FeedShape
 from model.checks.time_texts import ISO, parse_times
@@ -163,15 +164,20 @@ def _with_instants(long: pl.DataFrame, length: timedelta, feed: FeedShape) -> pl
         raise DataError(
             f"feed {feed.name!r}: column {feed.valid_time!r} has type {cells.dtype}; days need dates or text"
         )
-    days = dates.fill_null(date(1970, 1, 1)).to_numpy().astype("datetime64[D]")
+    days: NDArray[np.datetime64] = dates.fill_null(date(1970, 1, 1)).to_numpy().astype("datetime64[D]")
     unique, places = np.unique(days, return_inverse=True)
     starts = day_starts(unique, feed.time_zone)
-    ends = day_starts(unique + np.timedelta64(1, "D"), feed.time_zone)
+    next_days = (unique.astype(np.int64) + 1).astype("datetime64[D]")
+    ends = day_starts(next_days, feed.time_zone)
     instants = starts[places] + long[":number"].to_numpy() * (length // timedelta(microseconds=1))
     is_beyond = pl.Series(instants >= ends[places])
-    problem = pl.when(pl.lit(dates.is_null())).then(
-        pl.concat_str(pl.lit(f"{feed.valid_time} is not a date: "), pl.lit(cells.cast(pl.String).fill_null("")))
-    ).when(pl.lit(is_beyond)).then(pl.lit("the day has fewer periods than columns with a value"))  # fmt: skip
+    no_date = pl.concat_str(pl.lit(f"{feed.valid_time} is not a date: "), pl.lit(cells.cast(pl.String).fill_null("")))
+    problem: pl.Expr = (
+        pl.when(pl.lit(dates.is_null()))
+        .then(no_date)
+        .when(pl.lit(is_beyond))
+        .then(pl.lit("the day has fewer periods than columns with a value"))
+    )
     times = pl.Series(instants).cast(pl.Datetime("us", "UTC")).set(dates.is_null(), None)
     if ROW_PROBLEM in long.columns:
         problem = pl.coalesce(pl.col(ROW_PROBLEM), problem)

@@ -90,9 +90,11 @@ class CheckReport(TypedDict):
 
 
 class InitReport(TypedDict):
-    """Result of `gatecast init`: the paths of the files written."""
+    """Result of `gatecast init`: the paths of the files written, the pipeline file first."""
 
     written: list[str]
+    #: What a proposed pipeline file leaves to the user.
+    questions: list[str]
 
 
 class CandidateScores(TypedDict):

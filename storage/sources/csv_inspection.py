@@ -1,0 +1,82 @@
+"""Form of an undeclared CSV file: its encoding, separator and header line, for a proposal to its user."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from storage.schemas import ROW_PROBLEM, DataError
+from storage.sources.csv_text import CsvForm, read_csv
+
+_SEPARATORS = ";\t|,"
+_LINES = 200  # lines that show the form
+_LARGEST = 64_000_000  # bytes that are read of a file; the rest has the same form
+_GZIP = b"\x1f\x8b"
+
+
+class InspectedCsv(NamedTuple):
+    """A CSV file and the form in which it could be read.
+
+    Attributes:
+        form: Form of the file.
+        table: Its columns as text, of a large file the first part.
+        ends_with_line: True if the last line has a line end.
+    """
+
+    form: CsvForm
+    table: pl.DataFrame
+    ends_with_line: bool
+
+
+def inspect_csv(path: Path) -> InspectedCsv:
+    """Return a CSV file with the form that its first lines show.
+
+    Raises:
+        DataError: The file is missing or empty, or its lines form no table.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file. Name a CSV file.")
+    content = path.read_bytes()
+    if content.startswith(_GZIP):
+        content = gzip.decompress(content)
+    ends_with_line = content.endswith((b"\n", b"\r", b"\n\0"))
+    if len(content) > _LARGEST:
+        content, ends_with_line = content[: content.rfind(b"\n", 0, _LARGEST) + 1], ends_with_line
+    encoding = _encoding(content)
+    lines = content[:1_000_000].decode(encoding, "replace").removeprefix("\ufeff").splitlines()[:_LINES]
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{path}: the file is empty. Name a CSV file with a line of column names.")
+    separator, skipped = _separator(lines)
+    form = CsvForm(separator, encoding, skipped)
+    table = read_csv(content, str(path), [], form).drop(ROW_PROBLEM, strict=False)
+    return InspectedCsv(form, table, ends_with_line)
+
+
+def _encoding(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # A character that the limit of the inspection cuts is no fault of the encoding.
+        if error.start < len(content) - 4:
+            return "cp1252"
+    return "utf-8"
+
+
+def _separator(lines: list[str]) -> tuple[str, int]:
+    """Return the separator by which most lines have equally many cells, and the number of lines before them."""
+    best = (0, 0, ",", 0)
+    for separator in _SEPARATORS:
+        widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
+        width, count = Counter(width for width in widths if width > 1).most_common(1)[0] if max(widths) > 1 else (0, 0)
+        if count:
+            # More lines count more than more cells: a decimal comma also separates.
+            best = max(best, (count, -_SEPARATORS.index(separator), separator, widths.index(width)))
+    return best[2], best[3]

@@ -1,0 +1,131 @@
+"""`gatecast init DIR --from FILE.csv`: a file that `check` accepts, and questions where the CSV is unclear."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flows.settings import file as pipeline_file
+from flows.stages.init import init_from
+from storage import history
+from storage.schemas import DataError
+from storage.store import open_store
+from tests.support.commands import clear, gatecast, json_report
+
+HOURS = [datetime(2024, 1, 1) + timedelta(hours=hour) for hour in range(24 * 60)]
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def ingested(folder: Path, csv: Path, *options: str) -> tuple[pl.DataFrame, str]:
+    """Return the history of a CSV file after init, check and ingest, and the text of the pipeline file."""
+    done = gatecast("init", folder / "new", "--from", csv, *options)
+    assert done.returncode == 0, done.stderr
+    path = folder / "new" / "pipeline.toml"
+    assert f"Next: gatecast check {path}" in done.stdout
+    checked = gatecast("check", path, "--json")
+    assert checked.returncode == 0, checked.stderr + path.read_text()
+    (report,) = json_report(checked)["feeds"].values()
+    assert report["refused"] == 0, report["reasons"]
+    assert gatecast("ingest", path).returncode == 0
+    settings = pipeline_file.read(path, {})
+    feed = settings.feed[0]
+    store = open_store(settings.pipeline.store)
+    return history.read_as_of(store, settings.name, feed.name, list(feed.values), LATER), path.read_text()
+
+
+def test_semicolons_decimal_commas_and_dates_with_the_day_first(tmp_path: Path) -> None:
+    values = 1000 + np.arange(len(HOURS)) / 8
+    lines = [
+        f"{time:%d.%m.%Y %H:%M};{zone};" + f"{value + shift:,.3f}".replace(",", "x").replace(".", ",").replace("x", ".")
+        for zone, shift in (("Nord", 0), ("Süd", 5000))
+        for time, value in zip(HOURS, values, strict=True)
+    ]
+    csv = tmp_path / "Last 2024.csv"
+    csv.write_bytes("\r\n".join(["Zeit;Gebiet;Last (MW)", *lines]).encode("cp1252"))
+    rows, text = ingested(tmp_path, csv, "--timezone", "Europe/Berlin")
+    assert 'encoding = "cp1252"' in text and 'decimal = ","' in text and 'thousands = "."' in text
+    assert 'time_format = "%d.%m.%Y %H:%M"' in text and 'frequency = "1h"' in text and 'name = "last-2024"' in text
+    assert rows["series_id"].unique().sort().to_list() == ["Nord", "Süd"]
+    assert rows["valid_time"].min() == datetime(2023, 12, 31, 23, tzinfo=UTC)
+    nord = rows.filter(series_id="Nord").sort("valid_time")["Last (MW)"]
+    assert nord.to_list() == pytest.approx(values.tolist())
+
+
+def test_daily_rows_of_iso_dates_need_no_options(tmp_path: Path) -> None:
+    csv = tmp_path / "gas.csv"
+    days = pl.date_range(datetime(2024, 1, 1), datetime(2024, 6, 30), "1d", eager=True)
+    pl.concat([pl.DataFrame({"zone": zone, "day": days, "gwh": 100.5}) for zone in ("n", "s")]).write_csv(csv)
+    rows, text = ingested(tmp_path, csv)
+    assert 'frequency = "1d"' in text and "[feed.options]" not in text and 'series_id = "zone"' in text
+    assert len(rows) == 2 * len(days)
+
+
+def test_month_and_day_that_cannot_be_told_apart_are_a_question(tmp_path: Path) -> None:
+    csv = tmp_path / "few.csv"
+    csv.write_text("when,mw\n" + "".join(f"0{day}/0{day}/2024,{day}\n" for day in range(1, 8)))
+    report = init_from(tmp_path / "new", csv)
+    assert any("day and month cannot be told apart (first cell: '01/01/2024')" in line for line in report["questions"])
+
+
+def test_american_dates_are_known_by_their_days(tmp_path: Path) -> None:
+    csv = tmp_path / "us.csv"
+    csv.write_text("when,mw\n" + "".join(f"{time:%m/%d/%Y %H:%M},{n}\n" for n, time in enumerate(HOURS)))
+    rows, text = ingested(tmp_path, csv, "--timezone", "America/New_York")
+    assert 'time_format = "%m/%d/%Y %H:%M"' in text
+    assert len(rows) == len(HOURS) and "cannot be told apart" not in text
+
+
+def test_a_column_per_hour_becomes_a_wide_table(tmp_path: Path) -> None:
+    csv = tmp_path / "hours.csv"
+    header = ";".join(["Fecha", *(f"H{hour}" for hour in range(1, 25))])
+    days = [datetime(2024, 1, 1) + timedelta(days=day) for day in range(40)]
+    lines = [f"{day:%d/%m/%Y};" + ";".join(f"{day.day},{hour:02d}" for hour in range(24)) for day in days]
+    csv.write_text("\n".join([header, *lines, ""]))
+    rows, text = ingested(tmp_path, csv, "--timezone", "Europe/Madrid")
+    assert 'wide = "hours"' in text and len(rows) == 40 * 24
+    first = rows.sort("valid_time").row(0, named=True)
+    assert (first["valid_time"], first["value"]) == (datetime(2023, 12, 31, 23, tzinfo=UTC), 1.0)
+
+
+def test_several_columns_of_numbers_are_a_question(tmp_path: Path) -> None:
+    csv = tmp_path / "zones.csv"
+    pl.DataFrame({"time": HOURS, "north": 1.5, "south": 2.5}).write_csv(csv, datetime_format="%Y-%m-%d %H:%M")
+    rows, text = ingested(tmp_path, csv, "--timezone", "UTC")
+    assert rows["series_id"].unique().sort().to_list() == ["north", "south"]
+    assert "QUESTION: a series per column; else leave wide and columns out" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "the file is empty"),
+        ("a,b\n1,2\n3,4\n", "no column holds times in a known form. The file has 'a', 'b'"),
+        ("t,b\n2024-01-01,x\n2024-01-02,y\n", "no column beside 't' holds numbers"),
+    ],
+)
+def test_a_file_without_times_or_numbers_is_one_error(tmp_path: Path, content: str, words: str) -> None:
+    csv = tmp_path / "odd.csv"
+    csv.write_text(content)
+    clear(gatecast("init", tmp_path / "new", "--from", csv), 1, str(csv), words)
+    assert not (tmp_path / "new").exists()
+
+
+def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    clear(gatecast("init", tmp_path / "new", "--timezone", "UTC"), 2, "--timezone is for --from FILE.csv")
+    clear(gatecast("init", tmp_path / "new", "--from", "x.csv", "--timezone", "Mars"), 2, "--timezone: must be a time")
+    with pytest.raises(DataError, match="there is no such file"):
+        init_from(tmp_path / "new", tmp_path / "none.csv")
+
+
+def test_the_report_in_json_has_the_questions(tmp_path: Path) -> None:
+    csv = tmp_path / "one.csv"
+    csv.write_text("t,mw\n" + "".join(f"{time:%Y-%m-%dT%H:%M},1.5\n" for time in HOURS))
+    report: dict[str, Any] = json.loads(gatecast("init", tmp_path / "new", "--from", csv, "--json").stdout)
+    assert report["written"][0].endswith("pipeline.toml")
+    assert any(question.startswith("zone of the times; all days are equally long") for question in report["questions"])
