@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from flows.settings.feed import Feed
 from flows.settings.types import (
+    Days,
     Duration,
     Engine,
     Holidays,
@@ -194,6 +195,18 @@ class Training(Section):
         default=timedelta(days=182),
         description="Time after which an ensemble member is fitted from random weights instead of a warm start.",
     )
+    exclude: Annotated[tuple[Days, ...], BeforeValidator(to_tuple)] = Field(
+        default=(),
+        description="Local days, both ends included, that no target of a training window may touch, such as a "
+        "lockdown. The windows for early stopping and the comparison of models remain.",
+        examples=[["2020-03-15/2020-06-30"]],
+    )
+    half_life: PositiveDuration | None = Field(
+        default=None,
+        description="Age at which a training window is drawn half as often as a new one. Default: all are drawn "
+        "equally often.",
+        examples=["365d"],
+    )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
         default=7, description="Seed of all random numbers. The same data and seed give the same model."
     )
@@ -293,6 +306,11 @@ class Forecast(Section):
         default=timedelta(minutes=10),
         description="Time from the start of a nightly run until the forecast must be published. Rows still missing "
         "then come from the baseline.",
+    )
+    on_failure: Literal["baseline", "error"] = Field(
+        default="baseline",
+        description="What to do if no model can forecast a series that has enough values: publish the baseline for it, "
+        "or publish nothing (exit status 1).",
     )
     ended_after: PositiveDuration = Field(
         default=timedelta(days=28),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -28,6 +28,7 @@ DURATION = r"(\d+(?:\.\d+)?)([smhd])"
 LOCAL_TIME = r"([01]\d|2[0-3]):([0-5]\d)"
 #: Pattern of a day, YYYY-MM-DD.
 DAY = r"\d{4}-\d{2}-\d{2}.*"
+_ONE_DAY = r"\d{4}-\d{2}-\d{2}"
 _DASK_ADDRESS = r"(tcp|tls|ws|wss)://\S+:\d+"
 
 
@@ -184,6 +185,29 @@ Offset = Annotated[str, AfterValidator(_check_offset), _text(OFFSET, "-05:00", "
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 Text = Annotated[str, Field(min_length=1)]
 StoreUri = Annotated[Text, AfterValidator(_check_store), Field(examples=["./store", "s3://bucket/prefix"])]
+
+
+def parse_days(value: object) -> object:
+    """Return the first and last day of a text such as "2020-03-15/2020-06-30".
+
+    Raises:
+        SettingError: If the value is not two days in their order.
+    """
+    first, _, last = value.partition("/") if isinstance(value, str) else ("", "", "")
+    try:
+        days = date.fromisoformat(first), date.fromisoformat(last)
+    except ValueError:
+        days = None
+    if days is None or days[0] > days[1]:
+        raise SettingError("must be two days in their order", "2020-03-15/2020-06-30")
+    return days
+
+
+#: First and last day of a period, both included.
+Days = Annotated[
+    tuple[date, date], BeforeValidator(parse_days),
+    WithJsonSchema({"type": "string", "pattern": rf"^{_ONE_DAY}/{_ONE_DAY}$"}),
+]  # fmt: skip
 Zone = Annotated[str, AfterValidator(check_zone), Field(examples=["UTC", "Europe/Madrid"])]
 Holidays = Annotated[str, AfterValidator(_check_holidays), Field(examples=["US", "DE-BY", "NYSE", "ECB"])]
 Engine = Annotated[str, AfterValidator(_check_engine), _text(f"local|dask|{_DASK_ADDRESS}", "local", "tcp://host:8786")]

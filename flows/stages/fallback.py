@@ -15,7 +15,7 @@ from flows.stages.panels import to_micros
 from model.checks.forecasts import find_faults
 from model.panel import Panel
 from model.windows import build_windows
-from storage.schemas import BASELINE, MODEL, STALE_MODEL
+from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,21 @@ def forecast_with_fallback(
         for row, fault in zip(remaining, faults, strict=True):
             # The champion's fault is the cause. A fault of its predecessor only explains the next step.
             result.reason[row] = result.reason[row] or fault
+    if settings.forecast.on_failure == "error":
+        _require_models(settings, panel, remaining, result)
     return result
+
+
+def _require_models(settings: Pipeline, panel: Panel, rows: np.ndarray, result: FallbackResult) -> None:
+    """Raise DataError if one of the series at `rows`, which no model forecast, has enough values for a model."""
+    context, spec = panel.target.layers[0].values[:, : settings.pipeline.context], settings.spec()
+    visible = np.broadcast_to((~np.isnan(context)).sum(axis=1), len(panel.series))
+    failed = [row for row in rows if visible[row] >= spec.min_visible]
+    if failed:
+        raise DataError(
+            f'pipeline {settings.name!r}: forecast.on_failure = "error" and no model could forecast {len(failed)} '
+            f"series, such as {panel.series[failed[0]]!r}: {result.reason[failed[0]]}. Nothing is published."
+        )
 
 
 def _forecast_rows(

@@ -32,15 +32,15 @@ _FREQUENCIES = {
 }
 _VALUE_NAMES = re.compile(r"load|demand|consum|price|value|[mgk]wh?\b|last|wert|verbrauch|preis|carga|demanda", re.I)
 _ID_NAMES = re.compile(r"id\b|_id|series|zone|area|region|meter|site|station|name|company|country|symbol", re.I)
-_MOST_MISSING = 0.5  # share of cells of a value column that may be texts for a missing value
-_MOST_TEXTS = 5  # different such texts
+_MOST_MISSING = 0.5  # share of a value column's cells that may be texts for a missing value
+_MOST_TEXTS = 5
 _SAMPLE = 5000  # rows that show the form of a column; all rows are read to confirm it
 _WEEKEND = 6
 
 
 @dataclass
 class FileInspection:
-    """What a table shows.
+    """Content that a table shows: its columns, their form, and the distance of its rows.
 
     Attributes:
         time: Column of the times.

@@ -17,7 +17,7 @@ import numpy as np
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_instant, to_micros
 from flows.stages.progress import Progress
-from flows.stages.training_data import TrainingSplit
+from flows.stages.training_data import TrainingSplit, excluded_steps
 from flows.stages.warm_start import WarmStart
 from model.evaluation.comparison import IssueTimes
 from model.panel import Panel
@@ -86,6 +86,12 @@ def past_scales(manifests: list[Manifest], as_of: datetime, first_held_out: int)
     return scales
 
 
+def _half_life(settings: Pipeline) -> int | None:
+    """Return `training.half_life` in microseconds."""
+    half_life = settings.training.half_life
+    return None if half_life is None else half_life // timedelta(microseconds=1)
+
+
 def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: Progress) -> tuple[bytes, FitRecord]:
     """Fit, export and verify the model of `plan`.
 
@@ -112,7 +118,10 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
     first_steps = split.held_out.steps
     issue_to_first_step = int(panel.grid.start(first_steps[-1:])[0] - split.held_out.issues[-1])
     try:
-        sampler = build_sampler(spec, panel, split.last_step, issue_to_first_step, int(first_steps[-1]))
+        sampler = build_sampler(
+            spec, panel, split.last_step, issue_to_first_step, int(first_steps[-1]),
+            excluded_steps(settings, panel), _half_life(settings),
+        )  # fmt: skip
     except TooLittleHistory as error:
         raise DataError(f"pipeline {settings.name!r}: too little history to train on: {error}") from None
     seed, budget = settings.training.seed, settings.training.budget.total_seconds()

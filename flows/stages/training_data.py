@@ -83,6 +83,17 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
     return _crop(panel, int(has_value.argmax())), first
 
 
+def excluded_steps(settings: Pipeline, panel: Panel) -> np.ndarray | None:
+    """Return which steps of a panel lie in `training.exclude`, shape (N,), None if the settings exclude nothing."""
+    if not settings.training.exclude:
+        return None
+    dates = settings.grid.dates(panel.first + np.arange(panel.columns))
+    excluded = np.zeros(panel.columns, bool)
+    for start, end in settings.training.exclude:
+        excluded |= (dates >= np.datetime64(start)) & (dates <= np.datetime64(end))
+    return excluded
+
+
 def _crop(panel: Panel, skipped: int) -> Panel:
     """Return the panel without its first `skipped` steps."""
 

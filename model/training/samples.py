@@ -51,6 +51,8 @@ class Sampler:
         issue_to_first_step: Microseconds from the issue time to the start of the first period.
         phase: Step whose remainder modulo the segment is that of nightly forecasts. Half of the windows start there.
         starts: (row, step) pairs at which a window has enough context and an actual, (N, 2).
+        is_excluded: Mask of the steps from `panel.first` on at which no horizon may start. None: there are none.
+        shares: Cumulative probabilities of `starts`, ending with 1, (N,). None: all are equally probable.
     """
 
     spec: ModelSpec
@@ -60,15 +62,24 @@ class Sampler:
     issue_to_first_step: int
     phase: int
     starts: np.ndarray
+    is_excluded: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     def draw(self, random: np.random.Generator, count: int) -> LabeledWindows:
         """Return `count` random windows with their actuals."""
-        pairs = self.starts[random.integers(0, len(self.starts), count)]
+        if self.shares is None:
+            chosen = random.integers(0, len(self.starts), count)
+        else:
+            chosen = np.searchsorted(self.shares, random.random(count), side="right")
+        pairs = self.starts[chosen]
         rows, steps = pairs[:, 0], pairs[:, 1].copy()
         is_aligned = random.random(count) < _ALIGNED
         segment = self.spec.segment if self.spec.grid.step else 1
         aligned = steps - (steps - self.phase) % segment
-        steps = np.where(is_aligned & (aligned >= self.first), aligned, steps)
+        is_aligned &= aligned >= self.first
+        if self.is_excluded is not None:
+            is_aligned &= ~self.is_excluded[np.maximum(aligned, self.first) - self.panel.first]
+        steps = np.where(is_aligned, aligned, steps)
         return make_batch(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.issue_to_first_step)
 
 
@@ -88,8 +99,25 @@ def make_batch(
     return LabeledWindows(build_windows(spec, panel, rows, steps, issues), actual)
 
 
-def build_sampler(spec: ModelSpec, panel: Panel, last: int, issue_to_first_step: int, phase: int) -> Sampler:
-    """Return the sampler of all windows that a model may be fitted on. Arguments are the attributes of `Sampler`.
+def build_sampler(
+    spec: ModelSpec,
+    panel: Panel,
+    last: int,
+    issue_to_first_step: int,
+    phase: int,
+    excluded: np.ndarray | None = None,
+    half_life: int | None = None,
+) -> Sampler:
+    """Return the sampler of all windows that a model may be fitted on.
+
+    Args:
+        spec: Spec of the windows.
+        panel: Series with all revisions.
+        last: Last step at which a forecast may start.
+        issue_to_first_step: Attribute of `Sampler`.
+        phase: Attribute of `Sampler`.
+        excluded: Mask of the panel's steps that no horizon may contain. None: there are none.
+        half_life: Microseconds over which the probability of a window halves with its age. None: all are equal.
 
     Raises:
         TooLittleHistory: Fewer than 64 windows have enough visible context and an actual.
@@ -99,14 +127,34 @@ def build_sampler(spec: ModelSpec, panel: Panel, last: int, issue_to_first_step:
     starts = np.arange(spec.context, last - panel.first + 1)
     history = visible[:, starts] - visible[:, starts - spec.context]
     future = visible[:, np.minimum(starts + spec.horizon, panel.columns)] - visible[:, starts]
-    row, column = np.nonzero((history >= spec.min_visible) & (future > 0))
+    is_usable = (history >= spec.min_visible) & (future > 0)
+    touches = None if excluded is None else _touches(excluded, spec.horizon)
+    if touches is not None:
+        is_usable &= ~touches[starts]
+    row, column = np.nonzero(is_usable)
     if len(row) < _FEWEST_WINDOWS:
         raise TooLittleHistory(
             f"The history has {len(row)} training windows of {spec.context} + {spec.horizon} steps. "
             f"At least {_FEWEST_WINDOWS} are needed."
         )
     pairs = np.stack([row, starts[column] + panel.first], axis=1)
-    return Sampler(spec, panel, panel.first + spec.context, last, issue_to_first_step, phase, pairs)
+    shares = None if half_life is None else _recency_shares(panel, pairs[:, 1], last, half_life)
+    return Sampler(spec, panel, panel.first + spec.context, last, issue_to_first_step, phase, pairs, touches, shares)
+
+
+def _touches(excluded: np.ndarray, horizon: int) -> np.ndarray:
+    """Return at which steps a horizon starts that contains an excluded step, (columns,)."""
+    counts = np.cumsum(np.pad(excluded, (1, horizon)))
+    touches: np.ndarray = counts[horizon:-1] > counts[: -horizon - 1]
+    return touches
+
+
+def _recency_shares(panel: Panel, steps: np.ndarray, last: int, half_life: int) -> np.ndarray:
+    """Return cumulative probabilities of windows that halve with each `half_life` (us) of age, (N,)."""
+    ages = panel.grid.start(np.array([last])) - panel.grid.start(steps)
+    shares = np.cumsum(0.5 ** (ages / half_life))
+    normalised: np.ndarray = shares / shares[-1]
+    return normalised
 
 
 def augment_missing(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:

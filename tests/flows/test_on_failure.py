@@ -1,0 +1,59 @@
+"""`[forecast] on_failure`: the baseline, or no forecast at all; and the days of `[training] exclude`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.settings import file as pipeline_file
+from flows.settings.file import OpenPipeline, PipelineFileError
+from flows.settings.pipeline import Pipeline
+from flows.stages.forecast import forecast
+from flows.stages.training_data import excluded_steps
+from model.panel import Channel, Panel, RevisionLayer
+from storage import forecasts
+from storage.schemas import DataError
+from tests.flows.test_sample_paths import make
+from tests.support.report_store import ISSUE, ZONE, write_pipeline_file
+
+
+def with_error(pipeline: OpenPipeline) -> Pipeline:
+    section = pipeline.settings.forecast.model_copy(update={"on_failure": "error", "samples": 0})
+    return pipeline.settings.model_copy(update={"forecast": section})
+
+
+def test_without_a_model_nothing_is_published(tmp_path: Path) -> None:
+    pipeline = make(tmp_path, 20)
+    issue = ISSUE + timedelta(days=1)
+    with pytest.raises(DataError, match=r'on_failure = "error" and no model could forecast 2 series, such as .A.: '):
+        forecast(with_error(pipeline), pipeline.store, issue, needs_champion=False)
+    assert not forecasts.exists(pipeline.store, "made", str(ZONE), issue)
+    assert forecast(pipeline.settings, pipeline.store, issue, needs_champion=False)["status"] == {"baseline": 48}
+
+
+def test_a_series_that_is_too_new_for_a_model_may_come_from_the_baseline(tmp_path: Path) -> None:
+    pipeline = make(tmp_path, 3)
+    report = forecast(with_error(pipeline), pipeline.store, ISSUE, needs_champion=False)
+    assert report["status"] == {"baseline": 48}
+
+
+def test_excluded_days_are_local_and_include_both_ends(tmp_path: Path) -> None:
+    path = write_pipeline_file(tmp_path)
+    settings = pipeline_file.read(path, {"GATECAST_TRAINING__EXCLUDE": '["2026-03-29/2026-03-30"]'})
+    first = int(settings.grid.index(np.array(["2026-03-28"], "datetime64[us]").astype(np.int64))[0])
+    layer = RevisionLayer(np.zeros((1, 24 * 5), np.float32), None)
+    panel = Panel(settings.grid, ("A",), first, Channel("target", (layer,)), (), ())
+    steps = excluded_steps(settings, panel)
+    assert steps is not None
+    # Midnight in Berlin is 23:00 UTC before the change of clocks, and 22:00 after it: 23 and 24 hours.
+    assert np.flatnonzero(steps).tolist() == list(range(23, 23 + 47))
+    assert excluded_steps(pipeline_file.read(path, {}), panel) is None
+
+
+@pytest.mark.parametrize("wrong", ['["2026-03-30/2026-03-29"]', '["2026-03"]', "[2026]", '["2026-13-01/2026-13-02"]'])
+def test_wrong_days_are_named(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(PipelineFileError, match=r"training.exclude.*two days in their order.*2020-03-15/2020-06-30"):
+        pipeline_file.read(write_pipeline_file(tmp_path), {"GATECAST_TRAINING__EXCLUDE": wrong})
