@@ -10,6 +10,7 @@ import polars as pl
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.number_texts import value_texts
+from model.checks.reasons import cell_texts
 from model.checks.wall_clock import WallClockTimes
 from storage.schemas.offsets import offset_text
 
@@ -47,6 +48,31 @@ def find_clock_change_faults(
     if len(read.single):
         findings.append(_single_hour(times.gather(read.single), read.instants.gather(read.single), feed))
     return tuple(findings)
+
+
+def find_unclear_publications(
+    table: pl.DataFrame, valid_times: pl.Series, unclear: pl.Series, feed: FeedShape
+) -> tuple[Finding, ...]:
+    """Return the finding about times of availability that a clock change repeats or skips.
+
+    Args:
+        table: The table as it was read.
+        valid_times: Valid time of each row (UTC), null if it cannot be read.
+        unclear: Rows with such a time.
+        feed: Layout of the table.
+    """
+    periods = valid_times.gather(unclear).drop_nulls()
+    if feed.available_at is None or periods.is_empty():
+        return ()
+    first = cell_texts(table[feed.available_at].gather(unclear.head(1)))[0]
+    return (
+        Finding(
+            CHECK, "warn", None, len(unclear), *_range(periods),
+            f"{len(unclear):,} times of {feed.available_at} are in an hour that the clock of {feed.time_zone} repeats "
+            f"or skips (first: {first}). They count as the later instant, so that no value is known too early. Write "
+            "them with an offset from UTC to tell the two instants apart",
+        ),
+    )  # fmt: skip
 
 
 def _has_value(table: pl.DataFrame, rows: pl.Series, feed: FeedShape) -> pl.Series:

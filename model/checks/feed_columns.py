@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import NamedTuple
 
 import polars as pl
 
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import available_times
 from model.checks.number_texts import parse_numbers, unreadable_numbers, value_texts
+from model.checks.wall_clock import LatestInstants
 from model.timegrid import TimeGrid
 from storage.schemas import INSTANT, DataError, to_series_ids
 
 _MOST_TEXT = 0.5  # If a larger share of a value column is text, the column is wrong and not its rows.
 
 
-def history_columns(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: TimeGrid) -> pl.DataFrame:
-    """Return the columns series_id, valid_time, available_at and values. A cell that cannot be read is null.
+class HistoryColumns(NamedTuple):
+    """Columns of a feed in the types of the history.
+
+    Attributes:
+        table: Columns series_id, valid_time, available_at and values. A cell that cannot be read is null.
+        unclear: Rows whose time of availability a clock change repeats or skips.
+    """
+
+    table: pl.DataFrame
+    unclear: pl.Series
+
+
+def history_columns(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: TimeGrid) -> HistoryColumns:
+    """Return the columns of the history.
 
     Args:
         rows: The table as it was read.
@@ -27,8 +41,9 @@ def history_columns(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: 
     Raises:
         DataError: A whole column has the wrong type.
     """
-    columns = {"series_id": _series(rows, feed), "valid_time": time, "available_at": _available(rows, time, feed, grid)}
-    return pl.DataFrame(columns | {name: _numbers(rows, feed, name) for name in feed.values})
+    available, unclear = _available(rows, time, feed, grid)
+    columns = {"series_id": _series(rows, feed), "valid_time": time, "available_at": available}
+    return HistoryColumns(pl.DataFrame(columns | {name: _numbers(rows, feed, name) for name in feed.values}), unclear)
 
 
 def _series(rows: pl.DataFrame, feed: FeedShape) -> pl.Series:
@@ -63,14 +78,14 @@ def _numbers(rows: pl.DataFrame, feed: FeedShape, name: str) -> pl.Series:
     return numbers.fill_nan(None) if numbers.is_nan().any() else numbers
 
 
-def _available(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: TimeGrid) -> pl.Series:
+def _available(rows: pl.DataFrame, time: pl.Series, feed: FeedShape, grid: TimeGrid) -> LatestInstants:
     """Return when each row became known (UTC), null for known_future rows without a column for it."""
     if feed.available_at is not None:
         return available_times(rows, feed)
     if feed.role == "known_future":
-        return pl.repeat(None, len(rows), dtype=INSTANT, eager=True)
+        return LatestInstants(pl.repeat(None, len(rows), dtype=INSTANT, eager=True))
     if grid.step and not feed.resample:
-        return time + (timedelta(microseconds=grid.step) + feed.available_after)
+        return LatestInstants(time + (timedelta(microseconds=grid.step) + feed.available_after))
     steps = grid.index(time.dt.epoch("us").fill_null(0).to_numpy())
     end = pl.Series(grid.end(steps)).cast(INSTANT).zip_with(time.is_not_null(), pl.Series([None], dtype=INSTANT))
-    return end + feed.available_after
+    return LatestInstants(end + feed.available_after)

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from model.checks.clock_changes import find_unclear_publications
 from model.checks.feed_columns import history_columns
 from model.checks.feed_findings import early_reasons, midnight_findings, thousands_findings
 from model.checks.feed_shape import FeedShape
@@ -129,14 +130,16 @@ def check_rows(
         raise EmptyFeed(f"feed {feed.name!r}: the table has no rows; check its uri, query and start")
     times = valid_times(rows, feed, grid)
     rows, source_problem = _without_hidden_columns(rows)
-    columns = history_columns(rows, times.instants, feed, grid)
+    columns, unclear = history_columns(rows, times.instants, feed, grid)
     reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem)
     later = (columns["available_at"] > as_of).fill_null(False)
     if reason is not None:
         later &= reason.is_null()
     limits = bounds if feed.role == "target" else (None, None)
     selection = _select(columns, reason, later, feed, grid, limits)
-    findings = list(times.findings) if (actions or {}).get("clock_change", "accept") != "accept" else []
+    findings: list[Finding] = []
+    if (actions or {}).get("clock_change", "accept") != "accept":
+        findings += [*times.findings, *find_unclear_publications(rows, columns["valid_time"], unclear, feed)]
     findings += [*thousands_findings(rows, columns["valid_time"], feed), *midnight_findings(rows, columns, feed)]
     early, early_findings = early_reasons(selection.accepted, feed, grid)
     findings += early_findings

@@ -13,7 +13,15 @@ from model.checks.end_labels import names_clock_hours
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.time_texts import ACCEPTED_TIMES, ParsedTimes, parse_times, suggested_format
-from model.checks.wall_clock import WallClockTimes, has_clock_changes, to_instants, to_latest_instants, to_wall_clock
+from model.checks.wall_clock import (
+    LatestInstants,
+    WallClockTimes,
+    has_clock_changes,
+    is_repeated,
+    to_instants,
+    to_latest_instants,
+    to_wall_clock,
+)
 from model.timegrid import MINUTE, TimeGrid
 from storage.schemas import FILE, INSTANT, DataError
 
@@ -103,44 +111,49 @@ def _off_grid_reason(instants: pl.Series, unit: str, step: int) -> str:
 
 
 def _sequences(table: pl.DataFrame, feed: FeedShape, rows: pl.Series) -> pl.DataFrame:
-    """Return series, file and availability (us) of rows, null where the feed has none."""
+    """Return series, file and availability (us) of rows, null where the feed has none.
+
+    The column :is_unclear marks wall-clock times of availability that a clock change repeats.
+    """
     absent = pl.repeat(None, len(rows), dtype=pl.Int64, eager=True)
-    available = absent
+    available, unclear = absent, pl.repeat(False, len(rows), dtype=pl.Boolean, eager=True)
     if feed.available_at is not None:
         cells, _ = _read(table[feed.available_at].gather(rows), feed, feed.available_at)
         for times in (cells.local, cells.instants):
             if times is not None:
                 available = available.zip_with(available.is_not_null(), times.dt.epoch("us"))
+        if cells.local is not None:
+            unclear = is_repeated(cells.local, feed.time_zone)
     # A column that cannot be an id is an error of its own (`history_columns`).
     has_ids = feed.series_id is not None and not table[feed.series_id].dtype.is_nested()
     return pl.DataFrame({
         "series": table[feed.series_id].gather(rows) if has_ids and feed.series_id else absent,
         "file": table[FILE].gather(rows) if FILE in table.columns else absent,
         ":available": available,
+        ":is_unclear": unclear,
     })  # fmt: skip
 
 
-def available_times(table: pl.DataFrame, feed: FeedShape) -> pl.Series:
+def available_times(table: pl.DataFrame, feed: FeedShape) -> LatestInstants:
     """Return the instants (UTC) of the feed's `available_at` column, null where a cell is not a time.
 
-    A time that a clock change repeats counts as the later instant, so that no value is known too early.
+    A time that a clock change repeats or skips counts as the later instant, so that no value is known too early.
     """
     assert feed.available_at is not None
     cells, problem = _read(table[feed.available_at], feed, feed.available_at)
-    instants = None if cells.instants is None else to_latest_instants(cells.instants, "UTC")
+    instants = None if cells.instants is None else to_latest_instants(cells.instants, "UTC").instants
+    unclear = pl.Series([], dtype=pl.UInt32)
     if cells.local is not None:
         local = cells.local
         if cells.dates is not None:
             # Of a day without a time nothing is known before it ends.
             local = local.zip_with(~cells.dates, local + _DAY)
-        of_local = to_latest_instants(local, feed.time_zone)
-        if cells.dates is not None and cells.dates.any():
-            # Where clocks go forward at midnight, the day ends with the hour that they skip.
-            after = to_latest_instants(local + _HOUR, feed.time_zone)
-            of_local = of_local.zip_with(of_local.is_not_null() | ~cells.dates, after)
+        of_local, unclear = to_latest_instants(local, feed.time_zone)
+        if cells.dates is not None:
+            unclear = unclear.filter(~cells.dates.gather(unclear))  # The end of a day is clear.
         instants = of_local if instants is None else instants.zip_with(instants.is_not_null(), of_local)
     assert instants is not None
-    return instants if problem is None else instants.set(problem.is_not_null(), None)
+    return LatestInstants(instants if problem is None else instants.set(problem.is_not_null(), None), unclear)
 
 
 def _days(times: pl.Series, feed: FeedShape, grid: TimeGrid) -> tuple[pl.Series, pl.Series | None]:

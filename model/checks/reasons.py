@@ -41,10 +41,16 @@ class ReasonGroup(NamedTuple):
     cell: str
 
 
+def cell_texts(cells: pl.Series) -> pl.Series:
+    """Return cells as texts, times without the zeros of a fraction of a second."""
+    texts = cells.cast(pl.String)
+    return texts.str.replace(r"(:\d\d)\.0+", "$1") if isinstance(cells.dtype, pl.Datetime) else texts
+
+
 def with_cell(kind: str, cells: pl.Series) -> pl.Expr:
     """Return an expression for a reason about each cell. Texts are quoted."""
     quote = "'" if cells.dtype == pl.String else ""
-    return pl.format(f"{{}}{_GOT}{quote}{{}}{quote}", pl.lit(kind), pl.lit(cells).cast(pl.String).fill_null(""))
+    return pl.format(f"{{}}{_GOT}{quote}{{}}{quote}", pl.lit(kind), pl.lit(cell_texts(cells)).fill_null(""))
 
 
 def group_reasons(reasons: pl.Series, times: pl.Series | None = None) -> tuple[ReasonGroup, ...]:
@@ -54,7 +60,7 @@ def group_reasons(reasons: pl.Series, times: pl.Series | None = None) -> tuple[R
         reasons: Reason of each refused row.
         times: Cells of their valid times, as they were read. None: not known.
     """
-    cells = pl.lit(None, pl.String) if times is None else times.cast(pl.String).str.replace(".000000", "", literal=True)
+    cells = pl.lit(None, pl.String) if times is None else pl.lit(cell_texts(times))
     frame = reasons.alias("reason").to_frame().with_columns(cells.alias("time"))
     kind = (
         pl.col("reason")

@@ -66,7 +66,8 @@ def choose_passes(near: pl.DataFrame, keys: list[str], fold: Fold) -> Passes:
     a sequence steps back once, from the first pass to the second, or lists each time twice in a row.
 
     Args:
-        near: Result of `find_neighbours`, with the columns `keys` and :available (us; null without such a column).
+        near: Result of `find_neighbours`, with the columns `keys`, :available (us; null without such a column) and
+            :is_unclear (whether a clock change repeats the time of availability).
         keys: Columns that identify a sequence: series and file.
         fold: Instant of the times that the rows leave open.
     """
@@ -89,10 +90,12 @@ def _split_by_publication(near: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """Add the publication of each row, null where rows are published one by one.
 
     One publication of many rows, such as a weather forecast, is a sequence of its own. Rows that are published as they
-    are measured form one sequence, although each has another time of publication.
+    are measured form one sequence, although each has another time of publication. A time of publication that the clock
+    change repeats may be that of two publications, whose rows are the length of the change apart.
     """
     span = (pl.col(WALL).max() - pl.col(WALL).min()).over(CHANGE, *keys, AVAILABLE)
-    return near.with_columns(pl.when(span >= pl.col(LENGTH)).then(AVAILABLE).alias(":batch"))
+    shortest = pl.col(LENGTH) * pl.when(":is_unclear").then(2).otherwise(1)
+    return near.with_columns(pl.when(span >= shortest).then(AVAILABLE).alias(":batch"))
 
 
 def _order_runs(near: pl.DataFrame, sequence: list[str]) -> pl.DataFrame:

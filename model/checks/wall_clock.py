@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 import polars as pl
@@ -11,6 +12,7 @@ from model.checks.repeated_hour import Fold, choose_passes, find_neighbours
 from storage.schemas.offsets import parse_offset
 
 _NONE = pl.Series([], dtype=pl.UInt32)
+_HOUR = timedelta(hours=1)
 
 
 class WallClockTimes(NamedTuple):
@@ -31,6 +33,18 @@ class WallClockTimes(NamedTuple):
     lists_both: bool = False
 
 
+class LatestInstants(NamedTuple):
+    """Instants of N wall-clock times, none of them too early.
+
+    Attributes:
+        instants: Instants (UTC). Null where a time is missing.
+        unclear: Rows with a time that a clock change repeats or skips.
+    """
+
+    instants: pl.Series
+    unclear: pl.Series = _NONE
+
+
 def to_instants(
     times: pl.Series, zone: str, identify: Callable[[pl.Series], pl.DataFrame], fold: Fold = "auto"
 ) -> WallClockTimes:
@@ -39,8 +53,8 @@ def to_instants(
     Args:
         times: N datetimes, naive or with a zone.
         zone: IANA name or offset of naive times.
-        identify: Function that returns the columns series, file and available (us) of rows by their numbers. Only
-            rows near a repeated time are requested.
+        identify: Function that returns the columns series, file, :available (us) and :is_unclear of rows by their
+            numbers. Only rows near a repeated time are requested.
         fold: Instant of a repeated time that the rows leave open.
     """
     known = _known_instants(times, zone)
@@ -60,7 +74,7 @@ def to_instants(
     first, second = first.filter(~is_skipped), second.filter(~is_skipped)
     near = find_neighbours(times, repeated, (second - first).dt.total_microseconds())
     keys = identify(near[":row"])
-    passes = choose_passes(near.hstack(keys), [name for name in keys.columns if name != ":available"], fold)
+    passes = choose_passes(near.hstack(keys), [name for name in keys.columns if not name.startswith(":")], fold)
     choice = passes.rows.sort(":row")
     is_second = choice["is_second"]
     resolved = pl.select(pl.when(is_second).then(second).when(~is_second).then(first)).to_series()
@@ -73,14 +87,28 @@ def to_instants(
     )
 
 
-def to_latest_instants(times: pl.Series, zone: str) -> pl.Series:
-    """Return wall-clock times as instants, a repeated time as its second one, null where a time does not exist."""
+def to_latest_instants(times: pl.Series, zone: str) -> LatestInstants:
+    """Return wall-clock times as instants, a repeated or skipped time as the later instant that it may mean."""
     known = _known_instants(times, zone)
     if known is not None:
-        return known
+        return LatestInstants(known)
     instants = times.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
     unclear = (instants.is_null() & times.is_not_null()).arg_true()
-    return instants.scatter(unclear, _both_instants(times.gather(unclear), zone)[1]) if len(unclear) else instants
+    if unclear.is_empty():
+        return LatestInstants(instants)
+    local = times.gather(unclear)
+    latest = _both_instants(local, zone)[1]
+    # A clock that was not set forward shows the skipped time an hour after the time an hour earlier.
+    not_set = _both_instants(local - _HOUR, zone)[1] + _HOUR
+    return LatestInstants(instants.scatter(unclear, latest.zip_with(latest.is_not_null(), not_set)), unclear)
+
+
+def is_repeated(times: pl.Series, zone: str) -> pl.Series:
+    """Return which wall-clock times a clock change repeats."""
+    if not has_clock_changes(times, zone):
+        return pl.repeat(False, len(times), dtype=pl.Boolean, eager=True)
+    first, second = _both_instants(times, zone)
+    return (first != second).fill_null(False)
 
 
 def has_clock_changes(times: pl.Series, zone: str) -> bool:

@@ -193,6 +193,33 @@ def test_days_of_25_and_23_hours_hold_every_hour() -> None:
 def test_a_time_of_publication_that_is_repeated_is_the_later_one() -> None:
     result = read(table([("a", NIGHT[0], NIGHT[1])]))
     assert result.accepted["available_at"].to_list() == [NIGHT[2]]
+    (found,) = result.findings
+    assert (found.check, found.rows, found.first) == ("clock_change", 1, NIGHT[0])
+    assert "1 times of known are in an hour that the clock of America/New_York repeats" in found.detail
+    assert "first: 2018-11-04 01:00:00)" in found.detail
+
+
+def test_a_time_of_publication_that_is_skipped_is_the_later_one() -> None:
+    """A clock that was not set forward shows 2:30 at the instant of 3:30."""
+    rows = pl.DataFrame({"id": "a", "t": [datetime(2018, 3, 11, 1)], "known": [datetime(2018, 3, 11, 2, 30)], "y": 1.0})
+    result = read(rows)
+    assert result.accepted["available_at"].to_list() == [datetime(2018, 3, 11, 7, 30, tzinfo=UTC)]
+    assert [found.rows for found in result.findings] == [1]
+
+
+@pytest.mark.parametrize("minutes", [15, 60])
+@pytest.mark.parametrize("delay", [0, 5, 35, 65])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_publications_of_single_rows_in_local_time(minutes: int, delay: int, newest_first: bool) -> None:
+    """Two of them have one time by the clock, and are no publication of several rows."""
+    step = timedelta(minutes=minutes)
+    starts = [CHANGES[NEW_YORK] + step * i for i in range(-30, 30)]
+    rows = table([("a", start, start + step + timedelta(minutes=delay)) for start in starts])
+    result = read(rows.reverse() if newest_first else rows, frequency=f"{minutes}m" if minutes < 60 else "1h")
+    assert (len(result.accepted), wrong(result)) == (60, 0)
+    known = result.accepted["available_at"] - result.accepted["valid_time"]
+    assert known.is_in([step + timedelta(minutes=delay), step + timedelta(minutes=delay) + HOUR]).all()
+    assert [found.rows for found in result.findings] == [2 * HOUR // step]
 
 
 @pytest.mark.parametrize(("zone", "offset", "year"), [("Australia/Sydney", "+10:00", 2018), (NEW_YORK, "-05:00", 2019)])
