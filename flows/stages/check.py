@@ -27,7 +27,7 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
     next_issue_time = clock.last_issue_time(issue_at, timezone, now + timedelta(days=1))
     # A feed whose data ended longer ago is read from its start, as an ingest would.
     since = {feed.name: max(feed.start, now - _READ_BACK) for feed in settings.feed}
-    checked, failures = check_feeds(settings, now, lambda feed: since[feed.name], progress, from_start=True)
+    checked, failures, _ = check_feeds(settings, now, lambda feed: since[feed.name], progress, from_start=True)
     store = open_store(settings.pipeline.store)
     for name, error in changed_grids(settings, store).items():
         failures.setdefault(name, str(error))

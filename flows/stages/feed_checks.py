@@ -8,6 +8,7 @@ from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Thread
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -32,6 +33,20 @@ _MOST_REFUSED = 0.5  # If a larger share of the rows is refused, the feed has fa
 _SAME_RUN = timedelta(hours=1)  # an as-of instant this recent is that of the present run
 
 
+class CheckedFeeds(NamedTuple):
+    """Result of reading and checking every feed.
+
+    Attributes:
+        checked: Checked rows by feed.
+        failures: Errors by feed.
+        unmatched: Feeds among the failures of which no row belongs to any series.
+    """
+
+    checked: dict[str, CheckedRows]
+    failures: dict[str, str]
+    unmatched: list[str]
+
+
 def check_feeds(
     settings: Pipeline,
     as_of: datetime,
@@ -41,7 +56,7 @@ def check_feeds(
     timeout: float | None = None,
     known_series: Callable[[], Set[str]] = frozenset,
     from_start: bool = False,
-) -> tuple[dict[str, CheckedRows], dict[str, str]]:
+) -> CheckedFeeds:
     """Read and check every feed.
 
     Args:
@@ -54,9 +69,6 @@ def check_feeds(
             without a limit.
         known_series: Function that returns the series of the history.
         from_start: Whether a feed without rows since then is read again from its start.
-
-    Returns:
-        Checked rows by feed, and errors by feed.
     """
     checked: dict[str, CheckedRows] = {}
     failures: dict[str, str] = {}
@@ -76,7 +88,7 @@ def check_feeds(
         for number, feed in enumerate(settings.feed):
             progress(f"ingest {feed.name}", number / len(settings.feed))
             read(feed)
-        return match_feeds(settings, _check_units(settings, checked), failures, known_series), failures
+        return _compare_feeds(settings, checked, failures, known_series)
 
     def read_in_thread(feed: Feed) -> None:
         try:
@@ -95,7 +107,14 @@ def check_feeds(
         if thread.is_alive():
             failures[name] = f"feed {name!r}: no answer within {timeout:.0f} s"
     in_time = {name: checked[name] for name in threads if name in checked and name not in failures}
-    return match_feeds(settings, _check_units(settings, in_time), failures, known_series), failures
+    return _compare_feeds(settings, in_time, failures, known_series)
+
+
+def _compare_feeds(
+    settings: Pipeline, checked: dict[str, CheckedRows], failures: dict[str, str], known_series: Callable[[], Set[str]]
+) -> CheckedFeeds:
+    matched = match_feeds(settings, _check_units(settings, checked), failures, known_series)
+    return CheckedFeeds(matched.checked, failures, matched.unmatched)
 
 
 def check_feed(

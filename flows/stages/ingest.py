@@ -36,8 +36,8 @@ def ingest(
     """Ingest the rows of every feed that were available at `as_of`.
 
     Feeds are read and checked before anything is written. A damaged history part is set aside, its paths are in the
-    report, and the rows that the source still has are ingested again. A feed of which most rows are refused is a
-    failure in the report; its other rows and the other feeds are stored.
+    report, and the rows that the source still has are ingested again. A feed that cannot be used is a failure in the
+    report, and the other feeds are stored. So are the other rows of a feed of which most rows are refused.
 
     Args:
         settings: Settings of the pipeline.
@@ -45,13 +45,13 @@ def ingest(
         as_of: Instant at which rows must have been available.
         now: Present instant, stored as `ingested_at`.
         progress: Callback for the progress.
-        timeout: Seconds in which the sources must answer. A feed that fails or does not answer is then a failure in
-            the report, and the other feeds are ingested. None waits without a limit and requires every feed.
+        timeout: Seconds in which the sources must answer. A feed that does not answer is a failure in the report. None
+            waits without a limit.
         reread: Whether a feed whose settings place its rows at other times than before is read again from its start.
             Its former history is kept aside. Otherwise such a feed fails.
 
     Raises:
-        DataError: A feed cannot be used, and no timeout is given.
+        DataError: No timeout is given, and no feed can be used, or no id of a covariate belongs to any series.
     """
     changed = changed_grids(settings, store)
     damaged: dict[str, list[str]] = {}
@@ -78,9 +78,10 @@ def ingest(
     def series_in_history() -> frozenset[str]:
         return frozenset(known_series(settings, store, now))
 
-    checked, failures = check_feeds(settings, as_of, since, progress, now, timeout, series_in_history)
-    if failures and timeout is None:
-        raise DataError(next(iter(failures.values())))
+    checked, failures, unmatched = check_feeds(settings, as_of, since, progress, now, timeout, series_in_history)
+    # If ids do not match, those of the target may be the wrong ones. They must not begin series in the history.
+    if timeout is None and (unmatched or (failures and not checked)):
+        raise DataError("; ".join(failures.values()))
     reports: dict[str, FeedReport] = {}
     replaced: dict[str, list[str]] = {}
     issue_time = clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)

@@ -5,15 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Set
 from dataclasses import replace
+from typing import NamedTuple
 
 from flows import summary
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from model.checks.feed_rows import CheckedRows
 from model.checks.series_matching import match_series, no_match_error, similar_ids
+from storage.schemas import DataError
 from storage.schemas.records import FeedReport, SeriesMatching
 
 logger = logging.getLogger(__name__)
+
+
+class Matched(NamedTuple):
+    """Result of the comparison.
+
+    Attributes:
+        checked: Checked rows by feed, with how their ids match the series of the target.
+        unmatched: Feeds of which no row belongs to any series.
+    """
+
+    checked: dict[str, CheckedRows]
+    unmatched: list[str]
 
 
 def match_feeds(
@@ -21,8 +35,8 @@ def match_feeds(
     checked: dict[str, CheckedRows],
     failures: dict[str, str],
     known_series: Callable[[], Set[str]] = frozenset,
-) -> dict[str, CheckedRows]:
-    """Return the checked rows with how their ids match the series of the target.
+) -> Matched:
+    """Compare the ids of all feeds with the series of the target.
 
     A covariate feed of which no row belongs to any series becomes a failure.
 
@@ -32,10 +46,10 @@ def match_feeds(
         failures: Errors by feed, to which those of this function are added.
         known_series: Function that returns the series of the history. A late target may have rows of few series.
     """
-    result = dict(checked)
+    result, unmatched = dict(checked), list[str]()
     targets = settings.feeds("target")
     if any(feed.name not in checked for feed in targets):
-        return result
+        return Matched(result, unmatched)
     ids_of_targets = {feed.name: checked[feed.name].series_ids for feed in targets}
     series: Set[str] = frozenset().union(*ids_of_targets.values())
     for feed in targets:
@@ -50,15 +64,25 @@ def match_feeds(
         ids = checked[feed.name].series_ids
         if not ids:
             continue
-        if not ids & series and not ids & known_series():
+        if not ids & series and not _may_be_known(ids, known_series, feed):
             failures[feed.name] = f"feed {feed.name!r}: {no_match_error(ids, series)}"
+            unmatched.append(feed.name)
             del result[feed.name]
             continue
         all_ids = _ids_of_covariates(settings, feed, checked)
         matching = match_series(ids, series if all_ids is None else all_ids, series)
         if matching is not None:
             result[feed.name] = replace(checked[feed.name], matching=matching)
-    return result
+    return Matched(result, unmatched)
+
+
+def _may_be_known(ids: Set[str], known_series: Callable[[], Set[str]], feed: Feed) -> bool:
+    """Return whether any id may be one of a series of the history."""
+    try:
+        return not ids.isdisjoint(known_series())
+    except DataError as error:
+        logger.warning("The series of feed %r cannot be compared with those of the history: %s.", feed.name, error)
+        return True
 
 
 def log_matching(reports: dict[str, FeedReport]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def test_a_covariate_of_no_series_is_an_error_and_stores_nothing(tmp_path: Path)
     assert list(report["feeds"]) == ["demand"] and list(report["failures"]) == ["weather"]
 
 
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_a_damaged_history_is_reported_where_ids_are_compared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, timeout: float | None
+) -> None:
+    """The rows of a late target name other series than the covariates. Whether those are known cannot be read."""
+    settings = pipeline_file.read(write(tmp_path, ["01"], ["01"]), {})
+    store = open_store(settings.pipeline.store)
+    ingest(settings, store, AS_OF, AS_OF)
+    (part,) = (tmp_path / "store/history/load/demand").glob("*.parquet")
+    content = bytearray(part.read_bytes())
+    content[4:60] = bytes(56)  # the first column, the ids
+    part.write_bytes(content)
+    write(tmp_path, ["02"], ["01"])
+    report = ingest(settings, store, AS_OF, AS_OF, timeout=timeout)
+    assert not report["failures"]
+    assert len(report["feeds"]["demand"]["damaged"]) == 1
+    assert "cannot be compared with those of the history" in caplog.text
+    assert history.read_series_ids(store, "load", "demand", AS_OF) == ["02"]
+
+
 def test_ids_that_match_in_part_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = pipeline_file.read(write(tmp_path, ["1 ", "02", "c"], ["1", "2", "d"]), {})
     store = open_store(settings.pipeline.store)
@@ -108,9 +129,9 @@ def test_a_forgotten_series_id_names_the_column(tmp_path: Path, suffix: str) -> 
         path.write_text(path.read_text().replace('"time"\n', '"time"\ntime_zone = "Europe/Madrid"\n', 1))
     settings = pipeline_file.read(path, {})
     expected = r"feed 'demand': each time comes 3 times .* The rows differ in 'zone' \(3 values: A, B, C\)"
-    with pytest.raises(DataError, match=expected):
-        ingest(settings, open_store(settings.pipeline.store), AS_OF, AS_OF)
-    assert not (tmp_path / "store").exists()
+    report = ingest(settings, open_store(settings.pipeline.store), AS_OF, AS_OF)
+    assert re.match(expected, report["failures"]["demand"])
+    assert list(report["feeds"]) == ["weather"]
 
 
 def test_files_of_one_series_each_are_an_error(tmp_path: Path) -> None:
@@ -119,9 +140,9 @@ def test_files_of_one_series_each_are_an_error(tmp_path: Path) -> None:
         pl.read_csv(tmp_path / "load.csv").filter(zone=zone).drop("zone").write_csv(tmp_path / f"of_{zone}.csv")
     path.write_text(path.read_text().replace('series_id = "zone"\n', "", 1).replace("load.csv", "of_*.csv"))
     settings = pipeline_file.read(path, {})
-    with pytest.raises(DataError, match=r"each time comes 2 times .* give each file a feed of its own") as raised:
-        ingest(settings, open_store(settings.pipeline.store), AS_OF, AS_OF)
-    assert "The rows differ" not in str(raised.value)
+    failure = ingest(settings, open_store(settings.pipeline.store), AS_OF, AS_OF)["failures"]["demand"]
+    assert re.search(r"each time comes 2 times .* give each file a feed of its own", failure)
+    assert "The rows differ" not in failure
 
 
 @pytest.mark.parametrize("name", ["series_id", "valid_time", "available_at", "ingested_at", "reason", ":row"])

@@ -14,6 +14,7 @@ from flows.settings.file import PipelineFileError
 from flows.stages.check import check
 from flows.stages.ingest import ingest
 from storage import history, quarantine
+from storage.schemas import DataError
 from tests.support.commands import gatecast
 
 FILE = """
@@ -80,6 +81,21 @@ def test_a_feed_of_which_most_rows_are_refused_is_a_failure(
     # The other feed is stored, and the refused rows are in quarantine.
     assert len(history.read_as_of(store, "p", "weather", ["temperature"], LATE)) == HOURS + 24
     assert len(quarantine.read(store, "p", "demand")) == counts["refused"]
+
+
+def test_a_feed_that_cannot_be_used_leaves_the_others_stored(tmp_path: Path) -> None:
+    path = write(tmp_path, "%Y-%m-%d %H:%M")
+    text = (tmp_path / "weather.csv").read_text().replace("1.5", "mild")
+    (tmp_path / "weather.csv").write_text(text)
+    settings, store = pipeline_file.open_pipeline(path)
+    report = ingest(settings, store, LATE, LATE)
+    assert report["feeds"]["demand"]["added"] == HOURS
+    assert list(report["failures"]) == ["weather"]
+    assert "column 'temperature' holds text" in report["failures"]["weather"]
+    # If no feed can be used, the error has the sentences of all.
+    (tmp_path / "load.csv").unlink()
+    with pytest.raises(DataError, match=r"feed 'demand': .*; feed 'weather': "):
+        ingest(settings, store, LATE, LATE)
 
 
 def test_the_commands_fail_with_one_sentence(tmp_path: Path) -> None:
