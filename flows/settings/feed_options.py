@@ -36,6 +36,9 @@ Names = Annotated[tuple[Text, ...], Field(min_length=1), BeforeValidator(to_tupl
 LeadDays = Annotated[
     tuple[Annotated[int, Field(ge=1, le=7)], ...], Field(min_length=1), BeforeValidator(to_tuple)
 ]  # fmt: skip
+RunHours = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=23)], ...], Field(min_length=1), BeforeValidator(to_tuple)
+]  # fmt: skip
 ApiKey = Annotated[
     SecretStr,
     WithJsonSchema({"type": "string", "pattern": r"^\$\{\w+\}$", "examples": ["${API_KEY}"]}),
@@ -264,13 +267,25 @@ class Location(Section):
     weight: Annotated[float, Field(gt=0)] = Field(default=1.0, description="Weight in the average of all locations.")
 
 
+# Keys of Open-Meteo that only some of its interfaces have.
+_KEYS_OF_API = {
+    "lead_days": ("previous-runs",), "delay": ("previous-runs", "single-runs"),
+    "run_hours": ("single-runs",), "run_days": ("single-runs",),
+}  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
 class OpenMeteoOptions(KnownSourceOptions):
     """Options of the weather service Open-Meteo."""
 
     kind: Literal["open-meteo"]
-    api: Literal["archive", "historical-forecast", "forecast", "previous-runs"] = Field(
+    api: Literal["archive", "historical-forecast", "forecast", "previous-runs", "single-runs"] = Field(
         description="Interface: archive (reanalysis), historical-forecast (first hours of each run, joined), "
-        "forecast (the newest run), previous-runs (forecasts with the lead at which each was made)."
+        "forecast (the newest run), previous-runs (forecasts with the lead at which each was made), single-runs (each "
+        "run as a whole)."
     )
     locations: Annotated[dict[str, Location], Field(min_length=1)] = Field(
         description="Points by name. With series_id each is a series; without it they are one weighted average."
@@ -287,7 +302,15 @@ class OpenMeteoOptions(KnownSourceOptions):
     )
     delay: Duration = Field(
         default=timedelta(hours=9),
-        description='Time from the start of a run until it is served, for api = "previous-runs".',
+        description='Time from the start of a run until it is served, for api = "previous-runs" and "single-runs".',
+    )
+    run_hours: RunHours = Field(
+        default=(0,), description='Hours (UTC) at which the runs to read start, for api = "single-runs".'
+    )
+    run_days: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=3,
+        description='Days to read of each run, from the day of its start on, for api = "single-runs". A horizon of n '
+        "days needs n + 2.",
     )
     api_key: ApiKey | None = Field(
         default=None, description=f"{_API_KEY} With a key, requests go to the customers' servers."
@@ -295,16 +318,15 @@ class OpenMeteoOptions(KnownSourceOptions):
 
     @model_validator(mode="after")
     def _check_keys_of_api(self) -> OpenMeteoOptions:
-        if self.api != "previous-runs":
-            for key in ("lead_days", "delay"):
-                if key in self.model_fields_set:
-                    raise ValueError(f'{key} is for api = "previous-runs", not {self.api!r}')
+        for key, apis in _KEYS_OF_API.items():
+            if key in self.model_fields_set and self.api not in apis:
+                raise ValueError(f"{key} is for api = {' or '.join(map(_quoted, apis))}, not {self.api!r}")
         return self
 
     @property
     def has_availability_times(self) -> bool:
         """True if the rows are forecasts, which have an issue time. Measurements have none."""
-        return self.api in ("forecast", "previous-runs")
+        return self.api in ("forecast", "previous-runs", "single-runs")
 
 
 class EntsoeOptions(KnownSourceOptions):

@@ -155,6 +155,10 @@ def check_feed(
             settings.pipeline.season,
             feed.actions(),
         )
+    except EmptyFeed:
+        if feed.source not in ("file", "s3"):
+            raise
+        raise EmptyFeed(f"feed {feed.name!r}: {feed.uri}: the table has no rows; check the uri of the feed") from None
     except RepeatedKeysError as error:
         raise DataError(f"{error}. {_repeats_remedy(feed, rows, since, until, requested_at)}") from None
 

@@ -11,7 +11,7 @@ import polars as pl
 from flows.settings.feed import Feed
 from flows.settings.feed_options import TextOptions
 from model.checks.wide_tables import SERIES, needed_columns, to_long_table
-from storage.schemas import DataError
+from storage.schemas import DataError, MissingColumn
 from storage.sources.request import Request
 
 # Each kind of source is a module, imported only when it is used, because it brings its own library.
@@ -56,7 +56,8 @@ def read_feed(
     try:
         rows: pl.DataFrame = source.read(request)
     except DataError as error:
-        raise DataError(f"feed {feed.name!r}: {request.redact(str(error))}") from None
+        text = error.of_key(_key_of(feed, error.column)) if isinstance(error, MissingColumn) else str(error)
+        raise DataError(f"feed {feed.name!r}: {request.redact(text)}") from None
     except Exception as error:
         # The error of a library may contain the address with its secrets. Only one without any keeps its traceback.
         text = "".join(traceback.format_exception(error))
@@ -64,3 +65,9 @@ def read_feed(
             raise
         raise DataError(f"feed {feed.name!r}: {type(error).__name__}: {request.redact(str(error))}") from None
     return to_long_table(rows, wide, shape) if wide else rows
+
+
+def _key_of(feed: Feed, column: str) -> str:
+    """Return the key of a feed that names a column."""
+    named = {feed.series_id: "series_id", feed.valid_time: "valid_time", feed.available_at: "available_at"}
+    return named.get(column, "one of values" if len(feed.values) > 1 else "values")

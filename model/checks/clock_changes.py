@@ -18,13 +18,21 @@ CHECK = "clock_change"
 _FORMAT = "%Y-%m-%d %H:%M"
 
 
+def skipped_time_reason(feed: FeedShape) -> str:
+    """Return why a row with a time that a clock change skips is refused."""
+    return f"{_period_text(feed)} does not exist in {feed.time_zone} (clock change)"
+
+
 def repeated_time_reason(feed: FeedShape) -> str:
     """Return why a row with an open repeated time is refused."""
-    what = feed.valid_time if feed.label == "start" else f"the period of {feed.valid_time}"
     return (
-        f"{what} occurs twice in {feed.time_zone} (clock change), and the order of the rows does not show "
-        "which hour it is (see fold of the feed)"
+        f"{_period_text(feed)} occurs twice in {feed.time_zone} (clock change), and the order of the rows does not "
+        "show which hour it is (see fold of the feed)"
     )
+
+
+def _period_text(feed: FeedShape) -> str:
+    return feed.valid_time if feed.label == "start" else f"the period of {feed.valid_time}"
 
 
 def find_clock_change_faults(
@@ -46,7 +54,9 @@ def find_clock_change_faults(
     if len(skipped) and not read.lists_both:
         findings.append(_skipped_time(times.gather(skipped), feed))
     if len(read.single):
-        findings.append(_single_hour(times.gather(read.single), read.instants.gather(read.single), feed))
+        single = times.gather(read.single)
+        others = int(times.gather(read.open).is_in(single.implode()).sum() or 0)
+        findings.append(_single_hour(single, read.instants.gather(read.single), others, feed))
     return tuple(findings)
 
 
@@ -95,8 +105,23 @@ def _skipped_time(times: pl.Series, feed: FeedShape) -> Finding:
     )  # fmt: skip
 
 
-def _single_hour(times: pl.Series, instants: pl.Series, feed: FeedShape) -> Finding:
+def _single_hour(times: pl.Series, instants: pl.Series, others: int, feed: FeedShape) -> Finding:
+    """Return the finding about repeated times that rows list once.
+
+    Args:
+        times: These times.
+        instants: Their instants.
+        others: Number of other rows with such a time, which are refused.
+        feed: Layout of the table.
+    """
     time = _range(times)[0]
+    if others:
+        return Finding(
+            CHECK, "warn", None, len(times), *_range(instants),
+            f"{time:{_FORMAT}} occurs twice in {feed.time_zone}. A sequence of rows that lists it once counts as the "
+            f"first of the two hours; {others} other rows with such a time are refused, such as those of a file that "
+            'begins within the hour. Set fold = "refuse" if the first hour is wrong',
+        )  # fmt: skip
     # The second of the two hours is in standard time.
     standard = time.replace(tzinfo=ZoneInfo(feed.time_zone), fold=1).utcoffset()
     return Finding(

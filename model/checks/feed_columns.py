@@ -10,9 +10,10 @@ import polars as pl
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import available_times
 from model.checks.number_texts import parse_numbers, unreadable_numbers, value_texts
+from model.checks.row_places import row_place
 from model.checks.wall_clock import LatestInstants
 from model.timegrid import TimeGrid
-from storage.schemas import INSTANT, DataError, to_series_ids
+from storage.schemas import FILE, INSTANT, DataError, to_series_ids
 
 _MOST_TEXT = 0.5  # If a larger share of a value column is text, the column is wrong and not its rows.
 
@@ -66,9 +67,10 @@ def _numbers(rows: pl.DataFrame, feed: FeedShape, name: str) -> pl.Series:
         unreadable = unreadable_numbers(text, numbers)
         if int(unreadable.sum() or 0) > _MOST_TEXT * int((text != "").sum() or 0):
             row = int(unreadable.arg_true()[0])
+            place = row_place(row, rows.get_column(FILE, default=None))
             raise DataError(
-                f"feed {feed.name!r}: column {name!r} holds text; values need numbers (first: {text[row]!r} in row "
-                f"{row + 1}). Name a numeric column in values, or declare in [feed.options] how numbers are written: "
+                f"feed {feed.name!r}: column {name!r} holds text; values need numbers (first: {text[row]!r} in "
+                f"{place}). Name a numeric column in values, or declare in [feed.options] how numbers are written: "
                 'decimal = ",", thousands = ",", or missing = ["n/e"].'
             )
         return numbers

@@ -31,9 +31,11 @@ def thousands_findings(rows: pl.DataFrame, times: pl.Series, feed: FeedShape) ->
     for name in feed.values:
         count = count_thousands_dots(rows[name]) if rows[name].dtype == pl.String else 0
         if count:
+            first = rows[name].filter(rows[name].str.contains(".", literal=True).fill_null(False))[0]
             detail = (
-                f"all {count} values of {name} with a point have three digits after it, which looks like a thousands "
-                'separator. Set thousands = "." in [feed.options], or decimal = "." if the point is the decimal mark'
+                f"all {count} values of {name} with a point have three digits after it (first: {first.strip()!r}), "
+                'which looks like a thousands separator. Set thousands = "." in [feed.options], or decimal = "." if '
+                "the point is the decimal mark"
             )
             yield _warning("number_format", count, times, detail)
 

@@ -22,6 +22,7 @@ from model.checks.findings import Finding
 from model.checks.reasons import ReasonGroup, group_reasons
 from model.checks.refusals import refusal_reasons
 from model.checks.resampling import aggregate_periods
+from model.checks.row_places import row_place
 from model.checks.series import check_series
 from model.timegrid import TimeGrid
 from storage.schemas import FILE, ROW_PROBLEM, DataError, distinct_ids
@@ -129,8 +130,9 @@ def check_rows(
     if rows.is_empty():
         raise EmptyFeed(f"feed {feed.name!r}: the table has no rows; check its uri, query and start")
     times = valid_times(rows, feed, grid)
-    rows, source_problem = _without_hidden_columns(rows)
     columns, unclear = history_columns(rows, times.instants, feed, grid)
+    files = rows.get_column(FILE, default=None)
+    rows, source_problem = _without_hidden_columns(rows)
     reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem)
     later = (columns["available_at"] > as_of).fill_null(False)
     if reason is not None:
@@ -153,14 +155,25 @@ def check_rows(
         findings += series_findings
         if suspect is not None:
             selection = selection.without(suspect)
-    if selection.reason is None:
-        refused = rows.clear().with_columns(reason=pl.lit(None, dtype=pl.String))
-    else:
-        refused = rows.with_columns(reason=selection.reason).filter(selection.reason.is_not_null())
+    refused, groups = _refused_rows(rows, selection.reason, feed, files)
     aggregated = int((selection.origin >= 0).sum()) - len(selection.accepted) if feed.resample else 0
-    groups = group_reasons(refused["reason"], refused[feed.valid_time]) if len(refused) else ()
     later_rows = int(selection.later.sum() or 0)
     return CheckedRows(selection.accepted, refused, later_rows, tuple(findings), aggregated, reasons=groups)
+
+
+def _refused_rows(
+    rows: pl.DataFrame, reason: pl.Series | None, feed: FeedShape, files: pl.Series | None
+) -> tuple[pl.DataFrame, tuple[ReasonGroup, ...]]:
+    """Return the refused rows with their reasons, and the kinds of the reasons."""
+    if reason is None:
+        return rows.clear().with_columns(reason=pl.lit(None, dtype=pl.String)), ()
+    numbers = reason.is_not_null().arg_true()
+    refused = rows.with_columns(reason=reason).filter(reason.is_not_null())
+
+    def place(row: int) -> str:
+        return row_place(int(numbers[row]), files)
+
+    return refused, group_reasons(refused["reason"], refused[feed.valid_time], place)
 
 
 def _without_hidden_columns(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from model.checks.clock_changes import find_clock_change_faults, repeated_time_reason
+from model.checks.clock_changes import find_clock_change_faults, repeated_time_reason, skipped_time_reason
 from model.checks.end_labels import names_clock_hours
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
+from model.checks.row_places import row_place
 from model.checks.time_texts import ACCEPTED_TIMES, ParsedTimes, parse_times, suggested_format
 from model.checks.wall_clock import (
     LatestInstants,
@@ -47,7 +48,7 @@ def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> ValidTi
     """Return the start of the period of each row, and the problems with it."""
     cells, problem = _read(table[feed.valid_time], feed, feed.valid_time)
     if feed.label == "start" and cells.ends is not None and cells.ends.any():
-        raise DataError(_end_of_day_text(table[feed.valid_time], cells.ends, feed))
+        raise DataError(_end_of_day_text(table, cells.ends, feed))
     parts = [_period_starts(times, table, feed, grid) for times in (cells.local, cells.instants) if times is not None]
     instants = parts[0].instants
     for part in parts[1:]:
@@ -73,7 +74,7 @@ def _period_starts(times: pl.Series, table: pl.DataFrame, feed: FeedShape, grid:
         .then(pl.lit(_off_grid_reason(read.instants, unit, step)))
         .otherwise(pl.lit(None, pl.String))
     ).to_series()
-    problem = problem.scatter(read.skipped, f"time does not exist in {feed.time_zone} (clock change)")
+    problem = problem.scatter(read.skipped, skipped_time_reason(feed))
     return ValidTimes(read.instants, problem.scatter(read.open, repeated_time_reason(feed)), findings)
 
 
@@ -234,10 +235,11 @@ def _type_text(column: pl.Series, feed: FeedShape, name: str) -> str:
     )
 
 
-def _end_of_day_text(column: pl.Series, ends: pl.Series, feed: FeedShape) -> str:
+def _end_of_day_text(table: pl.DataFrame, ends: pl.Series, feed: FeedShape) -> str:
     row = int(ends.arg_true()[0])
+    cell, place = table[feed.valid_time][row], row_place(row, table.get_column(FILE, default=None))
     return (
-        f"feed {feed.name!r}: column {feed.valid_time!r} has the time {column[row]!r} in row {row + 1}, which only the "
+        f"feed {feed.name!r}: column {feed.valid_time!r} has the time {cell!r} in {place}, which only the "
         'end of a period can have. Set label = "end" in [feed.options] if the column names the end of each period.'
     )
 

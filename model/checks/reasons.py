@@ -7,6 +7,7 @@ that thousands of refused cells are one line of a report.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import polars as pl
@@ -18,7 +19,7 @@ DUPLICATE = "duplicate: a later row of the feed has the same series and time"
 NOT_A_TIME, NOT_A_NUMBER, OFF_GRID = "is not a time", "is not a number", "time is not on the"
 _GRID_SETTING = "pipeline.grid_offset"  # A reason off the grid that names this setting is an advice itself.
 
-_GOT, _AT = ", got ", "at "
+_GOT, _AT, _IN = ", got ", "at ", "in "
 # Checks of whole series that can refuse rows. Their reasons contain figures of the series.
 _CHECKS = r"^(flat_line|spike|dropout|repeated_block): .*"
 _COUNTS = r"^\d+ of \d+ values"
@@ -31,7 +32,7 @@ class ReasonGroup(NamedTuple):
     Attributes:
         kind: Reason without the cell.
         rows: Number of rows.
-        example: Cell and time of the first of them.
+        example: Cell and time of the first of them, and its row.
         cell: Cell alone, empty if the reason has none.
     """
 
@@ -53,15 +54,18 @@ def with_cell(kind: str, cells: pl.Series) -> pl.Expr:
     return pl.format(f"{{}}{_GOT}{quote}{{}}{quote}", pl.lit(kind), pl.lit(cell_texts(cells)).fill_null(""))
 
 
-def group_reasons(reasons: pl.Series, times: pl.Series | None = None) -> tuple[ReasonGroup, ...]:
+def group_reasons(
+    reasons: pl.Series, times: pl.Series | None = None, place: Callable[[int], str] | None = None
+) -> tuple[ReasonGroup, ...]:
     """Return the kinds of the refused rows, the most frequent first.
 
     Args:
         reasons: Reason of each refused row.
         times: Cells of their valid times, as they were read. None: not known.
+        place: Function that returns where a refused row stands in its source, from its number. None: not known.
     """
     cells = pl.lit(None, pl.String) if times is None else pl.lit(cell_texts(times))
-    frame = reasons.alias("reason").to_frame().with_columns(cells.alias("time"))
+    frame = reasons.alias("reason").to_frame().with_columns(cells.alias("time")).with_row_index("row")
     kind = (
         pl.col("reason")
         .str.replace(rf"(?s){_GOT}.*$", "")
@@ -69,11 +73,11 @@ def group_reasons(reasons: pl.Series, times: pl.Series | None = None) -> tuple[R
         .str.replace(_COUNTS, "incomplete set of values")
     )
     groups = frame.group_by(kind.alias("kind"), maintain_order=True).agg(
-        pl.len(), pl.col("reason").first(), pl.col("time").first()
+        pl.len(), pl.col("reason", "time", "row").first()
     )
     return tuple(
-        ReasonGroup(kind, rows, _example(reason, time), reason.partition(_GOT)[2])
-        for kind, rows, reason, time in groups.sort("len", descending=True, maintain_order=True).iter_rows()
+        ReasonGroup(kind, rows, _example(reason, time, place(row) if place else ""), reason.partition(_GOT)[2])
+        for kind, rows, reason, time, row in groups.sort("len", descending=True, maintain_order=True).iter_rows()
     )
 
 
@@ -81,7 +85,7 @@ def first_text(example: str) -> str:
     """Return an example in brackets, as a report adds it to its reason, or an empty text."""
     if not example:
         return ""
-    return f" (first {example})" if example.startswith(_AT) else f" (first: {example})"
+    return f" (first {example})" if example.startswith((_AT, _IN)) else f" (first: {example})"
 
 
 def advice(group: ReasonGroup) -> str:
@@ -99,9 +103,9 @@ def advice(group: ReasonGroup) -> str:
     return "Correct the feed, or the setting that the reason names."
 
 
-def _example(reason: str, time: str | None) -> str:
-    """Return the cell of a reason and the time of its row. A reason with figures of the series stays whole."""
+def _example(reason: str, time: str | None, place: str) -> str:
+    """Return the cell of a reason, the time of its row and its place. A reason with figures of a series stays whole."""
     cell = reason.partition(_GOT)[2]
     what = cell or (reason if _HAS_FIGURES.match(reason) else "")
     when = f"{_AT}{time}" if time is not None and time != cell.strip("'") else ""
-    return " ".join(filter(None, (what, when)))
+    return " ".join(filter(None, (what, when, place and f"{_IN}{place}")))

@@ -117,7 +117,12 @@ def parse_times(column: pl.Series, formats: tuple[str, ...]) -> tuple[ParsedTime
         if form == EPOCH_MS and not has_both
     ]
     times, several = _merge(results)
-    problems += [] if several is None else [pl.when(pl.lit(several)).then(pl.lit("time fits several of the formats"))]
+    if several is not None:
+        reason = (
+            f"{column.name} is another time in each of several formats of options.time_format ({', '.join(formats)}); "
+            "keep only the one that the feed uses"
+        )
+        problems.append(pl.when(pl.lit(several)).then(pl.lit(reason)))
     problem = pl.select(pl.coalesce(problems)).to_series() if problems else None
     return times, problem if problem is not None and problem.is_not_null().any() else None
 

@@ -1,6 +1,6 @@
 """Schemas of all tables and records in the store, and the errors of unusable data."""
 
-from storage.schemas.errors import DataError, Missing
+from storage.schemas.errors import DataError, Missing, MissingColumn
 from storage.schemas.order import is_sorted, series_bounds
 from storage.schemas.row_problems import ROW_PROBLEM
 from storage.schemas.series_ids import distinct_ids, to_series_id, to_series_ids
@@ -31,6 +31,7 @@ __all__ = [
     "STALE_MODEL",
     "DataError",
     "Missing",
+    "MissingColumn",
     "distinct_ids",
     "exceedance_column",
     "forecast_schema",

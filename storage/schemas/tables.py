@@ -12,7 +12,7 @@ CONTRACT_VERSION = "1"
 #: Type of every stored instant.
 INSTANT = pl.Datetime("us", "UTC")
 
-#: Column of the number of the file that a row of a feed comes from. A feed of one file does not have it.
+#: Column of the name of the file that a row of a feed comes from. A feed of one file does not have it.
 FILE = ":file"
 
 _QUANTILE = re.compile(r"q\d+(_\d+)?")

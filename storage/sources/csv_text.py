@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from storage.schemas import ROW_PROBLEM, DataError
+from storage.schemas import ROW_PROBLEM, DataError, MissingColumn
 from storage.schemas.suggestions import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def select_columns(scan: pl.LazyFrame, name: str, columns: Sequence[str], form: 
         meant = did_you_mean(missing[0], present)
         advice = (_header_advice(present, form) if form else "") or (f".{meant}" if meant else "")
         shown = ", ".join(map(repr, present))
-        raise DataError(f"{name}: there is no column {missing[0]!r}; the file has {shown}{advice}")
+        raise MissingColumn(name, missing[0], f"the file has {shown}{advice}")
     duplicated = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name of the second
     if duplicated:
         raise DataError(f"{name}: there are several columns {duplicated[0]!r}; rename all but one")

@@ -29,4 +29,4 @@ def read(request: Request) -> pl.DataFrame:
         raise DataError(f"{uri}: there is no such file; check the uri of the feed")
     form = CsvForm.of(request.options)
     tables = [formats.read(Path(path), path, request.columns, form) for path in paths]
-    return formats.concatenate_tables(tables, uri, request.series_id)
+    return formats.concatenate_tables(tables, paths, uri, request.series_id)

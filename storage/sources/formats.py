@@ -60,6 +60,8 @@ def read(source: Path | bytes, name: str, columns: Sequence[str], csv_form: CsvF
 
 def _problem(error: BaseException) -> str:
     """Return the problem in a sentence. The texts of a library are for its developers, and go to the log."""
+    if isinstance(error, OSError) and "end of file" in str(error):
+        return "unexpected end of file; copy it again from its source"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     logger.debug("A file cannot be read: %s", error)
@@ -75,12 +77,15 @@ def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
 
 
-def concatenate_tables(tables: Sequence[pl.DataFrame], name: str, series_id: str | None = None) -> pl.DataFrame:
-    """Return the rows of several files as one table, with the number of their file in the column `FILE`.
+def concatenate_tables(
+    tables: Sequence[pl.DataFrame], files: Sequence[str], name: str, series_id: str | None = None
+) -> pl.DataFrame:
+    """Return the rows of several files as one table, with the name of their file in the column `FILE`.
 
     Args:
         tables: Tables with the same columns.
-        name: Name of the files for an error.
+        files: Name of each table's file.
+        name: Name of all files for an error.
         series_id: Column of ids, which become text if their types differ.
 
     Raises:
@@ -94,13 +99,23 @@ def concatenate_tables(tables: Sequence[pl.DataFrame], name: str, series_id: str
             raise DataError(f"{name}: {error}") from None
     if len(tables) > 1:
         # Within a file the order of rows shows which hour a repeated wall-clock time means. Across files it does not.
-        tables = [table.with_columns(pl.lit(number, pl.UInt32).alias(FILE)) for number, table in enumerate(tables)]
+        names = _short_names(files)
+        dtype = pl.Enum(names)
+        tables = [
+            table.with_columns(pl.lit(file, dtype).alias(FILE)) for file, table in zip(names, tables, strict=True)
+        ]
     has_problems = any(ROW_PROBLEM in table.columns for table in tables)
     try:
         return pl.concat(tables, how="diagonal_relaxed" if has_problems else "vertical_relaxed")
     except pl.exceptions.PolarsError as error:
         problem = str(error).splitlines()[0]
         raise DataError(f"{name}: the files do not fit together, a column has two types: {problem}") from None
+
+
+def _short_names(files: Sequence[str]) -> list[str]:
+    """Return the names of files without their folders if all differ."""
+    names = [file.rpartition("/")[2] for file in files]
+    return names if len(set(names)) == len(names) else list(files)
 
 
 def _check_parquet(source: Path | bytes) -> None:

@@ -40,7 +40,7 @@ def read(request: Request) -> pl.DataFrame:
         with s3.translate_errors(name, request.redact):
             content = bytes(client.get(matched).bytes())
         tables.append(formats.read(content, name, request.columns, CsvForm.of(options)))
-    return formats.concatenate_tables(tables, request.redacted_uri, request.series_id)
+    return formats.concatenate_tables(tables, keys, request.redacted_uri, request.series_id)
 
 
 def _match(client: Any, pattern: str) -> list[str]:

@@ -3,11 +3,13 @@
 API: https://open-meteo.com/en/docs. Each location is one series, or all are averaged into one. The previous-runs API
 returns each period once per lead: `previous_day2` is the value from the newest run at least 48 hours before the
 period. That value counts as known 48 hours before the period, plus the `delay` between a run and its publication.
+The single-runs API returns each run as a whole (`storage/sources/open_meteo_runs.py`).
 Radiation, precipitation and other sums of an hour carry the time of its end. They are stored by its start.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,13 +23,17 @@ import polars as pl
 from storage.schemas import INSTANT, DataError
 from storage.sources.fetch import RefusedError, fetch, open_client, parse
 from storage.sources.open_meteo_hours import OF_PRECEDING_HOUR, shift_to_starts
+from storage.sources.open_meteo_runs import add_run_times, is_missing_run, run_period, run_times
 from storage.sources.request import AVAILABLE_AT, SERIES_ID, VALID_TIME, Request
+
+logger = logging.getLogger(__name__)
 
 _HOSTS = {
     "archive": ("archive-api", "archive"),
     "historical-forecast": ("historical-forecast-api", "forecast"),
     "forecast": ("api", "forecast"),
     "previous-runs": ("previous-runs-api", "forecast"),
+    "single-runs": ("single-runs-api", "forecast"),
 }
 _MAX_PERIOD = timedelta(days=365)
 _ALLOWED_RANGE = re.compile(r"allowed range from (\d{4}-\d\d-\d\d) to (\d{4}-\d\d-\d\d)")
@@ -51,7 +57,10 @@ def read(request: Request) -> pl.DataFrame:
     # The last hour of a day has its sums at 0:00 of the next day.
     requested = replace(request, until=request.until + timedelta(days=1)) if has_ends else request
     with open_client(request) as client:
-        tables = [table for locations in _responses(requested, client) for table in _tables(request, locations)]
+        if options["api"] == "single-runs":
+            tables = _run_tables(requested, client)
+        else:
+            tables = [table for locations in _responses(requested, client) for table in _tables(request, locations)]
     if not tables:
         return pl.DataFrame(schema=dict.fromkeys(request.columns, pl.String))
     table = pl.concat(tables)
@@ -62,8 +71,9 @@ def read(request: Request) -> pl.DataFrame:
         table = _daily_means(request, table)
     if SERIES_ID not in request.columns:
         table = _average_locations(request, table)
-    if options["api"] == "previous-runs":
-        # A row without any value means that the archive has no run of this lead. It must not hide a longer lead.
+    if options["api"] in ("previous-runs", "single-runs"):
+        # A row without any value means that the archive has no run of this lead, or that a run is shorter than
+        # requested. It must not hide an earlier forecast.
         table = table.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in request.values))
     return table.select(request.columns)
 
@@ -89,7 +99,8 @@ def _responses(request: Request, client: httpx.Client) -> Iterator[list[dict[str
     while start <= last:
         end = min(last, start + _MAX_PERIOD)
         try:
-            body = fetch(request, client, request.uri, _parameters(request, start, end))
+            period = {"start_date": start.isoformat(), "end_date": end.isoformat()}
+            body = fetch(request, client, request.uri, _parameters(request, period))
         except RefusedError as error:
             allowed = _allowed_range(error)
             if allowed is None or (allowed[0] <= start and end <= allowed[1]):
@@ -98,6 +109,33 @@ def _responses(request: Request, client: httpx.Client) -> Iterator[list[dict[str
             continue
         yield _parse_locations(request, body)
         start = end + timedelta(days=1)
+
+
+def _run_tables(request: Request, client: httpx.Client) -> list[pl.DataFrame]:
+    """Return one table per run and location, without the runs that the archive lacks.
+
+    Raises:
+        DataError: A request fails, or the archive has none of the runs.
+    """
+    runs, tables, refusal = run_times(request), list[pl.DataFrame](), None
+    for number, run in enumerate(runs):
+        try:
+            body = fetch(request, client, request.uri, _parameters(request, run_period(request, run)))
+        except RefusedError as error:
+            if not is_missing_run(error):
+                raise
+            logger.debug("The run of %s is not available.", run.isoformat())
+            refusal = error
+            continue
+        for table in _tables(request, _parse_locations(request, body)):
+            # Its number keeps a run apart from the others, as the lead does for previous runs.
+            tables.append(add_run_times(request, table.with_columns(pl.lit(number).alias(_LEAD)), run))
+    if refusal is not None:
+        if not tables:
+            raise refusal
+        missing = len(runs) - len(tables) // len(request.options["locations"])
+        logger.warning("%s: %s of %s runs are not in the archive.", request.redacted_uri, missing, len(runs))
+    return tables
 
 
 def _allowed_range(error: RefusedError) -> tuple[date, date] | None:
@@ -109,13 +147,13 @@ def _allowed_range(error: RefusedError) -> tuple[date, date] | None:
         return None
 
 
-def _parameters(request: Request, start: date, end: date) -> dict[str, str]:
+def _parameters(request: Request, period: dict[str, str]) -> dict[str, str]:
     options = request.options
     locations = options["locations"].values()
     parameters = {
         "latitude": ",".join(str(location["latitude"]) for location in locations),
         "longitude": ",".join(str(location["longitude"]) for location in locations),
-        "start_date": start.isoformat(), "end_date": end.isoformat(),
+        **period,
         "timezone": _zone(request).key,
         _table_name(request): ",".join(name for names in _variables(request).values() for name in names),
     }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from storage.schemas import DataError
+from storage.schemas import DataError, MissingColumn
 from storage.sources.request import Request
 
 
@@ -36,4 +36,4 @@ def check_columns(columns: Sequence[str], present: Sequence[str], request: Reque
     missing = [column for column in columns if column not in present]
     if missing:
         names = ", ".join(map(repr, present))
-        raise DataError(f"{request.redacted_uri}: the query gives no column {missing[0]!r}; it gives {names}")
+        raise MissingColumn(request.redacted_uri, missing[0], f"the query gives {names}")

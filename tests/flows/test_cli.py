@@ -70,7 +70,8 @@ def test_missing_file_and_missing_column_are_1(tmp_path: Path) -> None:
     clear(gatecast("ingest", path), 1, "demand", "megawatt", "series_id")
     path.write_text(text.replace("load.parquet", "gone.parquet"))
     clear(gatecast("ingest", path), 1, "demand", "gone.parquet", "no such file")
-    assert not (tmp_path / "store").exists(), "a feed that cannot be used must leave nothing half written"
+    histories = [path.name for path in (tmp_path / "store/history").glob("*/*")]
+    assert histories == ["weather"], "the feeds that can be used are stored, and nothing of the other one"
 
 
 def test_text_in_a_number_column(tmp_path: Path) -> None:

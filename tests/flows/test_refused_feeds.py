@@ -111,7 +111,9 @@ def test_the_commands_fail_with_one_sentence(tmp_path: Path) -> None:
 def test_a_kind_of_reason_is_one_line(tmp_path: Path) -> None:
     path = write(tmp_path, "%Y-%m-%d %H:%M", 460)
     lines = [line for line in gatecast("ingest", path).stdout.splitlines() if "refused:" in line]
-    assert lines == ["demand: 7 of 48 rows refused: y is above the bound 500.0 (first: 501.0 at 2018-09-02 17:00)"]
+    assert lines == [
+        "demand: 7 of 48 rows refused: y is above the bound 500.0 (first: 501.0 at 2018-09-02 17:00 in row 42)"
+    ]
 
 
 def test_overlapping_files_are_no_failure(tmp_path: Path) -> None:

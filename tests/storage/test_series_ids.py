@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.schemas import DataError, distinct_ids, to_series_id, to_series_ids
+from storage.schemas import FILE, DataError, distinct_ids, to_series_id, to_series_ids
 from storage.sources import formats, sql, web
 from storage.sources.request import Request
 
@@ -99,7 +99,9 @@ def test_ids_survive_every_source(
 
 def test_files_whose_ids_have_different_types_keep_all_digits() -> None:
     tables = [pl.DataFrame({"id": ids}) for ids in ([LONG, 7], [7.0, None], ["007"])]
-    assert formats.concatenate_tables(tables, "*.parquet", "id")["id"].to_list() == [str(LONG), "7", "7", None, "007"]
+    rows = formats.concatenate_tables(tables, ["a/1.csv", "b/1.csv", "2.csv"], "*.csv", "id")
+    assert rows["id"].to_list() == [str(LONG), "7", "7", None, "007"]
+    assert rows[FILE].to_list() == ["a/1.csv", "a/1.csv", "b/1.csv", "b/1.csv", "2.csv"]
 
 
 def test_files_are_in_natural_order() -> None:

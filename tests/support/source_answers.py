@@ -58,17 +58,27 @@ def refusal(text: str) -> bytes:
 
 
 class Weather:
-    """The server: a variable is the latitude, plus a hundredth of the hour since `START`, plus 1000 a day of lead."""
+    """The server: a variable is the latitude, plus a hundredth of the hour since `START`, plus 1000 a day of lead.
+
+    A single run adds 10,000 times the day of the month of its start.
+    """
 
     START = datetime(2018, 8, 1, tzinfo=UTC)
 
     def __init__(self, web: Web, first: str = "2018-08-01", last: str = "2018-09-16") -> None:
         self.first, self.last = first, last
         self.missing: set[tuple[str, str]] = set()
+        self.missing_runs: set[str] = set()
         web.answers["/v1/weather"] = self
 
     def __call__(self, path: str) -> tuple[int, dict[str, str], bytes]:
         query = {key: value[0] for key, value in parse_qs(urlsplit(path).query).items()}
+        if "run" in query:
+            if query["run"] in self.missing_runs:
+                return 400, {}, b'{"error": true, "reason": "The requested model run is not available"}'
+            start = date.fromisoformat(query["run"][:10])
+            end = start + timedelta(days=int(query["forecast_days"]) - 1)
+            query |= {"start_date": start.isoformat(), "end_date": end.isoformat()}
         if query["start_date"] < self.first or query["end_date"] > self.last:
             which = "start_date" if query["start_date"] < self.first else "end_date"
             reason = f"Parameter '{which}' is out of allowed range from {self.first} to {self.last}"
@@ -89,9 +99,10 @@ class Weather:
         columns: dict[str, list[Any]] = {"time": [time.strftime(form) for time in times]}
         for name in query[table].split(","):
             lead = int(name.partition("_previous_day")[2] or 0)
+            run = float(query.get("run", "2018-08-00T00")[8:10]) * 10_000
             hours = [(time - self.START) / timedelta(hours=1) for time in times]
             columns[name] = [
-                None if (name, text) in self.missing else latitude + hour / 100 + 1000 * lead
+                None if (name, text) in self.missing else latitude + hour / 100 + 1000 * lead + run
                 for hour, text in zip(hours, columns["time"], strict=True)
             ]
         return {"latitude": latitude, "longitude": 0.0, "utc_offset_seconds": 0, table: columns}

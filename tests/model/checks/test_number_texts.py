@@ -52,7 +52,7 @@ def test_texts_without_a_number_are_refused_unless_they_are_declared() -> None:
     assert result.refused["reason"].to_list() == [f"y is not a number, got '{cell}'" for cell in ("n/e", "-", "n/e")]
     (group,) = result.reasons
     assert (group.kind, group.rows) == ("y is not a number", 3)
-    assert first_text(group.example) == " (first: 'n/e' at 2018-07-01 01:00:00)"
+    assert first_text(group.example) == " (first: 'n/e' at 2018-07-01 01:00:00 in row 2)"
     assert check(cells, missing=("n/e", "-")).accepted["y"].to_list() == [1, None, 2, None, 3, 4, None, None]
 
 
@@ -60,14 +60,14 @@ def test_thousands_of_values_are_one_kind() -> None:
     rows = feed_rows([datetime(2018, 7, 1 + n // 24, n % 24) for n in range(48)], [float(-n) for n in range(48)])
     (group,) = check_rows(rows, feed_shape(), MADRID, (0.0, None), LATE).reasons
     assert (group.kind, group.rows) == ("y is below the bound 0.0", 47)
-    assert group.example == "-1.0 at 2018-07-01 01:00:00"
+    assert group.example == "-1.0 at 2018-07-01 01:00:00 in row 2"
 
 
 def test_points_that_look_like_thousands_separators_are_reported() -> None:
     dotted = [f"{n}.000" for n in range(1, 24)]
     (finding,) = check([*dotted, "980"]).findings
     assert (finding.check, finding.action, finding.rows) == ("number_format", "warn", 23)
-    assert 'thousands = "."' in finding.detail
+    assert 'thousands = "."' in finding.detail and "first: '1.000'" in finding.detail
     for cells, form in (([*dotted, "1.5"], {}), ([*dotted, "0.125"], {}), (dotted, {"decimal": "."})):
         assert not check(cells, **form).findings
     assert check(dotted, thousands=".").accepted["y"].to_list() == [1000.0 * n for n in range(1, 24)]

@@ -139,12 +139,26 @@ def test_an_hour_listed_once_is_the_first_with_a_finding() -> None:
     assert 'fixed_offset = "-05:00"' in found.detail
 
 
+def test_files_that_are_split_within_the_hour() -> None:
+    """The first file lists the hour once. The finding does not say that the feed does."""
+    names = pl.Enum(["a.csv", "b.csv"])
+    parts = zip((NIGHT[:2], NIGHT[2:]), names.categories, strict=True)
+    files = pl.concat([table(night(*part)).with_columns(pl.lit(name, names).alias(FILE)) for part, name in parts])
+    result = read(files)
+    assert (len(result.accepted), wrong(result)) == (4, 0)
+    assert [(group.rows, group.example) for group in result.reasons] == [
+        (1, "at 2018-11-04 01:00:00 in row 1 of b.csv")
+    ]
+    detail = result.findings[0].detail
+    assert "1 other rows with such a time are refused" in detail and "fixed_offset" not in detail
+
+
 def test_rows_that_begin_inside_the_hour_are_refused() -> None:
     result = read(table(night(*NIGHT[2:])))
     assert len(result.accepted) == 2
     reason = result.refused["reason"].item()
     assert "t occurs twice in America/New_York" in reason and "fold" in reason
-    assert [(group.rows, group.example) for group in result.reasons] == [(1, "at 2018-11-04 01:00:00")]
+    assert [(group.rows, group.example) for group in result.reasons] == [(1, "at 2018-11-04 01:00:00 in row 1")]
 
 
 @pytest.mark.parametrize(("fold", "place"), [("first", 1), ("second", 2), ("refuse", None)])

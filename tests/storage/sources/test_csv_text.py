@@ -74,7 +74,7 @@ def test_a_last_line_without_a_line_end(tmp_path: Path, request_of: Callable[...
     assert [bool(problem) for problem in rows[ROW_PROBLEM]] == [False, True, False]
     assert "may be cut" in rows[ROW_PROBLEM][1]
     accepted = files.read(request_of(f"{tmp_path}/*.csv", ["t", "y"], last_line="accept"))
-    assert accepted.columns == ["t", "y", FILE] and accepted[FILE].to_list() == [0, 0, 1]
+    assert accepted.columns == ["t", "y", FILE] and accepted[FILE].to_list() == ["a.csv", "a.csv", "b.csv"]
     # Compressed content and a header alone have no such line.
     form = CsvForm(refuses_cut_line=True)
     for content in (gzip.compress(b"t,y\n1,2"), b"t,y"):

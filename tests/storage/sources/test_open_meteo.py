@@ -35,11 +35,10 @@ def request_for(web: Web, request_of: Callable[..., Request]) -> Callable[..., R
         **options: Any,
     ) -> Request:
         defaults = {"api": api, "locations": locations, "resolution": "hourly", "model": None, "lead_days": (1, 2)}
-        chosen = defaults | {"delay": 9 * 3600.0} | options
+        chosen = defaults | {"delay": 9 * 3600.0, "run_hours": (0,), "run_days": 2} | options
         return replace(
             request_of(f"{web.address}/v1/weather", list(columns), zone=zone, **chosen),
-            requested_at=REQUESTED_AT,
-            **(changes or {}),
+            **{"requested_at": REQUESTED_AT} | (changes or {}),
         )
 
     return make
@@ -99,6 +98,50 @@ def test_an_average_is_taken_per_lead(web: Web, request_for: Callable[..., Reque
     rows = open_meteo.read(request_for("previous-runs", COLUMNS[1:], lead_days=(3,)))
     assert rows.row(0) == (at(0), at(-72 + 9), pytest.approx((value(60, 0, 3) + 3 * value(40, 0, 3)) / 4))
     assert len(rows) == 48
+
+
+def test_a_single_run_is_known_a_delay_after_its_start(
+    web: Web, request_for: Callable[..., Request], caplog: pytest.LogCaptureFixture
+) -> None:
+    weather = Weather(web)
+    north = {"north": LOCATIONS["north"]}
+    changes = {"requested_at": at(40)}
+    rows = open_meteo.read(request_for("single-runs", locations=north, changes=changes))
+    # The days of the request are 1 and 2 September. The run of the day before covers the first of them.
+    assert [parse_qs(urlsplit(path).query)["run"] for path in web.requests] == [
+        ["2018-08-31T00:00"], ["2018-09-01T00:00"], ["2018-09-02T00:00"],
+    ]  # fmt: skip
+    assert parse_qs(urlsplit(web.requests[0]).query) == {
+        "latitude": ["60.0"], "longitude": ["5.0"], "run": ["2018-08-31T00:00"], "forecast_days": ["2"],
+        "timezone": ["UTC"], "hourly": ["temperature_2m"],
+    }  # fmt: skip
+    assert rows.filter(rows["valid_time"] == at(3)).sort("available_at").rows() == [
+        ("north", at(3), at(-24 + 9), value(60, 3) + 310_000), ("north", at(3), at(9), value(60, 3) + 10_000),
+    ]  # fmt: skip
+    # A run that is not served yet is not requested, and one that the archive lacks is left out.
+    weather.missing_runs = {"2018-09-01T00:00"}
+    rows = open_meteo.read(request_for("single-runs", locations=north, changes={"requested_at": at(32)}))
+    assert rows["available_at"].unique().to_list() == [at(-24 + 9)]
+    assert "1 of 2 runs are not in the archive" in caplog.text
+    weather.missing_runs.add("2018-08-31T00:00")
+    with pytest.raises(DataError, match="model run is not available"):
+        open_meteo.read(request_for("single-runs", locations=north, changes={"requested_at": at(32)}))
+
+
+def test_a_single_run_that_starts_within_a_day(web: Web, request_for: Callable[..., Request]) -> None:
+    """The response begins with the day. Hours before the start are no forecast. Sums keep the run that they are of."""
+    Weather(web)
+    columns = ["valid_time", "available_at", "temperature_2m", "rain"]
+    options: dict[str, Any] = {"locations": {"north": LOCATIONS["north"]}, "run_hours": (12,), "run_days": 1}
+    rows = open_meteo.read(request_for("single-runs", columns, changes={"requested_at": at(400)}, **options))
+    assert rows["valid_time"].to_list() == [at(hour) for day in (0, 24) for hour in range(day + 12, day + 23)]
+    assert rows.row(0) == (at(12), at(12 + 9), value(60, 12) + 10_000, value(60, 13) + 10_000)
+    daily = request_for("single-runs", COLUMNS, resolution="daily", changes={"requested_at": at(400)}, **options)
+    assert open_meteo.read(daily).is_empty()
+    two_days = open_meteo.read(replace(daily, options={**daily.options, "run_days": 2}))
+    assert [time.isoformat() for time in two_days["valid_time"]][:2] == ["2018-09-01T00:00:00", "2018-09-02T00:00:00"]
+    average = request_for("single-runs", COLUMNS[1:], changes={"requested_at": at(30)})
+    assert open_meteo.read(average).row(0)[2] == pytest.approx((value(60, -24) + 3 * value(40, -24)) / 4 + 310_000)
 
 
 def test_a_forecast_is_known_from_its_request_on(web: Web, request_for: Callable[..., Request]) -> None:

@@ -82,7 +82,7 @@ def test_sqlite(tmp_path: Path, request_of: Callable[..., Request]) -> None:
 @pytest.mark.parametrize(
     ("query", "columns", "message"),
     [
-        ("select 1 as a", ["b"], "the query gives no column 'b'; it gives 'a'"),
+        ("select 1 as a", ["b"], "there is no column 'b'; the query gives 'a'"),
         ("select nonsense", ["a"], 'the query failed: column "nonsense" does not exist; correct the query'),
         ("selekt 1", ["a"], 'the query failed: syntax error at or near "selekt"; correct the query'),
         ("select 1 as a where '2018'::text >= :since", ["a"], "such as at::timestamptz of a text"),

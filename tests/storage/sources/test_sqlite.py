@@ -120,7 +120,7 @@ def test_errors_are_those_of_the_database_and_create_no_file(tmp_path: Path, req
             "select cast(x'ff41' as text) as id, 1 as at, 1 as y",
             "column 'id' of the query holds text that is not UTF-8",
         ),
-        ("select id, at from demand", "the query gives no column 'y'; it gives 'id', 'at'"),
+        ("select id, at from demand", "there is no column 'y'; the query gives 'id', 'at'"),
     ):
         with pytest.raises(DataError, match=problem):
             read(request_of, uri, query)
