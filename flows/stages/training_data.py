@@ -12,6 +12,7 @@ import numpy as np
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import known_series, revision_panel, to_instant, to_micros
+from model.checks.newest_values import find_implausible
 from model.evaluation.comparison import IssueTimes
 from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.panel import Channel, Panel, RevisionLayer
@@ -80,7 +81,24 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
             'target value; run `gatecast ingest` or set training.window = "all"'
         )
     # The steps before the first value are of no use. With training.window = "all" there are many.
-    return _crop(panel, int(has_value.argmax())), first
+    return without_implausible_newest(_crop(panel, int(has_value.argmax()))), first
+
+
+def without_implausible_newest(panel: Panel) -> Panel:
+    """Return the panel without newest values that a forecast leaves out as well, see `find_implausible`.
+
+    One of them among the held-out actuals would decide the comparison of models alone.
+    """
+    rows = np.arange(len(panel.series))
+    newest = panel.target.final(rows, np.zeros_like(rows), panel.columns)
+    is_implausible = find_implausible(newest, panel.grid.steps_per_day)
+    if is_implausible is None:
+        return panel
+    layers = tuple(
+        RevisionLayer(np.where(is_implausible, np.float32(np.nan), layer.values), layer.available)
+        for layer in panel.target.layers
+    )
+    return replace(panel, target=Channel(panel.target.name, layers))
 
 
 def excluded_steps(settings: Pipeline, panel: Panel) -> np.ndarray | None:
