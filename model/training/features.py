@@ -41,6 +41,7 @@ class Features:
 
         The scale is the mean absolute change over a segment, or over a season if that is shorter. A longer season would
         measure unusual weeks: after a week of frost, a whole context of two weeks differs from the week before.
+        It is at least the standard deviation times the squared share of the context that is missing.
 
         A market's base forecast is its last value. There the scale is the squared mean of the changes' square roots,
         which one spike moves less, and recent changes count more (docs/experiments.md, "Markets").
@@ -64,7 +65,11 @@ class Features:
             change = (roots / _stable_sum(both * weights).clamp(min=_TINY)) ** 2
         else:
             change = _stable_sum(change) / pairs.clamp(min=1.0)
-        scale = torch.where(pairs > 0, torch.maximum(change, 0.02 * spread), spread)
+        # The more is missing, the more steps have no base forecast but the mean, whose residuals have the size of the
+        # spread. The square leaves windows as they are that miss little. Of a complete context the share is 0.
+        missing = 1 - mask.sum(dim=1, keepdim=True) / self.spec.context
+        floor = spread * torch.clamp(missing * missing, min=0.02)
+        scale = torch.where(pairs > 0, torch.maximum(change, floor), spread)
         return location, spread, scale
 
     def _volatility_weights(self, changes: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ _FEWEST_WINDOWS = 64
 _ALIGNED = 0.5  # share of windows that start where a segment of the nightly forecasts starts
 _LATE_TAIL = 0.1
 _GAP = 0.05
+_MOSTLY_MISSING = 0.1
+_SCATTERED = 0.25  # of the windows whose context is mostly missing
 _NO_COVARIATE = 0.05
 _NO_COVARIATE_AHEAD = 0.05
 _UNKNOWN_SERIES = 0.1
@@ -160,8 +162,8 @@ def _recency_shares(panel: Panel, steps: np.ndarray, last: int, half_life: int) 
 def augment_missing(random: np.random.Generator, spec: ModelSpec, drawn: Windows) -> Windows:
     """Return windows in which some inputs are hidden, so that the network learns to forecast without them.
 
-    It may hide the newest values of the target, a gap in its context, or a covariate, everywhere or in the horizon
-    alone. It may also hide the identity of the series and the day of the year.
+    It may hide the newest values of the target, a gap in its context, or most of the context. It may hide a covariate,
+    everywhere or in the horizon alone, the identity of the series and the day of the year.
     """
     count = len(drawn)
     target, known = drawn.target.copy(), drawn.known_future.copy()
@@ -172,6 +174,7 @@ def augment_missing(random: np.random.Generator, spec: ModelSpec, drawn: Windows
     gap = np.where(random.random(count) < _GAP, random.integers(1, spec.context // 2 + 1, count), 0)
     start = random.integers(0, spec.context, count)
     target[(column >= start[:, None]) & (column < (start + gap)[:, None])] = np.nan
+    target[_most_of_context(random, spec, count)] = np.nan
     absent = random.random((count, known.shape[2])) < _NO_COVARIATE
     known[np.broadcast_to(absent[:, None], known.shape)] = np.nan
     blind = random.random((count, known.shape[2])) < _NO_COVARIATE_AHEAD
@@ -184,3 +187,20 @@ def augment_missing(random: np.random.Generator, spec: ModelSpec, drawn: Windows
     calendar = np.repeat(drawn.calendar, count // len(drawn.calendar), axis=0)
     calendar *= ~((random.random(count) < _NO_DAY_OF_YEAR)[:, None, None] & _OF_YEAR)
     return Windows(target, known, observed, calendar, series)
+
+
+def _most_of_context(random: np.random.Generator, spec: ModelSpec, count: int) -> np.ndarray:
+    """Return a mask of the steps to hide of each context, shape (B, C): mostly none, else at least half of them.
+
+    They are the oldest, as of a new series, the newest, as of a late feed, in between, or scattered. About as many
+    values as the model needs are left at least.
+    """
+    fewest, most = spec.context // 2, max(spec.context - spec.min_visible, spec.context // 2)
+    is_hidden = random.random(count) < _MOSTLY_MISSING
+    length = np.where(is_hidden, random.integers(fewest, most + 1, count), 0)
+    start = (random.choice([0.0, 0.5, 1.0, 1.0], count) * (spec.context - length))[:, None]
+    column = np.arange(spec.context)
+    is_block = (column >= start) & (column < start + length[:, None])
+    is_scattered = random.random((count, spec.context)) < (length / spec.context)[:, None]
+    hidden: np.ndarray = np.where((random.random(count) < _SCATTERED)[:, None], is_scattered, is_block)
+    return hidden
