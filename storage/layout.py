@@ -132,6 +132,21 @@ def report(pipeline: str) -> str:
     return f"reports/{pipeline}.html"
 
 
+def kept_reports(pipeline: str) -> str:
+    """Return the folder of the report pages of earlier issue times."""
+    return f"reports/{pipeline}"
+
+
+def kept_report(pipeline: str, issue_time: datetime) -> str:
+    """Return the key of the report page that was written for one issue time."""
+    return f"{kept_reports(pipeline)}/{stamp(issue_time)}.html"
+
+
+def inspections(pipeline: str) -> str:
+    """Return the folder of a pipeline's inspection pages."""
+    return f"inspections/{pipeline}"
+
+
 def inspection(pipeline: str, issue_time: datetime, series_id: str) -> str:
     """Return the key of the inspection page of one series' forecast.
 
@@ -139,7 +154,7 @@ def inspection(pipeline: str, issue_time: datetime, series_id: str) -> str:
     """
     readable = re.sub(r"[^A-Za-z0-9]+", "-", series_id)[:40].strip("-")
     digest = hashlib.sha256(series_id.encode()).hexdigest()[:8]
-    return f"inspections/{pipeline}/{stamp(issue_time)}-{readable}-{digest}.html"
+    return f"{inspections(pipeline)}/{stamp(issue_time)}-{readable}-{digest}.html"
 
 
 def staging(pipeline: str) -> str:

@@ -8,16 +8,47 @@ from typing import Any
 import altair as alt
 
 from flows.page.chart_data import VegaSpec
-from flows.page.vega import column_x, fan_spec, layered_spec, line_spec, number_axis, reference_line, row_chart
+from flows.page.vega import (
+    column_x,
+    curves_spec,
+    fan_spec,
+    input_spec,
+    layered_spec,
+    line_spec,
+    number_axis,
+    past_spec,
+    reference_line,
+    row_chart,
+)
 from storage.schemas import quantile_column
 
 
 # Altair takes a second for these specifications, and a process may write several pages of the same levels and unit.
 @cache
-def report_specs(levels: tuple[float, ...], unit: str) -> dict[str, VegaSpec]:
-    """Return every chart of the report page by name."""
+def report_specs(
+    levels: tuple[float, ...], unit: str, with_earlier: bool = True, with_last: bool = False, is_single: bool = False
+) -> dict[str, VegaSpec]:
+    """Return every chart of the report page by name.
+
+    Args:
+        levels: Quantile levels.
+        unit: The target's unit.
+        with_earlier: True if there is a forecast before the newest.
+        with_last: True to draw past forecasts of the last step beside those of the first.
+        is_single: True if the page has one series, whose chart is larger.
+    """
+    names = [quantile_column(level) for level in levels]
+    sums = {"forecast": ("median", "forecast"), "actual": ("actual", "actual"), "last_week": ("last-week", "last week")}
+    if with_earlier:
+        sums["earlier"] = ("earlier", "previous forecast")
+    errors = {"forecast": "model", "baseline": "baseline"}
+    error_title = f"mean absolute error, {unit}"
     return {
-        "fan": fan_spec([quantile_column(level) for level in levels], unit),
+        "fan": fan_spec(names, unit, with_earlier, **({"height": 320} if is_single else {})),
+        "night": fan_spec(names, unit, with_earlier=False),
+        "past": past_spec(names[0], names[-1], unit, with_last),
+        "sum": curves_spec(sums, unit, height=260),
+        "input": input_spec(),
         "series-pinball": line_spec(
             {"pinball": "model", "baseline": "baseline"}, f"pinball, {unit}", column_x(), from_zero=True
         ),
@@ -28,9 +59,7 @@ def report_specs(levels: tuple[float, ...], unit: str) -> dict[str, VegaSpec]:
             {"coverage": "model"}, "share inside the interval", column_x(), number_format="%", target_value=0.8,
             domain=(0, 1),
         ),
-        "steps": line_spec(
-            {"model": "model", "baseline": "baseline"}, "mean absolute error / scale", _step_x(), from_zero=True
-        ),
+        "errors": line_spec(errors, error_title, column_x(), from_zero=True),
         "reliability": _reliability_spec(),
         "pit": _pit_spec(),
         "status": _status_spec(),
@@ -41,11 +70,16 @@ def _reliability_spec() -> VegaSpec:
     scale = alt.Scale(domain=[0, 1])
     x = alt.X("level:Q", title="quantile level", scale=scale, axis=number_axis("%"))
     y = alt.Y("share:Q", title="share of actuals at or below the quantile", scale=scale, axis=number_axis("%"))
-    tooltip = [alt.Tooltip("level:Q", format=".1%"), alt.Tooltip("share:Q", format=".1%")]
+    tooltip = [
+        alt.Tooltip("level:Q", title="quantile level", format=".1%"),
+        alt.Tooltip("share:Q", title="actuals at or below", format=".1%"),
+    ]
+    # The points are small, so each has a large invisible one for its tooltip.
     return layered_spec(
         row_chart().mark_line(style="ideal").encode(x=x, y=alt.Y("level:Q", axis=number_axis("%"), scale=scale)),
         row_chart().mark_line(style="model").encode(x=x, y=y),
-        row_chart().mark_point(style="model-point").encode(x=x, y=y, tooltip=tooltip),
+        row_chart().mark_point(style="model-point").encode(x=x, y=y),
+        row_chart().mark_point(style="target-point").encode(x=x, y=y, tooltip=tooltip),
     )
 
 
@@ -75,8 +109,4 @@ def _status_spec() -> VegaSpec:
         opacity = alt.condition("datum.none === 1", alt.value(float(top == "none")), alt.value(float(top != "none")))
         layers.append(bars.encode(opacity=opacity))
         below = top
-    return layered_spec(*layers)
-
-
-def _step_x() -> alt.X:
-    return alt.X("x:Q", title="step", axis=number_axis(",d"), scale=alt.Scale(nice=False, zero=False))
+    return layered_spec(*layers, height=120)

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -53,6 +54,8 @@ def _template(name: str) -> jinja2.Template:
     environment.filters |= {
         "percent": format_percent,
         "ratio": format_ratio,
+        "capitalised": lambda text: text[:1].upper() + text[1:],
+        "shell": shlex.quote,
         # The template writes the decision itself, in front of the reason.
         "without_decision": lambda reason: re.sub(r"^(promoted|refused|not promoted): ", "", reason),
     }

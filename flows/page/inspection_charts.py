@@ -22,6 +22,7 @@ def inspection_specs(inspection: Inspection) -> dict[str, VegaSpec]:
     largest_effect = float(np.abs(inspection.effects.segments).max())
     specs: dict[str, VegaSpec] = {
         "fan": fan_spec(names, unit, with_earlier=False),
+        "covariates": _bar_spec("size", f"mean absolute change of the median, {unit}", label="covariate"),
         "segments": _bar_spec("size", f"mean absolute change of the median, {unit}"),
         "steps": _map_spec("step", largest_effect, f"change, {unit}", height=190, with_row_axis=True),
         "hidden": line_spec(
@@ -45,9 +46,9 @@ def inspection_specs(inspection: Inspection) -> dict[str, VegaSpec]:
     return specs
 
 
-def _bar_spec(field: str, title: str, number_format: str = ",f") -> VegaSpec:
+def _bar_spec(field: str, title: str, number_format: str = ",f", label: str = "segment") -> VegaSpec:
     y = alt.Y(f"{field}:Q", title=title, axis=number_axis(number_format), scale=alt.Scale(zero=True))
-    tooltip = [alt.Tooltip("when:N", title="segment"), alt.Tooltip(f"{field}:Q", title=title, format=".3~r")]
+    tooltip = [alt.Tooltip("when:N", title=label), alt.Tooltip(f"{field}:Q", title=title, format=".3~r")]
     x = column_x("left")
     bars = row_chart().mark_rect(style="bin").encode(x=x, x2="right:Q", y=y, y2=alt.datum(0), tooltip=tooltip)
     return layered_spec(bars)

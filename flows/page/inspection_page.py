@@ -21,6 +21,7 @@ _SCRIPTS = ("theme.js", "drawing.js", "unpack.js", "inspect.js")
 _MAX_UNITS = 256  # units of a layer in one map. Of a larger layer, evenly spaced units of the sorted ones are drawn.
 _MAX_LAYERS = 8  # layers with maps of their units. The other layers have charts of means only.
 _BAR_HALF_WIDTH = 0.45
+_MAX_COVARIATES = 12  # in the chart. The table has all.
 
 
 class InspectionContent(TypedDict):
@@ -199,7 +200,7 @@ def _segment_rows(inspection: Inspection, segments: Segments) -> list[SegmentRow
 
 
 def _effect_charts(inspection: Inspection, segments: Segments) -> dict[str, ChartData]:
-    """Return the charts of the segments' effects: their mean size, and each step's change."""
+    """Return the charts of the effects: of each covariate, of each segment, and each step's change."""
     ticks = [tick for tick in segments.ticks if tick.at < segments.context_count]
     bars: list[ChartRow] = [
         {"left": x - _BAR_HALF_WIDTH, "right": x + _BAR_HALF_WIDTH, "when": segments.spans[x],
@@ -212,7 +213,15 @@ def _effect_charts(inspection: Inspection, segments: Segments) -> dict[str, Char
         for x, changes in enumerate(inspection.effects.segments)
         for step, value in enumerate(changes)
     ]  # fmt: skip
+    sizes = {name: float(np.abs(change).mean()) for name, change in inspection.effects.covariates.items()}
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:_MAX_COVARIATES]
+    covariates: list[ChartRow] = [
+        {"left": x - _BAR_HALF_WIDTH, "right": x + _BAR_HALF_WIDTH, "when": name, "size": _chart_number(size)}
+        for x, (name, size) in enumerate(largest)
+    ]
+    names = [Tick(x, 0, name) for x, (name, _) in enumerate(largest)]
     return {
+        "covariates": {"chart_spec": "covariates", "rows": covariates, "ticks": names},
         "segments": {"chart_spec": "segments", "rows": bars, "ticks": ticks},
         "steps": {"chart_spec": "steps", "rows": cells, "ticks": ticks},
     }

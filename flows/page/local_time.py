@@ -52,6 +52,14 @@ class LocalTimeFormat:
         """Return the name of the period that begins at `start`."""
         return self.format_day(start) if self._is_daily else self.format_moment(start)
 
+    def format_peak(self, start: datetime) -> str:
+        """Return the name of the period that begins at `start` without the zone, for example `Sat 1 Sep 17:00`."""
+        return self.format_day(start) if self._is_daily else self._format(start, "%a %-d %b %H:%M")
+
+    def local(self, instant: datetime) -> datetime:
+        """Return the instant in the pipeline's zone."""
+        return instant.astimezone(self._zone)
+
     def period_ticks(self, starts: Sequence[datetime]) -> list[Tick]:
         """Return labels of consecutive periods: weeks and days if daily, else days and times of day."""
         local_starts = [start.astimezone(self._zone) for start in starts]

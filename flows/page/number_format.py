@@ -25,6 +25,25 @@ def format_ratio(value: float | None) -> str:
     return MISSING if value is None or value != value else _with_sign(f"{value:.3f}")
 
 
+def format_difference(value: float | None) -> str:
+    """Return a number with its sign, for example `+12.50`."""
+    text = format_number(value)
+    return f"+{text}" if value is not None and value > 0 and text != MISSING else text
+
+
+def format_change(new: float, old: float) -> str:
+    """Return the change from `old` to `new` in percent of `old`, for example `+3.2%`; a dash if it is undefined.
+
+    Where the old value is not positive, as a negative price, the change is a difference in the unit of the values.
+    """
+    if new != new or old != old:
+        return MISSING
+    if old <= 0:
+        difference = format_number(new - old)
+        return difference if difference.startswith("\N{MINUS SIGN}") else f"+{difference}"
+    return _with_sign(f"{100 * (new / old - 1):+.1f}%").replace("+0.0%", "0.0%")
+
+
 def _with_sign(text: str) -> str:
     """Return a number's text with a true minus sign, and without any sign if it is rounded to zero."""
     is_zero = not any(digit in text for digit in "123456789")

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 import polars as pl
 
 from flows.page.chart_data import ChartData, ChartRow, rounded
 from flows.page.local_time import LocalTimeFormat
-from flows.page.number_format import format_number
+from flows.page.number_format import format_number, format_percent, format_ratio
 from flows.page.page_data import SHOWN_ISSUE_TIMES, PageData
 from flows.page.series_table import STATUS_NAMES
+from flows.page.verdict import format_duration
 from model.checks.reasons import group_reasons
 from model.checks.series_matching import describe
+from model.evaluation.monitoring import skill
 from storage.schemas import BASELINE, INSTANT, MODEL, STALE_MODEL
 from storage.schemas.records import CandidateScores, FeedReport, FindingRecord, Manifest
 
 _MAX_REFUSED_ROWS = 12
 _MAX_FINDINGS = 8
 _MAX_FALLBACKS = 20
+_RECENT = timedelta(days=7)  # age up to which a finding is not old
 _ALL_SERIES = "all series"
 
 
@@ -32,9 +35,13 @@ class ModelEntry(TypedDict):
     challenger: str
     champion: str
     baseline: str
+    #: Skill of the challenger on the held-out issue times.
+    skill: str
     promoted: bool
     is_champion: bool
     reason: str
+    #: Facts about the fit that the manifest has, each with its name.
+    facts: list[tuple[str, str]]
 
 
 class FindingEntry(TypedDict):
@@ -53,6 +60,8 @@ class FeedEntry(TypedDict):
         newest_period: Newest period in the feed.
         late: Text on how late the feed is, or None.
         matching: How the ids of the feed do not match the series, in sentences.
+        is_fine: True if the last run read the feed in time and without a refused row or a recent finding.
+        old_findings: Findings about values more than a week before the newest issue time.
         reasons: Number of refused rows by reason, most frequent first.
         columns: Columns of `rows`.
         rows: Newest refused rows as text, newest first.
@@ -65,7 +74,9 @@ class FeedEntry(TypedDict):
     late: str | None
     matching: list[str]
     failure: str | None
+    is_fine: bool
     findings: list[FindingEntry]
+    old_findings: list[FindingEntry]
     more_findings: int
     refused: int
     reasons: list[tuple[str, int]]
@@ -106,8 +117,12 @@ class AlertEntry(TypedDict):
 
 
 class FallbackSection(TypedDict):
-    """Status of the rows of each issue time, with the reasons for fallbacks, failures and alerts."""
+    """Status of the rows of each issue time, with the reasons for fallbacks, failures and alerts.
 
+    `is_fine` is True if all rows of all shown issue times are by the champion.
+    """
+
+    is_fine: bool
     chart: ChartData
     table: list[StatusEntry]
     newest: list[FallbackEntry]
@@ -130,15 +145,49 @@ def _model_entry(manifest: Manifest, champion: str | None, times: LocalTimeForma
         "challenger": _pinball_text(scores, "challenger"),
         "champion": _pinball_text(scores, "champion"),
         "baseline": _pinball_text(scores, "baseline"),
+        "skill": format_percent(skill(_pinball(scores, "challenger"), _pinball(scores, "baseline"))),
         "promoted": bool(decision and decision.get("promoted")),
         "is_champion": manifest["version"] == champion,
         "reason": (decision and decision.get("reason")) or "the manifest has no reason",
+        "facts": _fit_facts(manifest),
     }
 
 
-def _pinball_text(scores: Mapping[str, CandidateScores], candidate: str) -> str:
+def _fit_facts(manifest: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return what a manifest records about its fit. Manifests of earlier versions lack some keys."""
+    facts = []
+    settings = manifest.get("pipeline")
+    if isinstance(settings, Mapping) and "members" in settings and "members" not in manifest:
+        facts.append(("members", str(settings["members"])))
+    for key in ("members", "updates", "weights"):
+        if manifest.get(key) is not None:
+            facts.append((key, _fact_text(manifest[key])))
+    seconds = manifest.get("seconds")
+    if isinstance(seconds, int | float):
+        facts.append(("time", format_duration(timedelta(seconds=seconds))))
+    start = manifest.get("warm_start_from")
+    facts.append(("start", f"from {start}" if start else "from random weights"))
+    return facts
+
+
+def _fact_text(value: object) -> str:
+    """Return a number, a list or a mapping of a manifest as text."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_fact_text(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_fact_text(item) for item in value)
+    if isinstance(value, float):
+        return format_ratio(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _pinball(scores: Mapping[str, CandidateScores], candidate: str) -> float | None:
     of_candidate = scores.get(candidate)
-    return format_number(of_candidate.get("pinball") if of_candidate else None)
+    return of_candidate.get("pinball") if of_candidate else None
+
+
+def _pinball_text(scores: Mapping[str, CandidateScores], candidate: str) -> str:
+    return format_number(_pinball(scores, candidate))
 
 
 def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
@@ -155,7 +204,10 @@ def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
         newest = refused.tail(_MAX_REFUSED_ROWS).reverse()
         last = counts.get("last") if counts else None
         findings = (counts.get("findings") if counts else None) or []
-        largest = sorted(findings, key=lambda finding: -(finding.get("rows") or 0))[:_MAX_FINDINGS]
+        findings = sorted(findings, key=lambda finding: -(finding.get("rows") or 0))
+        old = [finding for finding in findings if _is_old(finding, data)]
+        recent = [finding for finding in findings if not _is_old(finding, data)]
+        failure, matching = failures.get(f"ingest:{feed.name}"), counts.get("matching") if counts else None
         entries.append(
             {
                 "name": feed.name,
@@ -163,10 +215,13 @@ def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
                 "counts": counts,
                 "newest_period": times.format_period(datetime.fromisoformat(last)) if last else None,
                 "late": late.get(feed.name),
-                "matching": describe(counts["matching"]) if counts and "matching" in counts else [],
-                "failure": failures.get(f"ingest:{feed.name}"),
-                "findings": [_finding_entry(finding, times) for finding in largest],
-                "more_findings": max(0, len(findings) - _MAX_FINDINGS),
+                "matching": describe(matching) if matching else [],
+                "failure": failure,
+                "is_fine": counts is not None
+                and not (counts["refused"] or recent or failure or matching or late.get(feed.name)),
+                "findings": [_finding_entry(finding, times) for finding in recent[:_MAX_FINDINGS]],
+                "old_findings": [_finding_entry(finding, times) for finding in old[:_MAX_FINDINGS]],
+                "more_findings": max(0, len(recent) - _MAX_FINDINGS) + max(0, len(old) - _MAX_FINDINGS),
                 "refused": len(refused),
                 "reasons": [(group.kind, group.rows) for group in group_reasons(refused["reason"])],
                 "columns": newest.columns,
@@ -174,6 +229,13 @@ def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
             }
         )
     return entries
+
+
+def _is_old(finding: FindingRecord, data: PageData) -> bool:
+    last, issue_time = finding.get("last"), data.latest_issue_time
+    if not last or issue_time is None:
+        return False
+    return datetime.fromisoformat(last) < issue_time - _RECENT
 
 
 def _finding_entry(finding: FindingRecord, times: LocalTimeFormat) -> FindingEntry:
@@ -208,6 +270,7 @@ def fallback_section(data: PageData, times: LocalTimeFormat) -> FallbackSection:
     fallbacks = counts.filter(pl.col("status") != MODEL).sort("issue_time", "series", descending=True)
     is_newest = pl.col("issue_time").eq_missing(pl.lit(data.latest_issue_time, dtype=INSTANT))
     return {
+        "is_fine": bool(chart) and all(row["model"] == 1 for row in chart),
         "chart": {"rows": chart, "ticks": times.issue_ticks(data.issue_times)},
         "table": table[::-1],
         "newest": _fallback_entries(fallbacks.filter(is_newest), times),
@@ -238,9 +301,10 @@ def _alert_entries(data: PageData) -> list[AlertEntry]:
     record = data.run_record(data.latest_issue_time)
     alerts = (record.get("alerts") if record else None) or []
     return [
-        {"check": alert["check"], "series_id": alert.get("series_id") or _ALL_SERIES, "detail": alert["detail"]}
+        {"check": alert["check"], "series_id": alert.get("series_id") or _ALL_SERIES,
+         "detail": alert["detail"].removeprefix(f"{alert.get('series_id')}: ")}
         for alert in alerts
-    ]
+    ]  # fmt: skip
 
 
 def stage_durations(data: PageData) -> list[tuple[str, str]]:

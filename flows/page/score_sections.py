@@ -1,4 +1,4 @@
-"""Sections of the report page about scored forecasts: actuals, skill over time, calibration."""
+"""Sections of the report page about all scored forecasts: skill and coverage over time, calibration."""
 
 from __future__ import annotations
 
@@ -9,36 +9,11 @@ import polars as pl
 from flows.page import skill
 from flows.page.chart_data import ChartData, ChartRow, rounded
 from flows.page.local_time import LocalTimeFormat
-from flows.page.number_format import format_number, format_percent, format_ratio
+from flows.page.number_format import format_percent
 from flows.page.page_data import PageData
-from flows.page.skill import Figures, LevelShare
+from flows.page.skill import LevelShare
 
-_MAX_SERIES = 10  # in the table, because the search finds the others
 _TOLERANCE = 0.03  # difference from the nominal share that counts as calibrated
-
-
-class SeriesFigures(TypedDict):
-    """Figures of one series as text. `row` is its row in the table of series, None if it is not in it."""
-
-    row: int | None
-    series_id: str
-    mae: str
-    baseline_mae: str
-    skill: str
-    coverage: str
-
-
-class ActualsSection(TypedDict):
-    """Newest scored forecast beside its actuals, and the error by step of all scored forecasts."""
-
-    issue_time: str
-    figures: Figures
-    series: list[SeriesFigures]
-    #: Number of series that are not listed.
-    hidden: int
-    chart: ChartData
-    #: Step, MASE of the forecast, MASE of the baseline.
-    table: list[tuple[int, str, str]]
 
 
 class IssueFigures(TypedDict):
@@ -65,39 +40,6 @@ class CalibrationSection(TypedDict):
     table: list[tuple[str, str]]
     conclusion: str
     n: int
-
-
-def actuals_section(data: PageData, rows: pl.DataFrame, times: LocalTimeFormat) -> ActualsSection | None:
-    """Return the section on actuals, None without scored rows. Series with the lowest skill are first."""
-    if rows.is_empty():
-        return None
-    newest = skill.newest_issue_times(rows, 1)
-    series = skill.by_series(newest).sort("skill", "series_id", nulls_last=True)
-    row_of = {series_id: row for row, series_id in enumerate(data.series_ids)}
-    steps = skill.by_step(rows)
-    return {
-        "issue_time": times.format_moment(newest["issue_time"][0], year=True),
-        "figures": skill.overall(newest),
-        "hidden": max(0, len(series) - _MAX_SERIES),
-        "series": [
-            {"row": row_of.get(row["series_id"]), "series_id": row["series_id"], "skill": format_percent(row["skill"]),
-             "coverage": format_percent(row["coverage"]), "mae": format_number(row["mae"]),
-             "baseline_mae": format_number(row["baseline_mae"])}
-            for row in series.head(_MAX_SERIES).iter_rows(named=True)
-        ],
-        "chart": {
-            "rows": [
-                {"x": row["step"], "when": f"step {row['step']}", "model": rounded(row["mase"]),
-                 "baseline": rounded(row["baseline_mase"])}
-                for row in steps.iter_rows(named=True)
-            ],
-            "ticks": [],
-        },
-        "table": [
-            (row["step"], format_ratio(row["mase"]), format_ratio(row["baseline_mase"]))
-            for row in steps.iter_rows(named=True)
-        ],
-    }  # fmt: skip
 
 
 def trend_section(figures: pl.DataFrame, times: LocalTimeFormat) -> TrendSection | None:

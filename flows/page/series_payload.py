@@ -6,13 +6,14 @@ The page contains the figures of all series, and the curves of as many as MAX_VA
 from __future__ import annotations
 
 import math
-from typing import TypedDict
+from datetime import date, datetime
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import polars as pl
 
 from flows.page.local_time import LocalTimeFormat, Tick, instant_from_micros
-from flows.page.page_data import PageData
+from flows.page.page_data import InputCurves, PageData
 from flows.page.skill import ScoreArrays
 from storage.schemas import quantile_column
 
@@ -33,6 +34,38 @@ class Curves(TypedDict):
     pinball: Values
     baseline_pinball: Values
     coverage: Values
+    #: Covariates of this series in the order of `inputs`, null for one that all series share or that it lacks.
+    inputs: NotRequired[list[Values | None]]
+    past: NotRequired[PastCurves]
+
+
+class PastCurves(TypedDict):
+    """Past forecasts over the actuals, one value per column of `past_periods`.
+
+    `first` is the median of the newest forecast of a period, with its outer quantiles `low` and `high`. `last` is the
+    median of the last step, for daily pipelines only.
+    """
+
+    actual: Values
+    first: Values
+    low: Values
+    high: Values
+    last: NotRequired[Values]
+
+
+class InputPayload(TypedDict):
+    """One covariate; `values` is null if each series has its own."""
+
+    name: str
+    values: Values | None
+
+
+class HolidayBand(TypedDict):
+    """One holiday on an axis of columns."""
+
+    left: float
+    right: float
+    name: str
 
 
 class SeriesPayload(TypedDict, total=False):
@@ -55,6 +88,14 @@ class SeriesPayload(TypedDict, total=False):
     coverage: list[float | None]
     periods: list[str]
     ticks: list[Tick]
+    holidays: list[HolidayBand]
+    inputs: list[InputPayload]
+    #: Labels, ticks and holidays of the columns of `past`.
+    past_periods: list[str]
+    past_ticks: list[Tick]
+    past_holidays: list[HolidayBand]
+    #: Link to the inspection page, by row number.
+    inspections: dict[int, str]
     #: Position of the issue time on the axis of columns: the left edge of step 1.
     issue_x: float
     #: Column of step 1 of the newest forecast and of the forecast before.
@@ -84,10 +125,15 @@ def series_payload(
         return {"count": 0}
     names = [quantile_column(level) for level in data.settings.pipeline.quantile_levels]
     count, columns = data.actuals.shape
-    quantiles, forecast_column = _quantiles_on_grid(data, data.latest, names)
-    earlier, earlier_column = (None, 0) if data.earlier is None else _quantiles_on_grid(data, data.earlier, names)
+    quantiles, forecast_column = quantiles_on_grid(data, data.latest, names)
+    earlier, earlier_column = (None, 0) if data.earlier is None else quantiles_on_grid(data, data.earlier, names)
     decimals = [_decimals(largest) for largest in np.nan_to_num(np.abs(quantiles)).max(axis=(1, 2))]
-    values_per_series = columns + 2 * quantiles[0].size + 3 * len(scores.issue_times)
+    past = past_arrays(data)
+    own_inputs = [curve for curve in data.inputs if curve.rows is not None]
+    values_per_series = (
+        columns * (1 + len(own_inputs)) + 2 * quantiles[0].size + 3 * len(scores.issue_times)
+        + (0 if past is None else (4 + (past.last is not None)) * data.past_actuals.shape[1])
+    )  # fmt: skip
     curves: dict[int, Curves] = {}
     for row in list(dict.fromkeys([*selected_rows, *range(count)]))[: MAX_VALUES // values_per_series]:
         places = decimals[row]
@@ -99,8 +145,14 @@ def series_payload(
             "baseline_pinball": _rounded(scores.baseline_pinball[row], places + 1),
             "coverage": _rounded(scores.coverage[row], 3),
         }
+        if any(row in (curve.rows or {}) for curve in own_inputs):
+            curves[row]["inputs"] = [_own_input(curve, row) for curve in data.inputs]
+        if past is not None:
+            curves[row]["past"] = _past_curves(data, past, row, places)
     steps = data.first_step + np.arange(columns)
     starts = [instant_from_micros(int(start)) for start in data.settings.grid.start(steps)]
+    past_steps = data.past_first_step + np.arange(data.past_actuals.shape[1])
+    past_starts = [instant_from_micros(int(start)) for start in data.settings.grid.start(past_steps)]
     reasons = {reason: number for number, reason in enumerate(table["reason"].drop_nulls().unique().sort())}
     return {
         "count": count,
@@ -115,6 +167,19 @@ def series_payload(
         "coverage": [_round_or_none(value, 4) for value in table["coverage"]],
         "periods": [times.format_period(start) for start in starts],
         "ticks": times.period_ticks(starts),
+        "holidays": holiday_bands(data.holidays, starts, times),
+        "inputs": [
+            {"name": curve.name, "values": None if curve.rows is not None else _significant(curve.values[0])}
+            for curve in data.inputs
+        ],
+        "past_periods": [times.format_period(start) for start in past_starts],
+        "past_ticks": times.period_ticks(past_starts),
+        "past_holidays": holiday_bands(data.holidays, past_starts, times),
+        "inspections": {
+            row: data.inspections[series_id]
+            for row, series_id in enumerate(data.series_ids)
+            if series_id in data.inspections
+        },
         "issue_x": forecast_column - 0.5,
         "forecast_column": forecast_column,
         "earlier_column": earlier_column,
@@ -126,7 +191,89 @@ def series_payload(
     }
 
 
-def _quantiles_on_grid(data: PageData, forecast: pl.DataFrame, names: list[str]) -> tuple[np.ndarray, int]:
+class PastArrays(NamedTuple):
+    """Past forecasts in the columns of `PageData.past_actuals`, each (S, M), NaN where there is none."""
+
+    first: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    last: np.ndarray | None
+
+
+def past_arrays(data: PageData) -> PastArrays | None:
+    """Return the past forecasts of each period: the newest, and for daily pipelines that of the last step."""
+    table = data.past_forecasts
+    if data.latest is None or table.is_empty():
+        return None
+    count, columns = data.past_actuals.shape
+    horizon = data.settings.pipeline.horizon
+    levels = data.settings.pipeline.quantile_levels
+    row_of = {series_id: row for row, series_id in enumerate(data.series_ids)}
+    known = table.filter(
+        pl.col("series_id").is_in(data.series_ids), pl.col("issue_time") < data.latest["issue_time"][0]
+    ).sort("issue_time")
+    if known.is_empty():
+        return None
+    column = data.settings.grid.index(known["valid_time"].dt.epoch("us").to_numpy()) - data.past_first_step
+    row = known["series_id"].replace_strict(row_of, return_dtype=pl.Int64).to_numpy()
+    is_shown = (column >= 0) & (column < columns)
+    if not is_shown.any():
+        return None
+
+    def placed(name: str, chosen: np.ndarray) -> np.ndarray:
+        values = np.full((count, columns), np.nan)
+        # Rows are sorted by issue time, and of several values for one cell the last one stays.
+        values[row[chosen], column[chosen]] = known[name].to_numpy()[chosen]
+        return values
+
+    is_daily = data.settings.pipeline.frequency in ("1d", "1b") and horizon > 1
+    is_last = is_shown & (known["step"].to_numpy() == horizon)
+    return PastArrays(
+        first=placed("q50", is_shown),
+        low=placed(quantile_column(levels[0]), is_shown),
+        high=placed(quantile_column(levels[-1]), is_shown),
+        last=placed("q50", is_last) if is_daily else None,
+    )
+
+
+def _past_curves(data: PageData, past: PastArrays, row: int, places: int) -> PastCurves:
+    curves: PastCurves = {
+        "actual": _rounded(data.past_actuals[row], places),
+        "first": _rounded(past.first[row], places),
+        "low": _rounded(past.low[row], places),
+        "high": _rounded(past.high[row], places),
+    }
+    if past.last is not None:
+        curves["last"] = _rounded(past.last[row], places)
+    return curves
+
+
+def _own_input(curve: InputCurves, row: int) -> Values | None:
+    if curve.rows is None or row not in curve.rows:
+        return None
+    return _significant(curve.values[curve.rows[row]])
+
+
+def _significant(values: np.ndarray) -> Values:
+    """Return values with four significant digits, None for NaN."""
+    return [None if value != value else float(f"{value:.4g}") for value in values.tolist()]
+
+
+def holiday_bands(holidays: dict[date, str], starts: list[datetime], times: LocalTimeFormat) -> list[HolidayBand]:
+    """Return the columns of each holiday among consecutive periods."""
+    bands: list[HolidayBand] = []
+    for at, start in enumerate(starts):
+        name = holidays.get(times.local(start).date())
+        if name is None:
+            continue
+        if bands and bands[-1]["name"] == name and bands[-1]["right"] == at - 0.5:
+            bands[-1]["right"] = at + 0.5
+        else:
+            bands.append({"left": at - 0.5, "right": at + 0.5, "name": name})
+    return bands
+
+
+def quantiles_on_grid(data: PageData, forecast: pl.DataFrame, names: list[str]) -> tuple[np.ndarray, int]:
     """Return the quantiles of the page's series, and the column of step 1.
 
     Returns:

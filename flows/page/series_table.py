@@ -18,15 +18,16 @@ STATUS_NAMES = {MODEL: "the champion", STALE_MODEL: "a stale model", BASELINE: "
 #: Largest number of series shown first.
 MAX_SELECTED = 6
 # Largest number of series selected for each reason.
+_MAX_LARGEST = 3
 _MAX_NOT_CHAMPION, _MAX_ALERTED, _MAX_LOWEST_SKILL, _MAX_MISCALIBRATED = 3, 2, 2, 1
 _NOMINAL_COVERAGE = 0.8
 _COVERAGE_TOLERANCE = 0.1
 _MIN_SCORED_ROWS = 24
 
 SELECTION_RULE = (
-    f"At most {MAX_SELECTED} series, chosen in this order: up to three that the champion does not forecast, two with "
-    f"an alert, the two with the lowest skill over the last {skill.RECENT} nights, the one whose coverage of the 80% "
-    "interval is furthest from 80%, then the largest."
+    f"At most {MAX_SELECTED} series, the largest first: the {_MAX_LARGEST} largest, up to three that the champion does "
+    f"not forecast, two with an alert, the two with the lowest skill below zero over the last {skill.RECENT} nights, "
+    "and the one whose coverage of the 80% interval is furthest from 80%."
 )
 
 
@@ -35,7 +36,7 @@ class SelectedSeries(NamedTuple):
 
     Attributes:
         row: Row number in the table of series.
-        reasons: Every reason for which it is selected.
+        reasons: Every reason to check it, empty for a series that is only large.
     """
 
     row: int
@@ -75,13 +76,15 @@ def _alerts(data: PageData) -> pl.DataFrame:
     record = data.run_record(data.latest_issue_time)
     alerts: dict[str, str] = {}
     for alert in (record.get("alerts") if record else None) or []:
-        alerts.setdefault(alert.get("series_id") or "", f"{alert.get('check')}: {alert.get('detail')}")
+        # The list of alerts has the rest of the sentence.
+        detail = str(alert.get("detail")).removeprefix(f"{alert.get('series_id')}: ").split(", below ")[0]
+        alerts.setdefault(alert.get("series_id") or "", f"{alert.get('check')}: {detail}")
     schema = {"series_id": pl.String(), "alert": pl.String()}
     return pl.DataFrame({"series_id": list(alerts), "alert": list(alerts.values())}, schema=schema)
 
 
 def select_series(table: pl.DataFrame) -> list[SelectedSeries]:
-    """Return the series to show first, each with every reason that applies. See SELECTION_RULE."""
+    """Return the series to show first, the largest first, each with every reason to check it. See SELECTION_RULE."""
     if table.is_empty():
         return []
     rows = table.with_row_index("row")
@@ -93,6 +96,8 @@ def select_series(table: pl.DataFrame) -> list[SelectedSeries]:
                 selected.setdefault(row["row"], []).append(reason_of(row))
 
     size = pl.col("mean_q50").abs()
+    by_size = rows.sort(size, "row", descending=[True, False], nulls_last=True)["row"].to_list()
+    selected |= {row: [] for row in by_size[:_MAX_LARGEST]}
     select(
         rows.filter(pl.col("status") != MODEL).sort(size, descending=True),
         _MAX_NOT_CHAMPION, lambda row: f"forecast by {STATUS_NAMES[row['status']]}: {row['reason']}",
@@ -100,7 +105,7 @@ def select_series(table: pl.DataFrame) -> list[SelectedSeries]:
     select(rows.filter(pl.col("alert").is_not_null()), _MAX_ALERTED, lambda row: f"alert: {row['alert']}")
     scored = rows.filter(pl.col("n") >= _MIN_SCORED_ROWS)
     select(
-        scored.filter(pl.col("recent_skill").is_not_null()).sort("recent_skill"),
+        scored.filter(pl.col("recent_skill") < 0).sort("recent_skill"),
         _MAX_LOWEST_SKILL,
         lambda row: f"lowest skill of the last {skill.RECENT} nights: {format_percent(row['recent_skill'])}",
     )
@@ -110,6 +115,7 @@ def select_series(table: pl.DataFrame) -> list[SelectedSeries]:
         _MAX_MISCALIBRATED,
         lambda row: f"coverage of the 80% interval furthest from 80%: {format_percent(row['coverage'])}",
     )
-    largest = rows.filter(~pl.col("row").is_in(list(selected))).sort(size, descending=True, nulls_last=True)
-    select(largest, MAX_SELECTED, lambda _: "among the largest series")
-    return [SelectedSeries(row, reasons) for row, reasons in selected.items()]
+    for row in by_size:
+        if len(selected) < MAX_SELECTED:
+            selected.setdefault(row, [])
+    return [SelectedSeries(row, selected[row]) for row in by_size if row in selected]

@@ -1,7 +1,6 @@
-"""Skill, coverage and calibration of scored rows, by issue time, series and step.
+"""Skill, coverage, errors and calibration of scored rows, by issue time, series, step, hour and weekday.
 
-Skill is 1 - pinball / the baseline's pinball. Over several series, each error is divided by its series' scale (the
-denominator of MASE), so that large series do not dominate small ones.
+Skill is that of `model/evaluation/monitoring.py`, as everywhere: 1 - pinball / the baseline's pinball.
 """
 
 from __future__ import annotations
@@ -13,12 +12,11 @@ from typing import NamedTuple, TypedDict, cast
 import numpy as np
 import polars as pl
 
+from model.evaluation.monitoring import skill_expression
 from storage.schemas import INSTANT
 
 #: Number of issue times in "recent" figures.
 RECENT = 7
-
-_WEIGHT = pl.when(pl.col("scale") > 0).then(1 / pl.col("scale"))
 
 
 class Figures(TypedDict):
@@ -27,6 +25,9 @@ class Figures(TypedDict):
     n: int
     skill: float | None
     coverage: float | None
+    mae: float | None
+    baseline_mae: float | None
+    bias: float | None
     mase: float | None
     baseline_mase: float | None
 
@@ -64,31 +65,41 @@ class ScoreArrays:
 
 
 def scorable_rows(scores: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with an actual, with their `weight`: null where the series has no scale."""
+    """Return the rows with an actual, a pinball and that of the baseline."""
     is_finite = [pl.col(c).is_finite() for c in ("actual", "pinball", "baseline_pinball")]
-    return scores.filter(*is_finite).with_columns(weight=_WEIGHT, covered_80=pl.col("covered_80").fill_nan(None))
+    return scores.filter(*is_finite).with_columns(covered_80=pl.col("covered_80").fill_nan(None))
 
 
 def overall(rows: pl.DataFrame) -> Figures:
     """Return the figures of all rows together."""
-    return cast(Figures, rows.select(*_figures("weight")).row(0, named=True))
+    return cast(Figures, rows.select(*_figures()).row(0, named=True))
 
 
 def by_issue_time(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a table of issue_time and the figures of `overall`, oldest first."""
-    return rows.group_by("issue_time").agg(*_figures("weight")).sort("issue_time")
+    return rows.group_by("issue_time").agg(*_figures()).sort("issue_time")
 
 
 def by_step(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a table of step and the figures of `overall`."""
-    return rows.group_by("step").agg(*_figures("weight")).sort("step")
+    return rows.group_by("step").agg(*_figures()).sort("step")
+
+
+def by_hour(rows: pl.DataFrame, timezone: str) -> pl.DataFrame:
+    """Return a table of `hour`, the local hour of the day in which a period begins, and the figures of `overall`."""
+    local = pl.col("valid_time").dt.convert_time_zone(timezone)
+    return rows.group_by(hour=local.dt.hour().cast(pl.Int64)).agg(*_figures()).sort("hour")
+
+
+def by_weekday(rows: pl.DataFrame, timezone: str) -> pl.DataFrame:
+    """Return a table of `weekday`, from 1 (Monday) to 7, and the figures of `overall`."""
+    local = pl.col("valid_time").dt.convert_time_zone(timezone)
+    return rows.group_by(weekday=local.dt.weekday().cast(pl.Int64)).agg(*_figures()).sort("weekday")
 
 
 def by_series(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return a table of series_id, n, skill, coverage, mae and baseline_mae, in the target's unit."""
-    unweighted = rows.with_columns(weight=pl.lit(1.0))
-    figures = unweighted.group_by("series_id").agg(*_figures("weight"))
-    return figures.rename({"mase": "mae", "baseline_mase": "baseline_mae"})
+    """Return a table of series_id and the figures of `overall`."""
+    return rows.group_by("series_id").agg(*_figures())
 
 
 def newest_issue_times(rows: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -132,19 +143,16 @@ def pit_histogram(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[PitBin]
     ]
 
 
-def _figures(weight: str) -> list[pl.Expr]:
-    """Return the aggregations of one group. A row without a weight counts only in n and coverage."""
-    weighted = {
-        name: (pl.col(name) * pl.col(weight)).sum()
-        for name in ("pinball", "baseline_pinball", "absolute_error", "baseline_absolute_error")
-    }
-    count = pl.col(weight).count()
+def _figures() -> list[pl.Expr]:
+    """Return the aggregations of one group. A row without a scale does not count in the two of MASE."""
+    scale = pl.when(pl.col("scale") > 0).then(pl.col("scale"))
     return [
         pl.len().alias("n"),
-        pl.when(weighted["baseline_pinball"] > 0)
-        .then(1 - weighted["pinball"] / weighted["baseline_pinball"])
-        .alias("skill"),
+        skill_expression(pl.col("pinball").sum(), pl.col("baseline_pinball").sum()).alias("skill"),
         pl.col("covered_80").mean().alias("coverage"),
-        pl.when(count > 0).then(weighted["absolute_error"] / count).alias("mase"),
-        pl.when(count > 0).then(weighted["baseline_absolute_error"] / count).alias("baseline_mase"),
+        pl.col("absolute_error").mean().alias("mae"),
+        pl.col("baseline_absolute_error").fill_nan(None).mean().alias("baseline_mae"),
+        pl.col("error").mean().alias("bias"),
+        (pl.col("absolute_error") / scale).mean().alias("mase"),
+        (pl.col("baseline_absolute_error") / scale).mean().alias("baseline_mase"),
     ]

@@ -1,11 +1,13 @@
 """Parts of Vega-Lite charts that both pages use. The browser adds data and colours.
 
-Each specification reads the data set `rows`. Its x axis counts columns, labelled by the parameters `ticks` and
-`labels`: a day with a clock change has as much width as it has hours. Each mark has a style, and drawing.js sets the
-style's colour for light and dark mode.
+Each specification reads the data set `rows`, those over periods also `holidays` and `issue`. Its x axis counts columns,
+labelled by the parameters `ticks` and `labels`: a day with a clock change has as much width as it has hours. Each mark
+has a style, and drawing.js sets the style's colour for light and dark mode.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import altair as alt
 
@@ -13,49 +15,142 @@ from flows.page.chart_data import VegaSpec
 
 _HEIGHT = 190
 _FAN_HEIGHT = 230
+_INPUT_HEIGHT = 60
+_AXIS_EXTENT = 44  # pixels, so that charts below each other have the same x axis
 
 
-def fan_spec(quantile_names: list[str], unit: str, with_earlier: bool = True) -> VegaSpec:
+def fan_spec(quantile_names: list[str], unit: str, with_earlier: bool = True, height: int = _FAN_HEIGHT) -> VegaSpec:
     """Return a fan chart: quantiles as nested bands, the median, and the actuals.
 
     Args:
         quantile_names: Quantile columns of the rows, lowest level first.
         unit: The target's unit.
         with_earlier: True to draw the outermost band and the median of the previous forecast as well.
+        height: Height in pixels.
     """
-    x = alt.X("x:Q", axis=_labelled_axis(), scale=alt.Scale(nice=False, zero=False))
+    x = column_x()
     low, high = quantile_names[0], quantile_names[-1]
-    scale = alt.Scale(zero=False)
-
-    def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title=unit, scale=scale, axis=number_axis())
-
+    y = _value_y(unit)
     bands = [(quantile_names[i], quantile_names[-1 - i]) for i in range(len(quantile_names) // 2)]
-    hover = alt.selection_point(
-        name="hover", nearest=True, on="pointerover", clear="pointerout", fields=["x"], empty=False
-    )
     tooltip = {
-        "when": "period", "actual_text": "actual",
-        "range_text": f"{_percent_of(low)} to {_percent_of(high)} quantile", "median_text": "median",
+        "when": "period", "actual_text": "actual", "median_text": "median",
+        "range_text": f"{_percent_of(low)} to {_percent_of(high)}",
     }  # fmt: skip
     earlier_band, earlier_line = [], []
     if with_earlier:
-        tooltip["earlier_text"] = "median, previous forecast"
+        tooltip["earlier_text"] = "previous forecast"
         earlier_band = [row_chart().mark_area(style="earlier-band").encode(x=x, y=y(f"e{low}"), y2=f"e{high}:Q")]
         earlier_line = [row_chart().mark_line(style="earlier").encode(x=x, y=y("eq50"))]
     return layered_spec(
+        holiday_band(),
         *earlier_band,
         *(row_chart().mark_area(style="band").encode(x=x, y=y(bottom), y2=f"{top}:Q") for bottom, top in bands),
         *earlier_line,
         row_chart().mark_line(style="median").encode(x=x, y=y("q50")),
         issue_rule(),
         row_chart().mark_line(style="actual").encode(x=x, y=y("actual")),
-        row_chart().mark_rule(style="hover").encode(
-            x=x, opacity=alt.condition(hover, alt.value(0.5), alt.value(0)),
-            tooltip=[alt.Tooltip(f"{field}:N", title=title) for field, title in tooltip.items()],
-        ).add_params(hover),
-        height=_FAN_HEIGHT,
+        hover_layer(tooltip),
+        height=height,
+    )
+
+
+def curves_spec(styles: dict[str, tuple[str, str]], unit: str, height: int = _FAN_HEIGHT) -> VegaSpec:
+    """Return a chart of lines over periods.
+
+    Args:
+        styles: Style and title of each field. The tooltip shows the text in `<field>_text`.
+        unit: Unit of the values.
+        height: Height in pixels.
+    """
+    x, y = column_x(), _value_y(unit)
+    tooltip = {"when": "period"} | {f"{field}_text": title for field, (_, title) in styles.items()}
+    lines = [row_chart().mark_line(style=style).encode(x=x, y=y(field)) for field, (style, _) in styles.items()]
+    return layered_spec(holiday_band(), *lines, issue_rule(), hover_layer(tooltip), height=height)
+
+
+def past_spec(low_name: str, high_name: str, unit: str, with_last: bool) -> VegaSpec:
+    """Return a chart of past forecasts over the actuals.
+
+    Args:
+        low_name: Column of the lowest quantile.
+        high_name: Column of the highest quantile.
+        unit: The target's unit.
+        with_last: True to draw the forecasts with the longest lead time as well.
+    """
+    x, y = column_x(), _value_y(unit)
+    tooltip = {
+        "when": "period", "actual_text": "actual", "first_text": "first step" if with_last else "forecast",
+        "range_text": f"{_percent_of(low_name)} to {_percent_of(high_name)}",
+    }  # fmt: skip
+    layers = [
+        holiday_band(),
+        row_chart().mark_area(style="past-band").encode(x=x, y=y("low"), y2="high:Q"),
+    ]
+    if with_last:
+        tooltip["last_text"] = "last step"
+        layers.append(row_chart().mark_line(style="earlier").encode(x=x, y=y("last")))
+    layers.append(row_chart().mark_line(style="median").encode(x=x, y=y("first")))
+    layers.append(row_chart().mark_line(style="actual").encode(x=x, y=y("actual")))
+    return layered_spec(*layers, hover_layer(tooltip), height=_FAN_HEIGHT)
+
+
+def input_spec() -> VegaSpec:
+    """Return a small chart of one covariate, on the columns of a fan chart."""
+    tooltip = {"when": "period", "value_text": "value"}
+    x, y = column_x(), _value_y("", ticks=3)
+    return layered_spec(
+        row_chart().mark_line(style="input").encode(x=x, y=y("value")), issue_rule(), hover_layer(tooltip),
+        height=_INPUT_HEIGHT,
     )  # fmt: skip
+
+
+def _value_y(unit: str, ticks: int = 5) -> Callable[[str], alt.Y]:
+    """Return a function from a field to a y axis of values."""
+
+    def y(field: str) -> alt.Y:
+        axis = alt.Axis(format=",f", tickCount=ticks, minExtent=_AXIS_EXTENT)
+        return alt.Y(f"{field}:Q", title=unit or None, scale=alt.Scale(zero=False), axis=axis)
+
+    return y
+
+
+def hover_layer(tooltip: dict[str, str], formats: dict[str, str] | None = None) -> alt.Chart:
+    """Return one invisible column per row, as high as the chart, with a tooltip.
+
+    The page's style makes the column under the pointer visible. A nearest-point selection is not used, because
+    Vega-Lite takes its tooltips from another object, in which every field is undefined.
+
+    Args:
+        tooltip: Title by field.
+        formats: Format by field. Other fields are texts.
+    """
+    formats = formats or {}
+    tooltips = [
+        alt.Tooltip(f"{field}:Q", title=title, format=formats[field])
+        if field in formats
+        else alt.Tooltip(f"{field}:N", title=title)
+        for field, title in tooltip.items()
+    ]
+    scale = alt.Scale(nice=False, zero=False)
+    chart: alt.Chart = (
+        row_chart()
+        .transform_calculate(hover_left="datum.x - 0.5", hover_right="datum.x + 0.5")
+        .mark_rect(style="hover")
+        .encode(x=alt.X("hover_left:Q", axis=_labelled_axis(), scale=scale), x2="hover_right:Q", tooltip=tooltips)
+        .properties(name="hover")
+    )
+    return chart
+
+
+def holiday_band() -> alt.Chart:
+    """Return a band over each holiday, which the data set `holidays` contains."""
+    scale = alt.Scale(nice=False, zero=False)
+    chart: alt.Chart = (
+        alt.Chart(alt.NamedData(name="holidays"))
+        .mark_rect(style="holiday")
+        .encode(x=alt.X("left:Q", axis=_labelled_axis(), scale=scale), x2="right:Q")
+    )
+    return chart
 
 
 def _percent_of(quantile_name: str) -> str:
@@ -85,15 +180,13 @@ def line_spec(
         layers.append(reference_line(target_value))
     if with_issue:
         layers.append(issue_rule())
+    value_format = ".1%" if number_format == "%" else ",.5~r"
     for field, style in styles.items():
         y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=number_axis(number_format))
-        tooltip = [
-            alt.Tooltip("when:N", title="for"),
-            alt.Tooltip(f"{field}:Q", title=field, format=".1%" if number_format == "%" else ",.5~r"),
-        ]
         layers.append(row_chart().mark_line(style=style).encode(x=x, y=y))
-        layers.append(row_chart().mark_point(style=f"{style}-point").encode(x=x, y=y, tooltip=tooltip))
-    return layered_spec(*layers)
+        layers.append(row_chart().mark_point(style=f"{style}-point").encode(x=x, y=y))
+    tooltip = {"when": "for"} | {field: field.replace("_", " ") for field in styles}
+    return layered_spec(*layers, hover_layer(tooltip, dict.fromkeys(styles, value_format)))
 
 
 def reference_line(value: float) -> alt.Chart:

@@ -58,7 +58,7 @@ def make_verdict(data: PageData, times: LocalTimeFormat, figures: Figures, score
     headline = f"{'Complete' if is_complete else 'Degraded'} forecast published"
     if delay is not None and delay > timedelta(0):
         colour, headline = "red", "Forecast published too late"
-    sentence = f"{headline}{_when_published(record, times, delay)}: {_content(data, times)}"
+    sentence = f"{headline}{_when_published(data, record, times, delay)}: {_content(data, times)}"
     if not is_complete:
         sentence += f"; {_degradation(data, record)}"
     return Verdict(colour, headline, f"{sentence}. {_quality(figures, scored)}.", notes)
@@ -91,11 +91,17 @@ def _nothing_published(data: PageData, times: LocalTimeFormat) -> str:
     )
 
 
-def _when_published(record: RunRecord | None, times: LocalTimeFormat, delay: timedelta | None) -> str:
+def _when_published(
+    data: PageData, record: RunRecord | None, times: LocalTimeFormat, delay: timedelta | None
+) -> str:  # fmt: skip
     published_at = record.get("published_at") if record else None
-    if not published_at:
+    if not published_at or data.latest_issue_time is None:
         return ""
-    at = f" at {times.format_clock(datetime.fromisoformat(published_at))}"
+    instant = datetime.fromisoformat(published_at)
+    at = f" at {times.format_clock(instant)}"
+    if instant - data.latest_issue_time >= timedelta(days=1):
+        # A replay is published on another day than that of its issue time.
+        at = f" on {times.format_moment(instant, year=True)}"
     if delay is None:
         return at
     return f"{at}, {format_duration(abs(delay))} {'after' if delay > timedelta(0) else 'before'} the deadline"
@@ -162,8 +168,8 @@ def _notes(data: PageData, times: LocalTimeFormat) -> list[str]:
     notes = []
     if data.is_replay:
         notes.append(
-            "This is a replay of the past: the data end long before this page was made. The verdict is for the end of "
-            f"the data, {times.format_day(data.due, year=True)}."
+            "This is a replay of the past: its issue time is long before the page was made. The verdict is for "
+            f"{times.format_day(data.due, year=True)}."
         )
     failures = _failures(data.run_record(data.latest_issue_time))
     notes += [f"{stage} failed, and the run continued without it: {error}" for stage, error in failures.items()]

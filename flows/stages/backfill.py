@@ -9,17 +9,19 @@ from flows.stages.fallback import no_deadline
 from flows.stages.ingest import ingest
 from flows.stages.progress import Progress, no_progress
 from flows.stages.replay import issue_times_between, replay_issue_times
+from flows.stages.report import report
 from flows.stages.sample_paths import write_sample_paths
+from flows.stages.score import LOOK_BACK, score
 from storage import forecasts
 from storage.schemas import DataError
-from storage.schemas.records import BackfillReport
+from storage.schemas.records import BackfillReport, PageReport, ScoreReport
 from storage.store import Store
 
 
 def backfill(
     settings: Pipeline, store: Store, start: date, end: date, now: datetime, progress: Progress = no_progress
 ) -> BackfillReport:
-    """Publish the missing forecasts of the local days from `start` to `end`, both included.
+    """Publish the missing forecasts of the local days from `start` to `end`, both included; then score and report.
 
     Forecasts that exist are not changed, so a backfill that was interrupted can be repeated.
 
@@ -50,10 +52,33 @@ def backfill(
             f"pipeline {settings.name!r}: none of {len(missing)} missing forecasts could be published: {first_error}"
         )
     published = [result.published[issue_time] for issue_time in sorted(result.published)]
+    scored, page, errors = _score_and_report(settings, store, issue_times[0], now, progress)
+    failures |= errors
     return {
         "pipeline": settings.name,
         "issues": len(issue_times),
         "published": published,
         "degraded": bool(missing) or any(report["degraded"] for report in published),
         "failures": failures | result.failures,
+        "score": scored,
+        "page": page,
     }
+
+
+def _score_and_report(
+    settings: Pipeline, store: Store, first: datetime, now: datetime, progress: Progress
+) -> tuple[ScoreReport | None, PageReport | None, dict[str, str]]:
+    """Score the forecasts since `first` and write the page. The forecasts stay published if one of them fails."""
+    scored: ScoreReport | None = None
+    page: PageReport | None = None
+    failures = {}
+    newest = forecasts.list_issue_times(store, settings.name)[-1]
+    try:
+        scored = score(settings, store, now, max(LOOK_BACK, newest - first), progress)
+    except DataError as error:
+        failures["score"] = str(error)
+    try:
+        page = report(settings, store, now)
+    except DataError as error:
+        failures["report"] = str(error)
+    return scored, page, failures

@@ -27,6 +27,7 @@ from flows.stages.panels import known_actuals
 from flows.stages.progress import Progress, no_progress
 from flows.stages.replay import issue_times_between, replay_issue_times
 from flows.stages.score import score_forecast
+from model.evaluation import monitoring
 from storage import forecasts, registry
 from storage.schemas import DataError
 from storage.schemas.records import BacktestReport, FitRecord, Manifest, ModelDecision
@@ -199,8 +200,9 @@ def scores_by_step(rows: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
 def overall_scores(scores: pl.DataFrame) -> dict[str, float | int | None]:
     """Return the means of a backtest's scores over all rows with an actual, and the skill against the baseline."""
     means = scores.filter(pl.col("n") > 0).select(pl.exclude("series_id", "issue_time", "step", "n").mean())
-    skill = pl.select(1 - pl.lit(means["pinball"]) / pl.lit(means["baseline_pinball"])).item()
-    return {"n": int(scores["n"].sum()), **means.row(0, named=True), "skill": skill}
+    row = means.row(0, named=True)
+    skill = monitoring.skill(row["pinball"], row["baseline_pinball"])
+    return {"n": int(scores["n"].sum()), **row, "skill": skill}
 
 
 def _model_decision(manifest: Manifest) -> ModelDecision:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from flows import clock
-from flows.page.page_data import SCORE_SCHEMA, SCORED_ISSUE_TIMES, SHOWN_ISSUE_TIMES, STATUS_SCHEMA, PageData
+from flows.page.page_data import (
+    SCORE_SCHEMA,
+    SCORED_ISSUE_TIMES,
+    SHOWN_ISSUE_TIMES,
+    STATUS_SCHEMA,
+    Download,
+    PageData,
+)
 from flows.page.report_page import render_report_page
 from flows.settings.pipeline import Pipeline
+from flows.stages.kept_pages import inspection_links, keep_page, list_pages
 from flows.stages.lateness import REPLAY_AGE
-from flows.stages.panels import newest_target, to_micros, visible_target
+from flows.stages.page_curves import Actuals, holiday_names, past_forecasts, read_actuals, read_inputs
+from flows.stages.panels import newest_target, to_micros
 from storage import forecasts, layout, quarantine, registry, run_records
 from storage.schemas import DataError
 from storage.schemas.records import PageReport
@@ -22,9 +30,9 @@ from storage.store import Store, open_store
 
 logger = logging.getLogger(__name__)
 
-# Steps shown before the newest issue time: about four weeks of days, else two days.
-_STEPS_BACK = {"1d": 28, "1b": 20}
-_DAYS_BACK = 2
+# Limits of the files within the page, so that it stays small: rows of the CSV file, bytes of the Parquet file.
+_MAX_CSV_ROWS = 50_000
+_MAX_PARQUET_BYTES = 4_000_000
 
 
 def report(settings: Pipeline, store: Store, now: datetime, output: Path | None = None) -> PageReport:
@@ -34,38 +42,44 @@ def report(settings: Pipeline, store: Store, now: datetime, output: Path | None 
         settings: Settings of the pipeline.
         store: Store of the pipeline.
         now: Present instant.
-        output: File to write, by default `reports/<name>.html` in the store.
+        output: File to write, by default `reports/<name>.html` in the store, and a copy under
+            `reports/<name>/` that later pages do not replace.
 
     Raises:
         DataError: A file that the page needs is damaged.
     """
-    page, verdict = render_report_page(collect_page_data(settings, store, now))
+    data = collect_page_data(settings, store, now, with_links=output is None)
+    page, verdict = render_report_page(data)
     content = page.encode()
     if output is None:
         uri = store.put(layout.report(settings.name), content)
+        if data.latest_issue_time is not None:
+            keep_page(store, settings.name, data.latest_issue_time, page)
     else:
         uri = open_store(str(output.parent)).put(output.name, content)
     return {"path": uri, "colour": verdict.colour, "sentence": verdict.sentence, "bytes": len(content)}
 
 
-def collect_page_data(settings: Pipeline, store: Store, now: datetime) -> PageData:
-    """Read everything that the page shows, as of `now`."""
+def collect_page_data(settings: Pipeline, store: Store, now: datetime, with_links: bool = True) -> PageData:
+    """Read everything that the page shows, as of `now`, with links to other pages of the store if requested."""
     name, issue_at, timezone = settings.name, settings.pipeline.issue_at, settings.pipeline.timezone
     newest = newest_target(settings, store, now)
     due = clock.last_issue_time(issue_at, timezone, now - settings.forecast.deadline)
-    is_replay = newest is not None and now - newest > REPLAY_AGE
-    if is_replay:
-        due = clock.default_issue_time(issue_at, timezone, newest, now)
     published, tables = _read_forecasts(settings, store, now)
     latest = tables[published[-1]] if published else None
+    is_replayed = _is_replayed(settings, store, published)
+    is_replay = is_replayed or (newest is not None and now - newest > REPLAY_AGE)
+    if is_replay:
+        # The data may go on long after the replayed issue time. No later forecast is due.
+        due = published[-1] if published else clock.default_issue_time(issue_at, timezone, newest, now)
     series = tuple(latest["series_id"].unique().sort()) if latest is not None else ()
-    first, actuals = 0, np.empty((0, 0), np.float32)
-    if published:
-        first, actuals = _read_actuals(settings, store, series, published[-1], now)
+    actuals = read_actuals(settings, store, series, published[-1], now) if published else Actuals()
+    columns = actuals.values.shape[1]
     shown = _shown_issue_times(settings, published, due)
     oldest_record = now - timedelta(days=2 * SHOWN_ISSUE_TIMES)
     since = shown[0] if shown else oldest_record
     champions = registry.champions(store, name)
+    scores = _read_scores(store, name, published[-1] if is_replayed else now)
     return PageData(
         settings=settings,
         made_at=now,
@@ -75,12 +89,22 @@ def collect_page_data(settings: Pipeline, store: Store, now: datetime) -> PageDa
         earlier=tables[published[-2]] if len(published) > 1 else None,
         data_until=newest_target(settings, store, published[-1]) if published else None,
         newest_target=newest,
-        first_step=first,
-        actuals=actuals,
+        first_step=actuals.first_step,
+        actuals=actuals.values,
+        past_first_step=actuals.past_first_step,
+        past_actuals=actuals.past,
+        last_week=actuals.last_week,
+        past_forecasts=past_forecasts(settings, [tables[time] for time in published if time in tables]),
+        complete_night=_complete_night(scores, tables),
+        inputs=() if latest is None else read_inputs(settings, store, latest, actuals.first_step, columns),
+        holidays=_holidays(settings, actuals),
+        downloads=_downloads(settings, store, latest),
+        pages=list_pages(store, name, published[-1] if published else None) if with_links else (),
+        inspections=inspection_links(store, name, published[-1], series) if with_links and published else {},
         series_ids=series,
         issue_times=shown,
         status_counts=_status_counts([tables[time] for time in published if time >= since]),
-        scores=_read_scores(store, name),
+        scores=scores,
         run_records=tuple(run_records.read(store, name, min(since, oldest_record))),
         manifests=tuple(registry.valid_manifests(store, name)),
         champion=champions[0] if champions else None,
@@ -88,14 +112,54 @@ def collect_page_data(settings: Pipeline, store: Store, now: datetime) -> PageDa
     )
 
 
-def _read_actuals(
-    settings: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, now: datetime
-) -> tuple[int, np.ndarray]:
-    """Return the first step shown, and the target known at `now` until the end of the horizon, shape (S, N)."""
-    grid, horizon = settings.grid, settings.pipeline.horizon
-    begin = grid.first_step(to_micros(issue_time))
-    first = begin - max(_STEPS_BACK.get(settings.pipeline.frequency, _DAYS_BACK * grid.steps_per_day), horizon)
-    return first, visible_target(settings, store, series, now, first, begin + horizon - first)
+def _holidays(settings: Pipeline, actuals: Actuals) -> dict[date, str]:
+    """Return the holidays of all days in the charts."""
+    first = min(actuals.first_step, actuals.past_first_step)
+    end = actuals.first_step + actuals.values.shape[1]
+    return holiday_names(settings, first, end - first)
+
+
+def _is_replayed(settings: Pipeline, store: Store, published: list[datetime]) -> bool:
+    """Return whether the newest forecast was made long after its issue time, so that it replays the past."""
+    if not published:
+        return False
+    records = run_records.read(store, settings.name, published[-1])
+    started = [record["started_at"] for record in records if record.get("issue_time") == published[-1].isoformat()]
+    return bool(started) and datetime.fromisoformat(started[-1]) - published[-1] > REPLAY_AGE
+
+
+def _complete_night(scores: pl.DataFrame, tables: dict[datetime, pl.DataFrame]) -> pl.DataFrame | None:
+    """Return the newest forecast whose actuals are all known, with the column `actual`, None if there is none.
+
+    Without a complete one, it is the newest with any actual.
+    """
+    counts = dict(scores.filter(pl.col("actual").is_finite()).group_by("issue_time").len().iter_rows())
+    known = [time for time in sorted(counts, reverse=True) if time in tables]
+    complete = [time for time in known if counts[time] >= len(tables[time])]
+    if not known:
+        return None
+    issue_time = (complete or known)[0]
+    actuals = scores.filter(issue_time=issue_time).select("series_id", "step", "actual")
+    return tables[issue_time].join(actuals, on=["series_id", "step"], how="left").sort("series_id", "step")
+
+
+def _downloads(settings: Pipeline, store: Store, latest: pl.DataFrame | None) -> tuple[Download, ...]:
+    """Return the newest forecast as CSV with local times, and its Parquet file, each if it is small enough."""
+    if latest is None:
+        return ()
+    issue_time, timezone = latest["issue_time"][0], settings.pipeline.timezone
+    stem, downloads = f"{settings.name}-{layout.stamp(issue_time)}", []
+    if len(latest) <= _MAX_CSV_ROWS:
+        local = [
+            pl.col(name).dt.convert_time_zone(timezone).dt.strftime("%Y-%m-%dT%H:%M:%S%:z")
+            for name in ("issue_time", "valid_time")
+        ]
+        csv = latest.with_columns(local).write_csv().encode()
+        downloads.append(Download(f"{stem}.csv", "text/csv", csv))
+    parquet = store.get(layout.forecast(settings.name, issue_time, timezone))
+    if len(parquet) <= _MAX_PARQUET_BYTES:
+        downloads.append(Download(f"{stem}.parquet", "application/vnd.apache.parquet", parquet))
+    return tuple(downloads)
 
 
 def _read_forecasts(
@@ -141,13 +205,18 @@ def _status_counts(tables: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=STATUS_SCHEMA), *(table.select(STATUS_SCHEMA.keys()) for table in counts)])
 
 
-def _read_scores(store: Store, name: str) -> pl.DataFrame:
-    """Return the scores of the last SCORED_ISSUE_TIMES scored issue times."""
-    files = store.keys(layout.scores(name), "*.parquet")[-SCORED_ISSUE_TIMES:]
+def _read_scores(store: Store, name: str, before: datetime) -> pl.DataFrame:
+    """Return the scores of periods before an instant, of the last SCORED_ISSUE_TIMES scored issue times.
+
+    In a replay the instant is the issue time, as for the score stage of that run. So both have the same figures.
+    """
+    keys = store.keys(layout.scores(name), "*.parquet")
+    files = [key for key in keys if layout.issue_time(key) < before][-SCORED_ISSUE_TIMES:]
     if not files:
         return pl.DataFrame(schema=SCORE_SCHEMA)
     try:
-        return store.scan(files).select(pl.col(c).cast(dtype) for c, dtype in SCORE_SCHEMA.items()).collect()
+        columns = [pl.col(name).cast(dtype) for name, dtype in SCORE_SCHEMA.items()]
+        return store.scan(files).select(columns).filter(pl.col("valid_time") < before).collect()
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"the scores in {store.uri(layout.scores(name))} cannot be read: {error}; remove the damaged file, and the "

@@ -22,14 +22,14 @@ from storage.schemas import DataError, quantile_levels, score_schema
 from storage.schemas.records import Measures, ScoreReport, ScoreSummary
 from storage.store import Store
 
-_LOOK_BACK = timedelta(days=90)
+LOOK_BACK = timedelta(days=90)  # span before the newest issue time in which forecasts are scored
 _WINDOW = 28  # issue times summarised by series, step and weekday
 _MAX_SERIES = 20  # series in the summary
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def score(
-    settings: Pipeline, store: Store, now: datetime, look_back: timedelta = _LOOK_BACK, progress: Progress = no_progress
+    settings: Pipeline, store: Store, now: datetime, look_back: timedelta = LOOK_BACK, progress: Progress = no_progress
 ) -> ScoreReport:
     """Score the published forecasts whose actuals are known, and summarise the newest scores.
 

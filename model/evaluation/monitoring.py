@@ -53,7 +53,7 @@ def to_measures(sums: pl.DataFrame) -> pl.DataFrame:
     absolute_error / scale and error / scale.
     """
     means = {name: _ratio(numerator, denominator) for name, (numerator, denominator) in _MEANS.items()}
-    skill = 1 - _ratio("compared", "baseline_pinball")
+    skill = skill_expression(pl.col("compared"), pl.col("baseline_pinball"))
     by = [name for name in sums.columns if name not in _SUMS]
     return sums.select(*by, "n", **means, skill=skill)
 
@@ -99,6 +99,22 @@ def pit_histogram(scores: pl.LazyFrame, bins: int = 10) -> pl.DataFrame:
     })  # fmt: skip
     filled = every.join(counts, on="bin", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
     return filled.select("lower", "upper", "n", share=_ratio("n", pl.col("n").sum()))
+
+
+def skill(pinball: float | None, baseline_pinball: float | None) -> float | None:
+    """Return the skill of two sums or means over the same rows: 1 - pinball / baseline_pinball, None if undefined.
+
+    The terminal, the page, `gatecast models`, Prefect and the metrics all show this number. A series counts by its
+    size, as in `pinball` itself.
+    """
+    if pinball is None or not baseline_pinball:
+        return None
+    return 1 - pinball / baseline_pinball
+
+
+def skill_expression(pinball: pl.Expr, baseline_pinball: pl.Expr) -> pl.Expr:
+    """Return `skill` as an expression, null if undefined."""
+    return pl.when(baseline_pinball != 0).then(1 - pinball / baseline_pinball)
 
 
 def _ratio(numerator: str, denominator: str | pl.Expr) -> pl.Expr:

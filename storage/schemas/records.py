@@ -459,6 +459,9 @@ class BackfillReport(TypedDict):
     published: list[ForecastReport]
     degraded: bool
     failures: dict[str, str]
+    #: Scores after the backfill, and the page; null if they failed.
+    score: ScoreReport | None
+    page: PageReport | None
 
 
 class ModelDecision(TypedDict):

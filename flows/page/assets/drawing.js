@@ -32,7 +32,12 @@ const drawChart = (() => {
         earlier: { color: earlier, strokeWidth: 1.5, strokeDash: [4, 3] },
         actual: { color: text, strokeWidth: 1.75 },
         issue: { color: muted, strokeWidth: 1, strokeDash: [2, 2] },
-        hover: { color: muted, strokeWidth: 1 },
+        hover: { fill: text, fillOpacity: 0, strokeWidth: 0 },
+        holiday: { fill: muted, fillOpacity: 0.13, strokeWidth: 0 },
+        "past-band": { color: forecast, opacity: 0.25 },
+        "last-week": { color: baseline, strokeWidth: 1.5, strokeDash: [2, 3] },
+        input: { color: earlier, strokeWidth: 1.75 },
+        "target-point": { fill: text, fillOpacity: 0, strokeOpacity: 0, size: 700 },
         model: { color: forecast, strokeWidth: 2 },
         "model-point": { color: forecast, filled: true, size: 40, opacity: 1 },
         baseline: { color: baseline, strokeWidth: 2, strokeDash: [5, 3] },
@@ -53,6 +58,34 @@ const drawChart = (() => {
     };
   }
 
+  // Show the values of the mark under the pointer. A value that the mark does not have is left out.
+  const box = document.createElement("div");
+  box.id = "tooltip";
+  box.hidden = true;
+  box.ariaHidden = "true"; // The table of each chart has the same values.
+  document.body.append(box);
+
+  function showTooltip(_, event, item, values) {
+    const lacking = new Set(["", "–", "undefined", "null", "NaN"]);
+    const shown = values && typeof values === "object"
+      ? Object.entries(values).filter(([, value]) => !lacking.has(String(value))) : [];
+    box.hidden = !shown.length;
+    if (box.hidden) return;
+    const list = document.createElement("dl");
+    for (const [name, value] of shown) {
+      const entry = document.createElement("div");
+      entry.append(Object.assign(document.createElement("dt"), { textContent: name }));
+      entry.append(Object.assign(document.createElement("dd"), { textContent: value }));
+      list.append(entry);
+    }
+    box.replaceChildren(list);
+    const { clientX: x, clientY: y } = event, gap = 14;
+    const width = box.offsetWidth, height = box.offsetHeight;
+    box.style.left = `${Math.max(4, x + gap + width > innerWidth - 4 ? x - gap - width : x + gap)}px`;
+    box.style.top = `${Math.max(4, y + gap + height > innerHeight - 4 ? y - gap - height : y + gap)}px`;
+  }
+  addEventListener("scroll", () => { box.hidden = true; }, { passive: true });
+
   async function draw(element) {
     const { spec, rows, ticks, datasets } = charts.get(element);
     const width = element.clientWidth;
@@ -65,7 +98,9 @@ const drawChart = (() => {
     };
     const fullSpec = structuredClone(spec);
     for (const param of fullSpec.params) if (param.name in values) param.value = values[param.name];
-    fullSpec.datasets = { ...fullSpec.datasets, rows, ...datasets };
+    fullSpec.datasets = { issue: [], holidays: [], ...fullSpec.datasets, rows, ...datasets };
+    // A layer without rows would warn that its extent is infinite.
+    fullSpec.layer = fullSpec.layer.filter(({ data }) => fullSpec.datasets[data?.name]?.length !== 0);
     fullSpec.config = vegaConfig();
     fullSpec.padding = { left: 2, right: 10, top: 20, bottom: 2 };
     views.get(element)?.finalize();
@@ -75,7 +110,7 @@ const drawChart = (() => {
     element.replaceChildren(container);
     // The page's policy forbids code from text, so Vega interprets its expressions (ast: true).
     views.set(element, await vegaEmbed(container, fullSpec, {
-      actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: { theme: "custom" },
+      actions: false, renderer: "svg", ast: true, defaultStyle: false, tooltip: showTooltip,
     }));
     element.dataset.drawn = "yes";
   }

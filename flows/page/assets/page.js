@@ -3,11 +3,24 @@
 (async () => {
   const LIST_STEP = 50; // series added to the list by one click
   const byId = (id) => document.getElementById(id);
-  const { series, specs, charts, unit } = await unpacked;
+  const { series, specs, charts, unit, downloads } = await unpacked;
 
   for (const element of document.querySelectorAll("[data-chart]")) {
     const chart = charts[element.dataset.chart];
-    drawChart(element, specs[element.dataset.chart], chart.rows, chart.ticks);
+    if (!chart) continue;
+    const datasets = { ...(chart.datasets?.issue && { holidays: series.holidays }), ...chart.datasets };
+    drawChart(element, specs[chart.chart_spec ?? element.dataset.chart], chart.rows, chart.ticks, datasets);
+  }
+
+  // Each file is in the page as base64. It becomes an object of the browser when the reader asks for it.
+  for (const button of document.querySelectorAll("[data-file]")) {
+    button.addEventListener("click", () => {
+      const { name, media_type, content } = downloads[Number(button.dataset.file)];
+      const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+      const address = URL.createObjectURL(new Blob([bytes], { type: media_type }));
+      Object.assign(document.createElement("a"), { href: address, download: name }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 10_000);
+    });
   }
   const setReady = () => { document.documentElement.dataset.ready = "yes"; performance.mark("ready"); };
   if (!series.count) { setReady(); return; }
@@ -36,7 +49,7 @@
     if (!curves) return null;
     const places = series.decimals[row], size = series.quantile_names.length;
     return series.periods.map((when, x) => {
-      const period = { x, when, actual: curves.actual[x] };
+      const period = { x, when: withHoliday(when, x, series.holidays), actual: curves.actual[x] };
       addQuantiles(period, "", curves.quantiles, x - series.forecast_column);
       if (curves.earlier) addQuantiles(period, "e", curves.earlier, x - series.earlier_column);
       const { [low]: from, [high]: to, q50, eq50, actual } = period;
@@ -53,6 +66,46 @@
     }
   }
 
+  function withHoliday(when, x, holidays) {
+    const holiday = holidays.find(({ left, right }) => left < x && x < right);
+    return holiday ? `${when} (${holiday.name})` : when;
+  }
+
+  // Return one row per period: actual, newest forecast and, for daily pipelines, the forecast of the last step.
+  function pastRows(row) {
+    const past = series.curves[row]?.past, places = series.decimals[row];
+    if (!past) return null;
+    return series.past_periods.map((when, x) => {
+      const [actual, first, from, to, last] = [past.actual, past.first, past.low, past.high, past.last].map((values) => values?.[x]);
+      return {
+        x, when: withHoliday(when, x, series.past_holidays), actual, first, low: from, high: to, last,
+        actual_text: formatDecimals(actual, places), first_text: formatDecimals(first, places),
+        range_text: typeof from === "number" ? `${formatDecimals(from, places)} to ${formatDecimals(to, places)}` : "–",
+        last_text: formatDecimals(last, places),
+      };
+    });
+  }
+
+  function drawPast(element, row) {
+    drawChart(element, specs.past, pastRows(row), series.past_ticks, { holidays: series.past_holidays });
+  }
+
+  function fillPastTable(container, row) {
+    const rows = pastRows(row), places = series.decimals[row], hasLast = "last" in series.curves[row].past;
+    const head = ["period", "actual", hasLast ? "first step" : "forecast", percentOf(low), percentOf(high), ...(hasLast ? ["last step"] : [])];
+    fillTable(container, head, rows.map((period) => [
+      period.when, period.actual_text, period.first_text, formatDecimals(period.low, places), formatDecimals(period.high, places),
+      ...(hasLast ? [period.last_text] : []),
+    ]).reverse());
+  }
+
+  function drawInput(element, row, name) {
+    const number = series.inputs.findIndex((input) => input.name === name);
+    const values = series.inputs[number].values ?? series.curves[row].inputs[number];
+    const rows = series.periods.map((when, x) => ({ x, when, value: values[x], value_text: formatNumber(values[x]) }));
+    drawChart(element, specs.input, rows, series.ticks, { issue: [{ x: series.issue_x }], holidays: [] });
+  }
+
   function drawFan(element, row) {
     const rows = fanRows(row);
     const places = series.decimals[row];
@@ -61,7 +114,7 @@
     element.setAttribute("aria-label", `Fan chart of ${series.ids[row]}: median from ${formatDecimals(Math.min(...medians), places)} `
       + `to ${formatDecimals(Math.max(...medians), places)} in ${unit}, ${forecast[0].when} to ${forecast.at(-1).when}. `
       + "The table below has the values.");
-    drawChart(element, specs.fan, rows, series.ticks, { issue: [{ x: series.issue_x }] });
+    drawChart(element, specs.fan, rows, series.ticks, { issue: [{ x: series.issue_x }], holidays: series.holidays });
   }
 
   function fillTable(container, head, rows) {
@@ -91,10 +144,12 @@
       return;
     }
     const places = series.decimals[row];
-    const head = ["period", "actual", percentOf(low), "median", percentOf(high), "median, previous forecast"];
-    const cells = (period) => [period.when, period.actual_text, formatDecimals(period[low], places), period.median_text,
-      formatDecimals(period[high], places), period.earlier_text];
-    fillTable(container, head, rows.map(cells).reverse());
+    // The forecast comes first, oldest period on top, as a forecaster reads it. Then the actuals before it.
+    const head = ["period", "median", percentOf(low), percentOf(high), "previous forecast", "actual"];
+    const cells = (period) => [period.when, period.median_text, formatDecimals(period[low], places),
+      formatDecimals(period[high], places), period.earlier_text, period.actual_text];
+    const ahead = rows.slice(series.forecast_column), before = rows.slice(0, series.forecast_column).reverse();
+    fillTable(container, head, [...ahead, ...before].map(cells));
   }
 
   // Tables are long, so each is filled when the reader opens it.
@@ -106,6 +161,12 @@
   for (const element of document.querySelectorAll("[data-fan]")) drawFan(element, Number(element.dataset.fan));
   for (const details of document.querySelectorAll("[data-fan-table]")) {
     fillWhenOpen(details, (container) => fillFanTable(container, Number(details.dataset.fanTable)));
+  }
+
+  for (const element of document.querySelectorAll("[data-input]")) drawInput(element, Number(element.dataset.input), element.dataset.name);
+  for (const element of document.querySelectorAll("[data-past]")) drawPast(element, Number(element.dataset.past));
+  for (const details of document.querySelectorAll("[data-past-table]")) {
+    fillWhenOpen(details, (container) => fillPastTable(container, Number(details.dataset.pastTable)));
   }
 
   // Show one series below the list.
@@ -120,6 +181,12 @@
       + `Skill: ${formatPercent(series.recent_skill[row])} over the last 7 nights, ${formatPercent(series.skill[row])} over all nights on this page. `
       + `Coverage of the 80% interval: ${formatPercent(series.coverage[row])}.`;
     byId("chosen-fan").hidden = byId("chosen-past").hidden = !curves;
+    byId("chosen-over-actual").hidden = !curves?.past;
+    if (curves?.past) {
+      byId("chosen-past-forecasts").setAttribute("aria-label", `Past forecasts and actuals of ${series.ids[row]}. The table below has the values.`);
+      drawPast(byId("chosen-past-forecasts"), row);
+      fillWhenOpen(byId("chosen-past-table"), (container) => fillPastTable(container, row));
+    }
     fillWhenOpen(byId("chosen-table"), (container) => fillFanTable(container, row));
     if (curves) {
       drawFan(byId("chosen-fan"), row);
@@ -142,10 +209,13 @@
     if (button) showSeries(Number(button.dataset.row));
   });
 
-  // Search and sort the list of series.
+  const chosenRow = series.ids.indexOf(seriesInAddress());
+  if (!byId("list")) { if (chosenRow >= 0) showSeries(chosenRow); setReady(); return; }
+
+  // Search and sort the list of series, at first the largest on top.
   const searchTexts = series.ids.map((id, row) => `${id} ${statusNames[series.status[row]]}`.toLocaleLowerCase());
   const body = document.querySelector("#list tbody");
-  let sortKey = "ids", isAscending = true, matches = [], listed = 0;
+  let sortKey = "mean_q50", isAscending = false, matches = [], listed = 0;
 
   function search() {
     const words = byId("query").value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
@@ -204,7 +274,6 @@
   byId("more").addEventListener("click", listMore);
   search();
 
-  const row = series.ids.indexOf(seriesInAddress());
-  if (row >= 0) showSeries(row);
+  if (chosenRow >= 0) showSeries(chosenRow);
   setReady();
 })();

@@ -82,7 +82,7 @@ def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path: Path) -
     )
     assert result["bytes"] == len(Path(result["path"]).read_bytes())
     for shown in ("flat_line", "newest value 2 h later than usual", "no time in &#39;t&#39;", "PIT is not uniform",
-                  "no champion to beat", "ingest 3.2 s", "MAE, MW"):  # fmt: skip
+                  "no champion to beat", "ingest 3.2 s", "MAE</abbr>, MW"):  # fmt: skip
         assert shown in html, shown
 
 
@@ -266,7 +266,7 @@ def test_curves_beyond_the_limit_are_left_out_with_a_note(path: Path, monkeypatc
 def test_unit_is_that_of_the_target_feed(path: Path) -> None:
     text = path.read_text()
     path.write_text(text.replace('unit = "MW"\n', ""))
-    assert "MAE, the target&#39;s unit" in page(path)[1]
+    assert "MAE</abbr>, the target&#39;s unit" in page(path)[1]
     path.write_text(text.replace('values = ["temperature"]', 'values = ["temperature"]\nunit = "K"'))
     with pytest.raises(pipeline_file.PipelineFileError, match="unit is for the target feed"):
         pipeline_file.read(path)

@@ -1,0 +1,185 @@
+"""Section of the report page about past forecasts: the newest complete night, and errors by hour, weekday and step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import polars as pl
+
+from flows.page import skill
+from flows.page.chart_data import ChartData, ChartRow
+from flows.page.local_time import LocalTimeFormat, Tick
+from flows.page.number_format import MISSING, format_difference, format_number, format_percent
+from flows.page.page_data import PageData
+from flows.page.series_payload import holiday_bands
+from storage.schemas import quantile_column
+
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MAX_TABLE = 10
+
+
+class NightSeries(TypedDict):
+    """One series of the newest complete night as text."""
+
+    row: int | None
+    series_id: str
+    mae: str
+    baseline_mae: str
+    skill: str
+    bias: str
+    inside: str
+    largest: str
+    when: str
+
+
+class NightChart(TypedDict):
+    """Forecast and actuals of one series, and the same as a table."""
+
+    series_id: str
+    chart_name: str
+    chart: ChartData
+    table: list[tuple[str, str, str, str, str, str]]
+
+
+class ErrorProfile(NamedTuple):
+    """Mean absolute error by hour, weekday or step, of the forecast and of the baseline."""
+
+    name: str
+    title: str
+    head: str
+    chart: ChartData
+    table: list[tuple[str, str, str]]
+
+
+class NightSection(TypedDict):
+    """The newest complete night. `is_complete` is False if some of its actuals are not known yet."""
+
+    issue_time: str
+    is_complete: bool
+    figures: skill.Figures
+    largest: NightSeries | None
+    series: list[NightSeries]
+    hidden: int
+    charts: list[NightChart]
+
+
+def night_section(
+    data: PageData, rows: pl.DataFrame, selected_rows: list[int], times: LocalTimeFormat
+) -> NightSection | None:
+    """Return the newest complete night, None without scored rows. Series are the largest first.
+
+    Args:
+        data: Content of the store.
+        rows: Scored rows from `skill.scorable_rows`.
+        selected_rows: Row numbers of the series with a chart.
+        times: Format of times.
+    """
+    night = data.complete_night
+    if night is None or rows.is_empty():
+        return None
+    issue_time = night["issue_time"][0]
+    scored = rows.filter(issue_time=issue_time)
+    if scored.is_empty():
+        return None
+    row_of = {series_id: row for row, series_id in enumerate(data.series_ids)}
+    size = night.group_by("series_id").agg(size=pl.col("q50").abs().mean())
+    table = skill.by_series(scored).join(size, on="series_id").sort("size", "series_id", descending=[True, False])
+    worst = scored.sort("absolute_error", descending=True).unique("series_id", keep="first", maintain_order=True)
+    worst_of = {row["series_id"]: row for row in worst.iter_rows(named=True)}
+    series: list[NightSeries] = [
+        {
+            "row": row_of.get(row["series_id"]),
+            "series_id": row["series_id"],
+            "mae": format_number(row["mae"]),
+            "baseline_mae": format_number(row["baseline_mae"]),
+            "skill": format_percent(row["skill"]),
+            "bias": format_difference(row["bias"]),
+            "inside": format_percent(row["coverage"]),
+            "largest": format_difference(worst_of[row["series_id"]]["error"]),
+            "when": times.format_peak(worst_of[row["series_id"]]["valid_time"]),
+        }
+        for row in table.head(_MAX_TABLE).iter_rows(named=True)
+    ]
+    chosen = [data.series_ids[row] for row in selected_rows]
+    return {
+        "issue_time": times.format_moment(issue_time, year=True),
+        "is_complete": len(scored) >= len(night),
+        "figures": skill.overall(scored),
+        "largest": series[0] if series else None,
+        "series": series,
+        "hidden": max(0, len(table) - _MAX_TABLE),
+        "charts": [
+            chart
+            for number, series_id in enumerate(chosen)
+            if (chart := _night_chart(data, night.filter(series_id=series_id), f"night-{number}", times)) is not None
+        ],
+    }
+
+
+def _night_chart(data: PageData, rows: pl.DataFrame, name: str, times: LocalTimeFormat) -> NightChart | None:
+    if rows.is_empty():
+        return None
+    columns = [quantile_column(level) for level in data.settings.pipeline.quantile_levels]
+    columns = [column for column in columns if column in rows.columns]
+    starts = rows["valid_time"].to_list()
+    chart_rows: list[ChartRow] = []
+    table: list[tuple[str, str, str, str, str, str]] = []
+    holidays: list[ChartRow] = [
+        {"left": band["left"], "right": band["right"]} for band in holiday_bands(data.holidays, starts, times)
+    ]
+    for x, row in enumerate(rows.iter_rows(named=True)):
+        actual = row["actual"] if row["actual"] is not None and np.isfinite(row["actual"]) else None
+        low, median, high = (format_number(row[column]) for column in (columns[0], "q50", columns[-1]))
+        when = times.format_period(row["valid_time"])
+        values: ChartRow = {
+            "x": x, "when": when, "actual": _digits(actual), "actual_text": format_number(actual),
+            "median_text": median, "range_text": f"{low} to {high}",
+        }  # fmt: skip
+        chart_rows.append(values | {column: _digits(row[column]) for column in columns})
+        error = MISSING if actual is None else format_difference(actual - row["q50"])
+        table.append((when, format_number(actual), low, median, high, error))
+    return {
+        "series_id": rows["series_id"][0],
+        "chart_name": name,
+        "chart": {
+            "chart_spec": "night", "rows": chart_rows,
+            "ticks": [tick._replace(level=0) for tick in times.period_ticks(starts)],
+            "datasets": {"holidays": holidays},
+        },
+        "table": table,
+    }  # fmt: skip
+
+
+def error_profiles(data: PageData, rows: pl.DataFrame) -> list[ErrorProfile]:
+    """Return the errors by hour of the day, weekday and step, each only if there are several of them."""
+    if rows.is_empty():
+        return []
+    timezone = data.settings.pipeline.timezone
+    profiles = []
+    if data.settings.pipeline.frequency not in ("1d", "1b"):
+        by_hour = [(f"{row['hour']:02d}:00", row) for row in skill.by_hour(rows, timezone).iter_rows(named=True)]
+        profiles.append(_profile("hour", "Hour of the day", "hour", by_hour, every=6))
+    by_weekday = skill.by_weekday(rows, timezone).iter_rows(named=True)
+    profiles.append(
+        _profile("weekday", "Weekday", "weekday", [(_WEEKDAYS[row["weekday"] - 1], row) for row in by_weekday], every=1)
+    )
+    by_step = [(str(row["step"]), row) for row in skill.by_step(rows).iter_rows(named=True)]
+    every = max(1, len(by_step) // 8)
+    profiles.append(_profile("step", "Lead time", "step", by_step, every=every))
+    return [profile for profile in profiles if len(profile.table) > 1]
+
+
+def _profile(name: str, title: str, head: str, rows: list[tuple[str, dict[str, float]]], every: int) -> ErrorProfile:
+    chart: list[ChartRow] = [
+        {"x": x, "when": f"{head} {label}" if head == "step" else label, "forecast": _digits(row["mae"]),
+         "baseline": _digits(row["baseline_mae"])}
+        for x, (label, row) in enumerate(rows)
+    ]  # fmt: skip
+    ticks = [Tick(x, 0, label) for x, (label, _) in enumerate(rows) if x % every == 0]
+    table = [(label, format_number(row["mae"]), format_number(row["baseline_mae"])) for label, row in rows]
+    return ErrorProfile(f"error-{name}", title, head, {"chart_spec": "errors", "rows": chart, "ticks": ticks}, table)
+
+
+def _digits(value: float | None) -> float | None:
+    return None if value is None or value != value else float(f"{value:.5g}")
