@@ -12,6 +12,7 @@ from flows.page.vega import (
     column_x,
     curves_spec,
     fan_spec,
+    hover_layer,
     input_spec,
     layered_spec,
     line_spec,
@@ -68,31 +69,28 @@ def report_specs(
 
 def _reliability_spec() -> VegaSpec:
     scale = alt.Scale(domain=[0, 1])
-    x = alt.X("level:Q", title="quantile level", scale=scale, axis=number_axis("%"))
-    y = alt.Y("share:Q", title="share of actuals at or below the quantile", scale=scale, axis=number_axis("%"))
-    tooltip = [
-        alt.Tooltip("level:Q", title="quantile level", format=".1%"),
-        alt.Tooltip("share:Q", title="actuals at or below", format=".1%"),
-    ]
-    # The points are small, so each has a large invisible one for its tooltip.
+    axis = number_axis("%")
+    x = alt.X("level:Q", title="quantile level", scale=scale, axis=axis)
+    y = alt.Y("share:Q", title="share of actuals at or below the quantile", scale=scale, axis=axis)
+    tooltip = {"level": "quantile level", "share": "actuals at or below"}
     return layered_spec(
-        row_chart().mark_line(style="ideal").encode(x=x, y=alt.Y("level:Q", axis=number_axis("%"), scale=scale)),
+        row_chart().mark_line(style="ideal").encode(x=x, y=alt.Y("level:Q", axis=axis, scale=scale)),
         row_chart().mark_line(style="model").encode(x=x, y=y),
         row_chart().mark_point(style="model-point").encode(x=x, y=y),
-        row_chart().mark_point(style="target-point").encode(x=x, y=y, tooltip=tooltip),
+        hover_layer(tooltip, dict.fromkeys(tooltip, ".1%"), alt.X("left:Q", axis=axis, scale=scale)),
     )
 
 
 def _pit_spec() -> VegaSpec:
     y = alt.Y("density:Q", title="density, 1 if calibrated", axis=number_axis(), scale=alt.Scale(zero=True))
-    x = alt.X("low:Q", title="quantile level", axis=number_axis("%"), scale=alt.Scale(domain=[0, 1]))
-    tooltip = [
-        alt.Tooltip("low:Q", title="from level", format=".0%"), alt.Tooltip("high:Q", title="to level", format=".0%"),
-        alt.Tooltip("density:Q", format=".2f"),
-    ]  # fmt: skip
+    axis, scale = number_axis("%"), alt.Scale(domain=[0, 1])
+    x = alt.X("left:Q", title="quantile level", axis=axis, scale=scale)
+    tooltip = {"left": "from level", "right": "to level", "density": "density"}
+    formats = {"left": ".0%", "right": ".0%", "density": ".2f"}
     return layered_spec(
-        row_chart().mark_rect(style="bin").encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
+        row_chart().mark_rect(style="bin").encode(x=x, x2="right:Q", y=y, y2=alt.datum(0)),
         reference_line(1.0),
+        hover_layer(tooltip, formats, x),
     )
 
 

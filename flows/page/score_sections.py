@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypedDict
 
 import polars as pl
@@ -66,13 +67,18 @@ def calibration_section(data: PageData, rows: pl.DataFrame) -> CalibrationSectio
     if not shares:
         return None
     bins = skill.pit_histogram(rows, levels)
+    middles = [(low + high) / 2 for low, high in pairwise(levels)]
+    edges = [0.0, *middles, 1.0]
     return {
         "reliability": {
-            "rows": [{"level": level, "share": rounded(share)} for level, share in shares],
+            "rows": [
+                {"level": level, "share": rounded(share), "left": left, "right": right}
+                for (level, share), left, right in zip(shares, edges, edges[1:], strict=False)
+            ],
             "ticks": [],
         },
         "pit": {
-            "rows": [{"low": low, "high": high, "density": rounded(density)} for low, high, density in bins],
+            "rows": [{"left": low, "right": high, "density": rounded(density)} for low, high, density in bins],
             "ticks": [],
         },
         "table": [(f"{100 * level:g}%", format_percent(share, 1)) for level, share in shares],

@@ -114,7 +114,7 @@ def _value_y(unit: str, ticks: int = 5) -> Callable[[str], alt.Y]:
     return y
 
 
-def hover_layer(tooltip: dict[str, str], formats: dict[str, str] | None = None) -> alt.Chart:
+def hover_layer(tooltip: dict[str, str], formats: dict[str, str] | None = None, x: alt.X | None = None) -> alt.Chart:
     """Return one invisible column per row, as high as the chart, with a tooltip.
 
     The page's style makes the column under the pointer visible. A nearest-point selection is not used, because
@@ -123,6 +123,7 @@ def hover_layer(tooltip: dict[str, str], formats: dict[str, str] | None = None) 
     Args:
         tooltip: Title by field.
         formats: Format by field. Other fields are texts.
+        x: Axis of columns from `left` to `right`. By default each row has the column around its `x`.
     """
     formats = formats or {}
     tooltips = [
@@ -131,15 +132,13 @@ def hover_layer(tooltip: dict[str, str], formats: dict[str, str] | None = None) 
         else alt.Tooltip(f"{field}:N", title=title)
         for field, title in tooltip.items()
     ]
-    scale = alt.Scale(nice=False, zero=False)
-    chart: alt.Chart = (
-        row_chart()
-        .transform_calculate(hover_left="datum.x - 0.5", hover_right="datum.x + 0.5")
-        .mark_rect(style="hover")
-        .encode(x=alt.X("hover_left:Q", axis=_labelled_axis(), scale=scale), x2="hover_right:Q", tooltip=tooltips)
-        .properties(name="hover")
-    )
-    return chart
+    chart = row_chart()
+    if x is None:
+        chart = chart.transform_calculate(left="datum.x - 0.5", right="datum.x + 0.5")
+        x = alt.X("left:Q", axis=_labelled_axis(), scale=alt.Scale(nice=False, zero=False))
+    columns: alt.Chart = chart.mark_rect(style="hover").encode(x=x, x2="right:Q", tooltip=tooltips)
+    named: alt.Chart = columns.properties(name="hover")
+    return named
 
 
 def holiday_band() -> alt.Chart:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, Dialog, Error, Page, Request
+    from playwright.sync_api import ConsoleMessage, Dialog, Error, Locator, Page, Request
 
 HOSTILE = [
     "<script>alert(1)</script>", "</script><img src=x onerror=alert(2)>", "\"quoted\" 'single' & <b>bold</b>",
@@ -59,6 +59,21 @@ class Reader:
         for chart in self.page.locator(".chart:visible").all():
             chart.scroll_into_view_if_needed()
             self.page.wait_for_function("element => element.dataset.drawn", arg=chart.element_handle(), timeout=30_000)
+
+    def tooltips(self, chart: Locator) -> list[str]:
+        """Move the mouse over a chart, and return the tooltips that appear."""
+        chart.scroll_into_view_if_needed()
+        self.page.wait_for_function("element => element.dataset.drawn", arg=chart.element_handle(), timeout=30_000)
+        box = chart.bounding_box()
+        assert box is not None
+        tooltip, texts = self.page.locator("#tooltip"), []
+        for share_x in (0.2, 0.35, 0.5, 0.65, 0.8, 0.95):
+            for share_y in (0.3, 0.45, 0.6, 0.75):
+                self.page.mouse.move(box["x"] + share_x * box["width"], box["y"] + share_y * box["height"])
+                if tooltip.is_visible():
+                    texts.append(tooltip.inner_text())
+        self.page.mouse.move(0, 0)
+        return texts
 
 
 #: A function that opens a window, for example `reader(width=390, dark=True)`.

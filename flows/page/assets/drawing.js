@@ -37,7 +37,6 @@ const drawChart = (() => {
         "past-band": { color: forecast, opacity: 0.25 },
         "last-week": { color: baseline, strokeWidth: 1.5, strokeDash: [2, 3] },
         input: { color: earlier, strokeWidth: 1.75 },
-        "target-point": { fill: text, fillOpacity: 0, strokeOpacity: 0, size: 700 },
         model: { color: forecast, strokeWidth: 2 },
         "model-point": { color: forecast, filled: true, size: 40, opacity: 1 },
         baseline: { color: baseline, strokeWidth: 2, strokeDash: [5, 3] },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -17,6 +18,11 @@ from tests.support.report_store import NOW, make_store, write_pipeline_file
 pytestmark = pytest.mark.browser
 
 _MEGABYTE = 1_000_000
+_COUNT_LINES = """(element) => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return new Set([...range.getClientRects()].map((line) => line.top)).size;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,57 @@ def test_every_chart_is_drawn_without_error_or_request(reader: OpenWindow, any_p
     assert drawn == page.locator(".chart:visible").count()
     if "first" not in str(any_page):
         assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 4
+
+
+def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, any_page: Path) -> None:
+    window = reader()
+    page = window.open(any_page)
+    if page.locator("#list button.series").count():
+        page.locator("#list button.series").first.click()
+    page.evaluate("document.querySelectorAll('details.fold').forEach((details) => { details.open = true; })")
+    for chart in page.locator(".chart:visible").all():
+        texts = window.tooltips(chart)
+        name = chart.get_attribute("aria-label")
+        assert texts, f"no tooltip on {name}"
+        for text in texts:
+            assert not re.search(r"undefined|NaN|null|\[object", text), f"{name}: {text}"
+            assert re.search(r"\d", text), f"{name}: {text}"
+    assert window.errors == []
+
+
+def test_every_table_opens_with_readable_periods(reader: OpenWindow, any_page: Path) -> None:
+    window = reader(390)
+    page = window.open(any_page)
+    page.evaluate("document.querySelectorAll('details.fold').forEach((details) => { details.open = true; })")
+    for details in page.locator("details.as-table:visible").all():
+        details.locator("summary").click()
+        table = details.locator("table")
+        table.wait_for()
+        assert table.locator("tbody tr").count() > 0
+        assert not re.search(r"undefined|NaN|null", table.inner_text())
+        heads = table.locator("tbody th")
+        if heads.count():
+            assert heads.first.evaluate(_COUNT_LINES) == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert window.errors == []
+
+
+def test_files_of_the_forecast_are_downloaded(reader: OpenWindow, few: Path) -> None:
+    page = reader().open(few)
+    for ending in ("csv", "parquet"):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=re.compile(f"^{ending}", re.IGNORECASE)).click()
+        assert waiting.value.suggested_filename == f"made-20261025T230000Z.{ending}"
+        path = waiting.value.path()
+        rows = pl.read_csv(path) if ending == "csv" else pl.read_parquet(path)
+        assert len(rows) == 3 * 24
+
+
+def test_a_single_series_uses_the_full_width(reader: OpenWindow, tmp_path: Path) -> None:
+    page = reader(1920).open(write_page(make_store(tmp_path, ["only"], count=3)))
+    main, chart = page.locator("main").bounding_box(), page.locator("[data-fan]").bounding_box()
+    assert main is not None and chart is not None
+    assert chart["width"] > 0.9 * main["width"]
 
 
 def test_a_thousand_series_open_in_time(reader: OpenWindow, thousand: Path) -> None:
@@ -125,7 +182,7 @@ def test_everything_works_from_the_keyboard(reader: OpenWindow, thousand: Path) 
     table = page.locator("#chosen-table table")
     table.wait_for()
     assert table.locator("tbody tr").count() == 72
-    assert table.locator("tbody th").first.inner_text() == "Mon 26 Oct 23:00 CET"
+    assert table.locator("tbody th").first.inner_text() == "Mon 26 Oct 00:00 CET"
     names = table.locator("tbody th").all_inner_texts()
     assert {"Sun 25 Oct 02:00 CEST", "Sun 25 Oct 02:00 CET"} <= set(names)
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -137,7 +194,7 @@ def test_click_on_a_head_sorts_the_list(reader: OpenWindow, thousand: Path) -> N
     head = page.locator("[data-sort=mean_q50] button")
     first = page.locator("#list tbody td").first
     shown = []
-    for order in ("ascending", "descending"):
+    for order in ("ascending", "descending"):  # at first the largest are on top
         head.click()
         assert page.locator("[data-sort=mean_q50]").get_attribute("aria-sort") == order
         shown.append(float(first.inner_text().replace(",", "")))

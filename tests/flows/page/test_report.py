@@ -154,6 +154,87 @@ def test_old_data_are_a_replay(path: Path) -> None:
     assert "This is a replay of the past" in html
 
 
+def test_a_replayed_night_is_not_red_because_later_data_exist(path: Path) -> None:
+    later = NOW + timedelta(days=400)
+    change_record(path, ISSUE, started_at=later.isoformat(), published_at=later.isoformat(), deadline=None)
+    result, html = page(path, later)
+    assert result["colour"] == "green"
+    assert "published on Tue 30 Nov 2027 00:12 CET" in result["sentence"]
+    assert "This is a replay of the past" in html
+
+
+def test_a_replay_has_the_scores_of_its_score_stage(path: Path) -> None:
+    data = collect_page_data(*opened(path), NOW)
+    before = ISSUE - timedelta(hours=30)
+    later = (NOW + timedelta(days=400)).isoformat()
+    for issue in data.issue_times[-2:]:
+        store = open_store(str(path.parent / "store"))
+        store.remove(layout.forecast("made", issue, str(ZONE)))
+    change_record(path, data.issue_times[-3], started_at=later)
+    replayed = collect_page_data(*opened(path), NOW)
+    assert replayed.latest_issue_time == data.issue_times[-3] == replayed.due < before
+    assert replayed.scores["valid_time"].max() < replayed.latest_issue_time  # type: ignore[operator]
+    assert replayed.complete_night is not None
+    assert replayed.complete_night["issue_time"][0] == data.issue_times[-4]
+
+
+def test_pages_of_earlier_nights_are_kept_and_linked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.stages.kept_pages.MAX_PAGES", 3)
+    folder = path.parent / "store/reports/made"
+    folder.mkdir(parents=True)
+    for day in (20, 21, 22, 23):
+        (folder / f"202610{day}T220000Z.html").write_text("page")
+    _, html = page(path)
+    kept = [file.name for file in sorted(folder.iterdir())]
+    assert kept == ["20261022T220000Z.html", "20261023T220000Z.html", f"{layout.stamp(ISSUE)}.html"]
+    assert 'href="made/20261023T220000Z.html">Sat 24 Oct 2026</a>' in html
+    assert 'href="20261023T220000Z.html">' in (folder / kept[-1]).read_text()
+    report(*opened(path), NOW, path.parent / "elsewhere.html")
+    assert "Pages of earlier nights" not in (path.parent / "elsewhere.html").read_text()
+
+
+def test_an_inspection_page_is_linked(path: Path) -> None:
+    assert "gatecast inspect FILE --series south --issue-time 2026-10-26T00:00:00+01:00" in page(path)[1]
+    store = open_store(str(path.parent / "store"))
+    key = layout.inspection("made", ISSUE, "south")
+    store.put(key, b"page")
+    assert f'href="../{key}"' in page(path)[1]
+    kept = store.get(layout.kept_report("made", ISSUE)).decode()
+    assert f'href="../../{key}"' in kept
+
+
+def test_files_of_the_forecast_are_in_the_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    csv, parquet = packed(page(path)[1])["downloads"]
+    latest = pl.read_parquet(path.parent / "store/latest/made.parquet")
+    assert base64.b64decode(parquet["content"]) == (path.parent / "store/latest/made.parquet").read_bytes()
+    rows = pl.read_csv(base64.b64decode(csv["content"]))
+    assert rows.columns == latest.columns
+    assert rows["valid_time"][0] == "2026-10-26T00:00:00+01:00"
+    assert csv["name"] == f"made-{layout.stamp(ISSUE)}.csv"
+    monkeypatch.setattr("flows.stages.report._MAX_CSV_ROWS", 71)
+    monkeypatch.setattr("flows.stages.report._MAX_PARQUET_BYTES", 10)
+    assert packed(page(path)[1])["downloads"] == []
+
+
+def test_newest_complete_night_and_errors(path: Path) -> None:
+    html = page(path)[1]
+    assert "Newest complete night</strong>, issued Sun 25 Oct 2026 00:00 CEST" in html
+    data = packed(html)
+    assert len(data["charts"]["error-hour"]["rows"]) == 24
+    assert [row["when"] for row in data["charts"]["error-weekday"]["rows"]][:2] == ["Mon", "Tue"]
+    assert len(data["charts"]["error-step"]["rows"]) == 24
+    curves = data["series"]["curves"]["0"]["past"]
+    assert len(curves["actual"]) == len(curves["first"]) == 7 * 24
+    assert all(value is not None for value in curves["first"])
+
+
+def test_first_night_has_no_empty_chart(tmp_path: Path) -> None:
+    html = page(make_store(tmp_path, NAMES, count=1))[1]
+    charts = set(re.findall('data-chart="([^"]*)"', html))
+    assert charts == {"sum"}
+    assert "vs forecast of" not in html
+
+
 def test_no_forecast_of_a_market_is_overdue_on_a_weekend(path: Path) -> None:
     data = collect_page_data(*opened(path), NOW)
     assert data.latest is not None
@@ -172,7 +253,7 @@ def test_missing_part_of_the_store_leaves_a_gap(path: Path, missing: str) -> Non
     result, html = page(path)
     assert result["colour"] == "green"
     assert {"scores": "No forecast has been scored yet", "nights": "has no recorded row counts", "latest": "north",
-            "quarantine": "No row of this feed has been refused", "models": "No model has been trained yet",
+            "quarantine": "<strong>demand</strong>", "models": "No model has been trained yet",
             "history": "with no data"}[missing] in html  # fmt: skip
 
 
@@ -257,7 +338,7 @@ def test_command_writes_the_page_without_prefect_torch_or_pandas(path: Path, tmp
 
 
 def test_curves_beyond_the_limit_are_left_out_with_a_note(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.page.series_payload.MAX_VALUES", 700)
+    monkeypatch.setattr("flows.page.series_payload.MAX_VALUES", 1300)
     html = page(path)[1]
     assert len(packed(html)["series"]["curves"]) == 1
     assert "This page has the curves of 1 of 3 series" in html
