@@ -69,7 +69,7 @@ def test_a_nightly_run_from_an_empty_bucket(tmp_path: Path, s3: S3Server, prefec
     keys = {key.removeprefix(f"{STORE}/") for key in s3.objects()}
     assert keys >= {
         FORECAST, "latest/small.parquet", "nights/small/20180901T040000Z.json", "reports/small.html",
-        "metrics/small.prom",
+        "reports/small/20180901T040000Z.html", "metrics/small.prom",
         f"models/small/{version}/model.onnx", f"models/small/{version}/manifest.json",
     }  # fmt: skip
     assert {key.rpartition("/")[0] for key in keys} >= {f"history/small/{feed}" for feed in ("demand", "weather")}

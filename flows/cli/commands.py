@@ -227,7 +227,7 @@ def backtest(
 @click.option("--start", required=True, metavar="D", help="Local day of the first issue time. ISO 8601.")
 @click.option("--end", required=True, metavar="D", help="Local day of the last issue time, included.")
 def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output) -> None:
-    """Publish missed forecasts, each from the data known then.
+    """Publish missed forecasts, each from the data known then, score them and write the page.
 
     This is one Prefect flow run.
     """
@@ -237,7 +237,10 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
     check_days(read(pipeline_path), start, end)
     report: BackfillReport = run_flow("backfill", output, pipeline_path, start, end)
     sentences = [summary.forecast_sentence(forecast) for forecast in report["published"]]
-    output.print_result(report, [summary.backfill_sentence(report), *sentences])
+    lines = [summary.backfill_sentence(report), *sentences]
+    lines += [summary.score_sentence(report["score"])] if report["score"] else []
+    lines += [f"Page: {report['page']['path']}"] if report["page"] else []
+    output.print_result(report, lines)
     for stage, error in report["failures"].items():
         terminal.print_error(f"warning: {stage} failed, and the backfill continued without it: {error}")
     sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)

@@ -153,6 +153,10 @@ def test_missing_forecasts_are_published_from_the_data_known_then(pipeline: Path
     report = backfill(settings, store, DAY, DAY + timedelta(days=2), clock.now())
     assert report["issues"] == 3 and len(report["published"]) == 2 and not report["degraded"]
     assert existing.stat().st_mtime_ns == stamp
+    assert report["score"] is not None and report["score"]["scored"] == 3
+    assert report["page"] is not None and report["page"]["colour"] == "green"
+    skill = report["score"]["summary"]["last_28_nights"]["skill"]
+    assert skill is not None and f"pinball was {abs(skill):.0%}" in report["page"]["sentence"]
     before = hashes(store.root, "forecasts")
     # The forecast stage at that issue time writes the same bytes.
     for published in report["published"]:

@@ -76,8 +76,24 @@ def test_every_chart_is_drawn_without_error_or_request(
     assert [url for url in window.requests if not url.startswith("data:")] == [page.as_uri()]
     pairs = inspected.spec.members * inspected.spec.layers
     each = 2 if inspected.spec.cell == "rnn" else 8  # lines and maps of a layer
-    assert opened.locator(".chart svg").count() == 4 + pairs * each
+    inputs = 4 + (len(inspected.effects.covariates) > 1)
+    assert opened.locator(".chart svg").count() == inputs + pairs * each
     assert opened.locator("h1").inner_text().startswith(HOSTILE[1])
+
+
+def test_effects_come_first_and_every_chart_has_a_tooltip(
+    reader: OpenWindow, inspected: Inspection, page: Path
+) -> None:
+    window = reader()
+    opened = window.open(page)
+    assert opened.locator("h2").first.inner_text() == "Effects of the inputs"
+    assert opened.locator("details[open].fold").count() == 0
+    opened.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    for chart in opened.locator(".chart:visible").all()[: 5 + 8]:
+        texts = window.tooltips(chart)
+        assert texts, chart.get_attribute("aria-label")
+        assert not [text for text in texts if "undefined" in text or "NaN" in text or "null" in text]
+    assert window.errors == []
 
 
 def test_axe_reports_no_accessibility_violation(reader: OpenWindow, page: Path) -> None:
