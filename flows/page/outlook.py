@@ -49,6 +49,7 @@ class Outlook(TypedDict):
         earlier: Name of the forecast before, None if there is none.
         same_periods: Whether the change from the forecast before is that of the periods that both cover.
         has_last_week: Whether the actuals of a week before are known.
+        is_one_day: Whether all periods of the horizon lie on one local day.
         sum_table: Period, medians of the newest forecast and of the one before, and last week's actual of the sum.
         chart: Medians and actuals of the sum, None without a sum of several series.
     """
@@ -60,6 +61,7 @@ class Outlook(TypedDict):
     earlier: str | None
     same_periods: bool
     has_last_week: bool
+    is_one_day: bool
     sum_table: list[tuple[str, str, str, str]]
     chart: ChartData | None
 
@@ -124,6 +126,7 @@ def make_outlook(
         "earlier": None if issue is None else times.format_day(issue),
         "same_periods": has_overlap,
         "has_last_week": bool(np.isfinite(last_week).any()),
+        "is_one_day": len(days) == 1 and horizon > 1,
         "sum_table": _sum_table(names, sums, shift, earlier is not None) if has_sum else [],
         "chart": _sum_chart(data, sums, shift, earlier is not None, times) if has_sum else None,
     }

@@ -98,8 +98,11 @@ const drawChart = (() => {
     const fullSpec = structuredClone(spec);
     for (const param of fullSpec.params) if (param.name in values) param.value = values[param.name];
     fullSpec.datasets = { issue: [], holidays: [], ...fullSpec.datasets, rows, ...datasets };
-    // A layer without rows would warn that its extent is infinite.
-    fullSpec.layer = fullSpec.layer.filter(({ data }) => fullSpec.datasets[data?.name]?.length !== 0);
+    // A layer without rows or values would warn that its extent is infinite.
+    fullSpec.layer = fullSpec.layer.filter(({ data, encoding }) => {
+      const layerRows = fullSpec.datasets[data?.name] ?? [{}], field = encoding?.y?.field;
+      return layerRows.length && (data?.name !== "rows" || !field || layerRows.some((row) => typeof row[field] === "number"));
+    });
     fullSpec.config = vegaConfig();
     fullSpec.padding = { left: 2, right: 10, top: 20, bottom: 2 };
     views.get(element)?.finalize();

@@ -24,7 +24,7 @@ from flows.stages.forecast import forecast
 from flows.stages.ingest import ingest
 from flows.stages.report import collect_page_data, report
 from model.checks.series_matching import match_series
-from storage import layout, run_records
+from storage import layout, registry, run_records
 from storage.schemas import DataError
 from storage.schemas.records import PageReport, RunRecord
 from storage.store import Store, open_store
@@ -225,7 +225,28 @@ def test_newest_complete_night_and_errors(path: Path) -> None:
     assert len(data["charts"]["error-step"]["rows"]) == 24
     curves = data["series"]["curves"]["0"]["past"]
     assert len(curves["actual"]) == len(curves["first"]) == 7 * 24
-    assert all(value is not None for value in curves["first"])
+    # One day has 25 hours, and its forecast 24.
+    assert curves["first"].count(None) == 1
+
+
+def test_other_models_are_folded_with_what_their_manifests_have(path: Path) -> None:
+    store = open_store(str(path.parent / "store"))
+    registry.add(
+        store, "made", ISSUE - timedelta(days=1), b"another model",
+        {"decision": {"promoted": False, "reason": "refused: pinball 5"}, "updates": 1200, "weights": {"lstm": 0.25}},
+    )  # fmt: skip
+    html = page(path)[1]
+    assert html.index("pinball 5") < html.index("no champion to beat")
+    assert "<dt>updates</dt><dd>1,200</dd>" in html
+    assert "<dt>weights</dt><dd>lstm 0.250</dd>" in html
+    registry.add(
+        store,
+        "made",
+        ISSUE - timedelta(hours=1),
+        b"a third",
+        {"decision": {"promoted": False, "reason": "refused: pinball 6"}},
+    )
+    assert "1 other model</summary>" in page(path)[1]
 
 
 def test_first_night_has_no_empty_chart(tmp_path: Path) -> None:
