@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import ViewportSize, sync_playwright
 
-_SIZE: ViewportSize = {"width": 1000, "height": 1250}
+_SIZE: ViewportSize = {"width": 1280, "height": 1500}
 
 
 def main(report: str, out: str, heading: str | None = None) -> None:
