@@ -56,7 +56,7 @@ def test_every_chart_is_drawn_without_error_or_request(reader: OpenWindow, any_p
     drawn = page.locator(".chart:visible svg").count()
     assert drawn == page.locator(".chart:visible").count()
     if "first" not in str(any_page):
-        assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 4
+        assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 3
 
 
 def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, any_page: Path) -> None:
@@ -244,8 +244,9 @@ def test_axe_reports_no_accessibility_violation(reader: OpenWindow, any_page: Pa
     if page.locator("#list button.series").count():
         page.locator("#list button.series").first.click()
     window.scroll_to_end()
-    for details in page.locator("details").all():
-        details.locator("summary").click()
+    for details in page.locator("details:visible").all():
+        details.locator("> summary").click()
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     result = Axe().run(page)
     assert result.violations_count == 0, result.generate_report()
     assert page.locator("h1").count() == 1
