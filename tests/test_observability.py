@@ -40,7 +40,7 @@ def complete(trained: Path, prefect_server: dict[str, str], tmp_path_factory: py
     assert first.returncode == 0, first.stderr
     settings = {**prefect_server, **JSON_LINES}
     # Values above the bound are refused. The champion does not fit the new bound, so a model is trained.
-    settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "900"}
+    settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "1500"}
     home = Path(prefect_server["PREFECT_HOME"])
     return nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **settings), path
 

@@ -188,7 +188,7 @@ def test_a_delay_of_each_ingest_is_usual(tmp_path: Path) -> None:
 def test_only_what_is_later_than_usual_is_late(
     tmp_path_factory: pytest.TempPathFactory, usual: int, present: int
 ) -> None:
-    """A source that states when each value became known: on each day as late as drawn, and tonight by `present` days."""
+    """A source states when each value became known: on each day as late as drawn, tonight by `present` days."""
     world = World(tmp_path_factory.mktemp("world"))
     world.know_when_published()
     delay = pl.col("valid_time") + pl.duration(days=1 + usual)
