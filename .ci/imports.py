@@ -28,8 +28,8 @@ RULES: dict[str, str] = {
     "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
     "flows.stages": "flows.clock flows.summary flows.page flows.settings model late:model.training numpy polars "
     "prometheus_client late:scipy " + _STORAGE,
-    "flows.stage_process": "flows.clock flows.logs late:flows.settings late:flows.stages late:storage "
-    "late:storage.schemas",
+    "flows.stage_process": "flows.clock flows.logs flows.stages.progress late:flows.settings late:flows.stages "
+    "late:storage late:storage.schemas",
     # Flows, and the only modules that know Prefect.
     "flows.artifacts": "flows prefect storage.schemas",
     "flows.states": "prefect",

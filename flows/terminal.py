@@ -1,4 +1,4 @@
-"""Output of the command line: progress on a terminal, tables as aligned text, JSON, errors on standard error."""
+"""Output of the command line: progress, tables as aligned text, JSON, errors on standard error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import click
 import polars as pl
 
 from flows import summary
+from flows.coloured_text import Coloured, Line, escape, is_live, outcome, render
 from flows.settings.pipeline import Pipeline
+from flows.stage_process.listener import listening
 from flows.stages.progress import Progress, no_progress
 from storage import forecasts
 from storage.schemas.records import BacktestReport, CheckReport, ForecastReport, InspectionReport, Manifest
@@ -38,36 +40,46 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Show a progress bar on a terminal, and nothing elsewhere."""
-        if not self.is_text or not sys.stderr.isatty():
+        """Show the progress of one stage on a terminal, and nothing elsewhere."""
+        if not self.is_text or not is_live(sys.stderr):
             yield no_progress
             return
-        # Loading rich takes 40 ms.
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        from flows.progress_display import StageBar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=1.0)
-            yield lambda activity, share: bar.update(task, description=activity, completed=share)
+        bar, stage = StageBar(keeps_stages=False), str(click.get_current_context().info_name)
+        with bar.shown():
+            bar.start(stage)
+            yield lambda activity, share: bar.advance(stage, activity, share)
 
-    def print_result(self, result: Mapping[str, object], lines: list[str]) -> None:
+    @contextmanager
+    def stages(self) -> Iterator[None]:
+        """Show the stages of a flow run: one display on a terminal, one line per stage elsewhere."""
+        if not self.is_text:
+            yield
+            return
+        from flows.progress_display import StageBar, StageLines
+
+        if not is_live(sys.stderr):
+            with listening(StageLines(lambda line: click.echo(render([line], sys.stderr), err=True))):
+                yield
+            return
+        bar = StageBar(keeps_stages=True)
+        with bar.shown(), listening(bar):
+            bar.start("start")
+            bar.advance("start", "starting Prefect", 0.0)
+            yield
+
+    def print_result(self, result: Mapping[str, object], lines: Sequence[Line]) -> None:
         """Print the result of a command as JSON, or the lines for people, or nothing."""
         if self.as_json:
             click.echo(json.dumps(result, default=str))
         elif not self.quiet:
-            click.echo(printable("\n".join(lines)))
+            click.echo(render(lines, sys.stdout))
 
 
 def print_error(message: str) -> None:
     """Print an error or a warning on standard error."""
-    click.echo(printable(message), err=True)
-
-
-def printable(text: str) -> str:
-    """Return the text with control characters escaped, because a name of a source could command a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    click.echo(render([Coloured(message, "bad" if message.startswith("error") else "attention")], sys.stderr), err=True)
 
 
 def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
@@ -86,10 +98,11 @@ def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) 
     return lines
 
 
-def training_lines(manifest: Manifest) -> list[str]:
+def training_lines(manifest: Manifest) -> list[Line]:
     """Return the decision on a new model, and its scores beside the others."""
+    sentence = f"Trained {manifest['version']} in {manifest['seconds']:.0f} s: {manifest['decision']['reason']}"
     return [
-        f"Trained {manifest['version']} in {manifest['seconds']:.0f} s: {manifest['decision']['reason']}",
+        outcome(sentence, is_degraded=not manifest["decision"]["promoted"]),
         f"{summary.held_out_sentence(manifest)}:",
         *table_lines(summary.score_rows(manifest)),
     ]
@@ -170,7 +183,7 @@ def table_lines(rows: Sequence[Mapping[str, object]]) -> list[str]:
     """Return rows as aligned text, with numbers to the right."""
     if not rows:
         return []
-    cells = [[printable(str(value)).replace("\n", "\\n") for value in row.values()] for row in rows]
+    cells = [[escape(str(value)).replace("\n", "\\n") for value in row.values()] for row in rows]
     names = list(rows[0])
     widths = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
     are_numbers = [any(isinstance(row[name], int | float) for row in rows) for name in names]

@@ -14,6 +14,7 @@ from flows import clock, summary, terminal
 from flows.cli import options
 from flows.cli.flow_runs import run_flow
 from flows.cli.quiet_panics import quiet_panics
+from flows.coloured_text import Coloured, Line, Meaning, outcome
 from flows.settings.file import open_pipeline, read
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
 
@@ -21,6 +22,8 @@ _ISSUE_TIME = (
     "ISO 8601; a day means its issue time. Default: the last issue time. newest: the last one for which the target is "
     "known."
 )
+
+_MEANINGS: dict[str, Meaning] = {"green": "good", "amber": "attention", "red": "bad"}
 
 
 @click.group(cls=options.Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -143,7 +146,7 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     chosen = choose_issue_time(settings, store, issue_time, clock.now())
     with quiet_panics(), output.progress() as progress:
         report = stage.forecast(settings, store, chosen, progress=progress)
-    lines = [summary.forecast_sentence(report), *summary.reason_lines(report)]
+    lines: list[Line] = [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
     if thresholds:
         probabilities = exceedance(settings, store, chosen, thresholds)
         report["above"] = terminal.probability_rows(probabilities)
@@ -170,14 +173,14 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     record: RunRecord = run_flow("nightly", output, pipeline_path, issue_time)
     report = record["forecast"]
     assert report is not None, "a run without a forecast fails"
-    lines = []
+    lines: list[Line] = []
     if record["ingest"]:
         lines += [*terminal.table_lines(summary.feed_rows(record["ingest"]))]
         lines += [*summary.finding_lines(record["ingest"]["feeds"]), ""]
     manifest = summary.trained_manifest(record)
     if manifest:
         lines += [*terminal.training_lines(manifest), ""]
-    lines += [summary.forecast_sentence(report), *summary.reason_lines(report)]
+    lines += [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
     lines += terminal.preview_lines(settings, store, report)
     if record["score"]:
         lines += [summary.score_sentence(record["score"]), f"Page: {record.get('page')}"]
@@ -237,7 +240,7 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
     check_days(read(pipeline_path), start, end)
     report: BackfillReport = run_flow("backfill", output, pipeline_path, start, end)
     sentences = [summary.forecast_sentence(forecast) for forecast in report["published"]]
-    lines = [summary.backfill_sentence(report), *sentences]
+    lines: list[Line] = [outcome(summary.backfill_sentence(report), report["degraded"]), *sentences]
     lines += [summary.score_sentence(report["score"])] if report["score"] else []
     lines += [f"Page: {report['page']['path']}"] if report["page"] else []
     output.print_result(report, lines)
@@ -257,7 +260,8 @@ def report(pipeline_path: Path, path: Path | None, output: terminal.Output) -> N
 
     settings, store = open_pipeline(pipeline_path)
     page = stage.report(settings, store, clock.now(), path)
-    output.print_result(page, [f"{page['colour']}: {page['sentence']}", f"Wrote {page['path']}"])
+    verdict = Coloured(f"{page['colour']}: {page['sentence']}", _MEANINGS[page["colour"]])
+    output.print_result(page, [verdict, f"Wrote {page['path']}"])
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -22,23 +23,29 @@ _SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "PREFECT_LOGGING_SETTINGS_PATH": str(logs.SETTINGS),
 }
+# With one of these set, the console shows the log and not the display.
+_LOG_VARIABLES = {"PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"}
 
 
 def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments: object) -> Any:
     """Run the flow of that name and return its report. If the run fails, end the command."""
+    shows_log = bool(_LOG_VARIABLES & os.environ.keys())
     for variable, value in _SETTINGS.items():
         os.environ.setdefault(variable, value)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO" if output.is_text else "WARNING")
+    if not shows_log:
+        # The display shows the stages. Prefect's database gets every line.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     if output.is_text:
-        click.echo(f"{name} {pipeline_path}: starting Prefect ...", err=True)
-    # Prefect reads the settings above when it is imported.
-    flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
-    try:
-        state: Any = flow(str(pipeline_path), *arguments, return_state=True)
-    except KeyboardInterrupt:
-        # Prefect logs the traceback of the thread that was interrupted, which is of no use here.
-        logging.disable(logging.CRITICAL)
-        raise
+        click.echo(f"{name} {pipeline_path}", err=True)
+    with contextlib.nullcontext() if shows_log else output.stages():
+        # Prefect reads the settings above when it is imported.
+        flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
+        try:
+            state: Any = flow(str(pipeline_path), *arguments, return_state=True)
+        except KeyboardInterrupt:
+            # Prefect logs the traceback of the thread that was interrupted, which is of no use here.
+            logging.disable(logging.CRITICAL)
+            raise
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         terminal.print_error(f"error: {error if isinstance(error, Exception) else state.message}")

@@ -7,11 +7,13 @@ import logging
 import os
 import sys
 import threading
+import time
 from datetime import datetime
 
 from flows import logs
 from flows.stage_process.environment import PASSIVE_WAIT, SINGLE_THREAD_NUMPY
-from flows.stage_process.table import STAGES, Job
+from flows.stage_process.listener import progress_writer
+from flows.stage_process.table import STAGES, Job, report_to
 
 
 def _main() -> None:
@@ -23,6 +25,7 @@ def _main() -> None:
     job: Job = json.loads(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     logs.log_to_parent(sys.stderr)
+    report_to(progress_writer(sys.stderr))
     output.write(json.dumps(_run(job), default=str))
     output.close()
     sys.stderr.flush()
@@ -37,9 +40,13 @@ def _run(job: Job) -> dict[str, object]:
     from storage.redaction import redact
     from storage.schemas import DataError
 
+    started = time.monotonic()
     try:
         pipeline = open_pipeline(job["pipeline"])
-        return {"result": STAGES[job["stage"]](pipeline, datetime.fromisoformat(job["time"]), job["options"])}
+        result = STAGES[job["stage"]](pipeline, datetime.fromisoformat(job["time"]), job["options"])
+        seconds = time.monotonic() - started
+        logging.getLogger("flows.stage_process").info("Stage %s finished in %.1f s.", job["stage"], seconds)
+        return {"result": result}
     except Exception as error:
         is_expected = isinstance(error, DataError | PipelineFileError | OSError)
         if not is_expected:

@@ -17,6 +17,7 @@ import threading
 from typing import IO, Any
 
 from flows import logs
+from flows.stage_process import listener
 from flows.stage_process.panics import without_panics
 from flows.stage_process.table import Job
 
@@ -40,6 +41,18 @@ def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **
     Raises:
         StageFailed: If the stage has no result, with the stage's own error if it has one.
     """
+    shown = listener.current()
+    shown.start(stage)
+    try:
+        result = _run(stage, pipeline_path, time, limit, options)
+    except Exception as error:
+        shown.end(stage, str(error))
+        raise
+    shown.end(stage, None)
+    return result
+
+
+def _run(stage: str, pipeline_path: str, time: str, limit: float | None, options: dict[str, Any]) -> Any:
     if limit is not None and limit <= 0:
         raise StageFailed("no time was left for it before the deadline")
     job: Job = {"stage": stage, "pipeline": pipeline_path, "time": time, "options": options}
@@ -93,8 +106,11 @@ def _parse_result(status: int, output: str, log_lines: list[str]) -> Any:
 
 
 def _relay_lines(stream: IO[str], log_lines: list[str], stage: str) -> None:
-    """Log every line that the stage writes to standard error, and keep its message."""
+    """Log every line that the stage writes to standard error, and keep its message. Its progress is shown only."""
     for line in without_panics(stream):
         text = line.rstrip()
-        if text:
+        progress = listener.read_progress(text)
+        if progress is not None:
+            listener.current().advance(stage, *progress)
+        elif text:
             log_lines.append(logs.relay(text, stage))

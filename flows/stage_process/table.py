@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -10,11 +9,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from flows import clock
+from flows.stages.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from flows.settings.file import OpenPipeline
 
-logger = logging.getLogger("flows.stage_process")
+# A stage process sets it once.
+_progress: Progress = no_progress
 
 
 class Job(TypedDict):
@@ -38,13 +39,13 @@ Stage = Callable[["OpenPipeline", datetime, dict[str, Any]], Mapping[str, Any]]
 def _ingest(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.ingest import ingest
 
-    return ingest(pipeline.settings, pipeline.store, as_of, clock.now(), _log_progress, timeout=options["within"])
+    return ingest(pipeline.settings, pipeline.store, as_of, clock.now(), _report_progress, timeout=options["within"])
 
 
 def _train(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.train import train
 
-    return train(pipeline.settings, pipeline.store, as_of, clock.now(), _log_progress)
+    return train(pipeline.settings, pipeline.store, as_of, clock.now(), _report_progress)
 
 
 def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
@@ -61,6 +62,7 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
             issue_time,
             stale_reason="; ".join(filter(None, (stale_reason, damage))) or None,
             has_time=lambda: time.monotonic() < end,
+            progress=_report_progress,
             **options,
         )
 
@@ -100,7 +102,7 @@ def _publish_despite_damage(
 def _score(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.score import score
 
-    return score(pipeline.settings, pipeline.store, now, progress=_log_progress)
+    return score(pipeline.settings, pipeline.store, now, progress=_report_progress)
 
 
 def _report(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
@@ -113,7 +115,7 @@ def _backfill(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) ->
     from flows.stages.backfill import backfill
 
     start, end = clock.parse_days(options["start"], options["end"])
-    return backfill(pipeline.settings, pipeline.store, start, end, now, _log_progress)
+    return backfill(pipeline.settings, pipeline.store, start, end, now, _report_progress)
 
 
 STAGES: dict[str, Stage] = {
@@ -128,5 +130,11 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def _log_progress(activity: str, share: float) -> None:
-    logger.info("%s: %.0f%%", activity, 100 * share)
+def report_to(progress: Progress) -> None:
+    """Have the stages of this process report their progress to a callback."""
+    global _progress
+    _progress = progress
+
+
+def _report_progress(activity: str, share: float) -> None:
+    _progress(activity, share)

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +26,11 @@ from model.spec import ModelSpec
 from storage.schemas import DataError
 from storage.schemas.records import FitRecord, Manifest
 
+if TYPE_CHECKING:
+    from model.training.fit_progress import FitProgress
+
 _COMPARISON_SECONDS = 15.0  # for export, verification and comparison; at most half of the budget
+_FIT_SHARE = 0.9  # part of the progress of a training.
 _MAX_VALIDATION_WINDOWS = 4096  # more do not change when a fit stops
 _MAX_SCALE_AGE = timedelta(days=365)  # required interval scales of older models do not count
 
@@ -142,9 +147,9 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
     )  # fmt: skip
     network = fit(
         TrainingData(sampler, validation), options, weights, from_random, plan.past_scales,
-        elapsed=lambda: time.monotonic() - started, advance=lambda share: progress("train", 0.9 * share),
+        elapsed=lambda: time.monotonic() - started, advance=lambda state: _report_fit(progress, state),
     )  # fmt: skip
-    progress("export and verify", 0.9)
+    progress("export and verify", _FIT_SHARE)
     onnx = to_onnx(network, start.onnx if start else None)
 
     def horizon_end(step: int) -> str:
@@ -160,6 +165,11 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
         "warm_start_from": start.version if start else None,
         "full_fit": start.full_fit if start and not from_random else None,
     }
+
+
+def _report_fit(progress: Progress, state: FitProgress) -> None:
+    """Report the update, and the validation loss beside the baseline's."""
+    progress(f"update {state.update}, loss {state.loss:.4f}, baseline {state.baseline:.4f}", _FIT_SHARE * state.share)
 
 
 def _without_new_series(panel: Panel, spec: ModelSpec) -> Panel:

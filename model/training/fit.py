@@ -19,6 +19,7 @@ import torch
 
 from model.evaluation.calibration import interval_ratios, interval_scale, required_scale
 from model.training.devices import to_tensors
+from model.training.fit_progress import Advance, FitProgress, naive_loss, share_done
 from model.training.heads import pinball
 from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
 from model.training.options import FitOptions, TrainingData
@@ -33,6 +34,7 @@ _MAX_GRADIENT_NORM = 1.0
 _WEIGHT_DECAY = 1e-2
 _AVERAGE_DECAY = 0.995  # per update, of the running mean of the weights
 _MAX_SAMPLE = 4096  # windows from which the statistics of the data are computed
+_MAX_NAIVE_SAMPLE = 1024  # windows for the baseline.
 _FORECAST_BATCH = 256
 _Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
@@ -41,7 +43,7 @@ def _no_clock() -> float:
     return 0.0
 
 
-def _no_progress(share: float) -> None:
+def _no_progress(progress: FitProgress) -> None:
     pass
 
 
@@ -52,7 +54,7 @@ def fit(
     renew: bool = False,
     past_scales: Sequence[float] = (),
     elapsed: Callable[[], float] = _no_clock,
-    advance: Callable[[float], None] = _no_progress,
+    advance: Advance = _no_progress,
 ) -> Ensemble:
     """Train an ensemble: all members, or the next one of `start`.
 
@@ -71,7 +73,7 @@ def fit(
         renew: Begin with random weights instead.
         past_scales: Interval scales that earlier networks required, see `calibration.interval_scale`.
         elapsed: Seconds since the training began. The caller owns the clock.
-        advance: Callback that receives the share done, 0 to 1.
+        advance: Callback that receives the progress after each evaluation of the validation windows.
 
     Returns:
         The ensemble, on the CPU, in evaluation mode.
@@ -79,15 +81,17 @@ def fit(
     torch.set_num_threads(options.threads)
     spec = data.source.spec
     starts = [None] * spec.members if start is None else [None if renew else start.networks[0]]
+    baseline = math.nan if advance is _no_progress else _baseline_loss(data, options.seed)
 
     def train_member(number: int, begun: float) -> SegmentLSTM:
         own_options = replace(
             options, seed=_member_seed(options.seed, number, start), max_seconds=options.max_seconds - begun
         )
-        return _fit_member(
-            data, own_options, starts[number],
-            lambda: elapsed() - begun, lambda share: advance((number + share) / len(starts)),
-        )  # fmt: skip
+
+        def advance_member(share: float, update: int, loss: float) -> None:
+            advance(FitProgress((number + share) / len(starts), update, loss, baseline))
+
+        return _fit_member(data, own_options, starts[number], lambda: elapsed() - begun, advance_member)
 
     trained: list[SegmentLSTM] = []
     longest = 0.0
@@ -104,8 +108,14 @@ def fit(
     if len(spec.levels) > 1:
         ratios = interval_ratios(_forecast(ensemble, data.validation.windows), data.validation.actual, spec.levels)
         ensemble.interval_scale.fill_(interval_scale(required_scale(ratios, spec.levels), past_scales))
-    advance(1.0)
     return ensemble
+
+
+def _baseline_loss(data: TrainingData, seed: int) -> float:
+    source, size = data.source, min(_MAX_NAIVE_SAMPLE, len(data.source.starts))
+    return naive_loss(
+        source.spec, source.draw(np.random.default_rng(seed), size), data.validation, series_weights(source)
+    )
 
 
 def is_member_copy(network: Ensemble) -> bool:
@@ -136,7 +146,7 @@ def _denormals_flushed() -> Iterator[None]:
 
 def _fit_member(
     data: TrainingData, options: FitOptions, start: SegmentLSTM | None, elapsed: Callable[[], float],
-    advance: Callable[[float], None],
+    advance: Callable[[float, int, float], None],
 ) -> SegmentLSTM:  # fmt: skip
     """Train one member, from the weights of `start` or from random ones. Arguments are those of `fit`."""
     source, spec, device = data.source, data.source.spec, torch.device(options.device)
@@ -173,11 +183,12 @@ def _fit_member(
         optimiser.step()
         average.update_parameters(network)
         if update % stopping.every == 0:
-            advance(max(update / options.max_updates, elapsed() / options.max_seconds))
             validation_loss = _validation_loss(averaged, data.validation, weights)
             worse += 1
             if validation_loss < best_loss:
                 best_loss, best_state, worse = validation_loss, _copy_state(averaged), 0
+            used = elapsed() / options.max_seconds
+            advance(share_done(update, worse, stopping, options.max_updates, used), update, best_loss)
     network.load_state_dict(best_state if best_loss < math.inf else averaged.state_dict())
     return network.cpu()
 

@@ -10,6 +10,7 @@ import torch
 
 from model.training.devices import resolve_device, to_tensors
 from model.training.fit import fit, is_member_copy
+from model.training.fit_progress import FitProgress
 from model.training.heads import pinball
 from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
 from model.training.options import EarlyStopping, FitOptions
@@ -70,10 +71,20 @@ def test_one_member_continues_or_begins_anew_and_the_others_stay(train: Train) -
 
 def test_max_updates_bounds_each_member() -> None:
     data = made.training_data(made.spec(members=2))
-    shares: list[float] = []
+    states: list[FitProgress] = []
     options = FitOptions(7, max_updates=20, full_stopping=EarlyStopping(every=10, patience=100))
-    assert letters(fit(data, options, advance=shares.append)) == "ab"
-    assert shares == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert letters(fit(data, options, advance=states.append)) == "ab"
+    assert [state.share for state in states] == [0.25, 0.5, 0.75, 1.0]
+    assert [state.update for state in states] == [10, 20, 10, 20]
+    # The loss of the seasonal naive forecast stays the same.
+    assert len({state.baseline for state in states}) == 1
+    assert 0 < states[-1].loss and 0 < states[-1].baseline
+
+
+def test_progress_does_not_change_the_weights() -> None:
+    data, options = made.training_data(made.spec()), FitOptions(7, max_updates=20)
+    quiet, shown = fit(data, options), fit(data, options, advance=lambda state: None)
+    assert all(torch.equal(one, other) for one, other in zip(quiet.parameters(), shown.parameters(), strict=True))
 
 
 def test_without_a_gpu_training_runs_on_the_cpu_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
