@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 _STORAGE = "storage storage.schemas storage.sources"
-_FLOW = "flows flows.settings flows.stages flows.issue_time flows.states flows.tasks prefect " + _STORAGE
+_FLOW = (
+    "flows flows.settings flows.stages flows.issue_time flows.run_names flows.states flows.tasks prefect " + _STORAGE
+)
 
 #: What each unit may import besides itself and the standard library. A unit is a package or module with all below it
 #: that no longer name covers. A module may also be named alone. `late:X` may be imported within a function only, or
@@ -22,7 +24,7 @@ RULES: dict[str, str] = {
     "model": "storage.schemas numpy polars onnxruntime late:holidays late:scipy",
     "model.training": "model storage.schemas numpy onnx torch late:onnxscript",
     "flows": "flows.settings flows.stage_process flows.stages.progress late:flows.stages model click polars pydantic "
-    "late:rich late:flows.issue_time " + _STORAGE,
+    "late:rich late:flows.deploy late:flows.issue_time " + _STORAGE,
     "flows.issue_time": "flows flows.settings flows.stages " + _STORAGE,
     "flows.settings": "model pydantic pydantic_core " + _STORAGE,
     "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
@@ -31,7 +33,10 @@ RULES: dict[str, str] = {
     "flows.stage_process": "flows.clock flows.logs flows.stages.progress late:flows.settings late:flows.stages "
     "late:storage late:storage.schemas",
     # Flows, and the only modules that know Prefect.
-    "flows.artifacts": "flows prefect storage.schemas",
+    "flows.artifacts": "flows flows.settings flows.stages polars prefect " + _STORAGE,
+    "flows.deploy": "flows flows.backfill flows.ingest flows.nightly flows.report flows.settings flows.train httpx "
+    "prefect",
+    "flows.run_names": "flows flows.settings prefect",
     "flows.states": "prefect",
     "flows.tasks": "flows flows.settings flows.stage_process late:flows.stages prefect storage.schemas",
     "flows.sharded": _FLOW + " late:prefect_dask",

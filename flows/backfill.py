@@ -7,7 +7,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.runtime import flow_run
 
-from flows import logs, summary
+from flows import logs, run_names, summary
 from flows.issue_time import check_days
 from flows.parameters import Day, PipelineFile
 from flows.settings import file as pipeline_file
@@ -15,7 +15,7 @@ from flows.states import completed_state
 from flows.tasks import backfill_task
 
 
-@flow(name="backfill", flow_run_name="backfill {pipeline} {start} {end}", persist_result=False)
+@flow(name="backfill", flow_run_name=run_names.name_by_days, persist_result=False)
 def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State[Any]:
     """Publish the forecasts missing between the local days `start` and `end` (ISO 8601), both included."""
     settings = pipeline_file.read(pipeline)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import logs
+from flows import logs, run_names
 from flows.parameters import Day, OutputFolder, PipelineFile, RetrainInterval
 from flows.settings import file as pipeline_file
 from flows.tasks import backtest_task
 from storage.schemas.records import BacktestReport
 
 
-@flow(name="backtest", persist_result=False)
+@flow(name="backtest", flow_run_name=run_names.name_by_days, persist_result=False)
 def backtest(
     pipeline: PipelineFile,
     start: Day,

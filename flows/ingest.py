@@ -6,7 +6,8 @@ from prefect import flow
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from flows import clock, logs
+from flows import clock, logs, run_names
+from flows.deployment_plan import ARRIVED
 from flows.issue_time import choose_issue_time_without_history, parse_requested
 from flows.parameters import AsOf, PipelineFile
 from flows.settings import file as pipeline_file
@@ -15,10 +16,8 @@ from flows.tasks import ingest_task
 from storage.schemas import DataError
 from storage.schemas.records import IngestReport
 
-ARRIVED = "gatecast.data.arrived"
 
-
-@flow(name="ingest", flow_run_name="ingest {pipeline}", persist_result=False)
+@flow(name="ingest", flow_run_name=run_names.name_by_moment, persist_result=False)
 def ingest(pipeline: PipelineFile, as_of: AsOf | None = None) -> IngestReport:
     """Write to the history what every feed holds as of `as_of` (ISO 8601). Default: the run's scheduled start.
 

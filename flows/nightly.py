@@ -16,7 +16,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.runtime import flow_run
 
-from flows import artifacts, clock, logs, sharded, summary, tasks
+from flows import artifacts, clock, logs, run_names, sharded, summary, tasks
 from flows.deadline import Deadline
 from flows.issue_time import NEWEST, check_requested, choose_issue_time_without_history, parse_requested
 from flows.parameters import IssueTime, PipelineFile
@@ -50,7 +50,7 @@ class _Run:
     record: RunRecord
 
 
-@flow(name="nightly", flow_run_name="nightly {pipeline}", persist_result=False)
+@flow(name="nightly", flow_run_name=run_names.name_by_issue_time, persist_result=False)
 def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State[Any]:
     """Run one pipeline for one issue time.
 
@@ -96,6 +96,7 @@ def _run_stages(
         record["failures"] |= {f"ingest:{feed}": error for feed, error in ingested["failures"].items()}
     issue_time = choose_issue_time_without_history(settings, run.store, requested, scheduled)
     record["issue_time"] = issue_time.isoformat()
+    run_names.rename(settings, issue_time)
     logs.bind(issue_time=issue_time.isoformat())
     models = read_trained_models(settings, run.store, issue_time)
     reason = retrain_reason(settings, models, issue_time, _last_alert_reason(run, issue_time))
@@ -185,7 +186,7 @@ def _write_records(run: _Run) -> None:
     page = _run_stage(run, "report", tasks.report_task, clock.now().isoformat(), _AFTER_FORECAST_LIMIT)
     record["page"] = page["path"] if page else None
     _write(run, "metrics", lambda: write_metrics(settings, store, record, clock.now()))
-    artifacts.publish_artifacts(record)
+    artifacts.publish_artifacts(settings, store, record)
 
 
 def _write(run: _Run, name: str, write: Callable[[], Any]) -> None:

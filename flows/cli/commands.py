@@ -291,6 +291,39 @@ def inspect(
 
 @main.command()
 @options.pipeline_argument
+@click.option("--work-pool", metavar="NAME", default="gatecast", show_default=True, help="Work pool of the runs.")
+@click.option("--delay", metavar="20m", help="Time between issue_at and the start of the nightly run. Default: 20m.")
+@click.option("--worker-path", metavar="PATH", help="Path of FILE on the worker. Default: its absolute path here.")
+@click.option("--inactive", is_flag=True, help="Create schedules and trigger, but do not activate them.")
+@click.option("--remove", is_flag=True, help="Remove all deployments of the pipeline. The store stays.")
+def deploy(
+    pipeline_path: Path, work_pool: str, delay: str | None, worker_path: str | None, inactive: bool, remove: bool,
+    output: terminal.Output,
+) -> None:  # fmt: skip
+    """Deploy FILE to the Prefect server of PREFECT_API_URL.
+
+    The deployments publish forecasts, retrain, ingest, backfill and write the page. Their schedules follow issue_at,
+    and new data start a run that waits for them. Deployments of the pipeline from before are updated or removed.
+    """
+    settings = read(pipeline_path)
+    start_delay = options.parse_delay(delay)
+    from flows.deploy import DeployError, DeployOptions, undeploy
+    from flows.deploy import deploy as apply
+
+    wanted = DeployOptions(worker_path or str(pipeline_path.resolve()), work_pool, start_delay, not inactive)
+    try:
+        report = undeploy(settings) if remove else apply(settings, wanted)
+    except DeployError as error:
+        terminal.print_error(f"error: {error}")
+        sys.exit(summary.FAILED)
+    lines = [f"Deployed {name}" for name in report["deployed"]] + [f"Removed {name}" for name in report["removed"]]
+    if report["deployed"]:
+        lines.append(f"Start a worker: prefect worker start --pool {work_pool}")
+    output.print_result(report, lines or [f"Pipeline {settings.name!r} has no deployments."])
+
+
+@main.command()
+@options.pipeline_argument
 @click.option("--rollback", metavar="VERSION", help="Make VERSION, a former champion, serve again.")
 def models(pipeline_path: Path, rollback: str | None, output: terminal.Output) -> None:
     """List every model and why it was promoted or not.

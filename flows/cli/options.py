@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flows import clock, summary, terminal
+from flows.deployment_plan import DEFAULT_DELAY
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
 from storage.schemas import DataError
@@ -90,3 +91,20 @@ def parse_interval(text: str | None) -> timedelta | None:
         return None if text is None else setting_types.parse_duration(text)
     except ValueError as error:
         raise OptionError(f"--retrain-every {text!r}: {error}") from None
+
+
+def parse_delay(text: str | None) -> timedelta:
+    """Return the value of --delay.
+
+    Raises:
+        OptionError: If it is not a duration of less than a day.
+    """
+    if text is None:
+        return DEFAULT_DELAY
+    try:
+        delay = setting_types.parse_duration(text)
+    except ValueError as error:
+        raise OptionError(f"--delay {text!r}: {error}") from None
+    if delay >= timedelta(days=1):
+        raise OptionError(f"--delay {text!r}: must be shorter than a day. Example: 20m.")
+    return delay

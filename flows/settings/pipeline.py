@@ -273,6 +273,11 @@ class Monitoring(Section):
         default=None,
         description="Folder for the metrics of a run, such as that of a node exporter. Default: the store.",
     )
+    reports_url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(
+        default=None,
+        description="Address at which a web server offers the folder `reports` of the store. Prefect links to it.",
+        examples=["https://forecasts.example.com/reports"],
+    )
 
     @model_validator(mode="after")
     def _check_windows(self) -> Monitoring:
