@@ -14,6 +14,7 @@ import yaml
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.types import SecretDict
@@ -39,6 +40,7 @@ def ensure_objects(webhook: str | None) -> list[str]:
         for automation in wanted:
             _ensure_automation(client, automation)
         _remove_former_automations(client)
+        _remove_former_deployments(client)
     return [automation.name for automation in wanted]
 
 
@@ -83,6 +85,18 @@ def _remove_former_automations(client: SyncPrefectClient) -> None:
     for automation in client.read_automations():
         if automation.name.startswith(_PREFIX) and automation.name not in current:
             client.delete_automation(automation.id)
+
+
+def _remove_former_deployments(client: SyncPrefectClient) -> None:
+    """Delete deployments with the names of version 0.2.0, which were those of their pipelines, so that none runs twice.
+
+    The present names follow from flows/deployment_plan.py.
+    """
+    tags = DeploymentFilterTags(all_=["gatecast"])
+    for deployment in client.read_deployments(deployment_filter=DeploymentFilter(tags=tags)):
+        if deployment.name in deployment.tags:
+            client.delete_resource_owned_automations(f"prefect.deployment.{deployment.id}")
+            client.delete_deployment(deployment.id)
 
 
 def _save_webhook(webhook: str) -> UUID:

@@ -1,4 +1,4 @@
-"""Prefect artifacts of a nightly run: the published forecast, its picture, its scores, late inputs, refused rows."""
+"""Prefect artifacts of a nightly run: the published forecast with a picture, scores, late inputs and refused rows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 import polars as pl
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows import summary
 from flows.settings.pipeline import Pipeline
@@ -32,7 +27,7 @@ _REPORTS = "/reports/"  # in the path of the page
 def publish_artifacts(settings: Pipeline, store: Store, record: RunRecord) -> None:
     """Publish the artifacts of a run, also of one that failed.
 
-    The keys are `<pipeline>-published`, `-forecast`, `-picture`, `-page`, `-inputs`, `-scores`, `-skill`, `-ingest`,
+    The keys are `<pipeline>-published`, `-forecast`, `-page`, `-inputs`, `-scores`, `-skill`, `-ingest`,
     `-quarantine` and `-alerts`. An artifact without content is left out. If the server does not respond, the run
     continues without artifacts.
     """
@@ -49,10 +44,6 @@ def _publish(settings: Pipeline, record: RunRecord, excerpt: ForecastExcerpt | N
     )
     if excerpt is not None:
         _publish_table(f"{pipeline}-forecast", excerpt_rows(excerpt), "Forecast of the series with the largest values")
-        create_image_artifact(
-            key=f"{pipeline}-picture", image_url=_data_uri(picture(excerpt)),
-            description="Median and interval of the series with the largest values",
-        )  # fmt: skip
     if link:
         create_link_artifact(key=f"{pipeline}-page", link=link, link_text="the page", description="Report page")
     manifest = summary.trained_manifest(record)
@@ -110,7 +101,7 @@ def run_markdown(record: RunRecord, excerpt: ForecastExcerpt | None, link: str |
     """Return the result of a run in Markdown. Names and errors of others are written as code."""
     forecast = record["forecast"]
     head = summary.forecast_sentence(forecast) if forecast else "Nothing was published."
-    lines = [f"**{_code(head)}**", "", f"issue time {record.get('issue_time', 'unknown')}", ""]
+    lines = [f"**{_code(head)}**", "", f"Issue time {record.get('issue_time', 'unknown')}", ""]
     lines += [f"- {_code(line)}" for line in (summary.reason_lines(forecast) if forecast else [])]
     lines += [f"- {stage} failed: {_code(error)}" for stage, error in record["failures"].items()]
     lines += [f"- {feed} is late: {_code(lateness)}" for feed, lateness in record["late"].items()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import IO, Literal, NamedTuple
@@ -13,6 +12,7 @@ import click
 #: Colours by meaning: complete, needs attention, failed.
 Meaning = Literal["good", "attention", "bad"]
 _COLOURS: dict[Meaning, str] = {"good": "green", "attention": "yellow", "bad": "red"}
+_DEFAULT_WIDTH = 80  # columns
 _DUMB = ("dumb", "unknown", "")
 
 
@@ -37,6 +37,14 @@ def is_live(stream: IO[str], environment: Mapping[str, str] = os.environ) -> boo
     return stream.isatty() and environment.get("TERM", "dumb") not in _DUMB
 
 
+def terminal_width(stream: IO[str]) -> int:
+    """Return the columns of a terminal, 80 if they are unknown."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _DEFAULT_WIDTH
+    except (OSError, ValueError):
+        return _DEFAULT_WIDTH
+
+
 def render(lines: Iterable[Line], stream: IO[str], environment: Mapping[str, str] = os.environ) -> str:
     """Return lines as they are written to a stream: wrapped and coloured on a terminal, unchanged elsewhere.
 
@@ -45,7 +53,7 @@ def render(lines: Iterable[Line], stream: IO[str], environment: Mapping[str, str
     if not stream.isatty():
         return "\n".join(escape(line.text if isinstance(line, Coloured) else line) for line in lines)
     has_colour = is_live(stream, environment) and not environment.get("NO_COLOR")
-    width = shutil.get_terminal_size().columns
+    width = terminal_width(stream)
     return "\n".join(_render_line(line, width, has_colour) for line in lines)
 
 
@@ -76,4 +84,4 @@ def _wrap_line(line: str, width: int) -> str:
 
 def escape(text: str) -> str:
     """Return the text with control characters escaped, because a name of a source could command a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicodeescape").decode() for c in text)
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

@@ -5,13 +5,14 @@ Only `StageBar` needs rich, whose import takes 40 ms. So a command imports it fo
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from flows.coloured_text import Coloured
+from flows.coloured_text import Coloured, terminal_width
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -74,7 +75,7 @@ class StageBar:
         from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, width=terminal_width(sys.stderr))
         with Live(
             get_renderable=self.render, console=self._console, transient=True, refresh_per_second=_REDRAWS,
             redirect_stdout=False,
@@ -115,7 +116,9 @@ class StageBar:
         row.add_column(ratio=1)
         row.add_column(justify="right", no_wrap=True, width=4)
         row.add_column(justify="right", no_wrap=True, width=11)
-        bar = ProgressBar(total=1.0 if share else None, completed=share, pulse=not share)
-        row.add_row(stage.ljust(_NAME_WIDTH - 1), bar, f"{share:.0%}" if share else "", time_left(share, seconds))
+        # Without a share, the growing time shows that the stage is alive. A moving bar would draw 1 kB each time.
+        bar = ProgressBar(total=1.0, completed=share) if share else Text("")
+        left = time_left(share, seconds) if share else f"{seconds:.0f} s"
+        row.add_row(stage.ljust(_NAME_WIDTH - 1), bar, f"{share:.0%}" if share else "", left)
         detail = Text(" " * _NAME_WIDTH + activity, style="dim", no_wrap=True, overflow="ellipsis")
         return Group(row, detail) if activity and activity != stage else row

@@ -30,7 +30,9 @@ from pydantic import BaseModel
 
 from deployments.installation import POOL, ROOT
 from deployments.objects import QUEUES, read_automations
+from flows.deployment_plan import ARRIVED, DEFAULT_DELAY, automation_name, plan, trigger_match
 from flows.settings import file as pipeline_file
+from flows.settings.pipeline import Pipeline
 from tests.support.deployments import DEPLOYED, DEPLOYMENTS, PREFECT_YAML, TEMPLATE, named
 from tests.support.narrow import present
 from tests.support.prefect_api import finished
@@ -68,15 +70,31 @@ def test_prefect_reads_prefect_yaml_and_ignores_none_of_it() -> None:
 
 
 def test_every_pipeline_has_every_deployment() -> None:
-    wanted = {f"{flow}/{pipeline_name(path)}" for path in PIPELINES for flow in FLOWS}
-    assert sorted(map(named, DEPLOYED)) == sorted(wanted)
+    planned = [one for path in PIPELINES for one in plan(settings_of(path))]
+    assert sorted(map(named, DEPLOYED)) == sorted(f"{one.flow}/{one.name}" for one in planned)
+    assert {one.flow for one in planned} == FLOWS
     for deployment in DEPLOYED:
-        file = ROOT / deployment["parameters"]["pipeline"]
-        assert pipeline_name(file) == deployment["name"] and file in PIPELINES
+        assert ROOT / deployment["parameters"]["pipeline"] in PIPELINES
 
 
-def pipeline_name(path: Path) -> str:
-    return pipeline_file.read(path, {"GAS_URI": "gas.csv"}).name
+def settings_of(path: Path) -> Pipeline:
+    return pipeline_file.read(path, {"GAS_URI": "gas.csv"})
+
+
+@each
+def test_it_is_what_gatecast_deploy_would_create(deployment: dict[str, Any]) -> None:
+    settings = settings_of(ROOT / deployment["parameters"]["pipeline"])
+    # The markets start later, after the other pipeline.
+    delay = timedelta(minutes=40) if settings.name == "market" else DEFAULT_DELAY
+    (planned,) = [one for one in plan(settings, delay) if f"{one.flow}/{one.name}" == named(deployment)]
+    schedules = [(schedule["slug"], schedule["cron"]) for schedule in deployment.get("schedules", [])]
+    assert schedules == ([(planned.slug, planned.cron)] if planned.cron else [])
+    assert deployment["description"] == planned.description
+    assert deployment["tags"] == ["gatecast", settings.name, planned.tag]
+    assert deployment["work_pool"]["work_queue_name"] == planned.queue
+    triggers = [(t["name"], t["match"], t["expect"]) for t in deployment.get("triggers", [])]
+    expected = (automation_name(settings), trigger_match(settings), [ARRIVED])
+    assert triggers == ([expected] if planned.starts_on_data else [])
 
 
 @each
@@ -84,8 +102,6 @@ def test_a_deployment(deployment: dict[str, Any]) -> None:
     assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert deployment["enforce_parameter_schema"] is True
     assert deployment["work_pool"]["name"] == POOL and deployment["work_pool"]["work_queue_name"] in QUEUES
-    flow = named(deployment).partition("/")[0]
-    assert deployment["tags"] == ["gatecast", deployment["name"], "retrain" if flow == "train" else flow]
     # Only what trains needs the image with torch.
     image = deployment["work_pool"].get("job_variables", {}).get("image")
     trains = deployment["work_pool"]["work_queue_name"] == "training"
@@ -134,7 +150,9 @@ def test_its_triggers_are_prefect_s_and_its_own(deployment: dict[str, Any]) -> N
         trigger.set_deployment_id(uuid4())
         made = trigger.as_automation()
         assert isinstance(made.trigger, EventTrigger)
-        assert made.trigger.match["prefect.resource.id"] == [f"gatecast.pipeline.{deployment['name']}"]
+        pipeline = deployment["tags"][1]
+        assert made.name == f"gatecast {pipeline}: publish the forecast when awaited data arrive"
+        assert made.trigger.match["prefect.resource.id"] == [f"gatecast.pipeline.{pipeline}"]
         assert [action.type for action in made.actions] == ["run-deployment"]
 
 

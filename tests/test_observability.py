@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -10,7 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import polars as pl
 import pytest
 
 from tests.support.commands import Finished, json_report, nightly, nightly_process
@@ -41,6 +44,7 @@ def complete(trained: Path, prefect_server: dict[str, str], tmp_path_factory: py
     settings = {**prefect_server, **JSON_LINES}
     # Values above the bound are refused. The champion does not fit the new bound, so a model is trained.
     settings |= {"GATECAST_PIPELINE__BOUNDS__MAX": "1500"}
+    settings |= {"GATECAST_MONITORING__REPORTS_URL": "https://pages.example.com/reports/"}
     home = Path(prefect_server["PREFECT_HOME"])
     return nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **settings), path
 
@@ -102,9 +106,20 @@ def test_the_artifacts_of_a_night(complete: Run, prefect_server: dict[str, str])
     done, path = complete
     report = json_report(done)
     by_key = artifacts(prefect_server["PREFECT_API_URL"], "complete")
-    assert by_key.keys() >= {"published", "page", "skill", "ingest", "quarantine"}
-    assert "Published: 3 series" in by_key["published"]["data"]
-    assert (path.parent / "store/reports/complete.html").as_uri() in by_key["page"]["data"]
+    assert by_key.keys() >= {"published", "forecast", "inputs", "page", "skill", "ingest", "quarantine"}
+    published = by_key["published"]["data"]
+    assert "Published: 3 series" in published
+    assert "](https://pages.example.com/reports/complete.html)" in by_key["page"]["data"]
+    assert "file://" not in json.dumps(by_key)
+    picture = base64.b64decode(published.partition("data:image/svg+xml;base64,")[2].partition(")")[0])
+    assert b"LDC3: median, q10 to q90" in picture and ElementTree.fromstring(picture).tag.endswith("svg")
+    rows = json.loads(by_key["forecast"]["data"])
+    written = pl.read_parquet(path.parent / report["forecast"]["path"]).filter(pl.col("series_id") == "LDC3")
+    own = [row["q50"] for row in rows if row["series"] == "LDC3"]
+    assert own == pytest.approx(written.sort("step")["q50"].to_list(), rel=1e-4)
+    assert {row["feed"]: row["late"] for row in json.loads(by_key["inputs"]["data"])}.keys() == report["ingest"][
+        "feeds"
+    ].keys()
     (seven, _) = json.loads(by_key["skill"]["data"])
     assert seven["skill"] == report["score"]["summary"]["last_7_nights"]["skill"] is not None
     refused = json.loads(by_key["quarantine"]["data"])
@@ -112,6 +127,13 @@ def test_the_artifacts_of_a_night(complete: Run, prefect_server: dict[str, str])
     assert written["demand"], "rows above the bound"
     assert len(refused) == sum(map(len, written.values()))
     assert all(written[row["feed"]][row["reason"]] == row["rows"] for row in refused)
+
+
+def test_a_run_is_named_by_pipeline_and_issue_time(complete: Run, prefect_server: dict[str, str]) -> None:
+    done, _ = complete
+    run = next(line["run"] for line in lines(done) if line.get("stage") == "score")
+    (kept,) = every(prefect_server["PREFECT_API_URL"], "flow_runs", flow_runs={"id": {"any_": [run]}})
+    assert kept["name"] == "nightly complete 2018-09-02 00:00"
 
 
 def test_the_metrics_of_a_night(complete: Run) -> None:
@@ -132,7 +154,8 @@ def test_a_failed_run_leaves_artifacts_and_metrics(failed: Run, prefect_server: 
     kept = artifacts(prefect_server["PREFECT_API_URL"], "doomed")
     assert "Nothing was published" in kept["published"]["data"]
     assert "no target value was known" in kept["published"]["data"]
-    assert "page" in kept
+    # Nobody can open a path of the worker's machine, so without reports_url there is no link.
+    assert "page" not in kept and "reports/doomed.html" in kept["published"]["data"]
     errors = [line for line in lines(done) if line["level"] == "ERROR" and line.get("issue_time")]
     assert {line["pipeline"] for line in errors} == {"doomed"}
 

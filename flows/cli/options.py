@@ -104,7 +104,7 @@ def parse_delay(text: str | None) -> timedelta:
     try:
         delay = setting_types.parse_duration(text)
     except ValueError as error:
-        raise OptionError(f"--delay {text!r}: {error}") from None
+        raise OptionError(f"--delay {text!r}: {error}. Example: 20m.") from None
     if delay >= timedelta(days=1):
         raise OptionError(f"--delay {text!r}: must be shorter than a day. Example: 20m.")
     return delay

@@ -48,19 +48,19 @@ def test_all_of_it_is_deployed_and_the_next_nights_are_scheduled(serving: Servin
         runs = [run for run in serving.runs(name) if run["auto_scheduled"]]
         return [datetime.fromisoformat(run["expected_start_time"]) for run in runs]
 
-    nights = wait(lambda: scheduled("nightly/load"), "the next nights")
+    nights = wait(lambda: scheduled("nightly/load-publish-forecast"), "the next nights")
     assert {(at.minute, at.hour in (4, 5)) for at in nights} == {(20, True)}
-    assert scheduled("nightly/gas") == []
+    assert scheduled("nightly/gas-publish-forecast") == []
     assert serving.make("status").returncode == 0
 
 
 def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving: Serving) -> None:
     days = ("2018-09-02", "2018-09-03")
-    processes = [serving.watch("nightly/load", issue_time=day) for day in days]
+    processes = [serving.watch("nightly/load-publish-forecast", issue_time=day) for day in days]
     for process in processes:
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 0, output
-    runs = [r for r in serving.runs("nightly/load") if r["parameters"].get("issue_time") in days]
+    runs = [r for r in serving.runs("nightly/load-publish-forecast") if r["parameters"].get("issue_time") in days]
     first, second = sorted(runs, key=lambda run: run["start_time"])
     assert first["end_time"] <= second["start_time"]
     assert {run["state_name"] for run in runs} == {"Completed"}
@@ -72,20 +72,26 @@ def test_two_nights_asked_for_at_once_are_published_one_after_the_other(serving:
 
 def test_a_wrong_parameter_is_refused_before_there_is_a_run(serving: Serving) -> None:
     for wrong in ("issue_time=yesterday", "pipeline=load", "issued=2018-09-02"):
-        done = serving.prefect("deployment", "run", "nightly/load", "--param", wrong)
+        done = serving.prefect("deployment", "run", "nightly/load-publish-forecast", "--param", wrong)
         assert done.returncode == 1, done.stdout
         name, _, value = wrong.partition("=")
         assert name in done.stdout + done.stderr
-        assert not [run for run in serving.runs("nightly/load") if run["parameters"].get(name) == value]
+        assert not [
+            run for run in serving.runs("nightly/load-publish-forecast") if run["parameters"].get(name) == value
+        ]
 
 
 def test_data_that_arrive_start_the_night_that_waits_for_them(serving: Serving) -> None:
-    before = {run["id"] for run in serving.runs("nightly/load")}
-    ingest = serving.trigger("ingest/load", as_of="2018-09-15")
+    before = {run["id"] for run in serving.runs("nightly/load-publish-forecast")}
+    ingest = serving.trigger("ingest/load-ingest-feeds", as_of="2018-09-15")
     assert serving.ended(ingest)["state_name"] == "Completed"
 
     def started() -> dict[str, Any] | None:
-        new = [run for run in serving.runs("nightly/load") if run["id"] not in before and not run["auto_scheduled"]]
+        new = [
+            run
+            for run in serving.runs("nightly/load-publish-forecast")
+            if run["id"] not in before and not run["auto_scheduled"]
+        ]
         return new[0] if new else None
 
     run = wait(started, "a night that the data started")
@@ -95,7 +101,7 @@ def test_data_that_arrive_start_the_night_that_waits_for_them(serving: Serving) 
 
 
 def test_a_schedule_starts_a_night(serving: Serving) -> None:
-    deployment = serving.deployment("nightly/load")
+    deployment = serving.deployment("nightly/load-publish-forecast")
     begins = datetime.now(UTC) + timedelta(seconds=15)
     schedule = {"interval": 3600, "anchor_date": begins.isoformat(), "timezone": "UTC"}
     made = httpx.post(
@@ -107,7 +113,7 @@ def test_a_schedule_starts_a_night(serving: Serving) -> None:
     try:
 
         def due() -> dict[str, Any] | None:
-            runs = [run for run in serving.runs("nightly/load") if run["auto_scheduled"]]
+            runs = [run for run in serving.runs("nightly/load-publish-forecast") if run["auto_scheduled"]]
             at = {run["id"]: datetime.fromisoformat(run["expected_start_time"]) for run in runs}
             return next((run for run in runs if abs(at[run["id"]] - begins) < timedelta(seconds=1)), None)
 

@@ -25,7 +25,7 @@ def test_a_worker_that_is_killed_leaves_no_run_behind_and_the_next_night_is_publ
     assert serving.make("status").returncode == 1
     assert serving.make("up").returncode == 0
     # The crashed run still holds the only concurrency slot.
-    following = serving.watch("nightly/load", issue_time="2018-09-06")
+    following = serving.watch("nightly/load-publish-forecast", issue_time="2018-09-06")
     assert serving.ended(dead, _STUCK - (time.monotonic() - killed))["state_type"] == "CRASHED"
     output, _ = following.communicate(timeout=180)
     assert following.returncode == 0, output
@@ -44,7 +44,7 @@ def test_a_server_that_is_killed_costs_no_night(serving: Serving) -> None:
     assert serving.make("up").returncode == 0
     assert serving.ended(running)["state_name"] == "Completed"
     # The worker that was there before serves on.
-    after = serving.trigger("nightly/load", issue_time="2018-09-08")
+    after = serving.trigger("nightly/load-publish-forecast", issue_time="2018-09-08")
     assert serving.ended(after)["state_name"] == "Completed"
     assert re.search(r"72 \w+ rows", serving.night(after))
 

@@ -136,7 +136,7 @@ class Serving:
         """A night that has begun, and hangs in its ingest until `answer` is set; the id of the run."""
         self.answer.clear()
         before = len(self.requests)
-        identity = self.trigger("nightly/load", pipeline=str(self.held), issue_time=day)
+        identity = self.trigger("nightly/load-publish-forecast", pipeline=str(self.held), issue_time=day)
         wait(lambda: len(self.requests) > before, "a run that requests its weather", 120)
         assert self.run(identity)["state_type"] == "RUNNING"
         return identity
