@@ -37,7 +37,7 @@ def main(deployment: str, out: str) -> None:
         page.add_init_script(f"localStorage.setItem('prefect-password', '{stored_key}')")
         page.goto(f"{installation.url.removesuffix('/api')}/runs/flow-run/{run_id}")
         page.get_by_text("Artifacts", exact=True).click(timeout=_TIMEOUT)
-        page.get_by_text("What was published").first.wait_for(timeout=_TIMEOUT)
+        page.get_by_text("Published forecast").first.wait_for(timeout=_TIMEOUT)
         page.wait_for_timeout(_ANIMATION)
         page.screenshot(path=out)
         browser.close()

@@ -12,12 +12,13 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.deployments.runner import RunnerDeployment
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 from prefect.schedules import Cron
 from prefect.settings import PREFECT_API_URL
+from prefect.types.entrypoint import EntrypointType
 
 from flows.backfill import backfill
 from flows.deployment_plan import (
@@ -132,9 +133,9 @@ def _call(action: Any) -> DeployReport:
 def _to_deployment(settings: Pipeline, options: DeployOptions, one: Planned) -> RunnerDeployment:
     zone = settings.pipeline.timezone
     schedules = [Cron(one.cron, timezone=zone, active=options.is_active, slug=one.slug)] if one.cron else []
-    triggers = [
+    triggers: list[Any] = [
         DeploymentEventTrigger(
-            name=automation_name(settings), match=ResourceSpecification(trigger_match(settings)), expect={ARRIVED},
+            name=automation_name(settings), match=ResourceSpecification({**trigger_match(settings)}), expect={ARRIVED},
             enabled=options.is_active,
         )
     ]  # fmt: skip

@@ -12,16 +12,16 @@ import httpx
 import pytest
 
 from tests.support.commands import clear, gatecast_process, json_report
-from tests.support.pipelines import copy_of
+from tests.support.pipelines import write_pipeline
 from tests.support.prefect_api import every
 
 pytestmark = pytest.mark.prefect
 
 
 @pytest.fixture
-def path(trained: Path, tmp_path: Path) -> Path:
+def path(tmp_path: Path) -> Path:
     """A pipeline file whose pipeline no other test deploys."""
-    path = copy_of(trained, tmp_path / "copy")
+    path = write_pipeline(tmp_path / "copy")
     path.write_text(path.read_text().replace('name = "small"', 'name = "deployed"'))
     return path
 

@@ -114,9 +114,9 @@ def test_the_artifacts_of_a_night(complete: Run, prefect_server: dict[str, str])
     picture = base64.b64decode(published.partition("data:image/svg+xml;base64,")[2].partition(")")[0])
     assert b"LDC3: median, q10 to q90" in picture and ElementTree.fromstring(picture).tag.endswith("svg")
     rows = json.loads(by_key["forecast"]["data"])
-    written = pl.read_parquet(path.parent / report["forecast"]["path"]).filter(pl.col("series_id") == "LDC3")
+    published_rows = pl.read_parquet(path.parent / report["forecast"]["path"]).filter(pl.col("series_id") == "LDC3")
     own = [row["q50"] for row in rows if row["series"] == "LDC3"]
-    assert own == pytest.approx(written.sort("step")["q50"].to_list(), rel=1e-4)
+    assert own == pytest.approx(published_rows.sort("step")["q50"].to_list(), rel=1e-4)
     assert {row["feed"]: row["late"] for row in json.loads(by_key["inputs"]["data"])}.keys() == report["ingest"][
         "feeds"
     ].keys()

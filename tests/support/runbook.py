@@ -12,7 +12,7 @@ from deployments.installation import ROOT
 
 PAGE = ROOT / "docs" / "runbook.md"
 #: First words of commands that need what `make serve` brings up, of those that need nothing, and of a shell's own.
-SERVED = ("make ", "python -m deployments ", "prefect ")
+SERVED = ("make ", "python -m deployments ", "prefect ", "gatecast deploy ")
 ALONE = ("gatecast ", "tar ", "mkdir ", "mv ")
 SHELL = ("set -a", "set +a", '. "${GATECAST_STATE:-store/serve}/client.env"')
 
