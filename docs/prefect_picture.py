@@ -1,4 +1,4 @@
-"""Picture of a nightly run in Prefect's UI: the newest completed run of a deployment with its artifacts.
+"""Picture of Prefect's UI: the artifact with the result of the newest completed run of a deployment.
 
 Run `make serve` and `prefect deployment run DEPLOYMENT --watch` first, then:
 python -m docs.prefect_picture DEPLOYMENT OUT.png
@@ -15,9 +15,9 @@ from playwright.sync_api import ViewportSize, sync_playwright
 
 from deployments.installation import read_installation
 
-_SIZE: ViewportSize = {"width": 1360, "height": 1030}
+_SIZE: ViewportSize = {"width": 1360, "height": 1230}
 _TIMEOUT = 60_000.0  # milliseconds
-_ANIMATION = 3_000.0  # milliseconds until the timeline is drawn
+_ANIMATION = 3_000.0  # milliseconds until the page is drawn
 
 
 def main(deployment: str, out: str) -> None:
@@ -28,16 +28,22 @@ def main(deployment: str, out: str) -> None:
     if secrets is None or chromium is None:
         sys.exit("The picture needs the servers of `make serve` and Chromium (apt-get install chromium).")
     _, key = secrets
-    run_id = newest_run(installation.url, key, deployment)
+    take_picture(installation.url, key, newest_run(installation.url, key, deployment), chromium, out)
+
+
+def take_picture(url: str, key: str, run_id: str, chromium: str, out: str) -> None:
+    """Write a screenshot of the artifact of a run that holds its result, its picture and its numbers."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=["--no-sandbox"])
         page = browser.new_page(viewport=_SIZE)
         # Prefect's login page stores the key in the same way.
         stored_key = base64.b64encode(key.encode()).decode()
         page.add_init_script(f"localStorage.setItem('prefect-password', '{stored_key}')")
-        page.goto(f"{installation.url.removesuffix('/api')}/runs/flow-run/{run_id}")
-        page.get_by_text("Artifacts", exact=True).click(timeout=_TIMEOUT)
+        page.goto(f"{url.removesuffix('/api')}/runs/flow-run/{run_id}")
+        page.get_by_text("Artifacts", exact=True).first.click(timeout=_TIMEOUT)
         page.get_by_text("Published forecast").first.wait_for(timeout=_TIMEOUT)
+        page.get_by_text("-published").first.click(timeout=_TIMEOUT)
+        page.get_by_alt_text("Forecast").wait_for(timeout=_TIMEOUT)
         page.wait_for_timeout(_ANIMATION)
         page.screenshot(path=out)
         browser.close()
