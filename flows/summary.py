@@ -7,6 +7,7 @@ from typing import TypedDict, cast
 
 from model.checks.reasons import first_text
 from model.checks.series_matching import describe
+from model.evaluation.monitoring import skill
 from storage.schemas.records import (
     BackfillReport,
     CandidateScores,
@@ -33,7 +34,7 @@ class ScoreRow(TypedDict):
     pinball: float
     mae: float
     coverage_80: float
-    against_baseline: str
+    skill: str
 
 
 class RefusedRow(TypedDict):
@@ -134,8 +135,13 @@ def _score_row(candidate: str, scores: CandidateScores, baseline: float) -> Scor
         "pinball": round(scores["pinball"], 4),
         "mae": round(scores["mae"], 4),
         "coverage_80": round(scores["coverage_80"], 3),
-        "against_baseline": f"{scores['pinball'] / baseline - 1:+.1%}",
+        "skill": _skill_text(scores["pinball"], baseline),
     }
+
+
+def _skill_text(pinball: float, baseline_pinball: float) -> str:
+    value = skill(pinball, baseline_pinball)
+    return "" if value is None else f"{value:+.1%}"
 
 
 def model_rows(manifests: Iterable[Manifest], champions: list[str], rolled_back: Mapping[str, str]) -> list[Row]:
@@ -171,6 +177,7 @@ def _model_row(manifest: Manifest, champions: list[str], rolled_back: Mapping[st
         "pinball": pinball("challenger"),
         "champion": pinball("champion"),
         "baseline": pinball("baseline"),
+        "skill": _skill_text(scores["challenger"]["pinball"], scores["baseline"]["pinball"]) if scores else "",
         "p": format(decision["p_value"], ".2g") if "p_value" in decision else "",
         "coverage_80": format(scores["challenger"]["coverage_80"], ".3f") if "challenger" in scores else "",
         "state": ", ".join(state for state, holds in states.items() if holds),
