@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -24,6 +24,8 @@ from storage.store import Store
 
 _MAX_PROBABILITY_ROWS = 96
 _PREVIEW_SERIES, _PREVIEW_STEPS = 4, 3
+
+_ENDED = timedelta(days=28)  # age of the newest target value from which a check names the issue time `newest`
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,19 @@ def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) 
         lines += [f"  {name}: {line}" for line in summary.matching_lines(feed)]
         lateness = feed.get("late")
         lines += [f"  {name}: late: {lateness}"] if lateness else []
-    return lines
+    return lines + _ended_lines(pipeline_path, settings, report)
+
+
+def _ended_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
+    """Return the command for data that ended long ago, whose default issue time has no inputs."""
+    names = {feed.name for feed in settings.feeds("target")}
+    ends = [feed["last"] for name, feed in report["feeds"].items() if name in names and feed["last"]]
+    if not ends or datetime.fromisoformat(report["next_issue"]) - datetime.fromisoformat(max(ends)) < _ENDED:
+        return []
+    return [
+        f"The target ends on {max(ends)[:10]}. To forecast from there: "
+        f"gatecast nightly {pipeline_path} --issue-time newest"
+    ]
 
 
 def training_lines(manifest: Manifest) -> list[Line]:

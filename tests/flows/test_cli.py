@@ -133,7 +133,9 @@ def test_rollback(pipeline: Path) -> None:
 def test_init_then_check_then_ingest(tmp_path: Path) -> None:
     assert gatecast("init", tmp_path / "new").returncode == 0
     path = tmp_path / "new" / "pipeline.toml"
-    assert gatecast("check", path).returncode == 0
+    checked = gatecast("check", path)
+    assert checked.returncode == 0
+    assert checked.stdout.splitlines()[-1].endswith(f"gatecast nightly {path} --issue-time newest")
     assert gatecast("ingest", path).returncode == 0
     clear(gatecast("init", tmp_path / "new"), 1, "there already")
 
