@@ -52,7 +52,7 @@ NOW = datetime(2018, 2, 10, tzinfo=UTC)
 # All files that a pipeline may leave in its store.
 KEYS = re.compile(
     r"history/p/demand/grid\.json|history/p/demand/[0-9TZ]+-[0-9a-f]{8}\.parquet|quarantine/p/demand/[0-9TZ]+-[0-9a-f]{8}\.parquet|latest/p\.parquet|"
-    r"forecasts/pipeline=p/issue_date=2018-02-10/20180210T000000Z\.parquet|reports/p\.html"
+    r"forecasts/pipeline=p/issue_date=2018-02-10/20180210T000000Z\.parquet|reports/p(/20180210T000000Z)?\.html"
 )
 
 

@@ -73,12 +73,19 @@ def test_every_alert_is_in_it() -> None:
     assert {*re.findall(r"^\| `([a-z]+)` \|", TEXT, re.MULTILINE)} == {*CHECKS}
 
 
+def sections_of(text: str) -> set[str]:
+    """Return the anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_its_links_lead_somewhere() -> None:
-    sections = {
-        re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
-    }
+    sections = sections_of(TEXT)
     for target in re.findall(r"\]\(([^)]+)\)", TEXT):
         if target.startswith("#"):
             assert target[1:] in sections, target
         else:
-            assert (runbook.PAGE.parent / target).is_file(), target
+            name, _, section = target.partition("#")
+            page = runbook.PAGE.parent / name
+            assert page.is_file(), target
+            assert not section or section in sections_of(page.read_text()), target

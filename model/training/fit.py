@@ -169,7 +169,7 @@ def _fit_member(
     stopping = options.full_stopping if start is None else options.warm_stopping
     best_loss = math.inf if start is None else _validation_loss(averaged, data.validation, weights)
     best_state = _copy_state(averaged)
-    worse = 0  # evaluations since the best one
+    worse, share = 0, 0.0  # evaluations since the best one, share of the training that is done
     for update in range(1, options.max_updates + 1):
         if worse >= stopping.patience or elapsed() >= options.max_seconds:
             break
@@ -188,7 +188,8 @@ def _fit_member(
             if validation_loss < best_loss:
                 best_loss, best_state, worse = validation_loss, _copy_state(averaged), 0
             used = elapsed() / options.max_seconds
-            advance(share_done(update, worse, stopping, options.max_updates, used), update, best_loss)
+            share = share_done(update, worse, stopping, options.max_updates, used, share)
+            advance(share, update, best_loss)
     network.load_state_dict(best_state if best_loss < math.inf else averaged.state_dict())
     return network.cpu()
 

@@ -39,11 +39,11 @@ class FitProgress:
 Advance = Callable[[FitProgress], None]
 
 
-def share_done(update: int, worse: int, stopping: EarlyStopping, max_updates: int, used: float) -> float:
+def share_done(update: int, worse: int, stopping: EarlyStopping, max_updates: int, used: float, shown: float) -> float:
     """Return the share of a member's training that is done if its validation loss does not improve any more.
 
-    An improvement moves the end by as many updates as it takes, so the share does not fall. It is near 1 when early
-    stopping ends the training, and the progress does not jump.
+    An improvement moves the end away, and the share then stays where it was. It is near 1 when early stopping ends the
+    training, and the progress does not jump.
 
     Args:
         update: Number of updates.
@@ -51,9 +51,10 @@ def share_done(update: int, worse: int, stopping: EarlyStopping, max_updates: in
         stopping: Rule of early stopping.
         max_updates: Bound of the updates.
         used: Share of the time limit that is used up.
+        shown: Share after the evaluation before.
     """
     until_stop = max(stopping.patience - worse, 0) * stopping.every
-    return min(1.0, max(update / (update + until_stop), update / max_updates, used))
+    return min(1.0, max(update / (update + until_stop), update / max_updates, used, shown))
 
 
 def naive_loss(spec: ModelSpec, sample: LabeledWindows, validation: LabeledWindows, weights: torch.Tensor) -> float:

@@ -18,4 +18,8 @@ def closest(word: str, allowed: Iterable[str], similarity: float = _SIMILARITY) 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return a question with the closest allowed name and a space before it, an empty text if none is similar."""
     name = closest(word, allowed)
-    return "" if name is None else f' Did you mean "{name}"?'
+    if name is None:
+        return ""
+    # A name from a file may hold a line end, and an error is one line.
+    shown = f'"{name}"' if name.isprintable() else repr(name)
+    return f" Did you mean {shown}?"

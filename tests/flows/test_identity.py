@@ -115,7 +115,7 @@ def test_a_second_feed_may_have_the_other_series(tmp_path: Path) -> None:
     south = pl.read_parquet(tmp_path / "weather.parquet").with_columns(zone=pl.lit("b"))
     south.write_parquet(tmp_path / "south.parquet")
     report = check(pipeline_file.read(path, {}), AS_OF)
-    assert not report["failures"]
+    assert report["failures"].keys() == {"demand"}  # two days of history are too short for the context
     assert all("matching" not in feed for feed in report["feeds"].values())
 
 

@@ -140,7 +140,7 @@ def test_parts_that_become_available_after_t_change_nothing(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("how", "frequency", "error"),
     [
-        ("average", "1h", r"feed\.0\.resample: must be 'mean', 'sum' or 'last', got .average."),
+        ("average", "1h", r"feed 'price': resample: must be 'mean', 'sum' or 'last', got .average."),
         ("sum", "1b", r"resample of a feed is for frequency"),
     ],
 )

@@ -21,7 +21,9 @@ def test_the_result_of_a_stage_comes_back(pipeline: Path) -> None:
 
 
 def test_the_error_of_a_stage_comes_back(pipeline: Path) -> None:
-    (pipeline.parent / "load.parquet").write_bytes(b"")
+    # An ingest fails as a whole only if no feed can be used.
+    for name in ("load", "temperature"):
+        (pipeline.parent / f"{name}.parquet").write_bytes(b"")
     with pytest.raises(runner.StageFailed, match=r"feed 'demand': .*load\.parquet"):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
     pipeline.write_text("nonsense")

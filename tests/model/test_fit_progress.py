@@ -23,7 +23,7 @@ def test_the_share_never_falls_or_jumps(improvements: list[bool]) -> None:
         worse = 0 if improves else worse + 1
         if worse > STOPPING.patience:
             break
-        shares.append(share_done(number * STOPPING.every, worse, STOPPING, 100_000, used=0.0))
+        shares.append(share_done(number * STOPPING.every, worse, STOPPING, 100_000, 0.0, shares[-1]))
     steps = [later - earlier for earlier, later in itertools.pairwise(shares)]
     assert all(0 <= step <= 1 / STOPPING.patience + 1e-9 for step in steps)
     if worse == STOPPING.patience:
@@ -31,6 +31,6 @@ def test_the_share_never_falls_or_jumps(improvements: list[bool]) -> None:
 
 
 def test_time_and_updates_bound_the_share_too() -> None:
-    assert share_done(50, 0, STOPPING, 100, used=0.1) == 0.5
-    assert share_done(50, 0, STOPPING, 3000, used=0.7) == 0.7
-    assert share_done(50, 0, STOPPING, 3000, used=1.2) == 1.0
+    assert share_done(50, 0, STOPPING, 100, used=0.1, shown=0.0) == 0.5
+    assert share_done(50, 0, STOPPING, 3000, used=0.7, shown=0.0) == 0.7
+    assert share_done(50, 0, STOPPING, 3000, used=1.2, shown=0.0) == 1.0

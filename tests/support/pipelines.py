@@ -91,8 +91,9 @@ def many(pipeline: Path) -> None:
         one = known.filter(series_id=f"LDC{number % 3 + 1}").with_columns(
             pl.lit(f"L{number:02d}").alias("series_id"), pl.col("y") * (number + 1)
         )
-        # Gaps, of other hours in each.
-        rows.append(one.filter(pl.Series(rng.random(len(one)) > 0.02 * number)))
+        # Gaps, of other hours in each, but not of the newest one: the series would be late.
+        is_kept = pl.Series(rng.random(len(one)) > 0.02 * number)
+        rows.append(one.filter(is_kept | (pl.col("valid_time") == pl.col("valid_time").max())))
     rows.append(rows[5].with_columns(pl.lit("K-ended").alias("series_id")).head(300))
     rows += [rows[6].with_columns(series_id=pl.lit(name), y=None).tail(9) for name in ("A-unknown", "M-unknown")]
     added = pl.concat(rows, how="vertical_relaxed").with_columns(available_at=pl.col("valid_time") + timedelta(hours=1))
