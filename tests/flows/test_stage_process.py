@@ -27,7 +27,7 @@ def test_the_error_of_a_stage_comes_back(pipeline: Path) -> None:
     with pytest.raises(runner.StageFailed, match=r"feed 'demand': .*load\.parquet"):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
     pipeline.write_text("nonsense")
-    with pytest.raises(runner.StageFailed, match="not a TOML file"):
+    with pytest.raises(runner.StageFailed, match="is not valid TOML"):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
 
 
