@@ -116,9 +116,9 @@ def test_a_thousand_series_open_in_time(reader: OpenWindow, thousand: Path) -> N
     window.open(thousand)
     loaded = window.page.evaluate("performance.timing.domContentLoadedEventEnd - performance.timing.navigationStart")
     ready = window.page.evaluate("performance.getEntriesByName('ready')[0].startTime")
-    # docs/page.md has the times of an idle machine. Tests share theirs, so the limits are wide.
-    assert loaded < 6000
-    assert ready < 6000
+    # docs/page.md has the times of an idle machine. Tests share theirs, so the limits only find a page that hangs.
+    assert loaded < 20_000
+    assert ready < 20_000
     assert window.page.locator("svg").count() < 20
 
 
