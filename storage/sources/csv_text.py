@@ -83,7 +83,7 @@ def read_csv(source: Path | bytes, name: str, columns: Sequence[str], form: CsvF
         scan = _scan(readable, form, is_lossy=False)
         columns = select_columns(scan, name, columns, form)
         try:
-            table = scan.select(columns).collect()
+            table = scan.select(_with_last(scan, columns)).collect().select(columns)
         except pl.exceptions.ComputeError as error:
             if "utf-8" not in str(error):
                 raise
@@ -121,6 +121,16 @@ def select_columns(scan: pl.LazyFrame, name: str, columns: Sequence[str], form: 
     return columns or present
 
 
+def _with_last(scan: pl.LazyFrame, columns: Sequence[str]) -> list[str]:
+    """Return the columns and the last one of the file.
+
+    Polars reads a row up to the last requested column only. Without the last one of the file, it would not notice a row
+    with more cells than names, whose values are in the wrong columns.
+    """
+    last = scan.collect_schema().names()[-1]
+    return [*columns, *([] if last in columns else [last])]
+
+
 def _scan(readable: Path | io.BytesIO, form: CsvForm, *, is_lossy: bool) -> pl.LazyFrame:
     # Cells stay text: the feed's checks convert them and record a reason for each cell that is not a number.
     return pl.scan_csv(
@@ -131,7 +141,8 @@ def _scan(readable: Path | io.BytesIO, form: CsvForm, *, is_lossy: bool) -> pl.L
 
 def _read_lossy(readable: Path | io.BytesIO, name: str, columns: Sequence[str], form: CsvForm) -> pl.DataFrame:
     """Return the columns of a file with bytes that are not UTF-8, if those are in other columns."""
-    table = _scan(readable, form, is_lossy=True).select(columns).collect()
+    scan = _scan(readable, form, is_lossy=True)
+    table = scan.select(_with_last(scan, columns)).collect().select(columns)
     for column in columns:
         is_foreign = table[column].str.contains(_FOREIGN, literal=True).fill_null(False)
         if is_foreign.any():

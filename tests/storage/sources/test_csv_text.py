@@ -55,6 +55,11 @@ def test_declared_forms(tmp_path: Path, text: str, encoding: str, form: CsvForm)
         (b"Report\nt,y\n1,2\n", CsvForm(), "set skip_rows"),
         (b"sep=;\nt;y\n1;2\n", CsvForm(separator=";"), "Set skip_rows = 1"),
         ("t,Zähler\n1,2\n".encode("latin-1"), CsvForm(), "set the encoding"),
+        (
+            b"t,y,note\n1,2,a\n2,2,5,b\n",
+            CsvForm(),
+            r"line 3 \('2,2,5,b'\) has more cells .* Is the decimal mark a comma",
+        ),
         (b"t,y\n1,2\n2,2,5\n", CsvForm(), r"line 3 \('2,2,5'\) has more cells .* Is the decimal mark a comma"),
         (b't,y\n1,"2\n', CsvForm(), "whether each quote is closed"),
     ],
