@@ -148,7 +148,7 @@ def short_history(
         return (
             f"feed {feeds[0].name!r}: {steps:,} steps of history, {until}, are too few to train on: with {window}, "
             f"{needed:,} are needed. Until then, `gatecast nightly` publishes the baseline. Provide more history, or "
-            "choose a shorter context."
+            f"choose a shorter {'horizon' if section.horizon > section.context else 'context'}."
         )
     return None
 

@@ -45,4 +45,8 @@ def lateness(settings: Pipeline, feed: Feed, checked: CheckedRows, issue_time: d
         to_instant(int(grid.start(np.array([step]))[0])).astimezone(zone).strftime("%Y-%m-%d %H:%M")
         for step in (newest, due)
     )
-    return f"the newest value is of {newest_start}, values up to {due_start} are due: {due - newest} periods missing"
+    return f"the newest value is of {newest_start}, values up to {due_start} are due: {_periods(due - newest)} missing"
+
+
+def _periods(count: int) -> str:
+    return "1 period" if count == 1 else f"{count:,} periods"
