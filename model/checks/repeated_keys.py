@@ -14,7 +14,8 @@ from storage.schemas import DataError
 
 _KEY = ["series_id", "valid_time", "available_at"]
 _MOST = 0.5  # share of the keys
-_FEWEST = 3  # repeated keys
+_FEWEST = 3  # repeated keys, unless one comes as often as
+_OFTEN = 4  # a preliminary and a final row, and a revision, are three
 # A candidate column may leave this share of the repeated keys.
 _STILL_REPEATED = 0.01
 _MOST_VALUES = 0.5  # A column with more values per row is a measurement or a number of the row, and no dimension.
@@ -36,7 +37,8 @@ def check_repeated_keys(rows: pl.DataFrame, feed: FeedShape) -> None:
         return
     counts = rows.group_by(_KEY).agg(count=pl.len(), differs=pl.struct(feed.values).n_unique() > 1)
     repeated = counts.filter("differs")
-    if len(repeated) < _FEWEST or len(repeated) <= _MOST * len(counts) or _are_overlapping_files(rows, repeated):
+    is_rare = len(repeated) < _FEWEST and (repeated["count"] < _OFTEN).all()
+    if is_rare or len(repeated) <= _MOST * len(counts) or _are_overlapping_files(rows, repeated):
         return
     often = int(repeated["count"].mode().sort()[0])
     what = "time" if feed.series_id is None else "series and time"

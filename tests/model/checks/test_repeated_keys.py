@@ -92,3 +92,10 @@ def test_the_last_of_overlapping_files_counts() -> None:
         assert rows.filter(pl.col("y") == 5).height == 2 * 72
     with pytest.raises(RepeatedKeysError):
         check_rows(pl.concat(files[::-1]), shape(series_id="zone"), GRID, (None, None), LATE)
+
+
+@pytest.mark.parametrize("days", [1, 2, 5])
+def test_a_date_column_in_an_hourly_table_is_an_error_however_short(days: int) -> None:
+    rows = table("A", 24 * days).with_columns(pl.col("t").dt.truncate("1d"))
+    with pytest.raises(RepeatedKeysError, match="each time comes 24 times"):
+        check_rows(rows, shape(), GRID, (None, None), LATE)
