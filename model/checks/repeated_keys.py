@@ -14,8 +14,9 @@ from storage.schemas import DataError
 
 _KEY = ["series_id", "valid_time", "available_at"]
 _MOST = 0.5  # share of the keys
-_FEWEST = 3  # repeated keys, unless one comes as often as
-_OFTEN = 4  # a preliminary and a final row, and a revision, are three
+# Fewer repeated keys are revisions, unless one comes as often as _OFTEN: a preliminary, a final and a revised row.
+_FEWEST = 3
+_OFTEN = 4
 # A candidate column may leave this share of the repeated keys.
 _STILL_REPEATED = 0.01
 _MOST_VALUES = 0.5  # A column with more values per row is a measurement or a number of the row, and no dimension.
