@@ -152,7 +152,7 @@ def _lateness_text(
         if late <= usual_late:
             return None
         return (
-            f"the newest period is {_period(settings, newest)}, {_periods(late)} late by {_declared(source)} "
+            f"the newest period is {_period(settings, newest)}, {periods_text(late)} late by {_declared(source)} "
             f"(usual: {usual_late})"
         )
     has_gaps = missing > usual_missing and missing - min(late, horizon) > _MAX_GAPS * horizon
@@ -170,7 +170,8 @@ def _declared(source: Input) -> str:
     return f"available_after = {delay}" if dates_values else "the end of the last period"
 
 
-def _periods(count: int) -> str:
+def periods_text(count: int) -> str:
+    """Return a number of periods with its noun."""
     return "1 period" if count == 1 else f"{count:,} periods"
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
+from flows.stages.late_inputs import periods_text
 from flows.stages.panels import to_instant, to_micros
 from model.checks.feed_rows import CheckedRows
 
@@ -45,8 +46,6 @@ def lateness(settings: Pipeline, feed: Feed, checked: CheckedRows, issue_time: d
         to_instant(int(grid.start(np.array([step]))[0])).astimezone(zone).strftime("%Y-%m-%d %H:%M")
         for step in (newest, due)
     )
-    return f"the newest value is of {newest_start}, values up to {due_start} are due: {_periods(due - newest)} missing"
-
-
-def _periods(count: int) -> str:
-    return "1 period" if count == 1 else f"{count:,} periods"
+    return (
+        f"the newest value is of {newest_start}, values up to {due_start} are due: {periods_text(due - newest)} missing"
+    )
