@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.commands import clear, gatecast_process, json_report
 from tests.support.pipelines import write_pipeline
-from tests.support.prefect_api import every
+from tests.support.prefect_api import every, request
 
 pytestmark = pytest.mark.prefect
 
@@ -55,7 +54,7 @@ def test_a_pipeline_is_deployed_updated_and_removed(path: Path, prefect_server: 
 
     # A deployment of an earlier version, which has another name.
     former = {"name": "deployed", "flow_id": nightly["flow_id"], "tags": ["gatecast", "deployed"]}
-    httpx.post(f"{url}/deployments/", json=former).raise_for_status()
+    request("POST", f"{url}/deployments/", json=former)
     again = gatecast_process("deploy", path, "--delay", "40m", "--inactive", "--json", **prefect_server)
     assert json_report(again)["removed"] == ["nightly/deployed"]
     after = deployed(url)

@@ -43,15 +43,15 @@ def test_every_run_publishes_in_time_with_reasons_and_is_scored(tmp_path: Path, 
     updates = {"GATECAST_TRAINING__MAX_UPDATES": "400"}
     operation = FastOperation(
         sample(), tmp_path, FAULTS, begins=4, ends=9, environment={**prefect_server, **settings, **updates},
-        budget="300s", deadline="500s",
+        budget="300s", deadline="1h",
     )  # fmt: skip
     operation.run(0)
     first = operation.results[0].record
     assert first is not None and first["train"]["decision"]["promoted"], first
     operation.environment["GATECAST_TRAINING__MAX_UPDATES"] = "20"
     for number in range(1, 12):
-        # A hung source costs a third of the deadline.
-        operation.environment["GATECAST_FORECAST__DEADLINE"] = "45s" if FAULTS.get(number) == "hung source" else "500s"
+        # A hung source costs a third of the deadline. The others keep enough time to train first on a slow machine.
+        operation.environment["GATECAST_FORECAST__DEADLINE"] = "45s" if FAULTS.get(number) == "hung source" else "1h"
         operation.run(number)
     results = operation.results
     records = [result.record or {} for result in results]

@@ -12,7 +12,7 @@ import yaml
 
 from deployments.installation import ROOT
 from storage.schemas import MODEL
-from tests.support.prefect_api import every
+from tests.support.prefect_api import every, request
 from tests.support.serving import Serving, wait
 
 pytestmark = pytest.mark.deployment
@@ -104,12 +104,11 @@ def test_a_schedule_starts_a_night(serving: Serving) -> None:
     deployment = serving.deployment("nightly/load-publish-forecast")
     begins = datetime.now(UTC) + timedelta(seconds=15)
     schedule = {"interval": 3600, "anchor_date": begins.isoformat(), "timezone": "UTC"}
-    made = httpx.post(
-        f"{serving.url}/deployments/{deployment['id']}/schedules", json=[{"schedule": schedule, "active": True}]
-    )
+    body = [{"schedule": schedule, "active": True}]
+    made = request("POST", f"{serving.url}/deployments/{deployment['id']}/schedules", json=body)
     assert made.status_code == 201, made.text
     # As a deploy does: what is new is scheduled within seconds, a schedule alone within a minute.
-    httpx.patch(f"{serving.url}/deployments/{deployment['id']}", json={"paused": False}).raise_for_status()
+    request("PATCH", f"{serving.url}/deployments/{deployment['id']}", json={"paused": False})
     try:
 
         def due() -> dict[str, Any] | None:
@@ -120,6 +119,6 @@ def test_a_schedule_starts_a_night(serving: Serving) -> None:
         run = wait(due, "the run of the schedule")
         ended = serving.ended(run["id"])
     finally:
-        httpx.delete(f"{serving.url}/deployments/{deployment['id']}/schedules/{made.json()[0]['id']}")
+        request("DELETE", f"{serving.url}/deployments/{deployment['id']}/schedules/{made.json()[0]['id']}")
     assert ended["state_type"] == "COMPLETED"
     assert "rows" in serving.night(run["id"])

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-import httpx
 import polars as pl
 
 from deployments.daemon import find_descendants, is_alive
@@ -27,7 +26,7 @@ from deployments.installation import ROOT, Installation, read_installation
 from storage import registry
 from storage.store import open_store
 from tests.support.pipelines import ISSUE, SAMPLES, write_pipeline
-from tests.support.prefect_api import every
+from tests.support.prefect_api import every, request
 from tests.support.web_server import Web
 
 #: A champion that is not trained anew, whatever day it is.
@@ -97,9 +96,7 @@ class Serving:
 
     def run(self, identity: str) -> dict[str, Any]:
         """Return a flow run as the API has it."""
-        answer = httpx.get(f"{self.url}/flow_runs/{identity}", timeout=30)
-        answer.raise_for_status()
-        result: dict[str, Any] = answer.json()
+        result: dict[str, Any] = request("GET", f"{self.url}/flow_runs/{identity}").json()
         return result
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
@@ -108,9 +105,7 @@ class Serving:
 
     def deployment(self, name: str) -> dict[str, Any]:
         """Return a deployment as the API has it."""
-        answer = httpx.get(f"{self.url}/deployments/name/{name}", timeout=30)
-        answer.raise_for_status()
-        result: dict[str, Any] = answer.json()
+        result: dict[str, Any] = request("GET", f"{self.url}/deployments/name/{name}").json()
         return result
 
     def ended(self, identity: str, within: float = 180) -> dict[str, Any]:
