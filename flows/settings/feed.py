@@ -48,6 +48,11 @@ class Checks(Section):
     dropout: _Action = Field(
         default="warn", description="A zero where all values around it are above a fifth of the mean."
     )
+    unit_jump: _Action = Field(
+        default="warn",
+        description="A few days of values over 100 times all others of four weeks, or of a thousandth. A forecast "
+        "leaves them out.",
+    )
     level_jump: _Warning = Field(
         default="warn", description="A mean of 28 days that at least doubles or halves within two days."
     )

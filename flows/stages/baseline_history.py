@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.implausible_values import implausible_values
 from flows.stages.panels import visible_target
 from model.baseline import history_steps
-from model.checks.newest_values import without_implausible
 from storage.store import Store
 
 NO_VALUE = np.iinfo(np.int64).min  # stands for the newest step of a series without a visible value
@@ -35,7 +35,9 @@ def visible_history_with_newest(
     """
     steps = history_steps(settings.pipeline.season, settings.pipeline.context)
     values = visible_target(settings, store, series, issue_time, first - steps, steps)
-    values = without_implausible(values, settings.grid.steps_per_day)
+    left_out = implausible_values(settings, store, series, issue_time, first - steps, values)
+    if left_out is not None:
+        values = np.where(left_out, np.float32(np.nan), values)
     return _with_older_values(settings, store, series, issue_time, first, values), newest_steps(values, first)
 
 

@@ -19,11 +19,11 @@ import polars as pl
 from flows.settings.pipeline import Pipeline
 from flows.stages.baseline_history import NO_VALUE, has_ended, newest_steps, visible_history_with_newest
 from flows.stages.fallback import FallbackOrder, FallbackResult, forecast_with_fallback
+from flows.stages.implausible_values import implausible_reasons, implausible_values
 from flows.stages.late_inputs import find_late_inputs
 from flows.stages.loaded_models import LoadedModel
-from flows.stages.panels import to_instant, to_micros, visible_panel
+from flows.stages.panels import to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
-from model.checks.newest_values import FACTOR, find_implausible
 from model.distribution import clip_probability
 from model.panel import Channel, Panel, RevisionLayer
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, shard_result_schema
@@ -68,12 +68,12 @@ def forecast_shard(
     target = np.broadcast_to(panel.target.layers[0].values, (len(series), context + horizon))
     # Values that are left out below have arrived, so they are not late.
     incomplete = find_late_inputs(settings, store, issue_time, panel)
-    left_out = find_implausible(target[:, :context], settings.grid.steps_per_day)
+    left_out = implausible_values(settings, store, series, issue_time, first - context, target[:, :context])
     if left_out is not None:
-        implausible_reasons = _implausible_reasons(settings, target, left_out, first - context)
+        left_out_reasons = implausible_reasons(settings, target, left_out, first - context)
         for row in np.flatnonzero(left_out.any(axis=1)):
             found: list[LateInput] = [
-                {"feed": feed.name, "reason": implausible_reasons[row]} for feed in settings.feeds("target")
+                {"feed": feed.name, "reason": left_out_reasons[row]} for feed in settings.feeds("target")
             ]
             incomplete.setdefault(series[row], []).extend(found)
         target = target.copy()
@@ -116,27 +116,6 @@ def forecast_shard(
 def _with_values(channel: Channel, values: np.ndarray) -> Channel:
     """Return an as-of view with other values."""
     return Channel(channel.name, (RevisionLayer(values, channel.layers[0].available),))
-
-
-def _implausible_reasons(settings: Pipeline, target: np.ndarray, left_out: np.ndarray, first: int) -> np.ndarray:
-    """Return a reason for each series with a value in `left_out`, shape (S,), None for the others.
-
-    Args:
-        settings: Settings of the pipeline.
-        target: Values, shape (S, context + horizon).
-        left_out: Values that are left out, shape (S, context).
-        first: First step of the panel.
-    """
-    reasons = np.full(len(target), None, object)
-    for row in np.flatnonzero(left_out.any(axis=1)):
-        columns = np.flatnonzero(left_out[row])
-        begin = to_instant(int(settings.grid.start(np.array([first + columns[0]]))[0]))
-        largest = target[row, columns[np.abs(target[row, columns]).argmax()]]
-        reasons[row] = (
-            f"{len(columns)} values from {begin:%Y-%m-%dT%H:%MZ} on, such as {largest:.6g}, are over {FACTOR} times "
-            "all values before and were left out; correct them in the source"
-        )
-    return reasons
 
 
 def _join_reasons(series: tuple[str, ...], incomplete: Mapping[str, list[LateInput]]) -> np.ndarray:

@@ -12,6 +12,7 @@ from model.checks.check_context import CheckContext
 from model.checks.findings import SeriesFault
 from model.checks.series_summary import NO_VALUE, SeriesSummary
 from model.checks.series_table import SeriesTable
+from model.checks.unit_jumps import find_unit_jumps
 
 # A level jumps if the mean of four weeks changes by _JUMP, and most of that, _ABRUPT, within two days.
 _LONG, _SHORT = 28, 2  # days
@@ -93,6 +94,7 @@ def find_renamed(table: SeriesTable, summary: SeriesSummary, context: CheckConte
 
 #: Checks by name.
 ACROSS_SERIES: dict[str, Callable[[SeriesTable, SeriesSummary, CheckContext], Iterator[SeriesFault]]] = {
+    "unit_jump": find_unit_jumps,
     "level_jump": find_level_jumps,
     "stopped": find_stopped,
     "same_series": find_same_series,

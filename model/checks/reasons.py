@@ -21,7 +21,7 @@ _GRID_SETTING = "pipeline.grid_offset"  # A reason off the grid that names this 
 
 _GOT, _AT, _IN = ", got ", "at ", "in "
 # Checks of whole series that can refuse rows. Their reasons contain figures of the series.
-_CHECKS = r"^(flat_line|spike|dropout|repeated_block): .*"
+_CHECKS = r"^(flat_line|spike|dropout|unit_jump|repeated_block): .*"
 _COUNTS = r"^\d+ of \d+ values"
 _HAS_FIGURES = re.compile(f"{_CHECKS}|{_COUNTS}")
 

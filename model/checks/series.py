@@ -20,7 +20,10 @@ from storage.schemas import INSTANT
 from storage.schemas.records import Action
 
 # In the order in which findings are listed.
-_CHECKS = ("gap", "flat_line", "spike", "dropout", "level_jump", "repeated_block", "stopped", "same_series", "renamed")
+_CHECKS = (
+    "gap", "flat_line", "spike", "dropout", "unit_jump", "level_jump", "repeated_block", "stopped", "same_series",
+    "renamed",
+)  # fmt: skip
 
 
 def check_series(

@@ -25,6 +25,7 @@ class SeriesSummary:
         mean: Mean of each series as in `FlatSeries.mean`, shape (S,).
         day_total: Sum of the values of each day, shape (D,).
         day_count: Number of values of each day, shape (D,).
+        day_peak: Largest absolute value of each day, NaN without values, shape (D,).
         day_series: Number of the series of each day, shape (D,).
         day_row: First row of each day, shape (D,).
         day_step: First step of each day, shape (D,).
@@ -37,6 +38,7 @@ class SeriesSummary:
     mean: NDArray[np.float64]
     day_total: NDArray[np.float64]
     day_count: NDArray[np.int64]
+    day_peak: NDArray[np.float64]
     day_series: NDArray[np.int32]
     day_row: NDArray[np.int64]
     day_step: NDArray[np.int64]
@@ -55,6 +57,7 @@ class SeriesSummary:
             mean=block.mean,
             day_total=np.add.reduceat(block.filled, begins),
             day_count=np.add.reduceat(block.is_present, begins, dtype=np.int64),
+            day_peak=np.fmax.reduceat(np.abs(block.values), begins),
             day_series=block.series[begins] + block.first_series,
             day_row=begins + block.first_row,
             day_step=block.steps[begins],

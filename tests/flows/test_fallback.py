@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +202,28 @@ def test_an_impossible_newest_value_is_left_out_and_reported(opened: Opened) -> 
     assert sources["LDC1"] == sources["LDC3"] == ("model", None, version)
     status, reason, _ = sources["LDC2"]
     assert status == "stale_model"
-    assert reason.startswith("1 values from 2018-09-01T03:00Z on, such as 1e+09, are over 100 times all values before")
+    assert reason.startswith("the value 1e+09 at 2018-09-01T03:00Z is over 100 times all others and was left out")
     largest = before.filter(series_id="LDC2")["q90"].max()
     assert as_number(rows.filter(series_id="LDC2")["q90"].max()) < 1.5 * as_number(largest)
     others = pl.col("series_id") != "LDC2"
     assert rows.filter(others).equals(before.filter(others))
+
+
+@pytest.mark.parametrize("factor", [1000.0, 0.001])
+def test_a_unit_jump_that_began_before_the_context_is_left_out_and_reported(opened: Opened, factor: float) -> None:
+    settings, store, _ = opened
+    before = forecast_rows(settings, store)
+    at = clock.parse_time(ISSUE, settings.pipeline.timezone)
+    begin, end = (at - timedelta(days=days, hours=settings.pipeline.context) for days in (2, -1))
+    known = history.read_revisions(store, settings.name, "demand", ["y"], at)
+    jump = known.filter(pl.col("series_id") == "LDC2", pl.col("valid_time").is_between(begin, end, closed="left"))
+    assert len(jump) == 3 * 24
+    history.append(store, settings.name, "demand", jump.with_columns(pl.col("y") * factor), clock.now())
+    rows = forecast_rows(settings, store)
+    status, reason, _ = sources_by_series(rows)["LDC2"]
+    assert status == "stale_model"
+    assert reason.startswith(f"24 values from {begin + timedelta(days=2):%Y-%m-%dT%H:%MZ} to ")
+    ours = pl.col("series_id") == "LDC2"
+    ratio = rows.filter(ours)["q50"] / before.filter(ours)["q50"]
+    assert 0.8 < as_number(ratio.min()) <= as_number(ratio.max()) < 1.25
+    assert rows.filter(~ours).equals(before.filter(~ours))

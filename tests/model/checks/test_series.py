@@ -95,6 +95,30 @@ def test_jump_of_level(factor: float) -> None:
     assert float(finding.detail.split()[1]) == pytest.approx(factor, rel=0.1)
 
 
+@pytest.mark.parametrize("factor", [1000, 0.001])
+@pytest.mark.parametrize("begin", [24 * 10 + 5, 24 * 50, 24 * 87])
+def test_a_few_days_in_another_unit(factor: float, begin: int) -> None:
+    values = load()
+    values[begin : begin + 72] *= factor
+    others = hourly(START, load(24 * 20, 1)).with_columns(series_id=pl.lit("b"))
+    rows = pl.concat([hourly(START, values), others])
+    findings, reasons = check(rows, spike="accept", dropout="accept", level_jump="accept", unit_jump="quarantine")
+    finding = findings["unit_jump"]
+    assert (finding.rows, finding.first) == (72, START + timedelta(hours=begin))
+    assert finding.last == START + timedelta(hours=begin + 71)
+    assert finding.detail.startswith("72 values over 100 times" if factor > 1 else "72 values below 1/100 of")
+    assert reasons is not None
+    assert reasons.is_not_null().arg_true().to_list() == list(range(begin, begin + 72))
+
+
+def test_a_lasting_change_of_unit_is_no_unit_jump() -> None:
+    values = load()
+    values[24 * 50 :] *= 1000
+    assert "unit_jump" not in check(values)[0]
+    # A short read may begin with the last days of the former level.
+    assert "unit_jump" not in check(values[24 * 48 : 24 * 55])[0]
+
+
 def test_end_of_values_is_no_jump_of_level() -> None:
     values = load()
     values[24 * 50 :] = np.nan
@@ -170,6 +194,7 @@ def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch, rows: int) 
         values[900:920] = values[900]
         values[1369:1393] = values[1345:1369]  # The day before again, at the clock change.
     parts[1][24 * 50 :] *= 3
+    parts[4][300:360] *= 10_000
     parts[2], parts[3][24 * 80 :] = parts[5], np.nan
     frame = pl.concat([hourly(START, values, f"s{number}") for number, values in enumerate(parts)])
     frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
