@@ -296,8 +296,11 @@ class Feed(Section):
             self.repeats,
         )  # fmt: skip
         if isinstance(options, TextOptions):
+            text = options.text_format()
+            if options.wide == "periods" and self.available_at is None:
+                text = replace(text, time_formats=())  # The columns of a day become instants before the checks.
             shape = replace(
-                shape, text=options.text_format(), label=options.label, period=options.period, early=self.early
+                shape, text=text, label=options.label, period=options.period, early=self.early
             )
         return shape
 

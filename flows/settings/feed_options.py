@@ -131,7 +131,8 @@ class TextOptions(Section):
     )
     repeated_hour: ColumnNames = Field(
         default=(),
-        description='With wide = "hours": column of the hour that a clock change repeats, behind the one it repeats.',
+        description='With wide = "hours": column of the hour that a clock change repeats. Its name has the number of the one '
+        "it repeats, or it stands behind it.",
     )
 
     @model_validator(mode="after")
@@ -147,7 +148,9 @@ class TextOptions(Section):
 
     def wide_layout(self) -> WideLayout | None:
         """Return the columns of a wide table, None for a table with a row per value."""
-        return None if self.wide is None else WideLayout(self.wide, self.columns, self.repeated_hour)
+        return None if self.wide is None else WideLayout(
+            self.wide, self.columns, self.repeated_hour, self.time_format or ()
+        )  # fmt: skip
 
     @model_validator(mode="after")
     def _check_text(self) -> TextOptions:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import polars as pl
 
+from flows.stages.wide_inspection import find_day_columns
 from model.checks.number_texts import parse_numbers, unreadable_numbers, value_texts
 from model.checks.text_format import TextFormat
 from model.checks.time_texts import EPOCH_MS, EPOCH_S, parse_times
@@ -52,7 +53,10 @@ class FileInspection:
         numbers: How numbers are written.
         frequency: Frequency of the pipeline, None if no step is regular.
         step: Most frequent time between two rows of a series.
-        wide: "hours" if the columns are the hours of a day, "series" if each may be a series, else None.
+        wide: "hours" or "periods" if the columns are those of a day, "series" if each may be a series, else None.
+            `values` are then all its columns.
+        repeated_hour: Columns of the hour that a clock change repeats.
+        wide_question: What the columns leave open.
         first, last: First and last time, as the file has them.
         smallest: Smallest value.
         odd_days: Days with another number of rows than the others, which clock changes explain.
@@ -69,6 +73,8 @@ class FileInspection:
     frequency: str | None = None
     step: timedelta | None = None
     wide: str | None = None
+    repeated_hour: tuple[str, ...] = ()
+    wide_question: str | None = None
     first: str = ""
     last: str = ""
     smallest: float | None = None
@@ -102,7 +108,7 @@ def inspect_table(table: pl.DataFrame) -> FileInspection:
         raise DataError(f"no column beside {time!r} holds numbers. The file has {', '.join(map(repr, table.columns))}.")
     found.values = tuple(sorted(values, key=lambda name: not _VALUE_NAMES.search(name)))
     _set_steps(frame, found)
-    _set_wide(found)
+    _set_wide(table, found)
     _set_range(table, frame, found)
     return found
 
@@ -248,13 +254,18 @@ def _text(step: timedelta) -> str:
     return f"{minutes} minutes" if minutes < 120 else str(step)
 
 
-def _set_wide(found: FileInspection) -> None:
+def _set_wide(table: pl.DataFrame, found: FileInspection) -> None:
     """Set `wide` if columns look like the hours of a day, or like one series each."""
-    if found.frequency in ("1d", "1b", None) and len(found.values) in (23, 24, 25, 48, 96, 100):
-        found.wide = "periods" if len(found.values) in (23, 25, 100) else "hours"
-        found.frequency = {48: "30m", 96: "15m", 100: "15m"}.get(len(found.values), "1h")
-    elif len(found.values) > 1 and found.series_id is None:
+    if found.frequency in ("1d", "1b", None):
+        names = [name for name in table.columns if name not in (found.time, found.series_id)]
+        day = find_day_columns(table, names, list(found.values))
+        if day is not None:
+            found.wide, found.values, found.frequency = day.kind, day.columns, day.frequency
+            found.repeated_hour, found.wide_question = day.repeated_hour, day.question
+            return
+    if len(found.values) > 1 and found.series_id is None:
         found.wide = "series"
+        found.values = tuple(sorted(found.values, key=table.columns.index))
 
 
 def _set_range(table: pl.DataFrame, frame: pl.DataFrame, found: FileInspection) -> None:

@@ -130,10 +130,10 @@ def _options(csv: InspectedCsv, found: FileInspection) -> list[str]:
     if found.names_ends:
         lines.append(_line("label", "end", "24:00 is the END of a period"))
     if found.wide is not None:
-        names = list(found.values)
-        shown = csv.table.columns
         lines.append(_line("wide", found.wide, _wide_comment(found)))
-        lines.append(_line("columns", sorted(names, key=shown.index)))
+        lines.append(_line("columns", list(found.values)))
+        if found.repeated_hour:
+            lines.append(_line("repeated_hour", list(found.repeated_hour), "the second of two equal hours in autumn"))
     if not csv.ends_with_line:
         lines.append(_line("last_line", "accept", "the last line has no line end, but the file is complete"))
     return ["[feed.options]", *lines, ""] if lines else []
@@ -142,6 +142,8 @@ def _options(csv: InspectedCsv, found: FileInspection) -> list[str]:
 def _wide_comment(found: FileInspection) -> str:
     if found.wide == "series":
         return "QUESTION: a series per column; else leave wide and columns out, and name one column in values"
+    if found.wide_question is not None:
+        return f"QUESTION: {found.wide_question}"
     return "a column per hour of the day" if found.wide == "hours" else "a column per period of the day"
 
 

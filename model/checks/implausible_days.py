@@ -57,7 +57,8 @@ def judge_days(
     cut_high, cut_low = _high_cuts(order, known, is_intermittent), _low_cuts(order, known)
     with np.errstate(invalid="ignore"):
         high = peaks > cut_high[:, None]
-        low = (peaks < cut_low[:, None]) & ~high.any(axis=1)[:, None]
+        is_low_window = np.logical_not(high.any(axis=1, keepdims=True))
+        low = (peaks < cut_low[:, None]) & is_low_window
     high &= _is_judged(high, peaks, at_start[candidates], at_end[candidates], is_daily)[:, None]
     # A series may begin with low values before it is in full operation.
     low &= _is_judged(low, peaks, np.zeros(len(candidates), bool), at_end[candidates], is_daily)[:, None]

@@ -16,7 +16,8 @@ from model.checks.time_texts import ACCEPTED_TIMES, suggested_format
 
 #: Kind of a row whose key a later row of the feed repeats.
 DUPLICATE = "duplicate: a later row of the feed has the same series and time"
-NOT_A_TIME, NOT_A_NUMBER, OFF_GRID = "is not a time", "is not a number", "time is not on the"
+NOT_A_TIME, NOT_A_DATE, NOT_A_NUMBER = "is not a time", "is not a date", "is not a number"
+OFF_GRID = "time is not on the"
 _GRID_SETTING = "pipeline.grid_offset"  # A reason off the grid that names this setting is an advice itself.
 
 _GOT, _AT, _IN = ", got ", "at ", "in "
@@ -90,7 +91,7 @@ def first_text(example: str) -> str:
 
 def advice(group: ReasonGroup) -> str:
     """Return what a user can do if most rows of a feed are refused for this reason, or an empty text."""
-    if group.kind.endswith(NOT_A_TIME):
+    if group.kind.endswith((NOT_A_TIME, NOT_A_DATE)):
         form = suggested_format(group.cell.strip("'"))
         example = f'"{form}"' if form else '"%d/%m/%Y %H:%M" (day first), "epoch_s" or "epoch_ms"'
         return f"Times are read from {ACCEPTED_TIMES}. Declare another form in [feed.options]: time_format = {example}."

@@ -17,6 +17,7 @@ from flows.settings.file import PipelineFileError
 from flows.stages.feed_checks import check_feed
 from model.checks.feed_rows import CheckedRows
 from model.checks.feed_shape import FeedShape
+from model.checks.reasons import advice
 from model.checks.wide_tables import WideLayout, to_long_table
 from storage.schemas import DataError
 
@@ -114,6 +115,58 @@ def test_a_repeated_hour_has_a_column_or_counts_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["H2B", "H2*"])
+@pytest.mark.parametrize("place", [0, 4, 24])
+def test_a_repeated_hour_stands_anywhere_and_counts_on_its_day_only(tmp_path: Path, name: str, place: int) -> None:
+    names = HEADER.split(",")[1:]
+    names.insert(place, name)
+    lines = [",".join(["day", *names])]
+    for day in (26, 27, 28):
+        cells = hours().split(",")
+        cells.insert(place, "777" if day == 27 else "0")
+        lines.append(",".join([f"{day}.10.2024", *cells]))
+    (tmp_path / "wide.csv").write_text("\n".join([*lines, ""]))
+    options = f'wide = "hours"\nrepeated_hour = "{name}"\ntime_format = "%d.%m.%Y"'
+    result = checked(tmp_path, 'valid_time = "day"\nchecks = { repeated_block = "accept" }', options)
+    assert (len(result.accepted), len(result.refused)) == (73, 2)
+    assert times_and_values(result)[26:28] == [("10-27T00", 102), ("10-27T01", 777)]
+    assert result.refused["mw"].to_list() == ["0", "0"]
+    assert "a day on which the hour does not repeat in Europe/Berlin" in result.refused["reason"][0]
+
+
+def test_the_numbers_of_columns_decide_their_order(tmp_path: Path) -> None:
+    names = sorted(HEADER.split(",")[1:])
+    cells = ",".join(str(100 + int(name[1:])) for name in names)
+    (tmp_path / "wide.csv").write_text(f"day,{','.join(names)}\n2024-01-01,{cells}\n")
+    result = checked(tmp_path, 'valid_time = "day"', 'wide = "hours"')
+    assert [value for _, value in times_and_values(result)] == list(range(100, 124))
+    columns = ", ".join(f'"{name}"' for name in names)
+    with pytest.raises(DataError, match="'H2' stands behind 'H19' in options.columns"):
+        checked(tmp_path, 'valid_time = "day"', f'wide = "hours"\ncolumns = [{columns}]')
+
+
+def test_a_repeated_hour_without_a_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "wide.csv").write_text(f"{HEADER},H24\n2024-10-27,{hours()},777\n")
+    with pytest.raises(DataError, match="'H24' does not show which hour it repeats"):
+        checked(tmp_path, 'valid_time = "day"', 'wide = "hours"\nrepeated_hour = "H24"')
+    names = ", ".join(f'"H{hour}"' for hour in (0, 1, 2, 24, *range(3, 24)))
+    result = checked(tmp_path, 'valid_time = "day"', f'wide = "hours"\nrepeated_hour = "H24"\ncolumns = [{names}]')
+    assert times_and_values(result)[2:4] == [("10-27T00", 102), ("10-27T01", 777)]
+
+
+def test_periods_of_dates_in_a_declared_form(tmp_path: Path) -> None:
+    header = "day," + ",".join(map(str, range(1, 25)))
+    lines = [f"{day:02d}.07.2024,{hours()}" for day in range(1, 29)]
+    (tmp_path / "wide.csv").write_text("\n".join([header, *lines, ""]))
+    result = checked(tmp_path, 'valid_time = "day"', 'wide = "periods"\ntime_format = "%d.%m.%Y"')
+    assert len(result.accepted) == 28 * 24
+    assert result.accepted["valid_time"].min() == datetime(2024, 6, 30, 22, tzinfo=UTC)
+    undeclared = checked(tmp_path, 'valid_time = "day"', 'wide = "periods"')
+    assert (len(undeclared.accepted), len(undeclared.refused), len(undeclared.reasons)) == (0, 28 * 24, 1)
+    assert undeclared.reasons[0].kind == "day is not a date"
+    assert 'time_format = "%d.%m.%Y"' in advice(undeclared.reasons[0])
+
+
 @pytest.mark.parametrize(("day", "count"), [(date(2024, 3, 31), 23), (date(2024, 10, 27), 25), (date(2024, 7, 1), 24)])
 def test_periods_count_from_the_start_of_the_day(tmp_path: Path, day: date, count: int) -> None:
     header = "day," + ",".join(map(str, range(1, 26)))
@@ -128,7 +181,7 @@ def test_periods_count_from_the_start_of_the_day(tmp_path: Path, day: date, coun
     result = checked(tmp_path, 'valid_time = "day"', 'wide = "periods"')
     assert len(result.accepted) == count
     reasons = set(result.refused["reason"])
-    assert "day is not a date: yesterday" in reasons
+    assert "day is not a date, got 'yesterday'" in reasons
     assert ("the day has fewer periods than columns with a value" in reasons) == (count < 25)
 
 
