@@ -16,6 +16,7 @@ from flows.cli.flow_runs import run_flow
 from flows.cli.quiet_panics import quiet_panics
 from flows.coloured_text import Coloured, Line, Meaning, outcome
 from flows.settings.file import open_pipeline, read
+from flows.settings.questions import open_questions
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
 
 _ISSUE_TIME = (
@@ -77,6 +78,9 @@ def check(pipeline_path: Path, output: terminal.Output) -> None:
     settings = read(pipeline_path)
     with quiet_panics(), output.progress() as progress:
         report = stage.check(settings, clock.now(), progress)
+    unanswered = open_questions(pipeline_path)
+    if unanswered is not None:
+        report["failures"]["pipeline file"] = unanswered
     output.print_result(report, terminal.check_lines(pipeline_path, settings, report))
     for failure in report["failures"].values():
         terminal.print_error(f"error: {failure}")
@@ -102,6 +106,9 @@ def ingest(pipeline_path: Path, as_of: str | None, reread: bool, output: termina
     until = parse_requested(settings, as_of) if as_of else now
     with quiet_panics(), output.progress() as progress:
         report = stage.ingest(settings, store, until, now, progress, reread=reread)
+    unanswered = open_questions(pipeline_path)
+    if unanswered is not None:
+        terminal.print_error(f"warning: {unanswered}")
     lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
     output.print_result(report, lines)
     for failure in report["failures"].values():

@@ -299,9 +299,7 @@ class Feed(Section):
             text = options.text_format()
             if options.wide == "periods" and self.available_at is None:
                 text = replace(text, time_formats=())  # The columns of a day become instants before the checks.
-            shape = replace(
-                shape, text=text, label=options.label, period=options.period, early=self.early
-            )
+            shape = replace(shape, text=text, label=options.label, period=options.period, early=self.early)
         return shape
 
 

@@ -131,8 +131,8 @@ class TextOptions(Section):
     )
     repeated_hour: ColumnNames = Field(
         default=(),
-        description='With wide = "hours": column of the hour that a clock change repeats. Its name has the number of the one '
-        "it repeats, or it stands behind it.",
+        description='With wide = "hours": column of the hour that a clock change repeats. Its name has the number of '
+        "the one it repeats, or it stands behind it.",
     )
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from flows.settings import json_schema
+from flows.settings.questions import MARKER
 from flows.stages.file_inspection import inspect_table
 from flows.stages.proposed_file import pipeline_name, proposed_text
 from storage.samples import extract
@@ -58,7 +59,7 @@ def init_from(directory: Path, file: Path, timezone: str | None = None) -> InitR
     texts = {directory / _FILE: text, directory / json_schema.FILE_NAME: json_schema.schema_text()}
     _require_absent(texts)
     directory.mkdir(parents=True, exist_ok=True)
-    questions = [line.partition("QUESTION: ")[2] for line in text.splitlines()[3:] if "QUESTION: " in line]
+    questions = [line.partition(MARKER)[2] for line in text.splitlines()[3:] if MARKER in line]
     return _write(texts, list(texts), questions)
 
 

@@ -15,8 +15,8 @@ class ColumnOrderError(ValueError):
 def column_positions(names: Sequence[str], is_declared: bool = False) -> list[int]:
     """Return the position in the day of each column, from 0.
 
-    Names without numbers stay in their order. Known numbers are 0 to 23, 1 to 24 and times such as 00:30 or 0030, alone
-    or at the start of a range, with any text around them.
+    Names without numbers stay in their order. Known numbers are 0 to 23, 1 to 24 and times such as 00:30 or 0030. They
+    may have text around them, and may begin a range.
 
     Args:
         names: Names of the columns of one day, without those of a repeated hour.

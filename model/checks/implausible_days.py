@@ -15,8 +15,9 @@ NEWEST_DAYS = 4  # longest run that ends with the newest day
 WINDOW, HOP = 28, 7  # days that are compared, and days from one window to the next
 HIGH, LOW = 1, -1
 
-_LONGEST = 8  # days of all runs in a window, at most half of the known days
-_FEWEST_OTHERS = {True: 9, False: 2}  # other days, or a third of the window, for grids of days and finer grids
+_LONGEST = 8  # Days of all runs in a window. At most half of the known days are implausible.
+# Other days, or a third of the window: on grids of days (True) and on finer ones.
+_FEWEST_OTHERS = {True: 9, False: 2}
 _IDLE_SHARE = 0.2  # With more days of zeros, a series is intermittent.
 _IDLE_FACTOR = 10_000
 _UNITS = (1e3, 1e6)  # between kW, MW and GW. Low values are another unit if one of these explains them.

@@ -143,8 +143,8 @@ def _in_order_of_day(
     except ColumnOrderError as error:
         shown = ", ".join(map(repr, by_clock[:30]))
         raise DataError(
-            f'feed {feed.name!r}: wide = "{layout.kind}" cannot order the columns {shown}: {error}. Name the columns of '
-            "the day's periods in options.columns in the order of the day, and that of a repeated hour in "
+            f'feed {feed.name!r}: wide = "{layout.kind}" cannot order the columns {shown}: {error}. Name the columns '
+            "of the day's periods in options.columns in the order of the day, and that of a repeated hour in "
             "options.repeated_hour; or rename them in the source."
         ) from None
     number_of, per_hour = dict(zip(by_clock, positions, strict=True)), _HOUR // length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 from flows.settings import file as pipeline_file
+from flows.stages.feed_checks import check_feed
 from flows.stages.init import init_from
 from storage import history
 from storage.schemas import DataError
@@ -28,6 +30,8 @@ def ingested(folder: Path, csv: Path, *options: str) -> tuple[pl.DataFrame, str]
     assert done.returncode == 0, done.stderr
     path = folder / "new" / "pipeline.toml"
     assert f"Next: gatecast check {path}" in done.stdout
+    text = path.read_text()
+    answer_questions(path)
     checked = gatecast("check", path, "--json")
     assert checked.returncode == 0, checked.stderr + path.read_text()
     (report,) = json_report(checked)["feeds"].values()
@@ -36,7 +40,12 @@ def ingested(folder: Path, csv: Path, *options: str) -> tuple[pl.DataFrame, str]
     settings = pipeline_file.read(path, {})
     feed = settings.feed[0]
     store = open_store(settings.pipeline.store)
-    return history.read_as_of(store, settings.name, feed.name, list(feed.values), LATER), path.read_text()
+    return history.read_as_of(store, settings.name, feed.name, list(feed.values), LATER), text
+
+
+def answer_questions(path: Path) -> None:
+    """Accept what the file proposes."""
+    path.write_text(re.sub(r"#[^#\n]*QUESTION: .*", "", path.read_text()))
 
 
 def test_semicolons_decimal_commas_and_dates_with_the_day_first(tmp_path: Path) -> None:
@@ -91,6 +100,97 @@ def test_a_column_per_hour_becomes_a_wide_table(tmp_path: Path) -> None:
     assert 'wide = "hours"' in text and len(rows) == 40 * 24
     first = rows.sort("valid_time").row(0, named=True)
     assert (first["valid_time"], first["value"]) == (datetime(2023, 12, 31, 23, tzinfo=UTC), 1.0)
+
+
+def _hours_file(path: Path, names: list[str], day: datetime, days: int, repeated: str | None = None) -> None:
+    """Write a value in each column of an hour, 777 in a repeated one, and nothing where the hour is skipped."""
+    lines = [";".join(["Tag", *names])]
+    for number in range(days):
+        at = day + timedelta(days=number)
+        cells = []
+        for name in names:
+            hour = int("".join(filter(str.isdigit, name.split(":")[0])))
+            is_skipped = (at.month, at.day, name[:2]) == (3, 31, "02")
+            is_repeated = (at.month, at.day) == (10, 27)
+            cells.append(
+                ("777" if is_repeated else "")
+                if name == repeated
+                else ""
+                if is_skipped
+                else str(79 + 3 * number + hour)
+            )
+        lines.append(";".join([f"{at:%d.%m.%Y}", *cells]))
+    path.write_text("\n".join([*lines, ""]))
+
+
+def proposed_rows(folder: Path, csv: Path, zone: str) -> tuple[pl.DataFrame, str]:
+    """Return the accepted rows of a CSV file as its proposed pipeline file reads it, and the text of that file."""
+    path = Path(init_from(folder, csv, zone)["written"][0])
+    pipeline = pipeline_file.read(path, {})
+    result = check_feed(pipeline, pipeline.feed[0], LATER, datetime(1970, 1, 1, tzinfo=UTC))
+    assert not len(result.refused)
+    return result.accepted.sort("valid_time"), path.read_text()
+
+
+@pytest.mark.parametrize("name", ["02B", "2B", "02:00B", "02*"])
+@pytest.mark.parametrize("place", [3, 24])
+def test_a_column_of_the_repeated_hour_is_proposed_as_such(tmp_path: Path, name: str, place: int) -> None:
+    names = [f"{hour:02d}:00" if ":" in name else f"{hour:02d}" for hour in range(24)]
+    names.insert(place, name)
+    csv = tmp_path / "hours.csv"
+    # A file of spring has the column, but no value in it.
+    for month, change in ((3, []), (10, [102, 777, 103])):
+        _hours_file(csv, names, datetime(2024, month, 20), 14, name)
+        rows, text = proposed_rows(tmp_path / str(month), csv, "Europe/Berlin")
+        assert 'wide = "hours"' in text and f'repeated_hour = ["{name}"]' in text
+        begin = datetime(2024, 10, 27, tzinfo=UTC)
+        values = rows.filter(pl.col("valid_time").is_between(begin, begin + timedelta(hours=2)))["value"]
+        assert values.to_list() == change
+
+
+def test_a_25th_column_is_a_question_unless_the_file_has_a_day_of_23_hours(tmp_path: Path) -> None:
+    csv = tmp_path / "hours.csv"
+    names = [str(hour) for hour in range(1, 26)]
+
+    def proposed(folder: str, *cells: list[str]) -> str:
+        whole = ["100"] * 24 + [""]
+        rows = [whole, whole, *cells, whole]
+        csv.write_text(
+            "\n".join([",".join(["day", *names])] + [f"2024-03-{29 + n},{','.join(r)}" for n, r in enumerate(rows[:3])])
+            + "\n"
+        )
+        init_from(tmp_path / folder, csv, "Europe/Berlin")
+        return (tmp_path / folder / "pipeline.toml").read_text()
+
+    assert "QUESTION: periods counted from the start of the day?" in proposed("open")
+    counted = proposed("counted", ["100"] * 23 + ["", ""])
+    assert 'wide = "periods"' in counted and "counted from the start of the day?" not in counted
+    by_clock = proposed("clock", ["100", "100", "", *["100"] * 21, ""])
+    assert 'wide = "hours"' in by_clock and 'repeated_hour = ["25"]' in by_clock and '"3", "25", "4"' in by_clock
+
+
+def test_hours_sorted_as_text_beside_a_total_are_put_in_order(tmp_path: Path) -> None:
+    csv = tmp_path / "hours.csv"
+    names = [*sorted(f"H{hour}" for hour in range(1, 25)), "sum"]
+    lines = [f"2024-01-{day:02d}," + ",".join([*(name[1:] for name in names[:-1]), "300"]) for day in range(1, 29)]
+    csv.write_text("\n".join([",".join(["day", *names]), *lines, ""]))
+    rows, text = proposed_rows(tmp_path / "new", csv, "UTC")
+    assert '["H1", "H2", "H3"' in text
+    assert rows["value"].head(24).to_list() == list(range(1, 25))
+
+
+def test_questions_that_remain_are_an_error_of_check(tmp_path: Path) -> None:
+    csv = tmp_path / "one.csv"
+    csv.write_text("t,mw\n" + "".join(f"{time:%Y-%m-%dT%H:%M},{1.5 + n % 7}\n" for n, time in enumerate(HOURS)))
+    path = Path(init_from(tmp_path / "new", csv)["written"][0])
+    done = gatecast("check", path)
+    assert done.returncode == 1
+    assert f"error: {path}: 3 questions are not answered (line " in done.stderr
+    assert "time from the end of a period until its value is known" in done.stderr
+    assert "delete the comment from QUESTION on" in done.stderr
+    assert "warning: " in gatecast("ingest", path).stderr
+    answer_questions(path)
+    assert gatecast("check", path).returncode == 0
 
 
 def test_several_columns_of_numbers_are_a_question(tmp_path: Path) -> None:

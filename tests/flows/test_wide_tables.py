@@ -141,7 +141,7 @@ def test_the_numbers_of_columns_decide_their_order(tmp_path: Path) -> None:
     result = checked(tmp_path, 'valid_time = "day"', 'wide = "hours"')
     assert [value for _, value in times_and_values(result)] == list(range(100, 124))
     columns = ", ".join(f'"{name}"' for name in names)
-    with pytest.raises(DataError, match="'H2' stands behind 'H19' in options.columns"):
+    with pytest.raises(DataError, match="'H2' stands behind 'H19'"):
         checked(tmp_path, 'valid_time = "day"', f'wide = "hours"\ncolumns = [{columns}]')
 
 
