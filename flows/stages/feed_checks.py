@@ -136,6 +136,7 @@ def check_feed(
     requested_at = as_of if as_of <= now <= as_of + _SAME_RUN else now
     grid = settings.grid
     until = as_of
+    new_from = since + feed.overlap
     if feed.role == "known_future":
         # The horizon of the last forecast that can be issued before the next ingest.
         end = grid.end(np.array([grid.first_step(to_micros(as_of)) + settings.pipeline.horizon]))
@@ -154,6 +155,7 @@ def check_feed(
             as_of,
             settings.pipeline.season,
             feed.actions(),
+            new_from,
         )
     except EmptyFeed:
         if feed.source not in ("file", "s3"):

@@ -108,6 +108,7 @@ def check_rows(
     as_of: datetime,
     season: int = 1,
     actions: dict[str, Action] | None = None,
+    new_from: datetime | None = None,
 ) -> CheckedRows:
     """Classify the rows of a feed as of an instant.
 
@@ -123,6 +124,7 @@ def check_rows(
         as_of: Rows that become available later are only counted.
         season: Steps per season, for the checks of whole series.
         actions: Action by check of whole series, see `check_series`. None: these checks do not run.
+        new_from: Valid time after which periods are new to the history, see `check_repeated_keys`.
 
     Raises:
         DataError: The table is empty, or a whole column has the wrong type.
@@ -133,7 +135,7 @@ def check_rows(
     columns, unclear = history_columns(rows, times.instants, feed, grid)
     files = rows.get_column(FILE, default=None)
     rows, source_problem = _without_hidden_columns(rows)
-    reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem)
+    reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem, new_from)
     later = (columns["available_at"] > as_of).fill_null(False)
     if reason is not None:
         later &= reason.is_null()

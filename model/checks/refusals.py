@@ -45,7 +45,7 @@ class _Reasons:
 def refusal_reasons(
     rows: pl.DataFrame, columns: pl.DataFrame, feed: FeedShape, grid: TimeGrid,
     bounds: tuple[float | None, float | None], time_problem: pl.Series | None,
-    source_problem: pl.Series | None = None,
+    source_problem: pl.Series | None = None, new_from: datetime | None = None,
 ) -> pl.Series | None:  # fmt: skip
     """Return why each row is refused, null if it is not, or None if no row is.
 
@@ -57,6 +57,7 @@ def refusal_reasons(
         bounds: Physical limits of a target.
         time_problem: Problem with each valid time that was read, from `valid_times`.
         source_problem: Problem with each row that its source found, or None without any.
+        new_from: Valid time after which periods are new to the history. None: not known.
     """
     reasons = _Reasons()
     if source_problem is not None:
@@ -73,7 +74,7 @@ def refusal_reasons(
     limits = bounds if feed.role == "target" and feed.resample != "sum" else (None, None)
     for name in feed.values:
         _add_value_reasons(reasons, rows[name], columns[name], feed, limits)
-    return _with_duplicates(columns, reasons.column(), feed)
+    return _with_duplicates(columns, reasons.column(), feed, new_from)
 
 
 def _add_key_reasons(reasons: _Reasons, rows: pl.DataFrame, columns: pl.DataFrame, feed: FeedShape) -> None:
@@ -128,7 +129,9 @@ def _first_of_finer_steps(columns: pl.DataFrame, step: int, offset: int) -> pl.S
     return joined.select(~pl.col("off") & pl.col("shared").fill_null(False)).to_series().fill_null(False)
 
 
-def _with_duplicates(columns: pl.DataFrame, reason: pl.Series | None, feed: FeedShape) -> pl.Series | None:
+def _with_duplicates(
+    columns: pl.DataFrame, reason: pl.Series | None, feed: FeedShape, new_from: datetime | None
+) -> pl.Series | None:
     """Add a reason to rows that have the same series, time and availability as a later usable row.
 
     Raises:
@@ -141,7 +144,7 @@ def _with_duplicates(columns: pl.DataFrame, reason: pl.Series | None, feed: Feed
     last = keys.group_by(_KEY, maintain_order=False).agg(pl.col("row").max())
     if len(last) == len(keys):
         return reason
-    check_repeated_keys(columns if reason is None else columns.filter(usable), feed)
+    check_repeated_keys(columns if reason is None else columns.filter(usable), feed, new_from)
     is_duplicate = usable.to_numpy().copy()
     is_duplicate[last["row"].to_numpy()] = False
     if reason is None:

@@ -6,6 +6,8 @@ preliminary one. If most keys repeat, only the last row of each would be kept, s
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import polars as pl
 
@@ -17,6 +19,7 @@ _MOST = 0.5  # share of the keys
 # Fewer repeated keys are revisions, unless one comes as often as _OFTEN: a preliminary, a final and a revised row.
 _FEWEST = 3
 _OFTEN = 4
+_FEWEST_NEWEST = 6  # newest times with repeated keys only
 # A candidate column may leave this share of the repeated keys.
 _STILL_REPEATED = 0.01
 _MOST_VALUES = 0.5  # A column with more values per row is a measurement or a number of the row, and no dimension.
@@ -27,22 +30,39 @@ class RepeatedKeysError(DataError):
     """A feed in which most keys repeat with different values."""
 
 
-def check_repeated_keys(rows: pl.DataFrame, feed: FeedShape) -> None:
-    """Raise RepeatedKeysError if most keys repeat with different values.
+def check_repeated_keys(rows: pl.DataFrame, feed: FeedShape, new_from: datetime | None = None) -> None:
+    """Raise RepeatedKeysError if most keys repeat with different values, or most of the new ones.
+
+    A dimension may begin with the newest rows, such as forecasts beside actuals. Among a long history they are few.
 
     Args:
         rows: Rows without a fault, in the order of the feed: series_id, valid_time, available_at and values.
         feed: Layout of the table.
+        new_from: Valid time after which periods are new to the history. None: not known.
     """
     if feed.repeats == "last":
         return
     counts = rows.group_by(_KEY).agg(count=pl.len(), differs=pl.struct(feed.values).n_unique() > 1)
+    if not counts["differs"].any():
+        return
+    _require_few(rows, counts, feed, "")
+    if new_from is not None:
+        is_new = pl.col("valid_time") > new_from
+        _require_few(rows.filter(is_new), counts.filter(is_new), feed, "new ")
+    newest = _newest_pairs(rows, counts)
+    if newest is not None:
+        is_new = pl.col("valid_time") >= newest
+        _require_few(rows.filter(is_new), counts.filter(is_new), feed, "new ")
+
+
+def _require_few(rows: pl.DataFrame, counts: pl.DataFrame, feed: FeedShape, which: str) -> None:
+    """Raise RepeatedKeysError if most of the keys repeat with different values."""
     repeated = counts.filter("differs")
     is_rare = len(repeated) < _FEWEST and (repeated["count"] < _OFTEN).all()
     if is_rare or len(repeated) <= _MOST * len(counts) or _are_overlapping_files(rows, repeated):
         return
     often = int(repeated["count"].mode().sort()[0])
-    what = "time" if feed.series_id is None else "series and time"
+    what = f"{which}time" if feed.series_id is None else f"{which}series and time"
     if len(repeated) == len(counts) and repeated["count"].n_unique() == 1:
         problem = f"each {what} comes {often} times with different values"
     else:
@@ -50,6 +70,22 @@ def check_repeated_keys(rows: pl.DataFrame, feed: FeedShape) -> None:
             f"{len(repeated):,} of {len(counts):,} {what}s come several times, mostly {often}, with different values"
         )
     raise RepeatedKeysError(f"feed {feed.name!r}: {problem} ({_example(rows, repeated, feed)})")
+
+
+def _newest_pairs(rows: pl.DataFrame, counts: pl.DataFrame) -> datetime | None:
+    """Return the first of the newest times of which all keys repeat in neighbouring rows, None if they are few.
+
+    Revisions are appended as a block. Rows that stand side by side are no revisions of each other.
+    """
+    by_time = counts.group_by("valid_time").agg(pl.col("differs").all()).sort("valid_time", descending=True)
+    count = int(by_time["differs"].cum_min().sum())
+    if count < _FEWEST_NEWEST:
+        return None
+    newest: datetime = by_time["valid_time"][count - 1]
+    distance = rows.with_row_index("row").filter(pl.col("valid_time") >= newest).group_by(_KEY)
+    spread = distance.agg(spread=pl.col("row").max() - pl.col("row").min(), count=pl.len())
+    series = rows["series_id"].n_unique()
+    return newest if (spread["spread"] < spread["count"] * series).all() else None
 
 
 def find_dimensions(table: pl.DataFrame, feed: FeedShape) -> list[str]:

@@ -99,3 +99,31 @@ def test_a_date_column_in_an_hourly_table_is_an_error_however_short(days: int) -
     rows = table("A", 24 * days).with_columns(pl.col("t").dt.truncate("1d"))
     with pytest.raises(RepeatedKeysError, match="each time comes 24 times"):
         check_rows(rows, shape(), GRID, (None, None), LATE)
+
+
+@pytest.mark.parametrize("order", ["time", "kind"])
+@pytest.mark.parametrize("zones", ["A", "AB"])
+def test_a_dimension_that_begins_with_the_new_rows_is_an_error(order: str, zones: str) -> None:
+    old, new = table(zones, 240), table(zones, 264).filter(pl.col("t") >= START + timedelta(hours=240))
+    kinds = [new.with_columns(pl.col("y") + 5000 * number, kind=pl.lit(number)) for number in (0, 1)]
+    mixed = pl.concat(kinds).sort(["t", "zone", "kind"] if order == "time" else ["kind", "t"])
+    rows = pl.concat([old, mixed.drop("kind")])
+    feed = shape(series_id="zone")
+    newest = (START + timedelta(hours=239)).replace(tzinfo=UTC)
+    with pytest.raises(RepeatedKeysError, match="each new series and time comes 2 times"):
+        check_rows(rows, feed, GRID, (None, None), LATE, new_from=newest)
+    if order == "time":
+        with pytest.raises(RepeatedKeysError, match="each new series and time comes 2 times"):
+            check_rows(rows, feed, GRID, (None, None), LATE)
+    else:
+        # A block that is appended may hold revisions, if nothing shows that its periods are new.
+        assert len(accepted(rows, feed)) == len(zones) * 264
+    assert len(accepted(rows, shape(series_id="zone", repeats="last"))) == len(zones) * 264
+
+
+def test_revisions_of_the_newest_rows_are_no_error() -> None:
+    rows = table("AB", 240)
+    final = rows.tail(48).with_columns(pl.col("y") + 5)
+    newest = (START + timedelta(hours=239)).replace(tzinfo=UTC)
+    checked = check_rows(pl.concat([rows, final]), shape(series_id="zone"), GRID, (None, None), LATE, new_from=newest)
+    assert (len(checked.accepted), len(checked.refused)) == (480, 48)
