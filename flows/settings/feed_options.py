@@ -108,7 +108,8 @@ class TextOptions(Section):
         '"epoch_ms" or "iso". Default: ISO 8601 in text.',
     )
     missing: MissingTexts = Field(
-        default=(), description="Texts that mean a missing value, one or a list. An empty cell always does."
+        default=(),
+        description="Texts that mean a missing value, one or a list: NA, null. An empty cell and NaN always do.",
     )
     label: Literal["start", "end"] = Field(
         default="start", description="Which end of its period valid_time names. With end, 24:00 is allowed."

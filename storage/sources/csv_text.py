@@ -17,6 +17,7 @@ import polars as pl
 
 from storage.schemas import ROW_PROBLEM, DataError, MissingColumn
 from storage.schemas.suggestions import did_you_mean
+from storage.sources.csv_short_lines import SHORT, find_short_lines
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +40,21 @@ class CsvForm:
         encoding: Encoding by its name in Python.
         skip_rows: Lines before the one with the names of the columns.
         refuses_cut_line: True if a last line without a line end is a problem.
+        refuses_short_lines: True if a line with fewer cells than names is a problem.
     """
 
     separator: str = ","
     encoding: str = "utf-8"
     skip_rows: int = 0
     refuses_cut_line: bool = False
+    refuses_short_lines: bool = False
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> CsvForm:
         """Return the form that the options of a feed declare."""
         return cls(
             options.get("separator", ","), options.get("encoding", "utf-8"), options.get("skip_rows", 0),
-            options.get("last_line") == "refuse",
+            options.get("last_line") == "refuse", options.get("wide") is None,
         )  # fmt: skip
 
 
@@ -90,10 +93,26 @@ def read_csv(source: Path | bytes, name: str, columns: Sequence[str], form: CsvF
             table = _read_lossy(readable, name, columns, form)
     except pl.exceptions.ComputeError as error:
         raise _format_error(error, source, name, form) from None
+    if form.refuses_short_lines:
+        table = _with_short_lines(table, readable, scan.collect_schema().names(), columns, form)
     if form.refuses_cut_line and len(table) and _is_cut(source):
         is_last = pl.int_range(pl.len()) == pl.len() - 1
-        table = table.with_columns(pl.when(is_last).then(pl.lit(_CUT)).alias(ROW_PROBLEM))
+        other = pl.col(ROW_PROBLEM) if ROW_PROBLEM in table.columns else pl.lit(None, pl.String)
+        table = table.with_columns(pl.when(is_last).then(pl.lit(_CUT)).otherwise(other).alias(ROW_PROBLEM))
     return table
+
+
+def _with_short_lines(
+    table: pl.DataFrame, readable: Path | io.BytesIO, names: list[str], columns: Sequence[str], form: CsvForm
+) -> pl.DataFrame:
+    """Return the table with a problem in the rows of lines that end before the last requested column."""
+    last = max(columns, key=names.index)
+    if not table[last].null_count():
+        return table
+    is_short = find_short_lines(readable, table, form.separator, form.skip_rows, names.index(last) + 1)
+    if not is_short.any():
+        return table
+    return table.with_columns(pl.when(is_short).then(pl.lit(SHORT)).alias(ROW_PROBLEM))
 
 
 def select_columns(scan: pl.LazyFrame, name: str, columns: Sequence[str], form: CsvForm | None = None) -> Sequence[str]:

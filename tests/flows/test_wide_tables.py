@@ -75,6 +75,16 @@ def hours(**cells: int) -> str:
     return ",".join(str(cells.get(f"h{hour}", 100 + hour)) if cells.get(f"h{hour}") != 0 else "" for hour in range(24))
 
 
+@pytest.mark.parametrize("cell", ["NaN", "NA", "null"])
+def test_a_cell_of_a_wide_table_is_missing_as_in_a_long_one(tmp_path: Path, cell: str) -> None:
+    lines = [f"{datetime(2024, 2, 1, hour):%Y-%m-%d %H:%M},{hour + 1},5" for hour in range(24)]
+    lines[3] = f"2024-02-01 03:00,{cell},5"
+    (tmp_path / "wide.csv").write_text("\n".join(["time,a,b", *lines, ""]))
+    result = checked(tmp_path, 'series_id = "zone"\nvalid_time = "time"', 'wide = "series"')
+    assert result.accepted["mw"].null_count() == (1 if cell == "NaN" else 0)
+    assert result.refused["mw"].to_list() == ([] if cell == "NaN" else [cell])
+
+
 HEADER = "day," + ",".join(f"H{hour}" for hour in range(24))
 
 

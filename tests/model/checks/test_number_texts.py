@@ -56,6 +56,16 @@ def test_texts_without_a_number_are_refused_unless_they_are_declared() -> None:
     assert check(cells, missing=("n/e", "-")).accepted["y"].to_list() == [1, None, 2, None, 3, 4, None, None]
 
 
+@pytest.mark.parametrize("form", [{}, {"decimal": ","}, {"thousands": "."}, {"missing": ("n/e",)}])
+def test_only_empty_cells_and_nan_are_missing_without_a_declaration(form: dict[str, Any]) -> None:
+    others = ["null", "NULL", "NA", "N/A", "None", "NaT", "#N/A", "-nan", "inf.", "n/a"]
+    result = check(["1", "nan", "NaN", " NAN ", "", " ", *others, *("234567" * 3)], **form)
+    assert result.accepted["y"].to_list()[:6] == [1, *[None] * 5]
+    assert result.refused["y"].to_list() == others
+    declared = check(["1", "nan", *others, *("234567" * 3)], **form | {"missing": tuple(others)})
+    assert not len(declared.refused) and declared.accepted["y"].null_count() == 1 + len(others)
+
+
 def test_thousands_of_values_are_one_kind() -> None:
     rows = feed_rows([datetime(2018, 7, 1 + n // 24, n % 24) for n in range(48)], [float(-n) for n in range(48)])
     (group,) = check_rows(rows, feed_shape(), MADRID, (0.0, None), LATE).reasons

@@ -84,3 +84,34 @@ def test_a_last_line_without_a_line_end(tmp_path: Path, request_of: Callable[...
     form = CsvForm(refuses_cut_line=True)
     for content in (gzip.compress(b"t,y\n1,2"), b"t,y"):
         assert read(content, form).columns == ["t", "y"]
+
+
+SHORT = CsvForm.of({"separator": ";"})
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_line_that_ends_before_a_requested_cell_is_a_problem(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    lines = b"t;x;y;note\n1;a;1;\n2;b\n3;c;;\n4;d;4\n5\n6;e;;n\n"
+    (tmp_path / "a.csv.gz").write_bytes(compress(lines))
+    for table in (
+        read_csv(compress(lines), "a.csv", ["t", "y"], SHORT),
+        read_csv(tmp_path / "a.csv.gz", "a.csv", ["y", "t"], SHORT),
+    ):
+        assert table["y"].to_list() == ["1", None, None, "4", None, None]
+        problems = [bool(problem) for problem in table[ROW_PROBLEM]]
+        assert problems == [False, True, False, False, True, False]
+    assert "fewer cells" in table[ROW_PROBLEM][1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"t;y\n1;1\n2;\n", b"t;y;n\n1;1\n2;2\n", b't;y;n\n1;;"a\nb"\n2\n', b"t;y\n1;1\n;\n"],
+)
+def test_empty_cells_and_cells_that_are_not_read_are_no_problem(content: bytes) -> None:
+    assert ROW_PROBLEM not in read_csv(content, "a.csv", ["t", "y"], SHORT).columns
+    assert (
+        ROW_PROBLEM
+        not in read_csv(b"t;y\n1\n", "a.csv", ["t", "y"], CsvForm.of({"separator": ";", "wide": "hours"})).columns
+    )
