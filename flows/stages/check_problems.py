@@ -55,12 +55,19 @@ def other_frequency(settings: Pipeline, feed: Feed, checked: CheckedRows) -> str
         or max(spacing, expected) % min(spacing, expected)
     ):
         return None
-    text = _NAMES.get(spacing, f"one row every {timedelta(microseconds=spacing)}")
+    text = _NAMES.get(spacing, f"like one row every {_length(spacing)}")
     remedy = f'Set frequency = "{_FREQUENCIES[spacing]}"' if spacing in _FREQUENCIES else "Correct the frequency"
     remedy += ', or resample = "mean" or "sum" in the feed' if is_finer else ", or correct the feed"
     return (
         f'feed {feed.name!r}: this looks {text}, but pipeline.frequency is "{settings.pipeline.frequency}". {remedy}.'
     )
+
+
+def _length(microseconds: int) -> str:
+    """Return a length of time in days or minutes."""
+    minutes = microseconds // 60_000_000
+    days = minutes // 1440
+    return f"{minutes} minutes" if minutes % 1440 else "day" if days == 1 else f"{days} days"
 
 
 def _times(feed: Feed, accepted: pl.DataFrame) -> pl.DataFrame:

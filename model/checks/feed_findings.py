@@ -10,11 +10,13 @@ import polars as pl
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.number_texts import count_thousands_dots
+from model.checks.series_matching import similar_within
 from model.checks.wall_clock import to_wall_clock
 from model.timegrid import TimeGrid
-from storage.schemas import INSTANT
+from storage.schemas import INSTANT, distinct_ids
 
 _SAMPLE = 1000  # rows that must look so before all rows are searched
+_SHOWN = 3  # groups of ids
 _FEWEST_DAYS = 3  # Fewer midnights are no evidence.
 
 
@@ -38,6 +40,28 @@ def thousands_findings(rows: pl.DataFrame, times: pl.Series, feed: FeedShape) ->
                 "the point is the decimal mark"
             )
             yield _warning("number_format", count, times, detail)
+
+
+def similar_id_findings(accepted: pl.DataFrame, feed: FeedShape) -> Iterator[Finding]:
+    """Yield a finding if ids of a feed differ only by case, blanks or zeros: perhaps one series under two ids.
+
+    Args:
+        accepted: Columns series_id and valid_time of the accepted rows.
+        feed: Layout of the table.
+    """
+    if feed.series_id is None:
+        return
+    groups = similar_within(distinct_ids(accepted["series_id"]))
+    if groups:
+        names = [name for group in groups for name in group]
+        rows = accepted.filter(pl.col("series_id").is_in(names))
+        shown = ", ".join(" and ".join(map(repr, group)) for group in groups[:_SHOWN])
+        more = f" and {len(groups) - _SHOWN:,} more" if len(groups) > _SHOWN else ""
+        detail = (
+            f"{feed.series_id} differs only by case, blanks or zeros: {shown}{more}. Each is a series of its own. If "
+            "they are the same, write them the same way in the source"
+        )
+        yield _warning("similar_ids", len(rows), rows["valid_time"], detail)
 
 
 def midnight_findings(rows: pl.DataFrame, columns: pl.DataFrame, feed: FeedShape) -> Iterator[Finding]:

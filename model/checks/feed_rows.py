@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.checks.clock_changes import find_unclear_publications
 from model.checks.feed_columns import history_columns
-from model.checks.feed_findings import early_reasons, midnight_findings, thousands_findings
+from model.checks.feed_findings import early_reasons, midnight_findings, similar_id_findings, thousands_findings
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import valid_times
 from model.checks.findings import Finding
@@ -145,6 +145,7 @@ def check_rows(
     if (actions or {}).get("clock_change", "accept") != "accept":
         findings += [*times.findings, *find_unclear_publications(rows, columns["valid_time"], unclear, feed)]
     findings += [*thousands_findings(rows, columns["valid_time"], feed), *midnight_findings(rows, columns, feed)]
+    findings += similar_id_findings(selection.accepted, feed)
     early, early_findings = early_reasons(selection.accepted, feed, grid)
     findings += early_findings
     if early is not None:

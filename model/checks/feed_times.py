@@ -13,7 +13,7 @@ from model.checks.end_labels import names_clock_hours
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.row_places import row_place
-from model.checks.time_texts import ACCEPTED_TIMES, ParsedTimes, parse_times, suggested_format
+from model.checks.time_texts import ACCEPTED_TIMES, ParsedTimes, parse_times, suggested_format, swapped_format
 from model.checks.wall_clock import (
     LatestInstants,
     WallClockTimes,
@@ -47,6 +47,7 @@ class ValidTimes(NamedTuple):
 def valid_times(table: pl.DataFrame, feed: FeedShape, grid: TimeGrid) -> ValidTimes:
     """Return the start of the period of each row, and the problems with it."""
     cells, problem = _read(table[feed.valid_time], feed, feed.valid_time)
+    _require_order_of_day_and_month(table, cells, feed)
     if feed.label == "start" and cells.ends is not None and cells.ends.any():
         raise DataError(_end_of_day_text(table, cells.ends, feed))
     parts = [_period_starts(times, table, feed, grid) for times in (cells.local, cells.instants) if times is not None]
@@ -233,6 +234,22 @@ def _type_text(column: pl.Series, feed: FeedShape, name: str) -> str:
         f"feed {feed.name!r}: column {name!r} has type {column.dtype}{first}; times need dates, timestamps or text "
         f"such as {ACCEPTED_TIMES}.{likely}"
     )
+
+
+def _require_order_of_day_and_month(table: pl.DataFrame, cells: ParsedTimes, feed: FeedShape) -> None:
+    """Raise DataError if the declared format has day and month in the wrong order."""
+    column, formats = table[feed.valid_time], feed.text.time_formats
+    if not formats or column.dtype != pl.String or cells.is_read.all():
+        return
+    swapped = swapped_format(column, cells.is_read, formats)
+    if swapped is not None:
+        row = int((~cells.is_read & (column.str.strip_chars() != "")).arg_true()[0])
+        place = row_place(row, table.get_column(FILE, default=None))
+        raise DataError(
+            f"feed {feed.name!r}: column {feed.valid_time!r} has the time {column[row]!r} in {place}, which is no time "
+            f'of options.time_format = "{formats[0]}", but of "{swapped}". Day and month of the other times would '
+            f'be swapped. Set time_format = "{swapped}" in [feed.options].'
+        )
 
 
 def _end_of_day_text(table: pl.DataFrame, ends: pl.Series, feed: FeedShape) -> str:

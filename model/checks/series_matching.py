@@ -36,6 +36,14 @@ def similar_ids(ids: Set[str] | list[str], series: Set[str]) -> list[list[str]]:
     return [[name, other] for name, other in pairs if other is not None and other != name]
 
 
+def similar_within(ids: Set[str]) -> list[list[str]]:
+    """Return the groups of ids of one feed that differ only by case, blanks, zeros or punctuation of a number."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(ids):
+        groups.setdefault(_normal_form(name), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
 def _normal_form(name: str) -> str:
     """Return an id in lower case, without blanks, without leading zeros of its numbers and without a final .0."""
     form = re.sub(r"\.0+$", "", re.sub(r"\s+", "", name).casefold())

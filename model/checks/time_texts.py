@@ -24,7 +24,12 @@ _EPOCHS = {EPOCH_S: 1_000_000, EPOCH_MS: 1000}  # microseconds of one unit
 # A smaller number of milliseconds is a time before 1973-03, or more probably one in seconds.
 _FEWEST_MS = 100_000_000_000
 _END_OF_DAY = r"([T ])24:00(:00(?:\.0+)?)?"
+# 24 without minutes, and digits alone. Each is only for texts that a format of this end or form could not read.
+_END_OF_DAY_BY_FORMAT = (
+    (re.compile(r"[T ]%[Hk]$"), r"([T ])24$"), (re.compile(r"^%Y%m%d%H(?:%M)?(?:%S)?$"), r"^(\d{8})24((?:00){0,2})$"),
+)  # fmt: skip
 _SAMPLE = 100  # cells that may precede the first time, such as a row of units
+_FEWEST_SWAPPED = 0.05  # share of the cells; fewer may be slips
 _DAY = timedelta(days=1)
 
 
@@ -144,6 +149,26 @@ def check_format(form: str) -> str | None:
     )
 
 
+def swapped_format(cells: pl.Series, is_read: pl.Series, formats: tuple[str, ...]) -> str | None:
+    """Return the declared format with day and month in the other order, if it reads all cells that were not read.
+
+    A format in the wrong order reads the first twelve days of each month as other dates, and refuses the others.
+
+    Args:
+        cells: Texts of times.
+        is_read: Which of them the declared formats read.
+        formats: Declared formats.
+    """
+    form = formats[0] if len(formats) == 1 else ""
+    if not ("%d" in form and "%m" in form):
+        return None
+    others = cells.filter(~is_read & (cells.str.strip_chars() != ""))
+    if len(others) < max(1, _FEWEST_SWAPPED * len(cells)):
+        return None
+    swapped = form.replace("%d", "%\0").replace("%m", "%d").replace("%\0", "%m")
+    return swapped if _parse_format(others, swapped).is_read.all() else None
+
+
 def suggested_format(cell: str) -> str | None:
     """Return the format that a cell may have, for a message. It is never used without a declaration."""
     guesses = (
@@ -196,6 +221,10 @@ def _parse_forms(text: pl.Series, forms: tuple[_Form, ...]) -> ParsedTimes:
     cells = text.gather(rows).str.strip_chars()
     is_end = cells.str.contains(rf"{_END_OF_DAY}\b").fill_null(False)
     cells = cells.str.replace(_END_OF_DAY, "${1}00:00${2}")
+    for written, pattern in _END_OF_DAY_BY_FORMAT:
+        if any(written.search(form.format) for form in forms):
+            is_end |= cells.str.contains(pattern).fill_null(False)
+            cells = cells.str.replace(pattern, "${1}00${2}")
     local, instants = (
         pl.repeat(None, len(rows), dtype=_LOCAL, eager=True),
         pl.repeat(None, len(rows), dtype=INSTANT, eager=True),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from model.checks.series_matching import describe, match_series, no_match_error, similar_ids
+from datetime import datetime
+
+import polars as pl
+
+from model.checks.feed_rows import check_rows
+from model.checks.series_matching import describe, match_series, no_match_error, similar_ids, similar_within
+from tests.model.checks.test_feed_rows import LATE, MADRID, feed_rows, feed_shape
 
 
 def test_ids_that_match_need_no_report() -> None:
@@ -26,6 +32,16 @@ def test_ids_that_differ_in_writing_only() -> None:
     pairs = {"zone 07": "ZONE7", "101.0": "101", "0": "00", "a1b02": "A01B2"}
     assert similar_ids(set(pairs), set(pairs.values())) == sorted([name, other] for name, other in pairs.items())
     assert similar_ids({"10", "1", "a"}, {"100", "1", "b"}) == []
+
+
+def test_ids_of_one_feed_that_differ_in_writing_only() -> None:
+    assert similar_within({"A1", "a1", "B", "7", "007", "70"}) == [["007", "7"], ["A1", "a1"]]
+    rows = feed_rows([datetime(2018, 7, 1, hour) for hour in range(4)]).with_columns(
+        id=pl.Series(["A1", "a1", "a1 ", "b"])
+    )
+    (finding,) = check_rows(rows, feed_shape(), MADRID, (None, None), LATE).findings
+    assert (finding.check, finding.rows) == ("similar_ids", 3)
+    assert "'A1' and 'a1'. Each is a series of its own" in finding.detail
 
 
 def test_no_match_is_one_error_with_examples() -> None:

@@ -101,6 +101,33 @@ def test_end_of_the_day(utc: Utc) -> None:
     assert check(["2018-09-01 24:00"], label="end", grid=day).accepted["valid_time"].to_list() == [utc(2018, 9, 1)]
 
 
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%d %H", "%d.%m.%Y %H", "%Y%m%d%H", "%Y%m%d%H%M", "%Y%m%d%H%M%S", "%Y-%m-%dT%H"]
+)
+def test_the_24th_hour_of_any_format_is_an_end(form: str, utc: Utc) -> None:
+    ends = [datetime(2018, 9, 24) + timedelta(hours=hour) for hour in range(1, 49)]
+    texts = [
+        end.strftime(form) if end.hour else (end - timedelta(days=1)).strftime(form.replace("%H", "24")) for end in ends
+    ]
+    result = check(texts, form, label="end")
+    assert result.accepted["valid_time"].to_list() == [utc(2018, 9, 24) + timedelta(hours=hour) for hour in range(48)]
+    with pytest.raises(DataError, match=r" in row 24, .* label = \"end\""):
+        check(texts, form)
+
+
+def test_a_day_of_24_is_no_end() -> None:
+    assert check(["2018 09 24", "2018 09 25", "x 24"], "%Y %m %d").accepted["valid_time"].dt.day().to_list() == [24, 25]
+
+
+@pytest.mark.parametrize(("form", "right"), [("%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M"), ("%d.%m.%y", "%m.%d.%y")])
+def test_day_and_month_in_the_wrong_order_are_an_error(form: str, right: str) -> None:
+    times = [(datetime(2018, 9, 1) + timedelta(days=day)).strftime(right) for day in range(20)]
+    assert len(check(times, right).accepted) == 20
+    with pytest.raises(DataError, match=r"in row 13, which is no time of .*Set time_format"):
+        check(times, form)
+    assert len(check([*times, "someday"], right).refused) == 1
+
+
 def test_ends_of_hours_at_a_clock_change(utc: Utc) -> None:
     """Hours may be numbered by the clock at their beginning, or named by the clock at their end."""
     expected = [utc(2018, 10, 27, 22), utc(2018, 10, 27, 23), *(utc(2018, 10, 28, h) for h in range(3))]
