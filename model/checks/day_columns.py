@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 _DAY = 24 * 60  # minutes
+_TWELVE_HOURS = re.compile(r"\b(1[0-2]|0?[1-9])(:[0-9]{2})? ?([ap])\.?m\b", re.IGNORECASE)
 
 
 class ColumnOrderError(ValueError):
@@ -40,6 +41,8 @@ def column_positions(names: Sequence[str], is_declared: bool = False) -> list[in
         if len(numbers[0]) > 1 and numbers == sorted(numbers):
             return as_they_stand
         raise ColumnOrderError("the numbers in their names are not those of a day without gaps")
+    if starts[-1] == 0 and starts[:-1] == sorted(starts[:-1]):
+        return as_they_stand  # The columns are named by their ends, and the last one is midnight.
     positions = [sorted(starts).index(start) for start in starts]
     falls = [place for place in range(1, len(names)) if positions[place] < positions[place - 1]]
     if falls and is_declared:
@@ -71,7 +74,13 @@ def repeated_columns(names: Sequence[str]) -> list[str]:
 
 
 def _numbers(name: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"[0-9]+", name)))
+    return tuple(map(int, re.findall(r"[0-9]+", _TWELVE_HOURS.sub(_of_24_hours, name))))
+
+
+def _of_24_hours(match: re.Match[str]) -> str:
+    """Return a time such as 12 AM or 1:30 pm on the clock of 24 hours."""
+    hour = int(match[1]) % 12 + (12 if match[3].lower() == "p" else 0)
+    return f"{hour}{match[2] or ''}"
 
 
 def _varying_numbers(names: Sequence[str]) -> list[tuple[int, ...]]:

@@ -15,9 +15,13 @@ def fetch_table(cursor: Any) -> pl.DataFrame:
     """Return the result of the cursor's query.
 
     Raises:
-        DataError: A text is not UTF-8. SQLite stores such texts, and Polars would fail at them later.
+        DataError: Two columns have one name, or a text is not UTF-8. SQLite stores such texts, and Polars would fail at
+            them later.
     """
     arrow = cursor.fetch_arrow_table()
+    twice = [name for name in arrow.column_names if arrow.column_names.count(name) > 1]
+    if twice:
+        raise DataError(several_columns(twice[0]))
     for name, column in zip(arrow.column_names, arrow.columns, strict=True):
         try:
             column.validate(full=True)
@@ -31,9 +35,18 @@ def fetch_table(cursor: Any) -> pl.DataFrame:
     return table
 
 
+def several_columns(name: str) -> str:
+    """Return the error about a query with several columns of one name, as after a join."""
+    return f'the query gives several columns {name!r}; name the other one differently, such as {name} as "other {name}"'
+
+
 def check_columns(columns: Sequence[str], present: Sequence[str], request: Request) -> None:
     """Raise DataError if the result of a query lacks a column."""
     missing = [column for column in columns if column not in present]
     if missing:
         names = ", ".join(map(repr, present))
         raise MissingColumn(request.redacted_uri, missing[0], f"the query gives {names}")
+    # SQLite's name of the second column of one name.
+    twice = [column for column in columns if f"{column}:1" in present]
+    if twice:
+        raise DataError(f"{request.redacted_uri}: {several_columns(twice[0])}")

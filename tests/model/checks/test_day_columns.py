@@ -22,6 +22,8 @@ NAMES = {
         f"{minute // 60:02d}:{minute % 60:02d}-{(minute + 15) // 60 % 24:02d}:{(minute + 15) % 60:02d}"
         for minute in range(0, 1440, 15)
     ],
+    "1 PM": [f"{hour % 12 or 12} {'AM' if hour < 12 else 'PM'}" for hour in range(24)],
+    "1:30pm": [f"{step // 2 % 12 or 12}:{'30' if step % 2 else '00'}{'ap'[step // 24]}m" for step in range(48)],
     "periods": [str(period) for period in range(1, 26)],
 }
 
@@ -43,6 +45,11 @@ def test_columns_in_their_order_and_sorted_as_text(kind: str) -> None:
     assert column_positions(NAMES[kind], is_declared=True) == list(range(len(NAMES[kind])))
     names = sorted(NAMES[kind])
     assert [name for _, name in sorted(zip(column_positions(names), names, strict=True))] == NAMES[kind]
+
+
+def test_a_last_column_of_midnight_is_an_end() -> None:
+    for names in (["01:00", *(f"{hour:02d}:00" for hour in range(2, 24)), "00:00"], [*map(str, range(1, 24)), "0"]):
+        assert column_positions(names, is_declared=True) == list(range(24))
 
 
 def test_names_without_numbers_stay() -> None:

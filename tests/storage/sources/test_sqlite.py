@@ -102,6 +102,13 @@ def test_queries_of_any_form(tmp_path: Path, request_of: MakeRequest, query: str
     assert len(read(request_of, write(tmp_path, rows), query)) == 24
 
 
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path, request_of: MakeRequest) -> None:
+    uri = write(tmp_path, [("a", "2018-09-01 00:00", 1.0)])
+    with pytest.raises(DataError, match="the query gives several columns 'y'; name the other one differently"):
+        read(request_of, uri, "select d.id, d.at, d.y, e.y from demand d join demand e on d.at = e.at")
+    assert len(read(request_of, uri, "select id, at, y, 1 as other, 2 as other from demand")) == 1
+
+
 def test_times_that_do_not_sort_are_an_error(tmp_path: Path, request_of: MakeRequest) -> None:
     uri = write(tmp_path, [("a", "01.09.2018 05:00", 1.0)])
     with pytest.raises(DataError, match=r"column 'at': times such as '01\.09\.2018 05:00' do not sort by time"):
