@@ -23,6 +23,7 @@ from model.checks.reasons import ReasonGroup, group_reasons
 from model.checks.refusals import refusal_reasons
 from model.checks.resampling import aggregate_periods
 from model.checks.row_places import row_place
+from model.checks.sentinels import sentinel_findings
 from model.checks.series import check_series
 from model.timegrid import TimeGrid
 from storage.schemas import FILE, ROW_PROBLEM, DataError, distinct_ids
@@ -145,7 +146,7 @@ def check_rows(
     if (actions or {}).get("clock_change", "accept") != "accept":
         findings += [*times.findings, *find_unclear_publications(rows, columns["valid_time"], unclear, feed)]
     findings += [*thousands_findings(rows, columns["valid_time"], feed), *midnight_findings(rows, columns, feed)]
-    findings += similar_id_findings(selection.accepted, feed)
+    findings += [*similar_id_findings(selection.accepted, feed), *sentinel_findings(columns, feed)]
     early, early_findings = early_reasons(selection.accepted, feed, grid)
     findings += early_findings
     if early is not None:

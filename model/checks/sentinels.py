@@ -1,0 +1,45 @@
+"""Numbers that sources write in place of missing values, such as -999 among temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from model.checks.feed_shape import FeedShape
+from model.checks.findings import Finding
+
+_SENTINELS = frozenset(
+    sign * number for number in (99.0, 99.9, 999.0, 999.9, 9999.0, 9999.9, 99999.0, 999999.0, 9999999.0)
+    for sign in (-1, 1)
+)  # fmt: skip
+_RATIO = 2.0  # to the largest other value: a number beside others of its size is a value
+
+
+def sentinel_findings(columns: pl.DataFrame, feed: FeedShape) -> Iterator[Finding]:
+    """Yield a finding for each value column whose smallest or largest number seems to stand for missing values.
+
+    Args:
+        columns: Columns of the feed in the types of the history.
+        feed: Layout of the table.
+    """
+    for name in feed.values:
+        column = columns[name]
+        ends = {end for end in (column.min(), column.max()) if end in _SENTINELS}
+        if not ends:
+            continue
+        found = column.is_in(list(ends)).fill_null(False)
+        others = column.filter(~found).abs().max()
+        if not isinstance(others, float) or others * _RATIO > min(abs(float(end)) for end in ends):  # type: ignore[arg-type]
+            continue
+        shown = " and ".join(f"{end:g}" for end in sorted(ends))  # type: ignore[type-var]
+        times = columns["valid_time"].filter(found).drop_nulls()
+        if times.is_empty():
+            continue
+        count = int(found.sum() or 0)
+        values = "1 value" if count == 1 else f"{count:,} values"
+        detail = (
+            f"{values} of {name}: {shown}, which many sources write for a missing value (the largest other is "
+            f"{others:g}). Declare missing in [feed.options] if the table is text, or correct the source"
+        )
+        yield Finding("sentinel", "warn", None, count, times.min(), times.max(), detail)  # type: ignore[arg-type]
