@@ -10,13 +10,15 @@ import polars as pl
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.number_texts import count_thousands_dots
+from model.checks.reasons import DUPLICATE
 from model.checks.series_matching import similar_within
 from model.checks.wall_clock import to_wall_clock
 from model.timegrid import TimeGrid
 from storage.schemas import INSTANT, distinct_ids
 
-_SAMPLE = 1000  # rows that must look so before all rows are searched
-_SHOWN = 3  # groups of ids
+_SAMPLE = 1000  # Rows that must look so before all rows are searched.
+_MOST_REPEATED = 0.25  # Share of the rows, and of the periods.
+_SHOWN = 3  # Groups of ids.
 _FEWEST_DAYS = 3  # Fewer midnights are no evidence.
 
 
@@ -62,6 +64,33 @@ def similar_id_findings(accepted: pl.DataFrame, feed: FeedShape) -> Iterator[Fin
             "they are the same, write them the same way in the source"
         )
         yield _warning("similar_ids", len(rows), rows["valid_time"], detail)
+
+
+def vintage_findings(columns: pl.DataFrame, reason: pl.Series | None, feed: FeedShape) -> Iterator[Finding]:
+    """Yield a finding if a feed of forecasts has several values for many periods: those of several issue times.
+
+    Only the last one of each is kept, and it counts as known at every issue time.
+
+    Args:
+        columns: Columns of the feed in the types of the history.
+        reason: Reason why each row is refused, null where it is not. None if no row is.
+        feed: Layout of the table.
+    """
+    if feed.role != "known_future" or feed.available_at is not None or feed.repeats == "last" or reason is None:
+        return
+    is_repeated = (reason == DUPLICATE).fill_null(False)
+    if is_repeated.sum() <= _MOST_REPEATED * len(reason):
+        return
+    usable = columns.filter(is_repeated | reason.is_null())
+    differs = usable.group_by("series_id", "valid_time").agg(differs=pl.struct(feed.values).n_unique() > 1)
+    times = differs.filter("differs")["valid_time"]
+    if len(times) > _MOST_REPEATED * len(differs):
+        detail = (
+            f"{len(times):,} periods come several times with different values, as forecasts of several issue times do. "
+            "Only the last value of each is kept, and a training takes it for known at every issue time. Set "
+            'available_at to the column of the issue time, or repeats = "last" to confirm'
+        )
+        yield _warning("vintages", len(times), times, detail)
 
 
 def midnight_findings(rows: pl.DataFrame, columns: pl.DataFrame, feed: FeedShape) -> Iterator[Finding]:

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from model.checks.clock_changes import find_unclear_publications
 from model.checks.feed_columns import history_columns
-from model.checks.feed_findings import early_reasons, midnight_findings, similar_id_findings, thousands_findings
+from model.checks.feed_findings import (
+    early_reasons,
+    midnight_findings,
+    similar_id_findings,
+    thousands_findings,
+    vintage_findings,
+)
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import valid_times
 from model.checks.findings import Finding
@@ -147,6 +153,7 @@ def check_rows(
         findings += [*times.findings, *find_unclear_publications(rows, columns["valid_time"], unclear, feed)]
     findings += [*thousands_findings(rows, columns["valid_time"], feed), *midnight_findings(rows, columns, feed)]
     findings += [*similar_id_findings(selection.accepted, feed), *sentinel_findings(columns, feed)]
+    findings += vintage_findings(columns, reason, feed)
     early, early_findings = early_reasons(selection.accepted, feed, grid)
     findings += early_findings
     if early is not None:

@@ -32,7 +32,7 @@ def sentinel_findings(columns: pl.DataFrame, feed: FeedShape) -> Iterator[Findin
         others = column.filter(~found).abs().max()
         if not isinstance(others, float) or others * _RATIO > min(abs(float(end)) for end in ends):  # type: ignore[arg-type]
             continue
-        shown = " and ".join(f"{end:g}" for end in sorted(ends))  # type: ignore[type-var]
+        shown = " and ".join(f"{end:g}" for end in sorted(ends))
         times = columns["valid_time"].filter(found).drop_nulls()
         if times.is_empty():
             continue

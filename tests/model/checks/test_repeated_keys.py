@@ -127,3 +127,16 @@ def test_revisions_of_the_newest_rows_are_no_error() -> None:
     newest = (START + timedelta(hours=239)).replace(tzinfo=UTC)
     checked = check_rows(pl.concat([rows, final]), shape(series_id="zone"), GRID, (None, None), LATE, new_from=newest)
     assert (len(checked.accepted), len(checked.refused)) == (480, 48)
+
+
+def test_forecasts_of_several_issue_times_without_available_at_are_reported() -> None:
+    runs = [table("A", 48).with_columns(pl.col("t") + timedelta(days=day), pl.col("y") + day) for day in range(10)]
+    rows = pl.concat(runs)
+    future = shape(role="known_future")
+    (finding,) = check_rows(rows, future, GRID, (None, None), LATE).findings
+    assert (finding.check, finding.rows) == ("vintages", 9 * 24)
+    assert "Set available_at" in finding.detail
+    for feed in (shape(), shape(role="known_future", repeats="last")):
+        assert not check_rows(rows, feed, GRID, (None, None), LATE).findings
+    same = pl.concat([table("A", 48), table("A", 48)])
+    assert not check_rows(same, future, GRID, (None, None), LATE).findings
