@@ -42,6 +42,7 @@ def report_specs(
     sums = {"forecast": ("median", "forecast"), "actual": ("actual", "actual"), "last_week": ("last-week", "last week")}
     if with_earlier:
         sums["earlier"] = ("earlier", "previous forecast")
+    night_sum = {name: sums[name] for name in ("forecast", "actual")}
     errors = {"forecast": "model", "baseline": "baseline"}
     error_title = f"mean absolute error, {unit}"
     return {
@@ -49,6 +50,7 @@ def report_specs(
         "night": fan_spec(names, unit, with_earlier=False),
         "past": past_spec(names[0], names[-1], unit, with_last),
         "sum": curves_spec(sums, unit, height=260),
+        "night-sum": curves_spec(night_sum, unit, height=260, extra={"error_text": "actual minus forecast"}),
         "input": input_spec(),
         "series-pinball": line_spec(
             {"pinball": "model", "baseline": "baseline"}, f"pinball, {unit}", column_x(), from_zero=True

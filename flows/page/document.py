@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from flows.page.number_format import format_percent, format_ratio
+from flows.page.terms import explained
 
 if TYPE_CHECKING:
     import jinja2
@@ -56,6 +57,7 @@ def _template(name: str) -> jinja2.Template:
         "ratio": format_ratio,
         "capitalised": lambda text: text[:1].upper() + text[1:],
         "shell": shlex.quote,
+        "explained": explained,
         # The template writes the decision itself, in front of the reason.
         "without_decision": lambda reason: re.sub(r"^(promoted|refused|not promoted): ", "", reason),
     }

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 _DAILY = ("1d", "1b")
+_DAYS_WITH_HOURS = timedelta(days=5)  # longest axis on which times of day have labels
 
 
 class Tick(NamedTuple):
@@ -61,8 +62,9 @@ class LocalTimeFormat:
         return instant.astimezone(self._zone)
 
     def period_ticks(self, starts: Sequence[datetime]) -> list[Tick]:
-        """Return labels of consecutive periods: weeks and days if daily, else days and times of day."""
+        """Return labels of consecutive periods: weeks and days if daily, else days, with times of day if few."""
         local_starts = [start.astimezone(self._zone) for start in starts]
+        has_hours = bool(starts) and starts[-1] - starts[0] <= _DAYS_WITH_HOURS
         ticks = []
         for at, local in enumerate(local_starts):
             if self._is_daily:
@@ -70,7 +72,7 @@ class LocalTimeFormat:
             # A clock change may skip midnight, so the first period of a day gets the day's label.
             elif local.date() != local_starts[at - 1].date() if at else (local.hour, local.minute) == (0, 0):
                 ticks.append(Tick(at, 0, f"{local:%a %-d %b}"))
-            elif local.minute == 0 and local.hour % 6 == 0 and local.hour:
+            elif has_hours and local.minute == 0 and local.hour % 6 == 0 and local.hour:
                 ticks.append(Tick(at, 1 if local.hour == 12 else 2, f"{local:%H:%M}"))
         return ticks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -10,12 +11,21 @@ import polars as pl
 from flows.page import skill
 from flows.page.chart_data import ChartData, ChartRow
 from flows.page.local_time import LocalTimeFormat, Tick
-from flows.page.number_format import MISSING, format_difference, format_number, format_percent
+from flows.page.number_format import (
+    MISSING,
+    column_decimals,
+    format_change,
+    format_difference,
+    format_number,
+    format_percent,
+)
 from flows.page.page_data import PageData
 from flows.page.series_payload import holiday_bands
+from flows.page.units import total_unit
 from storage.schemas import quantile_column
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_STEP_NAMES = {"15m": "quarter-hours", "30m": "half-hours", "1h": "hours", "1d": "days", "1b": "business days"}
 _MAX_TABLE = 10
 
 
@@ -42,6 +52,32 @@ class NightChart(TypedDict):
     table: list[tuple[str, str, str, str, str, str]]
 
 
+class NightSum(TypedDict):
+    """The sum of all series in the newest complete night as text, over the periods with the actuals of all series.
+
+    Attributes:
+        name: Name of the sum.
+        mae: Mean absolute error of the sum of the medians.
+        share: `mae` in percent of the mean actual.
+        bias: Mean of actual minus sum of the medians.
+        largest: Actual minus sum of the medians where it is largest.
+        when: Period of `largest`.
+        total: Change from the forecast total to the actual total, in percent.
+        chart: Sum of the medians and of the actuals.
+        table: Period, actual, sum of the medians and error.
+    """
+
+    name: str
+    mae: str
+    share: str
+    bias: str
+    largest: str
+    when: str
+    total: str
+    chart: ChartData
+    table: list[tuple[str, str, str, str]]
+
+
 class ErrorProfile(NamedTuple):
     """Mean absolute error by hour, weekday or step, of the forecast and of the baseline."""
 
@@ -58,7 +94,7 @@ class NightSection(TypedDict):
     issue_time: str
     is_complete: bool
     figures: skill.Figures
-    largest: NightSeries | None
+    sum: NightSum | None
     series: list[NightSeries]
     hidden: int
     charts: list[NightChart]
@@ -87,26 +123,29 @@ def night_section(
     table = skill.by_series(scored).join(size, on="series_id").sort("size", "series_id", descending=[True, False])
     worst = scored.sort("absolute_error", descending=True).unique("series_id", keep="first", maintain_order=True)
     worst_of = {row["series_id"]: row for row in worst.iter_rows(named=True)}
+    listed = list(table.head(_MAX_TABLE).iter_rows(named=True))
+    places = column_decimals(row["mae"] for row in listed)
+    error_places = column_decimals(worst_of[row["series_id"]]["error"] for row in listed)
     series: list[NightSeries] = [
         {
             "row": row_of.get(row["series_id"]),
             "series_id": row["series_id"],
-            "mae": format_number(row["mae"]),
-            "baseline_mae": format_number(row["baseline_mae"]),
+            "mae": format_number(row["mae"], places),
+            "baseline_mae": format_number(row["baseline_mae"], places),
             "skill": format_percent(row["skill"]),
-            "bias": format_difference(row["bias"]),
+            "bias": format_difference(row["bias"], places),
             "inside": format_percent(row["coverage"]),
-            "largest": format_difference(worst_of[row["series_id"]]["error"]),
+            "largest": format_difference(worst_of[row["series_id"]]["error"], error_places),
             "when": times.format_peak(worst_of[row["series_id"]]["valid_time"]),
         }
-        for row in table.head(_MAX_TABLE).iter_rows(named=True)
+        for row in listed
     ]
     chosen = [data.series_ids[row] for row in selected_rows]
     return {
         "issue_time": times.format_moment(issue_time, year=True),
         "is_complete": len(scored) >= len(night),
         "figures": skill.overall(scored),
-        "largest": series[0] if series else None,
+        "sum": _night_sum(data, night, times),
         "series": series,
         "hidden": max(0, len(table) - _MAX_TABLE),
         "charts": [
@@ -117,6 +156,56 @@ def night_section(
     }
 
 
+def _night_sum(data: PageData, night: pl.DataFrame, times: LocalTimeFormat) -> NightSum | None:
+    """Return the sum of all series, None if there is one series, or if the unit allows no sum."""
+    unit = total_unit(data.settings.unit, data.settings.pipeline.frequency)
+    count = night["series_id"].n_unique()
+    if unit is None or count < 2:
+        return None
+    is_known = pl.col("actual").is_finite().fill_null(value=False)
+    sums = (
+        night.group_by("valid_time")
+        .agg(pl.col("actual", "q50").cast(pl.Float64).sum(), known=is_known.sum())
+        .filter(known=count)
+        .sort("valid_time")
+        .with_columns(error=pl.col("actual") - pl.col("q50"))
+    )
+    if sums.is_empty():
+        return None
+    error, actual, median = (sums[name].to_numpy() for name in ("error", "actual", "q50"))
+    starts = sums["valid_time"].to_list()
+    worst, mae, mean = int(np.abs(error).argmax()), float(np.abs(error).mean()), float(actual.mean())
+    decimals = column_decimals([*actual.tolist(), *median.tolist()])
+    chart_rows: list[ChartRow] = []
+    table: list[tuple[str, str, str, str]] = []
+    for x, (start, *values) in enumerate(zip(starts, actual.tolist(), median.tolist(), error.tolist(), strict=True)):
+        texts = (format_number(values[0], decimals), format_number(values[1], decimals))
+        when, error_text = times.format_period(start), format_difference(values[2], decimals)
+        chart_rows.append(
+            {"x": x, "when": when, "actual": _digits(values[0]), "forecast": _digits(values[1]),
+             "actual_text": texts[0], "forecast_text": texts[1], "error_text": error_text}
+        )  # fmt: skip
+        table.append((when, *texts, error_text))
+    return {
+        "name": f"Sum of {count:,} series",
+        "mae": format_number(mae),
+        "share": format_percent(mae / mean if mean > 0 else None, 1),
+        "bias": format_difference(float(error.mean())),
+        "largest": format_difference(float(error[worst])),
+        "when": times.format_peak(starts[worst]),
+        "total": format_change(float(actual.sum()), float(median.sum())),
+        "chart": {
+            "chart_spec": "night-sum", "rows": chart_rows, "ticks": times.period_ticks(starts),
+            "datasets": {"holidays": _holidays(data, starts, times)},
+        },
+        "table": table,
+    }  # fmt: skip
+
+
+def _holidays(data: PageData, starts: list[datetime], times: LocalTimeFormat) -> list[ChartRow]:
+    return [{"left": band["left"], "right": band["right"]} for band in holiday_bands(data.holidays, starts, times)]
+
+
 def _night_chart(data: PageData, rows: pl.DataFrame, name: str, times: LocalTimeFormat) -> NightChart | None:
     if rows.is_empty():
         return None
@@ -125,27 +214,25 @@ def _night_chart(data: PageData, rows: pl.DataFrame, name: str, times: LocalTime
     starts = rows["valid_time"].to_list()
     chart_rows: list[ChartRow] = []
     table: list[tuple[str, str, str, str, str, str]] = []
-    holidays: list[ChartRow] = [
-        {"left": band["left"], "right": band["right"]} for band in holiday_bands(data.holidays, starts, times)
-    ]
+    decimals = column_decimals([*rows[columns[-1]], *rows["q50"]])
     for x, row in enumerate(rows.iter_rows(named=True)):
         actual = row["actual"] if row["actual"] is not None and np.isfinite(row["actual"]) else None
-        low, median, high = (format_number(row[column]) for column in (columns[0], "q50", columns[-1]))
+        low, median, high = (format_number(row[column], decimals) for column in (columns[0], "q50", columns[-1]))
         when = times.format_period(row["valid_time"])
         values: ChartRow = {
-            "x": x, "when": when, "actual": _digits(actual), "actual_text": format_number(actual),
+            "x": x, "when": when, "actual": _digits(actual), "actual_text": format_number(actual, decimals),
             "median_text": median, "range_text": f"{low} to {high}",
         }  # fmt: skip
         chart_rows.append(values | {column: _digits(row[column]) for column in columns})
-        error = MISSING if actual is None else format_difference(actual - row["q50"])
-        table.append((when, format_number(actual), low, median, high, error))
+        error = MISSING if actual is None else format_difference(actual - row["q50"], decimals)
+        table.append((when, format_number(actual, decimals), low, median, high, error))
     return {
         "series_id": rows["series_id"][0],
         "chart_name": name,
         "chart": {
             "chart_spec": "night", "rows": chart_rows,
             "ticks": [tick._replace(level=0) for tick in times.period_ticks(starts)],
-            "datasets": {"holidays": holidays},
+            "datasets": {"holidays": _holidays(data, starts, times)},
         },
         "table": table,
     }  # fmt: skip
@@ -166,7 +253,8 @@ def error_profiles(data: PageData, rows: pl.DataFrame) -> list[ErrorProfile]:
     )
     by_step = [(str(row["step"]), row) for row in skill.by_step(rows).iter_rows(named=True)]
     every = max(1, len(by_step) // 8)
-    profiles.append(_profile("step", "Lead time", "step", by_step, every=every))
+    length = _STEP_NAMES.get(data.settings.pipeline.frequency, "steps")
+    profiles.append(_profile("step", f"Lead time in {length}", "step", by_step, every=every))
     return [profile for profile in profiles if len(profile.table) > 1]
 
 
@@ -177,7 +265,11 @@ def _profile(name: str, title: str, head: str, rows: list[tuple[str, dict[str, f
         for x, (label, row) in enumerate(rows)
     ]  # fmt: skip
     ticks = [Tick(x, 0, label) for x, (label, _) in enumerate(rows) if x % every == 0]
-    table = [(label, format_number(row["mae"]), format_number(row["baseline_mae"])) for label, row in rows]
+    decimals = column_decimals(row["mae"] for _, row in rows)
+    table = [
+        (label, format_number(row["mae"], decimals), format_number(row["baseline_mae"], decimals))
+        for label, row in rows
+    ]
     return ErrorProfile(f"error-{name}", title, head, {"chart_spec": "errors", "rows": chart, "ticks": ticks}, table)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
+_MOST_DECIMALS = 4
+
 #: Text for a missing value.
 MISSING = "\N{EN DASH}"
 
@@ -11,13 +16,33 @@ def format_percent(share: float | None, digits: int = 0) -> str:
     return MISSING if share is None or share != share else _with_sign(f"{100 * share:.{digits}f}%")
 
 
-def format_number(value: float | None) -> str:
-    """Return a number with four significant digits and all its whole digits: `12,345`, `801.9`, `4.500`."""
+def format_number(value: float | None, decimals: int | None = None) -> str:
+    """Return a number with grouped thousands, for example `12,345`, `801.9` or `4.500`.
+
+    Args:
+        value: The number.
+        decimals: Number of decimals. Without it, the number has four significant digits and all its whole digits.
+    """
     if value is None or value != value:
         return MISSING
-    size = abs(value)
-    decimals = next((count for limit, count in ((1000, 0), (100, 1), (10, 2), (1, 3)) if size >= limit), 4)
-    return _with_sign(f"{value:,.{decimals}f}")
+    return _with_sign(f"{value:,.{_decimals(abs(value)) if decimals is None else decimals}f}")
+
+
+def column_decimals(values: Iterable[float | None]) -> int:
+    """Return the number of decimals for all numbers of one column, so that their digits align.
+
+    The largest has four significant digits, or more if the smallest otherwise had less than two.
+    """
+    sizes = [abs(value) for value in values if value is not None and math.isfinite(value) and value]
+    if not sizes:
+        return 0
+    for_smallest = 1 - math.floor(math.log10(min(sizes)))
+    return max(_decimals(max(sizes)), min(for_smallest, 2))
+
+
+def _decimals(size: float) -> int:
+    """Return the number of decimals with which a number has four significant digits."""
+    return next((count for limit, count in ((1000, 0), (100, 1), (10, 2), (1, 3)) if size >= limit), _MOST_DECIMALS)
 
 
 def format_ratio(value: float | None) -> str:
@@ -25,9 +50,9 @@ def format_ratio(value: float | None) -> str:
     return MISSING if value is None or value != value else _with_sign(f"{value:.3f}")
 
 
-def format_difference(value: float | None) -> str:
+def format_difference(value: float | None, decimals: int | None = None) -> str:
     """Return a number with its sign, for example `+12.50`."""
-    text = format_number(value)
+    text = format_number(value, decimals)
     return f"+{text}" if value is not None and value > 0 and text != MISSING else text
 
 

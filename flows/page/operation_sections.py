@@ -133,10 +133,16 @@ class FallbackSection(TypedDict):
 
 def model_entries(data: PageData, times: LocalTimeFormat) -> list[ModelEntry]:
     """Return every model version, newest first."""
-    return [_model_entry(manifest, data.champion, times) for manifest in reversed(data.manifests)]
+    days = {
+        manifest["version"]: times.format_day(datetime.fromisoformat(manifest["as_of"]), year=True)
+        for manifest in data.manifests
+    }
+    return [_model_entry(manifest, data.champion, times, days) for manifest in reversed(data.manifests)]
 
 
-def _model_entry(manifest: Manifest, champion: str | None, times: LocalTimeFormat) -> ModelEntry:
+def _model_entry(
+    manifest: Manifest, champion: str | None, times: LocalTimeFormat, days: Mapping[str, str]
+) -> ModelEntry:
     scores = manifest.get("scores") or {}
     decision = manifest.get("decision")
     return {
@@ -149,12 +155,17 @@ def _model_entry(manifest: Manifest, champion: str | None, times: LocalTimeForma
         "promoted": bool(decision and decision.get("promoted")),
         "is_champion": manifest["version"] == champion,
         "reason": (decision and decision.get("reason")) or "the manifest has no reason",
-        "facts": _fit_facts(manifest),
+        "facts": _fit_facts(manifest, days),
     }
 
 
-def _fit_facts(manifest: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return what a manifest records about its fit. Manifests of earlier versions lack some keys."""
+def _fit_facts(manifest: Mapping[str, object], days: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what a manifest records about its fit. Manifests of earlier versions lack some keys.
+
+    Args:
+        manifest: Manifest of one model.
+        days: Day of each model in the store, by version.
+    """
     facts = []
     settings = manifest.get("pipeline")
     if isinstance(settings, Mapping) and "members" in settings and "members" not in manifest:
@@ -166,7 +177,10 @@ def _fit_facts(manifest: Mapping[str, object]) -> list[tuple[str, str]]:
     if isinstance(seconds, int | float):
         facts.append(("time", format_duration(timedelta(seconds=seconds))))
     start = manifest.get("warm_start_from")
-    facts.append(("start", f"from {start}" if start else "from random weights"))
+    if start:
+        facts.append(("warm start", f"from the model of {days[str(start)]}" if start in days else f"from {start}"))
+    else:
+        facts.append(("start", "from random weights"))
     return facts
 
 
@@ -229,6 +243,14 @@ def feed_entries(data: PageData, times: LocalTimeFormat) -> list[FeedEntry]:
             }
         )
     return entries
+
+
+def ingest_day(data: PageData, times: LocalTimeFormat) -> str | None:
+    """Return the day of the newest run record, None if it belongs to the newest forecast."""
+    if not data.run_records:
+        return None
+    issue_time = datetime.fromisoformat(data.run_records[-1]["issue_time"])
+    return None if issue_time == data.latest_issue_time else times.format_day(issue_time, year=True)
 
 
 def _is_old(finding: FindingRecord, data: PageData) -> bool:

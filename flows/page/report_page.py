@@ -14,16 +14,18 @@ from flows.page.document import render_document
 from flows.page.local_time import LocalTimeFormat
 from flows.page.night_section import error_profiles, night_section
 from flows.page.number_format import format_number, format_percent
-from flows.page.operation_sections import fallback_section, feed_entries, model_entries, stage_durations
+from flows.page.operation_sections import fallback_section, feed_entries, ingest_day, model_entries, stage_durations
 from flows.page.outlook import Outlook, OutlookFigure, make_outlook
 from flows.page.page_data import PageData
 from flows.page.score_sections import calibration_section, trend_section
 from flows.page.series_payload import SeriesPayload, quantiles_on_grid, series_payload
 from flows.page.series_table import SELECTION_RULE, SelectedSeries, select_series, series_table
 from flows.page.skill import Figures
+from flows.page.terms import TERMS
 from flows.page.verdict import Verdict, format_duration, make_verdict
 from storage.schemas import MODEL
 
+_SHOWN_ROWS = 10  # rows of the list of series that page.js shows at first
 _MAX_INPUTS = 3  # covariates below the chart of a series
 _SCRIPTS = ("theme.js", "drawing.js", "unpack.js", "page.js")
 
@@ -102,6 +104,8 @@ def render_report_page(data: PageData) -> tuple[str, Verdict]:
         charts["sum"] = outlook["chart"]
     if night:
         charts |= {chart["chart_name"]: chart["chart"] for chart in night["charts"]}
+    if night and night["sum"]:
+        charts["night-sum"] = night["sum"]["chart"]
     if trend:
         charts["skill"] = charts["coverage"] = trend["chart"]
     if calibration:
@@ -132,11 +136,13 @@ def render_report_page(data: PageData) -> tuple[str, Verdict]:
             "issue": times.format_moment(issue_time, year=True) if issue_time else None,
             "issue_local": times.local(issue_time).isoformat() if issue_time else None,
             "verdict": verdict,
+            "terms": TERMS,
             "outlook": outlook,
             "key_figures": _key_figures(data, figures, len(issue_times)),
             "selection_rule": SELECTION_RULE,
             "cards": [_card(data, choice, table, series, outlook) for choice in selected],
             "count": series["count"],
+            "shown_rows": _SHOWN_ROWS,
             "drawn": len(series.get("curves", {})),
             "quantile_names": series.get("quantile_names", []),
             "has_holidays": bool(series.get("holidays")),
@@ -149,6 +155,7 @@ def render_report_page(data: PageData) -> tuple[str, Verdict]:
             "calibration": calibration,
             "models": model_entries(data, times),
             "feeds": feed_entries(data, times),
+            "ingest_day": ingest_day(data, times),
             "fallbacks": fallbacks,
             "stages": stage_durations(data),
             "downloads": [(file.name, _size_text(len(file.content))) for file in data.downloads],

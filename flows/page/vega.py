@@ -54,16 +54,19 @@ def fan_spec(quantile_names: list[str], unit: str, with_earlier: bool = True, he
     )
 
 
-def curves_spec(styles: dict[str, tuple[str, str]], unit: str, height: int = _FAN_HEIGHT) -> VegaSpec:
+def curves_spec(
+    styles: dict[str, tuple[str, str]], unit: str, height: int = _FAN_HEIGHT, extra: dict[str, str] | None = None
+) -> VegaSpec:
     """Return a chart of lines over periods.
 
     Args:
         styles: Style and title of each field. The tooltip shows the text in `<field>_text`.
         unit: Unit of the values.
         height: Height in pixels.
+        extra: Title of each further text in the tooltip, by field.
     """
     x, y = column_x(), _value_y(unit)
-    tooltip = {"when": "period"} | {f"{field}_text": title for field, (_, title) in styles.items()}
+    tooltip = {"when": "period"} | {f"{field}_text": title for field, (_, title) in styles.items()} | (extra or {})
     lines = [row_chart().mark_line(style=style).encode(x=x, y=y(field)) for field, (style, _) in styles.items()]
     return layered_spec(holiday_band(), *lines, issue_rule(), hover_layer(tooltip), height=height)
 
@@ -213,7 +216,7 @@ def column_x(field: str = "x") -> alt.X:
 def _labelled_axis() -> alt.Axis:
     return alt.Axis(
         title=None, values=alt.ExprRef("ticks"), labelExpr="labels[datum.value]", grid=True,
-        labelOverlap="greedy", labelSeparation=8, labelFlush=True,
+        labelOverlap="greedy", labelSeparation=8, labelFlush=True, labelPadding=10,
     )  # fmt: skip
 
 

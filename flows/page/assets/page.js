@@ -41,6 +41,12 @@
     const size = Math.abs(value ?? 0);
     return formatDecimals(value, size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : 4);
   }
+  // The numbers of a column have the same decimals, as column_decimals in number_format.py.
+  const sizes = series.mean_q50.map(Math.abs).filter(Boolean);
+  const largest = Math.max(...sizes.slice(0, 50_000)), smallest = Math.min(...sizes.slice(0, 50_000));
+  const meanPlaces = !sizes.length ? 0 : Math.max(
+    largest >= 1000 ? 0 : largest >= 100 ? 1 : largest >= 10 ? 2 : largest >= 1 ? 3 : 4,
+    Math.min(1 - Math.floor(Math.log10(smallest)), 2));
   const percentOf = (quantileName) => `${quantileName.slice(1).replace("_", ".")}%`;
 
   // Return one row per period: actual, quantiles (q...) and quantiles of the previous forecast (eq...).
@@ -245,7 +251,7 @@
       button.append(Object.assign(document.createElement("bdi"), { textContent: series.ids[row] }));
       head.append(button);
       line.append(head);
-      for (const text of [formatNumber(series.mean_q50[row]), formatPercent(series.recent_skill[row]), formatPercent(series.coverage[row])]) {
+      for (const text of [formatDecimals(series.mean_q50[row], meanPlaces), formatPercent(series.recent_skill[row]), formatPercent(series.coverage[row])]) {
         line.append(Object.assign(line.insertCell(), { textContent: text, className: "number" }));
       }
       line.insertCell().textContent = statusNames[series.status[row]];

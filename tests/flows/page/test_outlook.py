@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flows.page.local_time import LocalTimeFormat
-from flows.page.number_format import format_change
+from flows.page.number_format import column_decimals, format_change
 from flows.page.outlook import make_outlook
 from flows.page.page_data import PageData
 from flows.page.units import total_unit
@@ -67,6 +67,32 @@ def test_sum_of_all_series_comes_first(made: PageData) -> None:
     assert [row["name"] for row in outlook["rows"]] == ["b", "a"]
     assert outlook["cards"][0][0].value == "30.00"
     assert not outlook["same_periods"]
+    assert (outlook["span"], outlook["last_week"]) == ("Mon 26 Oct", "Mon 19 Oct")
+
+
+def test_periods_of_a_forecast_without_overlap_are_named(made: PageData) -> None:
+    outlook = make_outlook(made, curves(30.0, 60.0), curves(30.0, 42.0), 24, [], TIMES)
+    assert outlook is not None
+    # The day before has 25 hours.
+    assert (outlook["earlier"], outlook["last_week"]) == ("Sun 25 Oct", None)
+
+
+def test_a_new_series_is_left_out_of_the_changes_of_the_sum(made: PageData) -> None:
+    last_week = curves(20.0, np.nan)
+    last_week[1] = np.nan
+    outlook = make_outlook(replace(made, last_week=last_week), curves(30.0, 60.0), None, 0, [], TIMES)
+    assert outlook is not None and outlook["head"] is not None
+    peak = outlook["head"]["figures"][0]
+    assert (peak.value, peak.from_last_week, outlook["left_out"]) == ("90.00", "+50.0%", 1)
+    assert "last_week" not in outlook["curves"]
+
+
+def test_numbers_of_a_column_have_the_same_decimals(made: PageData) -> None:
+    outlook = make_outlook(made, curves(1800.4, 60.0), None, 0, [0], TIMES)
+    assert outlook is not None
+    assert [row["figures"][0].value for row in outlook["rows"]] == ["1,800", "60"]
+    assert outlook["cards"][0][0].value == "1,800"
+    assert [column_decimals(column) for column in ([38.1, 4.67], [0.02, 5000.0], [], [None, 0.0])] == [2, 2, 0, 0]
 
 
 def test_forecasts_that_overlap_are_compared_where_both_exist(made: PageData) -> None:

@@ -16,7 +16,11 @@ import polars as pl
 import pytest
 
 from flows import clock
+from flows.page import skill
 from flows.page.document import pack_json
+from flows.page.local_time import LocalTimeFormat
+from flows.page.night_section import night_section
+from flows.page.number_format import format_difference, format_number
 from flows.page.report_page import render_report_page
 from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
@@ -227,6 +231,45 @@ def test_newest_complete_night_and_errors(path: Path) -> None:
     assert len(curves["actual"]) == len(curves["first"]) == 7 * 24
     # One day has 25 hours, and its forecast 24.
     assert curves["first"].count(None) == 1
+
+
+def test_error_of_the_sum_in_the_newest_complete_night(path: Path) -> None:
+    data = collect_page_data(*opened(path), NOW)
+    rows = skill.scorable_rows(data.scores)
+    times = LocalTimeFormat("Europe/Berlin", "1h")
+    night = night_section(data, rows, [0], times)
+    assert night is not None and night["sum"] is not None and data.complete_night is not None
+    error = (
+        data.complete_night.group_by("valid_time")
+        .agg((pl.col("actual") - pl.col("q50")).sum().alias("error"))
+        .sort(pl.col("error").abs())
+    )
+    assert night["sum"]["name"] == "Sum of 3 series"
+    assert night["sum"]["mae"] == format_number(float(error["error"].abs().to_numpy().mean()))
+    assert night["sum"]["largest"] == format_difference(error["error"][-1])
+    assert night["sum"]["when"] == times.format_peak(error["valid_time"][-1])
+    assert len(night["sum"]["table"]) == len(night["sum"]["chart"]["rows"]) == 24
+    html = page(path)[1]
+    assert f'{night["sum"]["mae"]}<span class="unit">MW</span>' in html
+    # Without an actual of one series, a period has no sum.
+    gap = (pl.col("series_id") == "north") & (pl.col("step") < 3)
+    lacking = data.complete_night.with_columns(actual=pl.when(~gap).then("actual"))
+    less = night_section(replace(data, complete_night=lacking), rows, [0], times)
+    assert less is not None and less["sum"] is not None and len(less["sum"]["table"]) == 22
+
+
+def test_prices_and_a_single_series_have_no_error_of_a_sum(path: Path) -> None:
+    path.write_text(path.read_text().replace('"MW"', '"EUR/MWh"'))
+    assert "night-sum" not in packed(page(path)[1])["charts"]
+
+
+def test_terms_are_explained_at_their_first_use(path: Path) -> None:
+    html = page(path)[1]
+    for term in ("pinball", "baseline", "80% interval", "champion", "skill", "coverage"):
+        shown = re.search(rf"[^-\w]{term}", html[html.index("<main") :], re.IGNORECASE)
+        assert shown is not None
+        before = html[html.index("<main") :][: shown.start() + 1]
+        assert before.endswith(('">', "<dt>")), (term, before[-80:])
 
 
 def test_other_models_are_folded_with_what_their_manifests_have(path: Path) -> None:
