@@ -27,7 +27,11 @@ from storage.schemas import quantile_column
 # Altair takes a second for these specifications, and a process may write several pages of the same levels and unit.
 @cache
 def report_specs(
-    levels: tuple[float, ...], unit: str, with_earlier: bool = True, with_last: bool = False, is_single: bool = False
+    levels: tuple[float, ...],
+    unit: str,
+    with_earlier: bool = True,
+    last_title: str | None = None,
+    is_single: bool = False,
 ) -> dict[str, VegaSpec]:
     """Return every chart of the report page by name.
 
@@ -35,7 +39,7 @@ def report_specs(
         levels: Quantile levels.
         unit: The target's unit.
         with_earlier: True if there is a forecast before the newest.
-        with_last: True to draw past forecasts of the last step beside those of the first.
+        last_title: Title of past forecasts of the last step, None to draw only the newest of each period.
         is_single: True if the page has one series, whose chart is larger.
     """
     names = [quantile_column(level) for level in levels]
@@ -48,7 +52,7 @@ def report_specs(
     return {
         "fan": fan_spec(names, unit, with_earlier, **({"height": 320} if is_single else {})),
         "night": fan_spec(names, unit, with_earlier=False),
-        "past": past_spec(names[0], names[-1], unit, with_last),
+        "past": past_spec(names[0], names[-1], unit, last_title),
         "sum": curves_spec(sums, unit, height=260),
         "night-sum": curves_spec(night_sum, unit, height=260, extra={"error_text": "actual minus forecast"}),
         "input": input_spec(),

@@ -111,11 +111,11 @@ def render_report_page(data: PageData) -> tuple[str, Verdict]:
     if calibration:
         charts |= {"reliability": calibration["reliability"], "pit": calibration["pit"]}
     is_daily = settings.frequency in ("1d", "1b")
+    last_title = f"{settings.horizon} days ahead" if is_daily and settings.horizon > 1 else None
     content: ReportContent = {
         "series": series,
         "specs": report_specs(
-            settings.quantile_levels, data.unit, data.earlier is not None, is_daily and settings.horizon > 1,
-            len(selected) == 1,
+            settings.quantile_levels, data.unit, data.earlier is not None, last_title, len(selected) == 1
         ),
         "charts": charts,
         "unit": data.unit,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+import html
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 TERMS = {
     "median": "the middle of a forecast: the actual is as likely above it as below it",
@@ -20,25 +17,22 @@ TERMS = {
 }
 
 
-def explained(text: str, *names: str) -> Markup:
+def explained(text: str, *names: str) -> str:
     """Return a text as HTML, with an explanation at the first place of each term.
 
     Args:
-        text: Plain text.
+        text: Plain text. Its special characters are escaped.
         names: Keys of TERMS.
     """
-    # Only the pages need Jinja and its markup, so that other commands do not pay for their import.
-    from markupsafe import Markup, escape
-
     if not names:
-        return escape(text)
+        return html.escape(text)
     found: set[str] = set()
-    parts: list[Markup] = []
+    parts: list[str] = []
     for part in re.split(f"\\b({'|'.join(map(re.escape, names))})\\b", text, flags=re.IGNORECASE):
         name = part.lower()
         if name in names and name not in found:
             found.add(name)
-            parts.append(Markup('<abbr class="term" title="{}">{}</abbr>').format(TERMS[name], part))
+            parts.append(f'<abbr class="term" title="{html.escape(TERMS[name])}">{html.escape(part)}</abbr>')
         else:
-            parts.append(escape(part))
-    return Markup("").join(parts)
+            parts.append(html.escape(part))
+    return "".join(parts)

@@ -71,26 +71,26 @@ def curves_spec(
     return layered_spec(holiday_band(), *lines, issue_rule(), hover_layer(tooltip), height=height)
 
 
-def past_spec(low_name: str, high_name: str, unit: str, with_last: bool) -> VegaSpec:
+def past_spec(low_name: str, high_name: str, unit: str, last_title: str | None) -> VegaSpec:
     """Return a chart of past forecasts over the actuals.
 
     Args:
         low_name: Column of the lowest quantile.
         high_name: Column of the highest quantile.
         unit: The target's unit.
-        with_last: True to draw the forecasts with the longest lead time as well.
+        last_title: Title of the forecasts with the longest lead time, None to draw only the newest forecasts.
     """
     x, y = column_x(), _value_y(unit)
     tooltip = {
-        "when": "period", "actual_text": "actual", "first_text": "first step" if with_last else "forecast",
+        "when": "period", "actual_text": "actual", "first_text": "1 day ahead" if last_title else "forecast",
         "range_text": f"{_percent_of(low_name)} to {_percent_of(high_name)}",
     }  # fmt: skip
     layers = [
         holiday_band(),
         row_chart().mark_area(style="past-band").encode(x=x, y=y("low"), y2="high:Q"),
     ]
-    if with_last:
-        tooltip["last_text"] = "last step"
+    if last_title:
+        tooltip["last_text"] = last_title
         layers.append(row_chart().mark_line(style="earlier").encode(x=x, y=y("last")))
     layers.append(row_chart().mark_line(style="median").encode(x=x, y=y("first")))
     layers.append(row_chart().mark_line(style="actual").encode(x=x, y=y("actual")))
@@ -216,7 +216,7 @@ def column_x(field: str = "x") -> alt.X:
 def _labelled_axis() -> alt.Axis:
     return alt.Axis(
         title=None, values=alt.ExprRef("ticks"), labelExpr="labels[datum.value]", grid=True,
-        labelOverlap="greedy", labelSeparation=8, labelFlush=True, labelPadding=10,
+        labelOverlap="parity", labelSeparation=8, labelFlush=True, labelPadding=10,
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@
 
   function fillPastTable(container, row) {
     const rows = pastRows(row), places = series.decimals[row], hasLast = "last" in series.curves[row].past;
-    const head = ["period", "actual", hasLast ? "first step" : "forecast", percentOf(low), percentOf(high), ...(hasLast ? ["last step"] : [])];
+    const head = ["period", "actual", hasLast ? "1 day ahead" : "forecast", percentOf(low), percentOf(high), ...(hasLast ? [`${series.horizon} days ahead`] : [])];
     fillTable(container, head, rows.map((period) => [
       period.when, period.actual_text, period.first_text, formatDecimals(period.low, places), formatDecimals(period.high, places),
       ...(hasLast ? [period.last_text] : []),

@@ -17,12 +17,25 @@ from tests.support.report_store import NOW, make_store, write_pipeline_file
 
 pytestmark = pytest.mark.browser
 
+WIDTHS = [390, 1280]  # a phone and a desktop, in pixels
 _MEGABYTE = 1_000_000
 _COUNT_LINES = """(element) => {
   const range = document.createRange();
   range.selectNodeContents(element);
   return new Set([...range.getClientRects()].map((line) => line.top)).size;
 }"""
+# Elements beyond the edge of the window, except in a table's box, which scrolls.
+_CUT_OFF = """[...document.querySelectorAll("header *, main *, footer *")].filter((element) =>
+  !element.closest(".scroll, .hidden-text, svg") && element.getBoundingClientRect().right > innerWidth + 1)
+  .map((element) => element.outerHTML)"""
+# Boxes of tables whose first column is not in sight when they are scrolled to their right end.
+_SCROLLED_FIRST_COLUMNS = """[...document.querySelectorAll(".scroll")].filter((box) => {
+  if (box.scrollWidth <= box.clientWidth) return false;
+  box.scrollLeft = box.scrollWidth;
+  const head = box.querySelector("tr > *")?.getBoundingClientRect(), edge = box.getBoundingClientRect();
+  box.scrollLeft = 0;
+  return head && (head.left < edge.left - 1 || head.right > edge.right - 0.3 * edge.width);
+}).map((box) => box.ariaLabel)"""
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +72,9 @@ def test_every_chart_is_drawn_without_error_or_request(reader: OpenWindow, any_p
         assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 3
 
 
-def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, any_page: Path) -> None:
-    window = reader()
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, any_page: Path, width: int) -> None:
+    window = reader(width)
     page = window.open(any_page)
     if page.locator("#list button.series").count():
         page.locator("#list button.series").first.click()
@@ -75,8 +89,9 @@ def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, any_page: Pat
     assert window.errors == []
 
 
-def test_every_table_opens_with_readable_periods(reader: OpenWindow, any_page: Path) -> None:
-    window = reader(390)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_table_opens_with_readable_periods(reader: OpenWindow, any_page: Path, width: int) -> None:
+    window = reader(width)
     page = window.open(any_page)
     page.evaluate("document.querySelectorAll('details.fold').forEach((details) => { details.open = true; })")
     for details in page.locator("details.as-table:visible").all():
@@ -89,11 +104,35 @@ def test_every_table_opens_with_readable_periods(reader: OpenWindow, any_page: P
         if heads.count():
             assert heads.first.evaluate(_COUNT_LINES) == 1
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(_CUT_OFF) == []
+    assert page.evaluate(_SCROLLED_FIRST_COLUMNS) == []
     assert window.errors == []
 
 
-def test_files_of_the_forecast_are_downloaded(reader: OpenWindow, few: Path) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut_off(reader: OpenWindow, any_page: Path, width: int) -> None:
+    window = reader(width)
+    page = window.open(any_page)
+    window.scroll_to_end()
+    page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(_CUT_OFF) == []
+    assert page.evaluate(_SCROLLED_FIRST_COLUMNS) == []
+    for link in page.locator("nav a").all():
+        link.click()
+        target = page.locator(link.get_attribute("href") or "")
+        assert target.evaluate("(element) => element.getBoundingClientRect().top < innerHeight")
+
+
+def test_forecast_comes_first_then_actuals_then_the_audit(reader: OpenWindow, few: Path) -> None:
     page = reader().open(few)
+    order = ["forecast", "series", "actuals", "errors", "quality", "models", "data", "fallbacks"]
+    assert page.locator("h2").evaluate_all("heads => heads.map((head) => head.id)") == order
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_files_of_the_forecast_are_downloaded(reader: OpenWindow, few: Path, width: int) -> None:
+    page = reader(width).open(few)
     for ending in ("csv", "parquet"):
         with page.expect_download() as waiting:
             page.get_by_role("button", name=re.compile(f"^{ending}", re.IGNORECASE)).click()
@@ -122,8 +161,9 @@ def test_a_thousand_series_open_in_time(reader: OpenWindow, thousand: Path) -> N
     assert window.page.locator("svg").count() < 20
 
 
-def test_search_by_name_and_status(reader: OpenWindow, thousand: Path) -> None:
-    page = reader().open(thousand)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_search_by_name_and_status(reader: OpenWindow, thousand: Path, width: int) -> None:
+    page = reader(width).open(thousand)
     assert page.locator("#list tbody tr").count() == 10
     page.get_by_role("searchbox").fill("FEEDER 0123")
     count = page.locator("#match-count")
@@ -211,11 +251,7 @@ def test_light_and_dark_on_phone_and_desktop(reader: OpenWindow, thousand: Path,
     window.scroll_to_end()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 16
-    too_wide = page.evaluate(
-        """[...document.querySelectorAll("main *")].filter((element) => !element.closest(".scroll, nav, .hidden-text")
-           && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML)"""
-    )
-    assert too_wide == []
+    assert page.evaluate(_CUT_OFF) == []
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     lightness = sum(int(part) for part in re.findall(r"\d+", background)[:3])
     assert (lightness < 150) == dark

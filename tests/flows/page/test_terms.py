@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 from flows.page.terms import TERMS, explained
 
 
 def test_the_first_place_of_a_term_has_an_explanation() -> None:
-    text = str(explained("Pinball of <b>: pinball, skills, skill", "pinball", "skill"))
-    meaning = TERMS["skill"].replace("'", "&#39;")
+    text = explained("Pinball of <b>: pinball, skills, skill", "pinball", "skill")
+    meaning = html.escape(TERMS["skill"])
     assert text == (
         f'<abbr class="term" title="{TERMS["pinball"]}">Pinball</abbr> of &lt;b&gt;: pinball, skills, '
         f'<abbr class="term" title="{meaning}">skill</abbr>'
     )
-    assert str(explained("<no term>")) == "&lt;no term&gt;"
+    assert explained("<no term>") == "&lt;no term&gt;"
 
 
 def test_terms_are_those_of_the_glossary() -> None:
