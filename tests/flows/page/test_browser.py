@@ -18,6 +18,8 @@ from tests.support.report_store import NOW, make_store, write_pipeline_file
 pytestmark = pytest.mark.browser
 
 WIDTHS = [390, 1280]  # a phone and a desktop, in pixels
+# Hovering over a page of a thousand series takes a minute, so one width is enough.
+VIEWS = [("thousand", 390), ("few", 390), ("few", 1280), ("first_night", 390), ("first_night", 1280)]
 _MEGABYTE = 1_000_000
 _COUNT_LINES = """(element) => {
   const range = document.createRange();
@@ -60,6 +62,13 @@ def any_page(request: pytest.FixtureRequest) -> Path:
     return path
 
 
+@pytest.fixture(params=VIEWS, ids=[f"{name}-{width}" for name, width in VIEWS])
+def view(request: pytest.FixtureRequest) -> tuple[Path, int]:
+    name, width = request.param
+    path: Path = request.getfixturevalue(name)
+    return path, width
+
+
 def test_every_chart_is_drawn_without_error_or_request(reader: OpenWindow, any_page: Path) -> None:
     window = reader()
     page = window.open(any_page)
@@ -72,10 +81,10 @@ def test_every_chart_is_drawn_without_error_or_request(reader: OpenWindow, any_p
         assert page.locator(".fan").first.locator("svg path[stroke]").count() >= 3
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, any_page: Path, width: int) -> None:
+def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, view: tuple[Path, int]) -> None:
+    path, width = view
     window = reader(width)
-    page = window.open(any_page)
+    page = window.open(path)
     if page.locator("#list button.series").count():
         page.locator("#list button.series").first.click()
     page.evaluate("document.querySelectorAll('details.fold').forEach((details) => { details.open = true; })")
@@ -89,10 +98,10 @@ def test_every_chart_has_a_tooltip_with_values(reader: OpenWindow, any_page: Pat
     assert window.errors == []
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_table_opens_with_readable_periods(reader: OpenWindow, any_page: Path, width: int) -> None:
+def test_every_table_opens_with_readable_periods(reader: OpenWindow, view: tuple[Path, int]) -> None:
+    path, width = view
     window = reader(width)
-    page = window.open(any_page)
+    page = window.open(path)
     page.evaluate("document.querySelectorAll('details.fold').forEach((details) => { details.open = true; })")
     for details in page.locator("details.as-table:visible").all():
         details.locator("summary").click()
@@ -109,10 +118,10 @@ def test_every_table_opens_with_readable_periods(reader: OpenWindow, any_page: P
     assert window.errors == []
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_cut_off(reader: OpenWindow, any_page: Path, width: int) -> None:
+def test_nothing_is_cut_off(reader: OpenWindow, view: tuple[Path, int]) -> None:
+    path, width = view
     window = reader(width)
-    page = window.open(any_page)
+    page = window.open(path)
     window.scroll_to_end()
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
