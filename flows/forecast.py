@@ -24,5 +24,8 @@ def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Sta
     run_names.rename(settings, chosen_time)
     chosen = chosen_time.isoformat()
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=chosen)
-    report: ForecastReport = sharded.forecast_runner(settings.scale.engine)(pipeline, chosen)
+    # A nightly run publishes in any case. Alone, a model that must run on the first provider is required.
+    report: ForecastReport = sharded.forecast_runner(settings.scale.engine)(
+        pipeline, chosen, needs_champion=settings.forecast.strict
+    )
     return completed_state(summary.forecast_sentence(report), report, report["degraded"])

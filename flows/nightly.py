@@ -130,16 +130,18 @@ def _forecast(run: _Run, run_forecast: Callable[..., Any], issue_time: datetime,
     """Publish the model's forecast, or the baseline's if the model's is not ready in time."""
     report: ForecastReport | None = _run_stage(
         run, "forecast", run_forecast, issue_time.isoformat(), deadline.for_forecast,
-        needs_champion=False, stale_reason=summary.stale_reason(run.record["failures"]),
+        stale_reason=summary.stale_reason(run.record["failures"]),
     )  # fmt: skip
     if report is not None:
         return report
+    failure = run.record["failures"]["forecast"]
+    if run.settings.forecast.on_failure == "error":
+        raise DataError(failure)
     return tasks.forecast_task(
         run.pipeline_path,
         issue_time.isoformat(),
         max(deadline.remaining, _BASELINE_LIMIT),
-        needs_champion=False,
-        no_model_reason=f"the model's forecast failed: {run.record['failures']['forecast']}",
+        no_model_reason=f"the model's forecast failed: {failure}",
     )
 
 

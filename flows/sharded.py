@@ -52,7 +52,7 @@ def forecast_shards(
     pipeline_path: str,
     issue_time: str,
     limit: float | None = None,
-    needs_champion: bool = True,
+    needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
 ) -> DistributedReport:
@@ -62,7 +62,7 @@ def forecast_shards(
         pipeline_path: Path of the pipeline file, on every machine of the cluster.
         issue_time: ISO 8601 with an offset.
         limit: Seconds until the forecast must be published.
-        needs_champion: Whether to fail without a champion. If False, every row then comes from the baseline.
+        needs_champion: Whether to fail if no model can be loaded. If False, `forecast.on_failure` decides.
         stale_reason: Why even the champion's rows are stale, such as a failed feed or training.
         no_model_reason: Why no model may be used. Every row then comes from the baseline.
     """

@@ -51,7 +51,7 @@ def forecast_task(
     pipeline_path: str,
     issue_time: str,
     limit: float | None = None,
-    needs_champion: bool = True,
+    needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
 ) -> ForecastReport:

@@ -152,8 +152,10 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     thresholds = options.parse_thresholds(settings, above)
     chosen = choose_issue_time(settings, store, issue_time, clock.now())
     with quiet_panics(), output.progress() as progress:
-        report = stage.forecast(settings, store, chosen, progress=progress)
+        report = stage.forecast(settings, store, chosen, needs_champion=settings.forecast.strict, progress=progress)
     lines: list[Line] = [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
+    if report["model_version"] is None:
+        lines.append(f"To train a model: gatecast train {pipeline_path}")
     if thresholds:
         probabilities = exceedance(settings, store, chosen, thresholds)
         report["above"] = terminal.probability_rows(probabilities)

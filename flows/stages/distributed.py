@@ -31,7 +31,7 @@ def plan(
     store: Store,
     issue_time: datetime,
     now: datetime,
-    needs_champion: bool = True,
+    needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
 ) -> PlanReport:

@@ -28,7 +28,7 @@ def forecast(
     settings: Pipeline,
     store: Store,
     issue_time: datetime,
-    needs_champion: bool = True,
+    needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
     has_time: Callable[[], bool] = no_deadline,
@@ -40,14 +40,14 @@ def forecast(
         settings: Settings of the pipeline.
         store: Store with history and models.
         issue_time: Issue time of the forecast.
-        needs_champion: Whether to fail without a champion. If False, every row then comes from the baseline.
+        needs_champion: Whether to fail if no model can be loaded. If False, `forecast.on_failure` decides.
         stale_reason: Why even the champion's rows are stale, such as a failed feed or training.
         no_model_reason: Why no model may be used. Every row then comes from the baseline.
         has_time: Function that returns False once the remaining rows must come from the baseline.
         progress: Callback for the progress.
 
     Raises:
-        DataError: No target value is known at the issue time, or a champion is needed and there is none.
+        DataError: No target value is known at the issue time, or no model can be loaded and one is needed.
     """
     progress("forecast", 0.0)
     series, order = prepare_forecast(settings, store, issue_time, needs_champion, no_model_reason)
@@ -70,7 +70,7 @@ def prepare_forecast(
     settings: Pipeline,
     store: Store,
     issue_time: datetime,
-    needs_champion: bool = True,
+    needs_champion: bool = False,
     no_model_reason: str | None = None,
 ) -> tuple[tuple[str, ...], FallbackOrder]:
     """Return the series to forecast, sorted, and the models to try. Arguments and errors are those of `forecast`."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from flows.settings.pipeline import Pipeline
 from model.forecaster import Forecaster
@@ -101,9 +102,26 @@ def load_models(settings: Pipeline, store: Store, issue_time: datetime) -> tuple
         later = registry.champions(store, settings.name)
         if later:
             return nothing, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
-        return nothing, registry.explain_missing_champion(store, settings.name)
+        return nothing, _explain_missing_champion(settings, store, issue_time)
     models = ModelChain(settings, store, versions)
     return (models, None) if models.first else (nothing, models.error)
+
+
+def _explain_missing_champion(settings: Pipeline, store: Store, issue_time: datetime) -> str:
+    """Return why there is no champion: if the last training was refused, why, and when the next is due."""
+    reason = registry.explain_missing_champion(store, settings.name)
+    manifests = registry.valid_manifests(store, settings.name)
+    trained = [manifest for manifest in manifests if datetime.fromisoformat(manifest["as_of"]) <= issue_time]
+    if not trained or any(manifest["decision"]["promoted"] for manifest in manifests):
+        return reason
+    zone = ZoneInfo(settings.pipeline.timezone)
+    as_of = datetime.fromisoformat(trained[-1]["as_of"])
+    due = as_of + settings.training.every
+    return (
+        f"{reason}: the last training, as of {as_of.astimezone(zone):%Y-%m-%d %H:%M}, was "
+        f"{trained[-1]['decision']['reason']}; the next is due {'since' if due <= issue_time else 'on'} "
+        f"{due.astimezone(zone):%Y-%m-%d %H:%M}"
+    )
 
 
 def load_champion(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[LoadedModel | None, str | None]:

@@ -82,9 +82,7 @@ def replay_issue_times(
 
     def publish(issue_time: datetime, stale_reason: str | None) -> None:
         try:
-            result.published[issue_time] = forecast(
-                settings, store, issue_time, needs_champion=False, stale_reason=stale_reason
-            )
+            result.published[issue_time] = forecast(settings, store, issue_time, stale_reason=stale_reason)
         except DataError as error:
             result.failures[f"forecast {issue_time.isoformat()}"] = str(error)
 

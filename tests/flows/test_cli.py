@@ -92,11 +92,16 @@ def test_text_in_a_number_column(tmp_path: Path) -> None:
     assert counts["read"] == counts["added"] + counts["unchanged"] + counts["refused"] + counts["later"]
 
 
-def test_missing_champion_is_1(tmp_path: Path) -> None:
+def test_a_forecast_without_a_champion_is_the_baseline_unless_that_is_an_error(tmp_path: Path) -> None:
     path = write_pipeline(tmp_path)
     assert gatecast("ingest", path).returncode == 0
-    clear(gatecast("forecast", path), 1, "no champion", "gatecast train")
-    assert not list((tmp_path / "store").rglob("forecasts"))
+    arguments = ("forecast", path, "--issue-time", ISSUE)
+    failing = {"GATECAST_FORECAST__ON_FAILURE": "error"}
+    clear(gatecast(*arguments, **failing), 1, 'on_failure = "error"', "no champion", "gatecast train")
+    assert not list((tmp_path / "store" / "forecasts").rglob("*.parquet"))
+    done = gatecast(*arguments)
+    assert done.returncode == 3, done.stderr
+    assert "series baseline: there is no champion\nTo train a model: gatecast train" in done.stdout
 
 
 @pytest.mark.training
@@ -107,7 +112,8 @@ def test_too_little_history_to_train_is_1(tmp_path: Path) -> None:
 
 
 def test_a_champion_of_the_future_is_not_used(pipeline: Path) -> None:
-    clear(gatecast("forecast", pipeline, "--issue-time", "2018-08-01"), 1, "after the issue time")
+    failing = {"GATECAST_FORECAST__ON_FAILURE": "error"}
+    clear(gatecast("forecast", pipeline, "--issue-time", "2018-08-01", **failing), 1, "after the issue time")
 
 
 def test_a_tampered_model_is_never_loaded(pipeline: Path) -> None:

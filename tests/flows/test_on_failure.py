@@ -12,9 +12,10 @@ from flows.settings import file as pipeline_file
 from flows.settings.file import OpenPipeline, PipelineFileError
 from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
+from flows.stages.loaded_models import load_models
 from flows.stages.training_data import excluded_steps
 from model.panel import Channel, Panel, RevisionLayer
-from storage import forecasts
+from storage import forecasts, layout, registry
 from storage.schemas import DataError
 from tests.flows.test_sample_paths import make
 from tests.support.report_store import ISSUE, ZONE, write_pipeline_file
@@ -32,6 +33,35 @@ def test_without_a_model_nothing_is_published(tmp_path: Path) -> None:
         forecast(with_error(pipeline), pipeline.store, issue, needs_champion=False)
     assert not forecasts.exists(pipeline.store, "made", str(ZONE), issue)
     assert forecast(pipeline.settings, pipeline.store, issue, needs_champion=False)["status"] == {"baseline": 48}
+
+
+def test_models_with_damaged_files_are_replaced_by_the_baseline_or_are_an_error(tmp_path: Path) -> None:
+    pipeline = make(tmp_path, 20)
+    for day in (3, 2):
+        promoted = {"decision": {"promoted": True, "reason": "promoted"}}
+        version = registry.add(pipeline.store, "made", ISSUE - timedelta(days=day), b"%d" % day, promoted)
+        registry.promote(pipeline.store, "made", version)
+        pipeline.store.put(layout.model("made", version), b"x")
+    with pytest.raises(DataError, match=r'on_failure = "error".*sha256 differs'):
+        forecast(with_error(pipeline), pipeline.store, ISSUE + timedelta(days=1))
+    report = forecast(pipeline.settings, pipeline.store, ISSUE + timedelta(days=1))
+    assert report["status"] == {"baseline": 48} and "sha256 differs" in report["reasons"][0]["reason"]
+
+
+def test_a_refused_training_is_named_with_its_reason_and_the_day_of_the_next(tmp_path: Path) -> None:
+    pipeline = make(tmp_path, 20)
+    refused = {"decision": {"promoted": False, "reason": "refused: pinball 5 does not beat the baseline"}}
+    registry.add(pipeline.store, "made", ISSUE, b"x", refused)
+
+    def reason(later: timedelta) -> str:
+        return str(load_models(pipeline.settings, pipeline.store, ISSUE + later)[1])
+
+    assert reason(timedelta(0)) == (
+        "there is no champion: the last training, as of 2026-10-26 00:00, was refused: pinball 5 does not beat the "
+        "baseline; the next is due on 2026-10-27 00:00"
+    )
+    assert reason(timedelta(days=2)).endswith("the next is due since 2026-10-27 00:00")
+    assert reason(-timedelta(days=1)) == "there is no champion", "of an earlier issue time it was not known"
 
 
 def test_a_series_that_is_too_new_for_a_model_may_come_from_the_baseline(tmp_path: Path) -> None:
