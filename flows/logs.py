@@ -20,6 +20,7 @@ _PACKAGES = ("flows", "model", "storage")
 _STAGE_PROCESS = "flows.stage_process"
 # Errors by name, because most of their modules import this one.
 _EXPECTED = frozenset({"DataError", "PipelineFileError", "StageFailed", "TimeError"})
+_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _TRACEBACK = logging.Formatter()
 
 # A process runs one flow run. A context variable would not reach the threads that relay a stage's lines.
@@ -47,6 +48,15 @@ class Redacting(logging.Filter):
             # A formatter writes this text if it is set, instead of formatting the traceback.
             record.exc_text = redact(_TRACEBACK.formatException(record.exc_info))
         return True
+
+
+class WithoutRunStates(logging.Filter):
+    """A filter that removes Prefect's lines about the states of its runs while a command reports the outcome itself."""
+
+    is_active = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (WithoutRunStates.is_active and record.name.startswith(_RUN_LOGGERS))
 
 
 def _is_expected(error: BaseException | None) -> bool:

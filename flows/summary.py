@@ -8,6 +8,7 @@ from typing import TypedDict, cast
 from model.checks.reasons import first_text
 from model.checks.series_matching import describe
 from model.evaluation.monitoring import skill
+from storage.schemas.counts import counted
 from storage.schemas.records import (
     BackfillReport,
     CandidateScores,
@@ -52,7 +53,7 @@ Row = Mapping[str, object]
 def forecast_sentence(report: ForecastReport) -> str:
     """Return what a forecast published, and in a second sentence whether its inputs were complete."""
     state = "Published but degraded" if report["degraded"] else "Published"
-    rows = ", ".join(f"{count} {status} rows" for status, count in report["status"].items())
+    rows = ", ".join(counted(count, f"{status} row") for status, count in report["status"].items())
     return f"{state}: {report['series']} series, {rows}, file {report['path']}. {inputs_sentence(report)}"
 
 
@@ -65,22 +66,23 @@ def inputs_sentence(report: ForecastReport) -> str:
 def backfill_sentence(report: BackfillReport) -> str:
     """Return the result of a backfill in one sentence."""
     degraded = sum(forecast["degraded"] for forecast in report["published"])
-    return (
-        f"Published {len(report['published'])} of {report['issues']} forecasts, {degraded} of them degraded. "
-        "The others existed already or failed."
-    )
+    published, failed = len(report["published"]), sum(name.startswith("forecast ") for name in report["failures"])
+    existed = report["issues"] - published - failed
+    parts = [f"Published {published} of {counted(report['issues'], 'forecast')}, {degraded} of them degraded"]
+    parts += [f"{existed} {'was' if existed == 1 else 'were'} published before"] if existed else []
+    parts += [f"{failed} failed"] if failed else []
+    return "; ".join(parts) + "."
 
 
 def score_sentence(report: ScoreReport) -> str:
     """Return the number of scored forecasts and their scores over four weeks in one sentence."""
-    scored = f"Scored {report['scored'] + report['revised']} forecasts."
+    scored = f"Scored {counted(report['scored'] + report['revised'], 'forecast')}."
     window = report["summary"].get("last_28_nights")
     if not window or window["skill"] is None:
         return f"{scored} There are too few actuals for a skill."
-    return (
-        f"{scored} Last 28 nights with actuals: pinball {window['pinball']:.4g}, skill {window['skill']:+.0%} against "
-        "the baseline."
-    )
+    nights = report["summary"].get("nights", 0)
+    over = "The newest night with actuals" if nights == 1 else f"Last {nights or 28} nights with actuals"
+    return f"{scored} {over}: pinball {window['pinball']:.4g}, skill {window['skill']:+.0%} against the baseline."
 
 
 def held_out_sentence(manifest: Manifest) -> str:
@@ -88,7 +90,7 @@ def held_out_sentence(manifest: Manifest) -> str:
     folds = manifest["folds"]
     if not folds["count"] or folds["first"] is None or folds["last"] is None:
         return "No held-out issue time is unseen by every candidate"
-    return f"{folds['count']} held-out issue times, {folds['first'][:10]} to {folds['last'][:10]}"
+    return f"{counted(folds['count'], 'held-out issue time')}, {folds['first'][:10]} to {folds['last'][:10]}"
 
 
 def stale_reason(failures: Mapping[str, str]) -> str | None:
@@ -190,7 +192,7 @@ def finding_lines(feeds: Mapping[str, FeedReport]) -> list[str]:
     lines = []
     for name, feed in feeds.items():
         lines += [
-            f"{name}: {count:,} of {feed['read']:,} rows refused: {reason}"
+            f"{name}: {count:,} of {counted(feed['read'], 'row')} refused: {reason}"
             f"{first_text(feed.get('examples', {}).get(reason, ''))}"
             for reason, count in feed["reasons"].items()
         ]

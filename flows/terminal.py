@@ -19,6 +19,7 @@ from flows.settings.pipeline import Pipeline
 from flows.stage_process.listener import listening
 from flows.stages.progress import Progress, no_progress
 from storage import forecasts
+from storage.schemas.counts import counted
 from storage.schemas.records import BacktestReport, CheckReport, ForecastReport, InspectionReport, Manifest
 from storage.store import Store
 
@@ -86,11 +87,11 @@ def print_error(message: str) -> None:
 
 def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
     """Return the result of a check: row counts, refused rows, findings and lateness of every feed."""
-    feeds = "1 feed" if len(settings.feed) == 1 else f"{len(settings.feed)} feeds"
+    feeds = counted(len(settings.feed), "feed")
     lines = [f"{pipeline_path}: pipeline {settings.name!r}, {feeds}, next issue time {report['next_issue']}"]
     for name, feed in report["feeds"].items():
         lines.append(
-            f"{name}: {feed['read']} rows, {feed['accepted']} accepted, {feed['series'] or 'no'} series"
+            f"{name}: {counted(feed['read'], 'row')}, {feed['accepted']:,} accepted, {feed['series'] or 'no'} series"
             + (f", {feed['first']} to {feed['last']}" if feed["first"] else "")
         )
         lines += [f"  {line}" for line in summary.finding_lines({name: feed})]
@@ -124,13 +125,14 @@ def training_lines(manifest: Manifest) -> list[Line]:
 
 def backtest_lines(report: BacktestReport) -> list[str]:
     """Return the scores of a backtest beside the baseline's."""
-    rows = ", ".join(f"{count} {status} rows" for status, count in report["status"].items())
+    rows = ", ".join(counted(count, f"{status} row") for status, count in report["status"].items())
     promoted = sum(model["decision"]["promoted"] for model in report["models"])
     scores = report["scores"]
     lines = [
-        f"Backtest of {report['pipeline']}: {report['issues']} issue times, {report['start']} to {report['end']}, "
-        f"{rows}",
-        f"{len(report['models'])} models trained, {promoted} promoted; {scores['n']} rows with actuals",
+        f"Backtest of {report['pipeline']}: {counted(report['issues'], 'issue time')}, {report['start']} to "
+        f"{report['end']}, {rows}",
+        f"{counted(len(report['models']), 'model')} trained, {promoted} promoted; "
+        f"{counted(scores['n'], 'row')} with actuals",
     ]
     if scores["n"]:
         texts = {name: "-" if value is None else f"{value:.4g}" for name, value in scores.items()}
@@ -168,7 +170,10 @@ def probability_lines(settings: Pipeline, probabilities: pl.DataFrame) -> list[s
         "series_id", _local_time(settings), "step", *(pl.col(name).round(4) for name in columns), "status"
     )
     more = len(probabilities) - len(rows)
-    return [*table_lines(rows.to_dicts()), *([f"  and {more} more rows, which --json prints"] if more else [])]
+    return [
+        *table_lines(rows.to_dicts()),
+        *([f"  and {counted(more, 'more row')}, which --json prints"] if more else []),
+    ]
 
 
 def preview_lines(settings: Pipeline, store: Store, report: ForecastReport) -> list[str]:

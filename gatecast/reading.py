@@ -57,6 +57,7 @@ def read(
 
     Raises:
         DataError: The store has no forecast of the pipeline, or a file cannot be read.
+        ValueError: `start` is after `end`.
 
     Example:
         >>> gatecast.read("store", "load", "2026-11-01", "2026-11-07", actuals=True)  # doctest: +SKIP
@@ -87,6 +88,7 @@ def read_samples(
 
     Raises:
         DataError: The store has no forecast of the pipeline, or no sample paths of these issue times.
+        ValueError: `start` is after `end`.
     """
     chosen = _select(store, pipeline, start, end, timezone)
     rows = sample_paths.read_between(chosen.store, pipeline, chosen.start, chosen.end)
@@ -116,7 +118,11 @@ def _select(
         )
     first = facts.issue_time if end is None else datetime(1, 1, 1, tzinfo=UTC)
     last = facts.issue_time if end is None else _to_instant(end, zone, is_end=True)
-    return _Selection(opened, facts, zone, first if start is None else _to_instant(start, zone), last)
+    if start is not None:
+        first = _to_instant(start, zone)
+    if end is not None and first > last:
+        raise ValueError(f"start {start} is after end {end}. Swap them.")
+    return _Selection(opened, facts, zone, first, last)
 
 
 def _to_instant(when: When, timezone: str, *, is_end: bool = False) -> datetime:

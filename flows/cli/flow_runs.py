@@ -35,6 +35,8 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
     if not shows_log:
         # The display shows the stages. Prefect's database gets every line.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
+        # The command prints one error. Prefect would print the same before it, for each of its runs.
+        logs.WithoutRunStates.is_active = True
     if output.is_text:
         click.echo(f"{name} {pipeline_path}", err=True)
     with contextlib.nullcontext() if shows_log else output.stages():

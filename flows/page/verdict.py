@@ -104,7 +104,7 @@ def _when_published(
         at = f" on {times.format_moment(instant, year=True)}"
     if delay is None:
         return at
-    return f"{at}, {format_duration(abs(delay))} {'after' if delay > timedelta(0) else 'before'} the deadline"
+    return f"{at}, {format_duration(abs(delay))} {'after' if delay > timedelta(0) else 'before'} this run's deadline"
 
 
 def _content(data: PageData, times: LocalTimeFormat) -> str:
@@ -143,8 +143,12 @@ def _degradation(data: PageData, record: RunRecord | None) -> str:
             continue
         reasons = rows.group_by("reason").len().sort("len", "reason", descending=[True, False])["reason"].to_list()
         more = f" and {len(reasons) - _MAX_REASONS} more reasons" if len(reasons) > _MAX_REASONS else ""
+        # The champion makes these rows; only its inputs are late.
+        feeds = tuple(f"{feed.name}: " for feed in data.settings.feed)
+        is_late = status == STALE_MODEL and all(str(reason).startswith(feeds) for reason in reasons)
+        source = "the model without all inputs" if is_late else STATUS_NAMES[status]
         parts.append(
-            f"{rows['series_id'].n_unique():,} of {total:,} series by {STATUS_NAMES[status]} because "
+            f"{rows['series_id'].n_unique():,} of {total:,} series by {source} because "
             f"{', or because '.join(str(reason) for reason in reasons[:_MAX_REASONS])}{more}"
         )
     parts += [f"{stage} failed: {error}" for stage, error in _failures(record).items()]

@@ -32,6 +32,8 @@ _OTHER_VARIABLES = frozenset(
         "GATECAST_TEST_CACHE", "GATECAST_TEST_SESSION",
     }
 )  # fmt: skip
+_TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
+_DATA_SUFFIXES = _TEXT_SUFFIXES | {".parquet", ".pq", ".json", ".xlsx", ".xls", ".zip", ".gz"}
 _NAME = re.compile(r"\$\{(\w+)\}")
 
 
@@ -89,6 +91,11 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if path.suffix.lower() in _DATA_SUFFIXES and path.is_file():
+        raise PipelineFileError(
+            f"{path}: is a data file, not a pipeline file. To get a pipeline file for it: gatecast init DIR"
+            + (f" --from {path}." if path.suffix.lower() in _TEXT_SUFFIXES else ", then name it as uri in the file.")
+        )
     try:
         # Editors of Windows write a byte order mark, which TOML does not allow.
         text = path.read_text(encoding="utf-8-sig")

@@ -21,6 +21,19 @@ SECRET = "api_key"
 _LONGEST_VALUE = 200  # characters of a value that an error shows
 _FREQUENCY = ("pipeline", "frequency")
 
+#: What a pattern of the settings allows, in words.
+PATTERN_WORDS = {
+    r"^[a-z][a-z0-9-]{0,62}$": "begin with a lower-case letter and have only lower-case letters, digits and hyphens, "
+    "at most 63 characters",
+    r"^[A-Za-z][A-Za-z0-9_-]{0,62}$": "begin with a letter and have only letters, digits, hyphens and underscores, at "
+    "most 63 characters",
+    r"^https?://\S+$": "be an address that begins with http:// or https:// and has no blanks",
+    r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)+$": "be a whole series key, with a dot between its parts, such as "
+    "D.USD.EUR.SP00.A",
+    r"^[a-z0-9-]+(/[a-z0-9-]+)*$": "be a route of lower-case names with a slash between them, such as natural-gas/pri",
+    r"^[A-Za-z0-9_,.-]+$": "be the name of a data flow, such as EXR",
+}
+
 #: Place of a value: keys, and numbers of list entries.
 Place = tuple[str | int, ...]
 
@@ -51,7 +64,7 @@ def error_lines(
         in_file = (*place[:3], *place[4:]) if place[2:3] == ("options",) else place
         variable = next((name for key, name in variables.items() if key[: len(in_file)] == in_file), None)
         source = str(path) if variable is None else f"the environment variable {variable}"
-        key = _name(place, content) or "the file"
+        key = _name(in_file, content) or "the file"
         yield f"{source}: {key}: {_error_text(fault, variable)}"
 
 
@@ -91,6 +104,9 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _error_text(fault: ErrorDetails, variable: str | None) -> str:
     if fault["type"] == "extra_forbidden":
+        place = fault["loc"]
+        if place[2:3] == ("options",) and place[-1] in keys_at(place[:-1]):
+            return f"there is no such key for a source of kind {place[3]!r}. docs/sources.md describes the kinds."
         key = _meant_key(fault)
         if key is None:
             return "there is no such key. docs/reference.md lists the keys."
@@ -111,6 +127,11 @@ def _error_text(fault: ErrorDetails, variable: str | None) -> str:
         if isinstance(value, str) and cause.meant is not None:
             hint = f' Did you mean "{cause.meant}"?'
         return f"{cause.problem}{got}.{hint}"
+    if fault["type"] in ("tuple_type", "list_type"):
+        return f"must be a list{got}. Example: [{text if isinstance(value, str) and not is_hidden else '...'}]."
+    if fault["type"] == "string_pattern_mismatch":
+        pattern = str(fault.get("ctx", {}).get("pattern"))
+        return f"must {PATTERN_WORDS.get(pattern, f'match {pattern}')}{got}."
     problem = fault["msg"].removeprefix("Value error, ")
     for old, new in (("Input should be", "must be"), ("Input should", "must"), ("String should", "must")):
         problem = problem.replace(old, new)

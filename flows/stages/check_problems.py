@@ -11,6 +11,7 @@ import polars as pl
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_micros
+from flows.stages.training_data import excluded_days
 from model.checks.feed_rows import CheckedRows
 from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.timegrid import DAY, SUBDAILY
@@ -157,7 +158,20 @@ def short_history(
             f"{needed:,} are needed. Until then, `gatecast nightly` publishes the baseline. Provide more history, or "
             f"choose a shorter {'horizon' if section.horizon > section.context else 'context'}."
         )
-    return None
+    return _excluded_history(settings, begin, end, until)
+
+
+def _excluded_history(settings: Pipeline, begin: int, end: int, until: str) -> str | None:
+    """Return that `training.exclude` leaves no step behind the first context to train on, None if it leaves some."""
+    steps = np.arange(begin + settings.pipeline.context, end + 1)
+    excluded = excluded_days(settings, settings.grid.dates(steps))
+    if not settings.training.exclude or not excluded.all():
+        return None
+    periods = ", ".join(f'"{start}/{last}"' for start, last in settings.training.exclude)
+    return (
+        f"training.exclude: [{periods}] leaves nothing to train on: the target has values {until}, and its first "
+        f"{settings.pipeline.context:,} steps are context only. Exclude fewer days."
+    )
 
 
 def _span(checked: CheckedRows) -> tuple[datetime, datetime] | None:

@@ -109,8 +109,8 @@ def _require_models(settings: Pipeline, panel: Panel, rows: np.ndarray, result: 
     if failed:
         raise DataError(
             f'pipeline {settings.name!r}: forecast.on_failure = "error" and no model could forecast {len(failed)} '
-            f"series, such as {panel.series[failed[0]]!r}: {result.reason[failed[0]]}. Nothing is published. To train a "
-            "model, run `gatecast train`."
+            f"series, such as {panel.series[failed[0]]!r}: {result.reason[failed[0]]}. Nothing is published. To "
+            "train a model, run `gatecast train`."
         )
 
 

@@ -35,6 +35,8 @@ _VALUE_NAMES = re.compile(r"load|demand|consum|price|value|[mgk]wh?\b|last|wert|
 _ID_NAMES = re.compile(r"id\b|_id|series|zone|area|region|meter|site|station|name|company|country|symbol", re.I)
 _MOST_MISSING = 0.5  # share of a value column's cells that may be texts for a missing value
 _MOST_TEXTS = 5
+_HOUR_NAMES = re.compile(r"hour|stunde|std\b|uhrzeit|zeit|time|hora|heure|ora\b|uur|^he$|^h$", re.I)
+_FIRST_YEAR = 1800  # the first year that an ingest accepts
 _SAMPLE = 5000  # rows that show the form of a column; all rows are read to confirm it
 _WEEKEND = 6
 
@@ -101,16 +103,52 @@ def inspect_table(table: pl.DataFrame) -> FileInspection:
         found.notes.append(
             f"{time}: day and month cannot be told apart (first cell: {shown!r}). The other form: {formats[1]!r}."
         )
+    _refuse_hours_apart(table, time, times, rest)
     frame = pl.DataFrame({"time": times}).with_columns(table.select(rest))
     found.series_id = _id_column(frame, rest, values, found)
     values = [name for name in values if name != found.series_id]
     if not values:
         raise DataError(f"no column beside {time!r} holds numbers. The file has {', '.join(map(repr, table.columns))}.")
     found.values = tuple(sorted(values, key=lambda name: not _VALUE_NAMES.search(name)))
+    found.notes += _open_marks(table[found.values[0]], found.numbers)
     _set_steps(frame, found)
     _set_wide(table, found)
     _set_range(table, frame, found)
     return found
+
+
+def _refuse_hours_apart(table: pl.DataFrame, time: str, times: pl.Series, names: list[str]) -> None:
+    """Raise DataError if the times are days and another column has the hour of each row.
+
+    No option of a feed joins two columns. Without the hour, all rows of a day would have one time.
+    """
+    if not (times.drop_nulls().dt.truncate("1d") == times.drop_nulls()).all() or times.n_unique() == len(times):
+        return
+    for name in filter(_HOUR_NAMES.search, names):
+        cells = table[name].drop_nulls().str.strip_chars()
+        is_hour = cells.str.contains(r"^([01]?\d|2[0-4])([:.][0-5]\d){0,2}$")
+        if cells.n_unique() > 2 and is_hour.mean() > 0.99:  # type: ignore[operator]
+            raise DataError(
+                f"the day is in column {time!r} and the hour in {name!r}. A feed needs both in one column. Join them "
+                f"in the source, such as {table[time][0]!r} and {table[name][0]!r} as '2024-01-31 13:00', then run "
+                "this command again."
+            )
+
+
+def _open_marks(cells: pl.Series, form: TextFormat) -> list[str]:
+    """Return a question if every decimal mark may also separate thousands, as in 1.234."""
+    mark = form.decimal_mark
+    marked = cells.drop_nulls().str.strip_chars()
+    marked = marked.filter(marked.str.contains(mark, literal=True))
+    if form.thousands is not None or marked.is_empty():
+        return []
+    if not marked.str.contains(rf"^[+-]?[1-9]\d{{0,2}}{re.escape(mark)}\d{{3}}$").all():
+        return []
+    shown = marked[0]
+    return [
+        f"{cells.name}: {shown!r} is read as a number with three decimals. If it means {shown.replace(mark, '')}, set "
+        f'thousands = "{mark}" in [feed.options]' + (", and remove decimal." if mark == "," else ".")
+    ]
 
 
 def _time_column(table: pl.DataFrame, names: list[str]) -> tuple[str, tuple[str, ...], pl.Series]:
@@ -150,7 +188,9 @@ def _reads_all(cells: pl.Series, form: str) -> bool:
     filled = cells.filter((cells.str.strip_chars() != "").fill_null(False))
     parsed, problem = parse_times(filled, (form,) if form else ())
     # A few cells may be damaged.
-    return len(filled) > 0 and problem is None and bool(parsed.is_read.mean() > 0.99)  # type: ignore[operator]
+    is_read = len(filled) > 0 and problem is None and bool(parsed.is_read.mean() > 0.99)  # type: ignore[operator]
+    # The format of a year with four digits also reads one with two: as a year of antiquity.
+    return is_read and bool((_times(filled, form).dt.year() >= _FIRST_YEAR).any())
 
 
 def _times(cells: pl.Series, form: str) -> pl.Series:

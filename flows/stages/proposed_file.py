@@ -11,6 +11,10 @@ from flows.stages.file_inspection import FileInspection
 from storage.sources.csv_inspection import InspectedCsv
 
 _WIDTH = 40  # columns before a comment
+# A unit at the end of a column's name, or alone: Load (MW), load_mwh, GWh.
+_UNIT = re.compile(r"(?:^|[^A-Za-z])([kKMmGgTt]?[Ww][Hh]?|(?:EUR|USD|GBP)/[kMG]Wh|mcm|therms|m3|°C)[)\]]?$")
+# Column names are often in lower case.
+_UNIT_NAMES = {name.lower(): name for name in ("W", "kW", "MW", "GW", "TW", "Wh", "kWh", "MWh", "GWh", "TWh")}
 _SHOWN = 4  # names in a comment
 
 
@@ -90,13 +94,22 @@ def _feed(found: FileInspection, uri: str, timezone: str | None) -> list[str]:
     else:
         others = ", ".join(found.values[1 : 1 + _SHOWN])
         lines.append(_line("values", [found.values[0]], f"QUESTION: or one of: {others}" if others else None))
-    lines.append('# unit = "MW"                           # shown on the report page')
+    lines.append(_unit_line(found))
     if not found.has_offset and found.frequency not in ("1d", "1b"):
         lines.append(_line("time_zone", timezone or "UTC", _clock_comment(found, timezone)))
     if found.frequency == "1h" and found.wide is None and found.step is not None and found.step.total_seconds() < 3600:
         lines.append(_line("resample", "mean", 'QUESTION: "mean" for power and prices, "sum" for energy per period'))
     lines.append(_line("available_after", "0h", "QUESTION: time from the end of a period until its value is known"))
     return [*lines, ""]
+
+
+def _unit_line(found: FileInspection) -> str:
+    """Return the line of the unit: the one in the name of the values' column, else an example in a comment."""
+    names = found.values if found.wide is not None else found.values[:1]
+    units = {_UNIT_NAMES.get(match[1].lower(), match[1]) for name in names if (match := _UNIT.search(name))}
+    if len(units) == 1:
+        return _line("unit", units.pop(), "from the name of the column; shown on the report page")
+    return '# unit = "MW"                           # shown on the report page'
 
 
 def _clock_comment(found: FileInspection, timezone: str | None) -> str:

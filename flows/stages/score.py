@@ -108,6 +108,7 @@ def score_summary(score_table: pl.LazyFrame, timezone: str) -> ScoreSummary:
     by_series = monitoring.aggregate(window, "series_id").sort("skill", nulls_last=True, maintain_order=True)
     return {
         "newest_issue": by_issue_time["issue_time"][-1].isoformat(),
+        "nights": min(len(by_issue_time), _WINDOW),
         "last_7_nights": _newest_measures(by_issue_time, 7),
         "last_28_nights": _newest_measures(by_issue_time, 28),
         "by_series": by_series.head(_MAX_SERIES).to_dicts(),

@@ -105,8 +105,12 @@ def excluded_steps(settings: Pipeline, panel: Panel) -> np.ndarray | None:
     """Return which steps of a panel lie in `training.exclude`, shape (N,), None if the settings exclude nothing."""
     if not settings.training.exclude:
         return None
-    dates = settings.grid.dates(panel.first + np.arange(panel.columns))
-    excluded = np.zeros(panel.columns, bool)
+    return excluded_days(settings, settings.grid.dates(panel.first + np.arange(panel.columns)))
+
+
+def excluded_days(settings: Pipeline, dates: np.ndarray) -> np.ndarray:
+    """Return which local days lie in `training.exclude`, shape (N,)."""
+    excluded = np.zeros(len(dates), bool)
     for start, end in settings.training.exclude:
         excluded |= (dates >= np.datetime64(start)) & (dates <= np.datetime64(end))
     return excluded

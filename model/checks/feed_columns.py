@@ -10,6 +10,7 @@ import polars as pl
 from model.checks.feed_shape import FeedShape
 from model.checks.feed_times import available_times
 from model.checks.number_texts import parse_numbers, unreadable_numbers, value_texts
+from model.checks.reasons import NUMBER_ADVICE
 from model.checks.row_places import row_place
 from model.checks.wall_clock import LatestInstants
 from model.timegrid import TimeGrid
@@ -70,8 +71,7 @@ def _numbers(rows: pl.DataFrame, feed: FeedShape, name: str) -> pl.Series:
             place = row_place(row, rows.get_column(FILE, default=None))
             raise DataError(
                 f"feed {feed.name!r}: column {name!r} holds text; values need numbers (first: {text[row]!r} in "
-                f"{place}). Name a numeric column in values, or declare in [feed.options] how numbers are written: "
-                'decimal = ",", thousands = ",", or missing = ["n/e"].'
+                f"{place}). Name a numeric column in values. {NUMBER_ADVICE}"
             )
         return numbers
     if not (dtype.is_numeric() or dtype == pl.Boolean or dtype == pl.Null):

@@ -89,6 +89,13 @@ def first_text(example: str) -> str:
     return f" (first {example})" if example.startswith((_AT, _IN)) else f" (first: {example})"
 
 
+#: How to declare the form of numbers. The two marks differ, so that nobody copies one comma into both.
+NUMBER_ADVICE = (
+    'Declare in [feed.options] how numbers are written: decimal = "," for 1,5; thousands = "," for 1,500; '
+    'missing = ["n/e"] for texts that mean a missing value.'
+)
+
+
 def advice(group: ReasonGroup) -> str:
     """Return what a user can do if most rows of a feed are refused for this reason, or an empty text."""
     if group.kind.endswith((NOT_A_TIME, NOT_A_DATE)):
@@ -96,7 +103,7 @@ def advice(group: ReasonGroup) -> str:
         example = f'"{form}"' if form else '"%d/%m/%Y %H:%M" (day first), "epoch_s" or "epoch_ms"'
         return f"Times are read from {ACCEPTED_TIMES}. Declare another form in [feed.options]: time_format = {example}."
     if group.kind.endswith(NOT_A_NUMBER):
-        return 'Declare in [feed.options] how numbers are written: decimal = ",", thousands = "," or missing = ["n/e"].'
+        return NUMBER_ADVICE
     if group.kind.startswith(OFF_GRID):
         if _GRID_SETTING in group.kind:
             return ""

@@ -354,6 +354,8 @@ class ScoreSummary(TypedDict, total=False):
     """Scores of the newest issue times; empty without any. The tables are rows of measures with their group."""
 
     newest_issue: str
+    #: Number of issue times in `last_28_nights`, at most 28.
+    nights: int
     #: Measures of the newest 7 issue times with scores together.
     last_7_nights: Measures
     #: Measures of the newest 28 issue times with scores together. The tables cover the same issue times.

@@ -18,6 +18,13 @@ _SEPARATORS = ";\t|,"
 _LINES = 200  # lines that show the form
 _LARGEST = 64_000_000  # bytes that are read of a file; the rest has the same form
 _GZIP = b"\x1f\x8b"
+_HEAD = 4096  # bytes that show whether a file is text
+# First bytes of files that users take for CSV. A workbook of Excel is a zip file, or an OLE file if it is old.
+_BINARY = {
+    b"PK\x03\x04": "a zip file or a workbook (.xlsx)", b"\xd0\xcf\x11\xe0": "an old workbook (.xls)",
+    b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"%PDF": "a PDF file", b"PAR1": "a Parquet file",
+    b"SQLite format 3": "a SQLite database",
+}  # fmt: skip
 
 
 class InspectedCsv(NamedTuple):
@@ -45,6 +52,7 @@ def inspect_csv(path: Path) -> InspectedCsv:
     content = path.read_bytes()
     if content.startswith(_GZIP):
         content = gzip.decompress(content)
+    _refuse_binary(content, path)
     ends_with_line = content.endswith((b"\n", b"\r", b"\n\0"))
     if len(content) > _LARGEST:
         content, ends_with_line = content[: content.rfind(b"\n", 0, _LARGEST) + 1], ends_with_line
@@ -55,7 +63,24 @@ def inspect_csv(path: Path) -> InspectedCsv:
     separator, skipped = _separator(lines)
     form = CsvForm(separator, encoding, skipped)
     table = read_csv(content, str(path), [], form).drop(ROW_PROBLEM, strict=False)
+    if table.is_empty():
+        names = ", ".join(map(repr, table.columns))
+        raise DataError(f"{path}: has only one line, the names of the columns ({names}), and no rows. Add the rows.")
     return InspectedCsv(form, table, ends_with_line)
+
+
+def _refuse_binary(content: bytes, path: Path) -> None:
+    """Raise DataError if the content is that of a known binary format, or has bytes that no text has."""
+    name = next((name for mark, name in _BINARY.items() if content.startswith(mark)), None)
+    has_nulls = b"\0" in content[:_HEAD] and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if name is None and not has_nulls:
+        return
+    remedy = (
+        "Name it as uri in the pipeline file that `gatecast init DIR` writes."
+        if name == "a Parquet file"
+        else "Unpack it, or save its table as CSV in the program that wrote it."
+    )
+    raise DataError(f"{path}: is {name or 'a binary file'} and not CSV. {remedy}")
 
 
 def _encoding(content: bytes) -> str:

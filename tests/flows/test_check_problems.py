@@ -95,3 +95,13 @@ def test_the_days_of_a_backfill_are_checked_before_prefect_starts(tmp_path: Path
     days = {"2018-13-01": "2018-13-01", "2018-08-01": "before the start", "2999-01-01": "still to come"}
     for end, words in days.items():
         clear(gatecast("backfill", path, "--start", "2018-09-01", "--end", end), 2, end, words)
+
+
+def test_an_exclusion_of_the_whole_history_is_an_error(tmp_path: Path) -> None:
+    exclude = '[training]\nexclude = ["{}"]'
+    found = failures(tmp_path, "1h", 60, extra=exclude.format("2018-01-05/2018-12-31"))
+    assert [text.partition(":")[0] for text in found.values()] == ["training.exclude"]
+    assert '["2018-01-05/2018-12-31"] leaves nothing to train on: the target has values from ' in (
+        next(iter(found.values()))
+    )
+    assert not failures(tmp_path, "1h", 60, extra=exclude.format("2018-01-05/2018-03-31"))

@@ -229,3 +229,70 @@ def test_the_report_in_json_has_the_questions(tmp_path: Path) -> None:
     report: dict[str, Any] = json.loads(gatecast("init", tmp_path / "new", "--from", csv, "--json").stdout)
     assert report["written"][0].endswith("pipeline.toml")
     assert any(question.startswith("zone of the times; all days are equally long") for question in report["questions"])
+
+
+def written(tmp_path: Path, rows: list[str], name: str = "load.csv") -> Path:
+    path = tmp_path / name
+    path.write_text("\n".join([*rows, ""]))
+    return path
+
+
+def proposal(tmp_path: Path, rows: list[str]) -> str:
+    report = init_from(tmp_path / "new", written(tmp_path, rows))
+    return Path(report["written"][0]).read_text()
+
+
+def test_years_of_two_digits(tmp_path: Path) -> None:
+    text = proposal(tmp_path, ["t,load", *(f"{time:%d.%m.%y %H:%M},5" for time in HOURS)])
+    assert 'time_format = "%d.%m.%y %H:%M"' in text
+
+
+def test_a_mark_that_may_separate_thousands_is_a_question(tmp_path: Path) -> None:
+    lines = [f"{time:%Y-%m-%d %H:%M};{number % 9 + 1}.234" for number, time in enumerate(HOURS)]
+    assert "'1.234' is read as a number with three decimals. If it means 1234, set thousands" in (
+        proposal(tmp_path, ["t;load", *lines])
+    )
+
+
+def test_decimals_of_other_lengths_are_no_question(tmp_path: Path) -> None:
+    lines = [f"{time:%Y-%m-%d %H:%M};{number % 9}.{number % 7}" for number, time in enumerate(HOURS)]
+    assert "three decimals" not in proposal(tmp_path, ["t;load", *lines])
+
+
+def test_quoted_decimal_commas_beside_commas_as_separator(tmp_path: Path) -> None:
+    lines = [f'{time:%Y-%m-%d %H:%M},"{number % 9},{number % 7}"' for number, time in enumerate(HOURS)]
+    text = proposal(tmp_path, ["t,load", *lines])
+    assert 'decimal = ","' in text and "separator" not in text and 'values = ["load"]' in text
+
+
+def test_the_hour_in_a_column_of_its_own_is_one_error_with_what_to_do(tmp_path: Path) -> None:
+    lines = [f"{time:%d.%m.%Y};{time.hour};5" for time in HOURS]
+    with pytest.raises(DataError, match=r"the day is in column 'Datum' and the hour in 'Stunde'.*Join them in the sou"):
+        init_from(tmp_path / "new", written(tmp_path, ["Datum;Stunde;Last", *lines]))
+
+
+@pytest.mark.parametrize(("column", "unit"), [("GWh", "GWh"), ("Load (MW)", "MW"), ("load_mw", "MW"), ("flow", None)])
+def test_the_unit_is_that_of_the_column(tmp_path: Path, column: str, unit: str | None) -> None:
+    text = proposal(tmp_path, [f"t,{column}", *(f"{time:%Y-%m-%d %H:%M},5" for time in HOURS)])
+    assert (f'unit = "{unit}"  ' in text) == (unit is not None) and ('# unit = "MW"' in text) == (unit is None)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04rest", r"is a zip file or a workbook \(.xlsx\) and not CSV"),
+        (b"\x89PNG\r\n", "is a picture and not CSV"),
+        (b"a\0b\n", "is a binary file and not CSV"),
+        (b"time,load\n", r"has only one line, the names of the columns \('time', 'load'\), and no rows"),
+    ],
+)
+def test_a_file_without_a_table_is_one_error(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "load.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        init_from(tmp_path / "new", path)
+
+
+def test_a_data_file_in_place_of_a_pipeline_file_names_the_command(tmp_path: Path) -> None:
+    path = written(tmp_path, ["time,load", "2024-01-01,5"])
+    clear(gatecast("check", path), 2, "is a data file", f"gatecast init DIR --from {path}")

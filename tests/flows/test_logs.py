@@ -75,3 +75,14 @@ def test_a_line_that_a_library_prints_is_logged(lines: Lines) -> None:
     assert logs.relay("OMP: warning of https://a:planted@b", "train") == "OMP: warning of https://a:***@b"
     assert logs.relay('{"a": 1}', "train") == '{"a": 1}'
     assert [(line["logger"], line["stage"]) for line in lines()] == [("flows.stage_process", "train")] * 2
+
+
+def test_prefects_lines_about_its_runs_are_hidden_only_while_a_command_reports_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = logging.LogRecord("prefect.flow_runs", logging.ERROR, "", 0, "Finished in state Failed()", None, None)
+    own = logging.LogRecord("flows.nightly", logging.ERROR, "", 0, "Stage ingest failed.", None, None)
+    assert logs.WithoutRunStates().filter(line)
+    monkeypatch.setattr(logs.WithoutRunStates, "is_active", True)
+    assert not logs.WithoutRunStates().filter(line)
+    assert logs.WithoutRunStates().filter(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import time, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from flows.settings.file import PipelineFileError, read
+from flows.settings.file_errors import PATTERN_WORDS
 from model.evaluation.alerts import Limits
 from tests.support.pipelines import write_pipeline
 
@@ -158,6 +160,15 @@ def test_levels_that_are_no_list(tmp_path: Path, wrong: str) -> None:
          "key = value. The line is: horizon 24"),
         ("horizon = 24", "horizon = 24\nhorizon = 48", "line 9, column 13 is not valid TOML: this key is there twice. "
          "Delete one of them. The line is: horizon = 48"),
+        ('values = ["y"]', 'values = "y"', "feed 'demand': values: must be a list, got \"y\". Example: [\"y\"]."),
+        ('values = ["y"]', 'values = ["y"]\noptions = { decimal = 5 }', "feed 'demand': options.decimal: must be '.' "
+         "or ',', got 5."),
+        ('values = ["y"]', 'values = ["y"]\noptions = { decimals = "," }', "feed 'demand': options.decimals: there is "
+         'no such key. Did you mean "decimal"?'),
+        ('name = "small"', 'name = "My Load"', "pipeline.name: must begin with a lower-case letter and have only "
+         'lower-case letters, digits and hyphens, at most 63 characters, got "My Load".'),
+        ('name = "demand"', 'name = "de mand"', "feed 'de mand': name: must begin with a letter and have only letters, "
+         'digits, hyphens and underscores, at most 63 characters, got "de mand".'),
     ],
 )  # fmt: skip
 def test_one_mistake_is_one_line_with_what_was_meant(path: Path, old: str, new: str, line: str) -> None:
@@ -185,6 +196,14 @@ def test_a_wrong_variable_is_named(path: Path, variable: str, words: list[str]) 
     assert str(error.value).startswith("the environment variable ") and "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
+
+
+def test_every_pattern_of_the_settings_has_words() -> None:
+    """Patterns of own types, such as durations, have a message of their own."""
+    folder = Path(__file__).parents[2] / "flows/settings"
+    texts = "".join((folder / name).read_text() for name in ("feed.py", "feed_options.py", "pipeline.py"))
+    patterns = set(re.findall(r'Field\(pattern=r"([^"]+)"', texts))
+    assert patterns == set(PATTERN_WORDS)
 
 
 def test_variables_that_are_no_settings(path: Path) -> None:

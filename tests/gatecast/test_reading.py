@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -45,6 +46,13 @@ def write_other(folder: Path, factor: float) -> None:
             store, "other", "Asia/Kolkata", issue, [rows], levels, lambda: forecasts.ForecastMetadata(None, ""),
             targets={"load": "mw"},
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("reads", [gatecast.read, gatecast.read_samples])
+def test_a_start_after_the_end_is_an_error(folder: Path, reads: Callable[..., pl.DataFrame]) -> None:
+    with pytest.raises(ValueError, match=r"start 2026-10-26 is after end 2026-10-25\. Swap them"):
+        reads(folder, "made", "2026-10-26", date(2026, 10, 25))
+    assert len(gatecast.read(folder, "made", "2026-10-26", "2026-10-26")) == 48
 
 
 def test_the_newest_forecast_has_its_pipeline_and_local_times(folder: Path) -> None:

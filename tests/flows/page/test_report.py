@@ -80,9 +80,10 @@ def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path: Path) -
     assert result["colour"] == "green"
     coverage = pl.read_parquet(path.parent / "store/scores/made/*.parquet")["covered_80"].to_numpy().mean()
     assert result["sentence"] == (
-        "Complete forecast published at 00:04 CET, 6 min before the deadline: 3 series, 24 hours from Mon 26 Oct 00:00 "
-        "CET, by the model of Tue 6 Oct 2026 with data available until Mon 26 Oct 00:00 CET. Over the last 9 nights, "
-        f"pinball was 50% below the baseline's, and the 80% interval contained {coverage:.0%} of the actuals."
+        "Complete forecast published at 00:04 CET, 6 min before this run's deadline: 3 series, 24 hours from "
+        "Mon 26 Oct 00:00 CET, by the model of Tue 6 Oct 2026 with data available until Mon 26 Oct 00:00 CET. "
+        "Over the last 9 nights, pinball was 50% below the baseline's, and the 80% interval "
+        f"contained {coverage:.0%} of the actuals."
     )
     assert result["bytes"] == len(Path(result["path"]).read_bytes())
     for shown in ("flat_line", "newest value 2 h later than usual", "no time in &#39;t&#39;", "PIT is not uniform",
@@ -112,7 +113,7 @@ def test_fallbacks_are_amber_with_their_reasons(tmp_path: Path) -> None:
     result, html = page(make_store(tmp_path, NAMES, count=3, fallback=1))
     assert result["colour"] == "amber"
     assert result["sentence"].startswith(
-        "Degraded forecast published at 00:04 CET, 6 min before the deadline: 3 series"
+        "Degraded forecast published at 00:04 CET, 6 min before this run's deadline: 3 series"
     )
     assert f"1 of 3 series by the baseline because {FEWEST}" in result["sentence"]
     assert f"forecast by the baseline: {FEWEST}" in html
@@ -133,7 +134,7 @@ def test_after_the_deadline_is_red(path: Path) -> None:
     result, _ = page(path)
     assert result["colour"] == "red"
     assert result["sentence"].startswith(
-        "Forecast published too late at 01:10 CET, 1 h 0 min after the deadline: 3 series"
+        "Forecast published too late at 01:10 CET, 1 h 0 min after this run's deadline: 3 series"
     )
 
 

@@ -1,0 +1,49 @@
+"""Sentences of the summary: numbers with their nouns, a backfill's forecasts, and the nights behind a skill."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from flows import summary
+from storage.schemas.counts import counted
+from storage.schemas.records import BackfillReport, ScoreReport
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 forecasts"), (1, "1 forecast"), (2, "2 forecasts"), (12000, "12,000 forecasts")]
+)
+def test_a_noun_is_plural_unless_there_is_one(number: int, text: str) -> None:
+    assert counted(number, "forecast") == text
+
+
+def test_an_irregular_plural_is_given() -> None:
+    assert (counted(1, "series", "series"), counted(2, "series", "series")) == ("1 series", "2 series")
+
+
+def scored(count: int, nights: int) -> str:
+    window = {"pinball": 4.5, "skill": 0.25}
+    report: dict[str, Any] = {"scored": count, "revised": 0, "summary": {"nights": nights, "last_28_nights": window}}
+    return summary.score_sentence(cast(ScoreReport, report))
+
+
+def test_a_skill_names_the_number_of_its_nights() -> None:
+    assert scored(1, 1) == (
+        "Scored 1 forecast. The newest night with actuals: pinball 4.5, skill +25% against the baseline."
+    )
+    assert scored(2, 9).startswith("Scored 2 forecasts. Last 9 nights with actuals: ")
+
+
+@pytest.mark.parametrize(
+    ("issues", "failed", "text"),
+    [
+        (2, 0, "Published 2 of 2 forecasts, 1 of them degraded."),
+        (3, 0, "Published 2 of 3 forecasts, 1 of them degraded; 1 was published before."),
+        (5, 1, "Published 2 of 5 forecasts, 1 of them degraded; 2 were published before; 1 failed."),
+    ],
+)
+def test_a_backfill_states_how_many_existed_and_failed(issues: int, failed: int, text: str) -> None:
+    failures = {"score": "no", **{f"forecast {number}": "no" for number in range(failed)}}
+    report = {"issues": issues, "published": [{"degraded": True}, {"degraded": False}], "failures": failures}
+    assert summary.backfill_sentence(cast(BackfillReport, report)) == text
