@@ -61,12 +61,27 @@ def inspect_csv(path: Path) -> InspectedCsv:
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: the file is empty. Name a CSV file with a line of column names.")
     separator, skipped = _separator(lines)
+    _refuse_unquoted_commas(lines, separator, skipped, path)
     form = CsvForm(separator, encoding, skipped)
     table = read_csv(content, str(path), [], form).drop(ROW_PROBLEM, strict=False)
     if table.is_empty():
         names = ", ".join(map(repr, table.columns))
         raise DataError(f"{path}: has only one line, the names of the columns ({names}), and no rows. Add the rows.")
     return InspectedCsv(form, table, ends_with_line)
+
+
+def _refuse_unquoted_commas(lines: list[str], separator: str, skipped: int, path: Path) -> None:
+    """Raise DataError if the rows have more cells than the line of names above them, and so no names."""
+    rows = list(csv.reader(lines, delimiter=separator))
+    if not 0 < skipped < len(rows) or any(cell.strip()[:1].isalpha() for cell in rows[skipped]):
+        return
+    names, cells = rows[skipped - 1], rows[skipped]
+    if 1 < len(names) < len(cells):
+        raise DataError(
+            f"{path}: line {skipped} names {len(names)} columns, but line {skipped + 1} has {len(cells)} cells: "
+            f"{lines[skipped][:80]!r}. Is the separator {separator!r} also the decimal mark? Export the file with "
+            'another separator, such as ";", or quote the numbers, without a blank before the quotation mark.'
+        )
 
 
 def _refuse_binary(content: bytes, path: Path) -> None:

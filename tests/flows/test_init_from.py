@@ -265,6 +265,13 @@ def test_quoted_decimal_commas_beside_commas_as_separator(tmp_path: Path) -> Non
     assert 'decimal = ","' in text and "separator" not in text and 'values = ["load"]' in text
 
 
+@pytest.mark.parametrize("cell", ["{},5", ' "{},5"'])
+def test_decimal_commas_that_are_not_quoted_are_one_error(tmp_path: Path, cell: str) -> None:
+    lines = [f"{time:%Y-%m-%d %H:%M},{cell.format(number % 9)}" for number, time in enumerate(HOURS)]
+    with pytest.raises(DataError, match=r"line 1 names 2 columns, but line 2 has 3 cells: .*or quote the numbers"):
+        init_from(tmp_path / "new", written(tmp_path, ["time,load", *lines]))
+
+
 def test_the_hour_in_a_column_of_its_own_is_one_error_with_what_to_do(tmp_path: Path) -> None:
     lines = [f"{time:%d.%m.%Y};{time.hour};5" for time in HOURS]
     with pytest.raises(DataError, match=r"the day is in column 'Datum' and the hour in 'Stunde'.*Join them in the sou"):
