@@ -132,7 +132,7 @@ def backtest_lines(report: BacktestReport) -> list[str]:
         f"Backtest of {report['pipeline']}: {counted(report['issues'], 'issue time')}, {report['start']} to "
         f"{report['end']}, {rows}",
         f"{counted(len(report['models']), 'model')} trained, {promoted} promoted; "
-        f"{counted(scores['n'], 'row')} with actuals",
+        f"{counted(int(scores['n'] or 0), 'row')} with actuals",
     ]
     if scores["n"]:
         texts = {name: "-" if value is None else f"{value:.4g}" for name, value in scores.items()}
