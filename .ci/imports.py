@@ -21,7 +21,7 @@ RULES: dict[str, str] = {
     "storage.schemas": "numpy polars",
     "storage.sources": "storage storage.schemas httpx polars tenacity late:adbc_driver_manager",
     "storage": "storage.schemas storage.sources numpy polars late:obstore",
-    "model": "storage.schemas numpy polars onnxruntime late:holidays late:scipy",
+    "model": "storage.schemas numpy polars onnxruntime threadpoolctl late:holidays late:scipy",
     "model.training": "model storage.schemas numpy onnx torch late:onnxscript",
     "flows": "flows.settings flows.stage_process flows.stages.progress late:flows.stages model click polars pydantic "
     "late:rich late:flows.deploy late:flows.issue_time " + _STORAGE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from model.distribution import clip_probability, probability_above
+from model.linear_expert import LINEAR_TABLES, TABLE_OUTPUTS
 from model.spec import ModelSpec
 from model.windows import Windows
 
@@ -29,6 +31,9 @@ _OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 _MOST_SESSIONS = 4
 #: Outputs of a file by its head. Edges and probabilities are those of every member, without bounds.
 OUTPUTS = {"quantile": ("quantiles",), "softmax": ("quantiles", "edges", "probabilities")}
+#: Tables of the linear expert, by the name of the file's input.
+Tables = dict[str, NDArray[np.float32]]
+_TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _RUN_OPTIONS = ort.RunOptions()
 # Compute no outputs besides the requested ones.
 _RUN_OPTIONS.only_execute_path_to_fetches = True
@@ -70,6 +75,7 @@ class Forecaster:
         # Files of earlier versions need one calendar per window.
         self._takes_one_calendar = inputs["calendar"][0] != inputs["target"][0]
         self._outputs = {node.name for node in self._session.get_outputs()}
+        self._tables: Tables = {}
         # A GPU computes one chunk at a time as fast as several.
         self._threads = 1 if self.provider in _CHUNKS else threads
 
@@ -77,6 +83,25 @@ class Forecaster:
     def has_probabilities(self) -> bool:
         """True if the file has the distribution that exceedance probabilities need."""
         return self._outputs.issuperset(OUTPUTS["softmax"])
+
+    def tables(self) -> Tables:
+        """Return the tables of the linear expert that this forecaster uses, empty if its file has no expert."""
+        if self._tables or not self.spec.linear:
+            return self._tables
+        # These outputs depend on no window, but ONNX Runtime aborts at a batch without rows.
+        inputs = {
+            node.name: np.zeros([1 if isinstance(size, str) else size for size in node.shape], _TYPES[node.type])
+            for node in self._session.get_inputs()
+            if node.name not in LINEAR_TABLES.values()
+        }
+        values = self._session.run(list(TABLE_OUTPUTS.values()), inputs, _RUN_OPTIONS)
+        return dict(zip(LINEAR_TABLES.values(), values, strict=True))
+
+    def with_tables(self, tables: Tables) -> Forecaster:
+        """Return a forecaster of the same session that uses other tables of the linear expert."""
+        other = copy.copy(self)
+        other._tables = tables
+        return other
 
     def quantiles(self, windows: Windows, has_time: Callable[[], bool] | None = None) -> NDArray[np.float64]:
         """Return the quantiles of `forecast`, shape (B, H, Q)."""
@@ -128,7 +153,7 @@ class Forecaster:
         inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
         if len(windows.calendar) < len(windows) and not self._takes_one_calendar:
             inputs["calendar"] = np.repeat(windows.calendar, len(windows), axis=0)
-        outputs: list[NDArray[np.float32]] = self._session.run(names, inputs, _RUN_OPTIONS)
+        outputs: list[NDArray[np.float32]] = self._session.run(names, {**inputs, **self._tables}, _RUN_OPTIONS)
         return outputs
 
 

@@ -38,6 +38,7 @@ class ModelSpec:
         day_start: Microseconds from local midnight to the start of a period of 1d.
         series: Series with an embedding of their own, by entry.
         grid_offset: Microseconds from a whole step of UTC to the start of a step of 15m, 30m or 1h.
+        linear: Whether the file has a linear expert, whose forecast is the base that the network corrects.
     """
 
     frequency: str
@@ -60,6 +61,7 @@ class ModelSpec:
     day_start: int = 0
     series: tuple[str, ...] = ()
     grid_offset: int = 0
+    linear: bool = False
 
     @property
     def grid(self) -> TimeGrid:
@@ -83,16 +85,18 @@ class ModelSpec:
         """Return the first difference because of which this model cannot serve a pipeline with spec `other`."""
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            if field.name not in ("series", "members", "hidden_size", "layers") and mine != theirs:
+            if field.name not in ("series", "members", "hidden_size", "layers", "linear") and mine != theirs:
                 return f"{field.name} is {_text(mine)} in the model and {_text(theirs)} in the pipeline"
         return None
 
     def to_json(self) -> str:
         """Return the spec as text for the ONNX metadata."""
         content = asdict(self)
+        # Files of earlier versions do not have these keys, and their text must stay equal.
         if not self.grid_offset:
-            # Files of earlier versions do not have the key, and their text must stay equal.
             del content["grid_offset"]
+        if not self.linear:
+            del content["linear"]
         return json.dumps(content, sort_keys=True)
 
     @classmethod

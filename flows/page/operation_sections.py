@@ -24,6 +24,13 @@ _MAX_REFUSED_ROWS = 12
 _MAX_FINDINGS = 8
 _MAX_FALLBACKS = 20
 _RECENT = timedelta(days=7)  # age up to which a finding is not old
+#: Facts of a fit that the page shows, by their key in the manifest.
+_FACTS = {
+    "members": "members",
+    "updates": "updates",
+    "epochs": "epochs",
+    "linear_weights": "weight of the linear expert",
+}
 _ALL_SERIES = "all series"
 
 
@@ -170,9 +177,9 @@ def _fit_facts(manifest: Mapping[str, object], days: Mapping[str, str]) -> list[
     settings = manifest.get("pipeline")
     if isinstance(settings, Mapping) and "members" in settings and "members" not in manifest:
         facts.append(("members", str(settings["members"])))
-    for key in ("members", "updates", "weights"):
+    for key, name in _FACTS.items():
         if manifest.get(key) is not None:
-            facts.append((key, _fact_text(manifest[key])))
+            facts.append((name, _fact_text(manifest[key])))
     seconds = manifest.get("seconds")
     if isinstance(seconds, int | float):
         facts.append(("time", format_duration(timedelta(seconds=seconds))))

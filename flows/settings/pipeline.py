@@ -28,6 +28,7 @@ from flows.settings.types import (
 )
 from model.evaluation.alerts import Limits
 from model.evaluation.promotion import MIN_ISSUE_TIMES
+from model.linear_expert import MOST_SERIES as MOST_LINEAR_SERIES
 from model.spec import ModelSpec, segment_steps
 from model.timegrid import FREQUENCIES, MINUTE, SUBDAILY, TimeGrid, default_offset
 
@@ -164,12 +165,17 @@ class Model(Section):
         default="quantile",
         description="Output of the network: quantiles, or probabilities over bins, from which quantiles follow.",
     )
-    hidden_size: Annotated[int, Field(ge=1, le=4096)] = Field(default=128, description="Units of a recurrent layer.")
+    hidden_size: Annotated[int, Field(ge=1, le=4096)] = Field(default=64, description="Units of a recurrent layer.")
     layers: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Recurrent layers.")
     members: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=4,
+        default=1,
         description="Ensemble members inside the one ONNX file, whose quantiles are averaged. Each training fits one "
         "of them in turn; the first one fits as many as its budget allows.",
+    )
+    linear: bool = Field(
+        default=True,
+        description="Whether a linear expert per series stands beside the network, which corrects its forecast. Not "
+        "for markets, and for at most 64 series.",
     )
     cell: Literal["lstm", "rnn"] = Field(
         default="lstm", description="Recurrent cell. rnn is for comparison with lstm only."
@@ -429,4 +435,5 @@ class Pipeline(Section):
             head=model.head, cell=model.cell, hidden_size=model.hidden_size, layers=model.layers,
             members=model.members, day_start=at.day_start_micros, series=series,
             grid_offset=at.grid_offset_micros,
+            linear=model.linear and at.season > 1 and 0 < len(series) <= MOST_LINEAR_SERIES,
         )  # fmt: skip

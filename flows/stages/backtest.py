@@ -27,6 +27,7 @@ from flows.stages.panels import known_actuals
 from flows.stages.progress import Progress, no_progress
 from flows.stages.replay import issue_times_between, replay_issue_times
 from flows.stages.score import score_forecast
+from flows.stages.train import learning_record
 from model.evaluation import monitoring
 from storage import forecasts, registry
 from storage.schemas import DataError
@@ -167,6 +168,7 @@ def _find_fit(store: Store, name: str, issue_time: datetime, fingerprint: str) -
         "windows": manifest["windows"], "fitted_to": manifest["fitted_to"], "seen_to": manifest["seen_to"],
         "parity": manifest["parity"], "interval_scale": manifest["interval_scale"], "device": manifest["device"],
         "warm_start_from": manifest.get("warm_start_from"), "full_fit": manifest.get("full_fit"),
+        **learning_record(manifest),
     }  # fmt: skip
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
 from flows.stages.loaded_models import LoadedModel, ModelChain
+from flows.stages.nightly_fit import NightlyFit
 from flows.stages.panels import to_micros
 from model.checks.forecasts import find_faults
 from model.panel import Panel
@@ -64,10 +64,15 @@ class FallbackResult:
     first_model: LoadedModel | None = None
 
 
-def forecast_with_fallback(
-    settings: Pipeline, order: FallbackOrder, panel: Panel, issue_time: datetime
-) -> FallbackResult:
-    """Forecast every series of `panel` (S series) by the first model that can."""
+def forecast_with_fallback(settings: Pipeline, order: FallbackOrder, panel: Panel, fit: NightlyFit) -> FallbackResult:
+    """Forecast every series of `panel` (S series) by the first model that can.
+
+    Args:
+        settings: Settings of the pipeline.
+        order: Models to try.
+        panel: As-of view of the issue time.
+        fit: Fit of the linear expert for the issue time of the forecast.
+    """
     count = len(panel.series)
     columns = len(settings.pipeline.quantile_levels) + len(settings.forecast.above)
     result = FallbackResult(
@@ -81,7 +86,7 @@ def forecast_with_fallback(
         if tried == _MODELS_TRIED or not len(remaining):
             break
         result.first_model = result.first_model or model
-        values, faults = _forecast_rows(settings, model, panel, remaining, issue_time, order.has_time)
+        values, faults = _forecast_rows(settings, model, fit, panel, remaining, order.has_time)
         usable = faults == ""
         rows = remaining[usable]
         reasons = [result.reason[row] or model.stale_reason or order.stale_reason for row in rows]
@@ -115,7 +120,7 @@ def _require_models(settings: Pipeline, panel: Panel, rows: np.ndarray, result: 
 
 
 def _forecast_rows(
-    settings: Pipeline, model: LoadedModel, panel: Panel, rows: np.ndarray, issue_time: datetime,
+    settings: Pipeline, model: LoadedModel, fit: NightlyFit, panel: Panel, rows: np.ndarray,
     has_time: Callable[[], bool],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Forecast the series at `rows` (R rows of the panel) by one model.
@@ -124,12 +129,12 @@ def _forecast_rows(
         Quantiles and probabilities, shape (R, H, Q + X), and the fault of each row, shape (R,), '' if it has none.
     """
     spec, above, bounds = model.forecaster.spec, settings.forecast.above, settings.pipeline.bounds
-    issue = to_micros(issue_time)
+    issue = to_micros(fit.issue_time)
     first_step = settings.grid.first_step(issue)
     inputs = build_windows(spec, panel, rows, np.full(len(rows), first_step), np.full(len(rows), issue))
     visible = (~np.isnan(inputs.target)).sum(axis=1)
     try:
-        values = model.forecaster.forecast(inputs, above, has_time)
+        values = fit.apply(model).forecast(inputs, above, has_time)
     except Exception as error:  # ONNX Runtime has an exception class of its own for every fault
         logger.warning("Model %s cannot run: %s.", model.version, error)
         empty = np.full((len(rows), spec.horizon, len(spec.levels) + len(above)), np.nan)

@@ -18,16 +18,19 @@ import numpy as np
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_instant, to_micros
 from flows.stages.progress import Progress
-from flows.stages.training_data import TrainingSplit, excluded_steps
+from flows.stages.training_data import TrainingSplit, excluded_steps, past_issue_times
 from flows.stages.warm_start import WarmStart
 from model.evaluation.comparison import IssueTimes
+from model.forecaster import Forecaster
+from model.linear_refit import LinearRefit, refit_linear
 from model.panel import Panel
 from model.spec import ModelSpec
 from storage.schemas import DataError
-from storage.schemas.records import FitRecord, Manifest
+from storage.schemas.records import FitRecord, LearningRecord, Manifest
 
 if TYPE_CHECKING:
     from model.training.fit_progress import FitProgress
+    from model.training.network import Ensemble
 
 _COMPARISON_SECONDS = 15.0  # for export, verification and comparison; at most half of the budget
 _FIT_SHARE = 0.9  # part of the progress of a training.
@@ -97,12 +100,15 @@ def _half_life(settings: Pipeline) -> int | None:
     return None if half_life is None else half_life // timedelta(microseconds=1)
 
 
-def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: Progress) -> tuple[bytes, FitRecord]:
+def fit_challenger(
+    settings: Pipeline, plan: FitPlan, as_of: datetime, started: float, progress: Progress
+) -> tuple[bytes, FitRecord]:
     """Fit, export and verify the model of `plan`.
 
     Args:
         settings: Settings of the pipeline.
         plan: Inputs of the fit.
+        as_of: Issue time of the training. The linear expert is fitted for its time of day.
         started: `time.monotonic()` at the start of the training, from which its budget counts.
         progress: Callback for the progress.
 
@@ -113,8 +119,9 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
         DataError: The history has too few training windows.
     """
     from model.training.devices import resolve_device
-    from model.training.export import to_onnx, verified_network, verify_export
+    from model.training.export import to_onnx, verified_network, verify_export, with_tables
     from model.training.fit import fit, is_member_copy
+    from model.training.linear_fit import fit_linear_expert
     from model.training.options import FitOptions, TrainingData
     from model.training.samples import TooLittleHistory, build_sampler, make_batch
 
@@ -122,13 +129,15 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
     panel = _without_new_series(split.panel, spec)
     first_steps = split.held_out.steps
     issue_to_first_step = int(panel.grid.start(first_steps[-1:])[0] - split.held_out.issues[-1])
+    nightly = past_issue_times(settings, panel, spec, as_of, split.last_step)
     try:
         sampler = build_sampler(
             spec, panel, split.last_step, issue_to_first_step, int(first_steps[-1]),
-            excluded_steps(settings, panel), _half_life(settings),
+            excluded_steps(settings, panel), _half_life(settings), nightly.steps,
         )  # fmt: skip
     except TooLittleHistory as error:
         raise DataError(f"pipeline {settings.name!r}: too little history to train on: {error}") from None
+    linear = fit_linear_expert(spec, panel, nightly.steps, nightly.issues) if spec.linear else None
     seed, budget = settings.training.seed, settings.training.budget.total_seconds()
     validation = make_batch(spec, panel, *_validation_windows(split.validation, panel, seed))
     samples = sampler.draw(np.random.default_rng(seed), 1000).windows
@@ -145,12 +154,23 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
         seed, max_seconds=max(budget - _COMPARISON_SECONDS, budget / 2), max_updates=settings.training.max_updates,
         device=device,
     )  # fmt: skip
+    states: list[FitProgress] = []
+
+    def advance(state: FitProgress) -> None:
+        states.append(state)
+        _report_fit(progress, state)
+
     network = fit(
-        TrainingData(sampler, validation), options, weights, from_random, plan.past_scales,
-        elapsed=lambda: time.monotonic() - started, advance=lambda state: _report_fit(progress, state),
+        TrainingData(sampler, validation, linear), options, weights, from_random, plan.past_scales,
+        elapsed=lambda: time.monotonic() - started, advance=advance,
     )  # fmt: skip
     progress("export and verify", _FIT_SHARE)
     onnx = to_onnx(network, start.onnx if start else None)
+
+    parity = verify_export(network, onnx, samples)
+    refit = refit_as_of(settings, panel, Forecaster(onnx), as_of, to_micros(as_of))
+    if refit is not None:
+        onnx = with_tables(onnx, refit.tables)
 
     def horizon_end(step: int) -> str:
         return to_instant(int(panel.grid.end(np.array([step + spec.horizon - 1]))[0])).isoformat()
@@ -159,12 +179,53 @@ def fit_challenger(settings: Pipeline, plan: FitPlan, started: float, progress: 
         "windows": len(sampler.starts),
         "fitted_to": horizon_end(split.last_step),
         "seen_to": horizon_end(int(split.validation.steps[-1])),
-        "parity": verify_export(network, onnx, samples),
+        "parity": parity,
         "interval_scale": round(float(network.interval_scale), 4),
         "device": device,
         "warm_start_from": start.version if start else None,
         "full_fit": start.full_fit if start and not from_random else None,
+        **_learning_record(states, len(sampler.starts), network),
     }
+
+
+def _learning_record(states: list[FitProgress], windows: int, network: Ensemble) -> LearningRecord:
+    """Return updates, epochs and losses of a fit from its evaluations, and the weight of the linear expert."""
+    from model.training.fit import BATCH_SIZE
+
+    newest = {state.member: state.update for state in states}
+    updates = sum(newest.values())
+    record: LearningRecord = {
+        "updates": updates,
+        "epochs": round(updates * BATCH_SIZE / windows, 1),
+        "loss_curve": [(state.member, state.update, round(state.loss, 5)) for state in states],
+    }
+    if states:
+        record["baseline_loss"] = round(states[0].baseline, 5)
+    if network.linear is not None:
+        share = network.linear.share[-1].tolist()
+        # Neighbouring steps of one block have the same weight.
+        record["linear_weights"] = [round(one, 3) for n, one in enumerate(share) if not n or one != share[n - 1]]
+    return record
+
+
+def refit_as_of(
+    settings: Pipeline, panel: Panel, forecaster: Forecaster, as_of: datetime, instant: int
+) -> LinearRefit | None:
+    """Return the linear expert of a model, fitted on the data known at `instant` (us), None if it has none.
+
+    Args:
+        settings: Settings of the pipeline.
+        panel: Panel of the training.
+        forecaster: Model whose expert is fitted.
+        as_of: Issue time of the training, which gives the time of day.
+        instant: Instant until which values may be used.
+    """
+    spec = forecaster.spec
+    if not spec.linear:
+        return None
+    last = min(int(panel.grid.index(np.array([instant]))[0]) - 1, panel.first + panel.columns - spec.horizon)
+    times = past_issue_times(settings, panel, spec, as_of, last)
+    return refit_linear(forecaster, panel, times, instant)
 
 
 def _report_fit(progress: Progress, state: FitProgress) -> None:

@@ -11,7 +11,9 @@ import polars as pl
 from flows.page.inspection import Inspection
 from flows.page.inspection_page import render_inspection_page
 from flows.settings.pipeline import Pipeline
+from flows.stages.fallback import no_deadline
 from flows.stages.loaded_models import LoadedModel, ModelChain, load_champion
+from flows.stages.nightly_fit import NightlyFit
 from flows.stages.panels import known_series, to_micros, visible_panel, visible_target
 from model.occlusion import occlusion_effects
 from model.windows import Windows, build_windows
@@ -78,7 +80,9 @@ def collect_inspection(
     model = _load_model(settings, store, issue_time, published)
     first = settings.grid.first_step(to_micros(issue_time))
     window = _read_window(settings, store, series_id, issue_time, model)
-    quantiles = model.forecaster.quantiles(window)[0]
+    # A forecast uses the linear expert as it was fitted for its issue time.
+    forecaster = NightlyFit(settings, store, (series_id,), issue_time, no_deadline).apply(model)
+    quantiles = forecaster.quantiles(window)[0]
     try:
         layers = trace_recurrent_layers(model.onnx, window)
     except UnsupportedGraphError as error:
@@ -95,7 +99,7 @@ def collect_inspection(
         quantiles=quantiles,
         actuals=visible_target(settings, store, (series_id,), now, first, settings.pipeline.horizon)[0],
         layers=layers,
-        effects=occlusion_effects(model.forecaster, window),
+        effects=occlusion_effects(forecaster, window),
         notes=tuple(_notes(settings, model, published, quantiles)),
     )
 

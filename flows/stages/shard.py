@@ -22,6 +22,7 @@ from flows.stages.fallback import FallbackOrder, FallbackResult, forecast_with_f
 from flows.stages.implausible_values import implausible_reasons, implausible_values
 from flows.stages.late_inputs import find_late_inputs
 from flows.stages.loaded_models import LoadedModel
+from flows.stages.nightly_fit import NightlyFit
 from flows.stages.panels import to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import clip_probability
@@ -90,10 +91,14 @@ def forecast_shard(
     kept = np.flatnonzero(~has_ended(settings, newest, was_known))
     if len(kept) < len(series):
         panel = panel.take(kept)
-    result = forecast_with_fallback(settings, order, panel, issue_time)
+    fit = NightlyFit(settings, store, panel.series, issue_time, order.has_time)
+    result = forecast_with_fallback(settings, order, panel, fit)
     if incomplete:
         _mark_stale(result, _join_reasons(panel.series, incomplete))
     digests = _digests(panel, newest[kept], context)
+    for position, name in enumerate(panel.series):
+        if name in fit.digests:
+            digests[position] = hashlib.sha256(digests[position] + fit.digests[name]).digest()
     on_baseline = np.flatnonzero(result.status == BASELINE)
     if len(on_baseline):
         names = _select(panel.series, on_baseline)

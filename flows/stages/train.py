@@ -10,21 +10,24 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.fitting import FitPlan, fit_challenger, past_scales
+from flows.settings.types import duration_text
+from flows.stages.fitting import FitPlan, fit_challenger, past_scales, refit_as_of
 from flows.stages.panels import to_instant, to_micros
 from flows.stages.progress import Progress, no_progress
 from flows.stages.trained_models import TrainedModels, read_trained_models
 from flows.stages.training_data import read_training_split
 from flows.stages.warm_start import select_warm_start
-from model.evaluation.comparison import CHALLENGER, CHAMPION, IssueTimes, Model, compare
+from model.evaluation.comparison import CHALLENGER, CHAMPION, IssueTimes, compare
 from model.evaluation.promotion import MIN_ISSUE_TIMES, Decision, decide, refuse_too_few
 from model.forecaster import Forecaster
 from storage import registry
 from storage.schemas import DataError
-from storage.schemas.records import CandidateScores, FitRecord, Manifest
+from storage.schemas.records import CandidateScores, FitRecord, LearningRecord, Manifest
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
+
+_FEWEST_UPDATES = 50  # of a network from random weights, the first evaluation of early stopping
 
 #: Function that returns the result of an earlier fit with the same fingerprint, None if there is none.
 FindFit = Callable[[str], tuple[bytes, FitRecord] | None]
@@ -71,13 +74,15 @@ def train(
     )  # fmt: skip
     fingerprint = plan.fingerprint(settings, as_of)
     earlier = find_fit(fingerprint) if find_fit else None
-    onnx, fit = earlier or fit_challenger(settings, plan, started, progress)
+    onnx, fit = earlier or fit_challenger(settings, plan, as_of, started, progress)
     progress("compare", 0.95)
     version = registry.model_version(as_of, onnx)
     if models.champion and models.champion.version == version:
         return models.manifest(version)
     judgement = _compare(settings, plan, onnx, fit, models)
-    decision = _final_decision(judgement.decision, rolled_back.get(version), requires_promotion)
+    decision = _final_decision(
+        _refuse_unlearned(settings, judgement.decision, fit), rolled_back.get(version), requires_promotion
+    )
     unseen = judgement.issue_times
     registry.add(
         store, settings.name, as_of, onnx,
@@ -94,6 +99,7 @@ def train(
             "fingerprint": fingerprint,
             "warm_start_from": fit.get("warm_start_from"),
             "full_fit": fit.get("full_fit") or as_of.isoformat(),
+            **learning_record(fit),
             "series": len(plan.spec.series),
             "new_series": len(split.panel.series) - len(plan.spec.series),
             "folds": {
@@ -146,7 +152,7 @@ class _Judgement:
 
 def _compare(settings: Pipeline, plan: FitPlan, onnx: bytes, fit: FitRecord, trained: TrainedModels) -> _Judgement:
     """Compare the challenger `onnx` with the champion on the held-out issue times that neither has seen."""
-    models: dict[str, Model] = {CHALLENGER: Forecaster(onnx)}
+    models: dict[str, Forecaster] = {CHALLENGER: Forecaster(onnx)}
     seen_to = {CHALLENGER: str(fit["seen_to"])}
     if trained.champion:
         manifest = trained.manifest(trained.champion.version)
@@ -156,9 +162,36 @@ def _compare(settings: Pipeline, plan: FitPlan, onnx: bytes, fit: FitRecord, tra
     unseen = held_out.since(max(to_micros(datetime.fromisoformat(end)) for end in seen_to.values()))
     if len(unseen) < MIN_ISSUE_TIMES:
         return _Judgement(unseen, {}, None, refuse_too_few(len(unseen), len(held_out), seen_to))
+    # The tables of both models hold newer data than the issue times to be judged, so both are fitted as of the first.
+    as_of, first = to_instant(int(unseen.issues[-1])), int(unseen.issues[0])
+    for name, model in models.items():
+        refit = refit_as_of(settings, plan.split.panel, model, as_of, first)
+        models[name] = model if refit is None else model.with_tables(refit.tables)
     comparison = compare(plan.spec, plan.split.panel, unseen, models)
     decision = decide(comparison, settings.promotion.margin)
     return _Judgement(unseen, comparison.scores(), comparison.required_scale, decision)
+
+
+def learning_record(record: FitRecord | Manifest) -> LearningRecord:
+    """Return how far a fit came, empty if it is from a version that did not record it."""
+    learned: LearningRecord = {}
+    for name in LearningRecord.__annotations__:
+        if name in record:
+            learned[name] = record[name]  # type: ignore[literal-required]
+    return learned
+
+
+def _refuse_unlearned(settings: Pipeline, decision: Decision, fit: FitRecord) -> Decision:
+    """Refuse a network from random weights whose time ended before it had learned."""
+    fewest = min(_FEWEST_UPDATES, settings.training.max_updates)
+    updates = fit.get("updates", fewest)
+    if not decision.promoted or fit.get("warm_start_from") or updates >= fewest:
+        return decision
+    reason = (
+        f"refused: the budget of {duration_text(settings.training.budget)} ended after fewer than {fewest} updates, so "
+        "the network has not learned; raise training.budget"
+    )
+    return replace(decision, promoted=False, reason=reason)
 
 
 def _final_decision(decision: Decision, rolled_back_at: str | None, requires_promotion: bool) -> Decision:

@@ -69,8 +69,7 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
     begin = as_of - window if window else to_instant(0)
     start = int(grid.index(np.array([to_micros(begin)]))[0])
     panel = revision_panel(settings, store, series, as_of, start, first - start)
-    has_value = ~np.isnan(panel.target.layers[0].values).all(axis=0)
-    if not has_value.any():
+    if np.isnan(panel.target.layers[0].values).all():
         if window is None:
             raise DataError(
                 f"pipeline {settings.name!r}: the history has no target value until {as_of.isoformat()}, only missing "
@@ -81,7 +80,7 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
             'target value; run `gatecast ingest` or set training.window = "all"'
         )
     # The steps before the first value are of no use. With training.window = "all" there are many.
-    return without_implausible_newest(_crop(panel, int(has_value.argmax()))), first
+    return without_implausible_newest(crop_to_values(panel)), first
 
 
 def without_implausible_newest(panel: Panel) -> Panel:
@@ -116,8 +115,32 @@ def excluded_days(settings: Pipeline, dates: np.ndarray) -> np.ndarray:
     return excluded
 
 
-def _crop(panel: Panel, skipped: int) -> Panel:
-    """Return the panel without its first `skipped` steps."""
+def past_issue_times(settings: Pipeline, panel: Panel, spec: ModelSpec, as_of: datetime, last: int) -> IssueTimes:
+    """Return the issue times before `as_of`, at its local time, that have a whole context in the panel.
+
+    Issue times whose horizon reaches into `training.exclude` are left out.
+
+    Args:
+        settings: Settings of the pipeline.
+        panel: Panel of the history.
+        spec: Spec of the model.
+        as_of: Issue time.
+        last: Last step at which a forecast may start.
+    """
+    days = (last - panel.first) // panel.grid.steps_per_day
+    times = issue_times_before(panel.grid, as_of, last, max(days, 1))
+    is_usable = times.steps - spec.context >= panel.first
+    excluded = excluded_steps(settings, panel)
+    if excluded is not None:
+        is_excluded = np.lib.stride_tricks.sliding_window_view(np.pad(excluded, (0, spec.horizon)), spec.horizon)
+        touches = np.asarray(is_excluded.any(axis=1), np.bool_)
+        is_usable = is_usable & ~touches[np.maximum(times.steps - panel.first, 0)]
+    return IssueTimes(times.issues[is_usable], times.steps[is_usable])
+
+
+def crop_to_values(panel: Panel) -> Panel:
+    """Return the panel without the steps before the first value of its target, all of it if there is no value."""
+    skipped = int((~np.isnan(panel.target.layers[0].values).all(axis=0)).argmax())
 
     def crop(channel: Channel) -> Channel:
         return Channel(channel.name, tuple(
@@ -150,13 +173,13 @@ def _split(settings: Pipeline, as_of: datetime, first: int, earliest: int) -> tu
             f"context of {context} and a horizon of {horizon} leave {available} issue times; "
             f"{5 * MIN_ISSUE_TIMES} are needed"
         )
-    held_out = _issue_times_before(grid, as_of, first - horizon, count)
+    held_out = issue_times_before(grid, as_of, first - horizon, count)
     # Early stopping must not use values after the first held-out issue time. It lies before the first held-out step.
     end = int(grid.index(held_out.issues[:1])[0])
-    return held_out, _issue_times_before(grid, as_of, end - horizon, count)
+    return held_out, issue_times_before(grid, as_of, end - horizon, count)
 
 
-def _issue_times_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> IssueTimes:
+def issue_times_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -> IssueTimes:
     """Return the newest `count` issue times at the local time of `as_of` whose forecast starts by step `last`."""
     local = local_naive(np.array([to_micros(as_of)]), grid.timezone)[0]
     day = local.astype("datetime64[D]")

@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import torch
 
-from model.forecaster import SPEC_KEY, Forecaster
+from model.forecaster import SPEC_KEY, Forecaster, Tables
+from model.linear_expert import LINEAR_TABLES
 from model.spec import ModelSpec
 from model.training.devices import to_tensors
 from model.training.graph import ExportError, graph_template
-from model.training.model_file import WEIGHTS_KEY, properties, read_model
+from model.training.model_file import LINEAR_WEIGHTS_KEY, WEIGHTS_KEY, properties, read_model
 from model.training.network import Ensemble, untrained_network
-from model.training.weights import State, weight_map
+from model.training.weights import InitializerSource, State, weight_map
 from model.windows import Windows
 
 _TOLERANCE = 1e-5
@@ -31,8 +32,10 @@ def to_onnx(network: Ensemble, like: bytes | None = None) -> bytes:
     model = onnx.ModelProto()
     model.CopyFrom(read_model(like) if like else graph_template(network.spec))
     metadata = properties(model)
-    sources = weight_map(metadata[WEIGHTS_KEY], network.spec.members)
+    sources = weight_map(metadata[WEIGHTS_KEY], network.spec.members, metadata.get(LINEAR_WEIGHTS_KEY))
     state = network.state_dict()
+    if network.linear is not None:
+        sources |= _table_sources(network)
     for initializer in model.graph.initializer:
         if source := sources.get(initializer.name):
             values = source.write(state).reshape(tuple(initializer.dims))
@@ -53,12 +56,33 @@ def from_onnx(content: bytes, spec: ModelSpec) -> Ensemble | None:
     network = untrained_network(spec)
     state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # not in files
     try:
-        for name, source in weight_map(metadata[WEIGHTS_KEY], spec.members).items():
+        sources = weight_map(metadata[WEIGHTS_KEY], spec.members, metadata.get(LINEAR_WEIGHTS_KEY))
+        for name, source in (sources | _table_sources(network)).items():
             state |= source.read(onnx.numpy_helper.to_array(initializers[name]))
         network.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError):  # a file of an earlier version, whose layers differ
         return None
     return network
+
+
+def with_tables(content: bytes, tables: Tables) -> bytes:
+    """Return an ONNX file whose linear expert has other tables as defaults."""
+    model = onnx.load_model_from_string(content)
+    for initializer in model.graph.initializer:
+        if initializer.name in tables:
+            initializer.CopyFrom(onnx.numpy_helper.from_array(tables[initializer.name], initializer.name))
+    written: bytes = model.SerializeToString(deterministic=True)
+    return written
+
+
+def _table_sources(network: Ensemble) -> dict[str, InitializerSource]:
+    """Return the sources of the initializers that hold the linear expert's tables."""
+    if network.linear is None:
+        return {}
+    return {
+        name: InitializerSource((f"linear.{table}",), tuple(getattr(network.linear, table).shape))
+        for table, name in LINEAR_TABLES.items()
+    }
 
 
 def verified_network(content: bytes, spec: ModelSpec, samples: Windows) -> Ensemble | None:

@@ -48,12 +48,12 @@ class Features:
         """
         lag = min(self.spec.season, self.spec.segment)
         count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
-        first = _stable_sum(value) / count
+        first = stable_sum(value) / count
         centred = (value - first) * mask  # centred twice, because float32 loses the small digits of a large level
-        location = first + _stable_sum(centred) / count
+        location = first + stable_sum(centred) / count
         centred = (value - location) * mask
         floor = 1e-4 * location.abs() + 1e-6
-        spread = torch.sqrt(_stable_sum(centred * centred) / count) + floor
+        spread = torch.sqrt(stable_sum(centred * centred) / count) + floor
         if lag >= self.spec.context:
             return location, spread, spread
         both = mask[:, lag:] * mask[:, :-lag]
@@ -61,10 +61,10 @@ class Features:
         change = (centred[:, lag:] - centred[:, :-lag]).abs() * both
         if self.spec.season == 1:
             weights = self._volatility_weights(change)
-            roots = _stable_sum(torch.sqrt(change + _TINY) * weights)
-            change = (roots / _stable_sum(both * weights).clamp(min=_TINY)) ** 2
+            roots = stable_sum(torch.sqrt(change + _TINY) * weights)
+            change = (roots / stable_sum(both * weights).clamp(min=_TINY)) ** 2
         else:
-            change = _stable_sum(change) / pairs.clamp(min=1.0)
+            change = stable_sum(change) / pairs.clamp(min=1.0)
         # The more is missing, the more steps have no base forecast but the mean, whose residuals have the size of the
         # spread. The square leaves windows as they are that miss little. Of a complete context the share is 0.
         missing = 1 - mask.sum(dim=1, keepdim=True) / self.spec.context
@@ -124,7 +124,7 @@ class Features:
 
         def mean(first: int, length: int) -> Tensor:
             part = slice(max(0, spec.context - first), max(length, spec.context - first + length))
-            return _stable_sum(centred[:, part]) / _stable_sum(mask[:, part]).clamp(min=1.0)
+            return stable_sum(centred[:, part]) / stable_sum(mask[:, part]).clamp(min=1.0)
 
         segment, week = spec.segment, min(7 * spec.segment, spec.context)
         last_segment, newest = mean(segment, segment), mean(NEWEST, NEWEST)
@@ -191,10 +191,10 @@ class Features:
         return nn.functional.pad(table, (0, 0, 0, missing) if ahead else (0, 0, missing, 0))
 
 
-def _stable_sum(rows: Tensor) -> Tensor:
-    """Return the sums of rows, (B, T) to (B, 1), equal for a row at any place in a batch.
+def stable_sum(rows: Tensor) -> Tensor:
+    """Return the sums of the last axis, (..., T) to (..., 1), equal for a row at any place in a batch.
 
     ONNX Runtime adds in an order that depends on where in memory a row begins. Rows that are padded to whole cache
     lines all begin alike.
     """
-    return nn.functional.pad(rows, (0, -rows.shape[1] % 16)).sum(dim=1, keepdim=True)
+    return nn.functional.pad(rows, (0, -rows.shape[-1] % 16)).sum(dim=-1, keepdim=True)

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 
 from model.evaluation.calibration import interval_ratios, interval_scale, required_scale
+from model.linear_expert import fit_shares
 from model.training.devices import to_tensors
 from model.training.fit_progress import Advance, FitProgress, naive_loss, share_done
 from model.training.heads import pinball
-from model.training.network import Ensemble, SegmentLSTM, has_equal_weights
+from model.training.linear_features import LinearExpert
+from model.training.network import Ensemble, SegmentLSTM, has_equal_weights, linear_outputs, linear_tables
 from model.training.options import FitOptions, TrainingData
 from model.training.samples import LabeledWindows, augment_missing
 from model.training.statistics import bin_edges, covariate_statistics, residual_quantiles, series_weights
@@ -89,7 +91,7 @@ def fit(
         )
 
         def advance_member(share: float, update: int, loss: float) -> None:
-            advance(FitProgress((number + share) / len(starts), update, loss, baseline))
+            advance(FitProgress(number, (number + share) / len(starts), update, loss, baseline))
 
         return _fit_member(data, own_options, starts[number], lambda: elapsed() - begun, advance_member)
 
@@ -104,7 +106,10 @@ def fit(
             trained.append(train_member(number, begun))
             longest = max(longest, elapsed() - begun)
     newest = [trained[number % len(trained)] for number in range(len(starts))]
-    ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *newest]).eval()
+    expert = data.linear.expert if data.linear else None
+    ensemble = Ensemble(spec, [*(start.networks[1:] if start else []), *newest], expert).eval()
+    if expert is not None and spec.head == "quantile":
+        expert.share[:] = _fit_share(ensemble, data)
     if len(spec.levels) > 1:
         ratios = interval_ratios(_forecast(ensemble, data.validation.windows), data.validation.actual, spec.levels)
         ensemble.interval_scale.fill_(interval_scale(required_scale(ratios, spec.levels), past_scales))
@@ -167,7 +172,7 @@ def _fit_member(
     bfloat16 = _has_fast_bfloat16() if options.bfloat16 is None else options.bfloat16
     optimiser = _optimiser(network)
     stopping = options.full_stopping if start is None else options.warm_stopping
-    best_loss = math.inf if start is None else _validation_loss(averaged, data.validation, weights)
+    best_loss = math.inf if start is None else _validation_loss(averaged, data, weights)
     best_state = _copy_state(averaged)
     worse, share = 0, 0.0  # evaluations since the best one, share of the training that is done
     for update in range(1, options.max_updates + 1):
@@ -176,14 +181,15 @@ def _fit_member(
         for group in optimiser.param_groups:
             group["lr"] = _LEARNING_RATE * min(1.0, update / _WARM_UP)
         batch = source.draw(random, BATCH_SIZE)
-        loss = _training_loss(network, batch, augment_missing(random, spec, batch.windows), weights, bfloat16)
+        augmented = augment_missing(random, spec, batch.windows)
+        loss = _training_loss(network, batch, augmented, weights, bfloat16, _left_out_forecast(data, batch, augmented))
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
         optimiser.step()
         average.update_parameters(network)
         if update % stopping.every == 0:
-            validation_loss = _validation_loss(averaged, data.validation, weights)
+            validation_loss = _validation_loss(averaged, data, weights)
             worse += 1
             if validation_loss < best_loss:
                 best_loss, best_state, worse = validation_loss, _copy_state(averaged), 0
@@ -217,8 +223,9 @@ def _update_mean(mean: _Tensors, current: _Tensors, count: torch.Tensor | int) -
 
 
 def _training_loss(
-    network: SegmentLSTM, batch: LabeledWindows, augmented: Windows, weights: torch.Tensor, bfloat16: bool
-) -> torch.Tensor:
+    network: SegmentLSTM, batch: LabeledWindows, augmented: Windows, weights: torch.Tensor, bfloat16: bool,
+    linear_forecast: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
     """Return the mean loss over the known actuals of a batch.
 
     Args:
@@ -227,10 +234,12 @@ def _training_loss(
         augmented: The same windows with values hidden, see `augment_missing`.
         weights: Weight of each series, (series + 1,).
         bfloat16: Whether a CPU computes in bfloat16. A GPU always does.
+        linear_forecast: Forecast of the linear expert, (B, H), None without one.
     """
     device = weights.device
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16 or device.type != "cpu"):
-        raw, base_forecast, scale = network(**to_tensors(augmented, device))
+        base = None if linear_forecast is None else linear_forecast.to(device)
+        raw, base_forecast, scale = network(**to_tensors(augmented, device), linear_forecast=base)
     raw = raw.float()
     actual = torch.from_numpy(batch.actual).to(device)
     known = ~torch.isnan(actual)
@@ -256,19 +265,59 @@ def _window_weights(weights: torch.Tensor, windows: Windows) -> torch.Tensor:
     return weights[torch.from_numpy(windows.series).to(weights.device)][:, None]
 
 
-def _validation_loss(network: SegmentLSTM, validation: LabeledWindows, weights: torch.Tensor) -> float:
+def _validation_loss(network: SegmentLSTM, data: TrainingData, weights: torch.Tensor) -> float:
     """Return the mean weighted pinball loss of the validation windows."""
-    total, count, device = 0.0, 0, weights.device
+    total, count, device, validation = 0.0, 0, weights.device, data.validation
     with torch.inference_mode():
         for start in range(0, len(validation.actual), _FORECAST_BATCH):
             part = slice(start, start + _FORECAST_BATCH)
             windows, actual = validation.windows[part], torch.from_numpy(validation.actual[part]).to(device)
-            raw, base_forecast, scale = network(**to_tensors(windows, device))
+            base = _linear_forecast(data, windows)
+            raw, base_forecast, scale = network(
+                **to_tensors(windows, device), linear_forecast=None if base is None else base.to(device)
+            )
             loss = pinball(network.quantiles(raw, base_forecast, scale), network.head.levels, actual).mean(dim=-1)
             loss = loss * _window_weights(weights, windows)
             known = ~torch.isnan(actual)
             total, count = total + float(loss[known].sum()), count + int(known.sum())
     return total / max(count, 1)
+
+
+def _left_out_forecast(data: TrainingData, batch: LabeledWindows, augmented: Windows) -> torch.Tensor | None:
+    """Return the linear expert's forecast of training windows, (B, H), each without the fold of its window."""
+    if data.linear is None:
+        return None
+    tensors = to_tensors(augmented)
+    series = torch.from_numpy(batch.windows.series)
+    tensors.pop("series")
+    with torch.no_grad():
+        _, forecast, _, _ = data.linear.expert(**tensors, **data.linear.left_out_tables(series, batch.steps))
+    return cast(torch.Tensor, forecast)
+
+
+def _linear_forecast(data: TrainingData, windows: Windows) -> torch.Tensor | None:
+    """Return the linear expert's forecast of new windows, (B, H)."""
+    if data.linear is None:
+        return None
+    expert = data.linear.expert
+    with torch.inference_mode():
+        return linear_outputs(expert, **to_tensors(windows), **linear_tables(expert))[1]
+
+
+def _fit_share(network: Ensemble, data: TrainingData) -> torch.Tensor:
+    """Return the weight of the linear expert for each step, (H,), by the pinball loss of the validation windows.
+
+    Each block of steps has one weight, shrunk towards one half as far as there are few windows.
+    """
+    expert = cast(LinearExpert, network.linear)
+    quantiles, actual = {}, data.validation.actual
+    weights = series_weights(data.source).numpy()[data.validation.windows.series]
+    for share in (0.0, 1.0):
+        expert.share.fill_(share)
+        quantiles[share] = _forecast(network, data.validation.windows)
+    return torch.from_numpy(
+        fit_shares(quantiles[0.0], quantiles[1.0], actual, weights, network.spec.levels, len(actual))
+    ).float()
 
 
 def _forecast(network: Ensemble, windows: Windows) -> np.ndarray:

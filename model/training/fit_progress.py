@@ -23,12 +23,14 @@ class FitProgress:
     """State of a fit after an evaluation of the validation windows.
 
     Attributes:
+        member: Number of the member that is trained, in the order of training.
         share: Share of the fit that is done, 0 to 1. It never falls.
         update: Number of updates of the member that is trained.
         loss: Its best validation loss, infinite before the first evaluation.
         baseline: The loss of the seasonal naive forecast with empirical quantiles on the same windows.
     """
 
+    member: int
     share: float
     update: int
     loss: float

@@ -24,21 +24,29 @@ from typing import Any
 import onnx
 import torch
 
+import model.linear_expert
 import model.training.features
 import model.training.heads
+import model.training.linear_features
 import model.training.network
+import model.training.standardise
 from model.calendar import CALENDAR
 from model.forecaster import OUTPUTS
+from model.linear_expert import LINEAR_OUTPUTS, LINEAR_TABLES, TABLE_OUTPUTS
 from model.spec import ModelSpec
 from model.training.export_cache import export_once
-from model.training.model_file import WEIGHTS_KEY
-from model.training.network import Ensemble, SegmentLSTM, untrained_network
+from model.training.linear_features import LinearExpert
+from model.training.model_file import LINEAR_WEIGHTS_KEY, WEIGHTS_KEY
+from model.training.network import Ensemble, SegmentLSTM, linear_outputs, untrained_network
 from model.training.weights import INTERVAL_SCALE, InitializerSource, fill_distinct, match_initializers, to_json
 
 _OPSET = 20
 # An exported graph is determined by the model's shape, these packages and the source code of these modules.
 _PACKAGES = ("torch", "onnx", "onnxscript")
-_MODULES = (model.training.features, model.training.heads, model.training.network, sys.modules[__name__])
+_MODULES = (
+    model.linear_expert, model.training.features, model.training.heads, model.training.linear_features,
+    model.training.network, model.training.standardise, sys.modules[__name__],
+)  # fmt: skip
 
 
 class ExportError(RuntimeError):
@@ -61,18 +69,69 @@ def _template(shape: ModelSpec) -> onnx.ModelProto:
     network = untrained_network(single)
     fill_distinct(network)
     with torch.inference_mode():
-        inputs = {name: value for name, (value, _) in _example_inputs(shape).items()}
+        inputs = {name: value for name, (value, _) in _member_inputs(shape).items()}
         outputs = network.networks[0].predict_outputs(**inputs)
     names = OUTPUTS[shape.head]
-    stacked = {
+    stacked: dict[str, tuple[torch.Tensor, dict[int, Any] | None]] = {
         _stacked(name): (output.expand(shape.members, *output.shape).contiguous(), {1: _batch()})
         for name, output in zip(names, outputs, strict=True)
     }
-    fields = ("head", "levels", "lower", "upper", "horizon", "members")
-    key = _key("combination", {name: getattr(shape, name) for name in fields})
+    fields = ("head", "levels", "lower", "upper", "horizon", "members", "linear")
+    shape_of_graph = {name: getattr(shape, name) for name in fields}
+    if network.linear is not None:
+        stacked |= {
+            "linear_quantiles": (torch.ones(2, shape.horizon, len(shape.levels)), {0: _batch()}),
+            "series": (torch.zeros(2, dtype=torch.int64), {0: _batch()}),
+            LINEAR_TABLES["share"]: (network.linear.share, None),
+        }
+        shape_of_graph["series"] = len(shape.series)
+    key = _key("combination", shape_of_graph)
     combination = _export_once(key, lambda: _export(_Combination(network), stacked, names))
     (interval_scale,) = _all_matched(match_initializers({INTERVAL_SCALE: network.interval_scale}, combination))
-    return _assemble(member, weights, combination, interval_scale, shape.members)
+    assembled = _assemble(member, weights, combination, interval_scale, shape.members)
+    if network.linear is not None:
+        _add_linear_expert(assembled, shape, network.linear)
+    return assembled
+
+
+def _add_linear_expert(assembled: onnx.ModelProto, shape: ModelSpec, expert: LinearExpert) -> None:
+    """Put the graph of the linear expert before the others.
+
+    Its tables are inputs of the file with default values: ONNX takes an initializer of the same name as the default.
+    """
+    inputs: dict[str, tuple[torch.Tensor, dict[int, Any] | None]] = {**_example_inputs(shape)}
+    for name in ("coefficients", "scaling", "residuals"):
+        inputs[LINEAR_TABLES[name]] = (getattr(expert, name), None)
+    fields = ("frequency", "horizon", "context", "season", "segment", "levels")
+    counts = {name: len(getattr(shape, name)) for name in ("known_future", "observed", "series")}
+    key = _key("linear", {name: getattr(shape, name) for name in fields} | counts)
+    outputs = ("linear_design", "linear_forecast", "linear_quantiles", "linear_window")
+    exported = _export_once(key, lambda: _export(_Linear(expert), inputs, outputs))
+    state = {name: entry for name, entry in expert.state_dict().items() if name.startswith(("known", "observed"))}
+    sources = _all_matched(match_initializers(state, exported))
+    kept = {*outputs, *inputs}
+    names = {name for node in exported.graph.node for name in (*node.input, *node.output) if name and name not in kept}
+    later = [onnx.NodeProto.FromString(node.SerializeToString()) for node in assembled.graph.node]
+    del assembled.graph.node[:]
+    _copy_nodes(assembled, exported, {name: f"linear.{name}" for name in names}, lambda _: True)
+    assembled.graph.node.extend(later)
+    for name in LINEAR_TABLES:
+        table = onnx.numpy_helper.from_array(getattr(expert, name).numpy(), LINEAR_TABLES[name])
+        assembled.graph.initializer.append(table)
+        assembled.graph.input.append(
+            onnx.helper.make_tensor_value_info(LINEAR_TABLES[name], onnx.TensorProto.FLOAT, list(table.dims))
+        )
+        returned = onnx.helper.make_node("Identity", [LINEAR_TABLES[name]], [TABLE_OUTPUTS[name]], TABLE_OUTPUTS[name])
+        assembled.graph.node.append(returned)
+        assembled.graph.output.append(
+            onnx.helper.make_tensor_value_info(TABLE_OUTPUTS[name], onnx.TensorProto.FLOAT, list(table.dims))
+        )
+    remaining = [value for value in assembled.graph.input if value.name != "linear_forecast"]
+    del assembled.graph.input[:]
+    assembled.graph.input.extend(remaining)
+    assembled.graph.output.extend(output for output in exported.graph.output if output.name in LINEAR_OUTPUTS)
+    metadata = {entry.key: entry.value for entry in assembled.metadata_props}
+    onnx.helper.set_model_props(assembled, metadata | {LINEAR_WEIGHTS_KEY: to_json(sources)})
 
 
 @functools.lru_cache(maxsize=4)
@@ -85,8 +144,10 @@ def _member_template(shape: ModelSpec) -> tuple[onnx.ModelProto, dict[str, Initi
         "horizon", "context", "season", "segment", "levels", "head", "cell", "hidden_size", "layers",
     )  # fmt: skip
     counts = {name: len(getattr(shape, name)) for name in ("known_future", "observed", "series")}
+    if shape.linear:
+        counts["linear"] = 1
     key = _key("member", {name: getattr(shape, name) for name in fields} | counts)
-    exported = _export_once(key, lambda: _export(_Member(member), _example_inputs(shape), OUTPUTS[shape.head]))
+    exported = _export_once(key, lambda: _export(_Member(member), _member_inputs(shape), OUTPUTS[shape.head]))
     return exported, _all_matched(match_initializers(member.state_dict(), exported))
 
 
@@ -120,10 +181,36 @@ class _Member(torch.nn.Module):
 
     def forward(
         self, target: torch.Tensor, known_future: torch.Tensor, observed: torch.Tensor, calendar: torch.Tensor,
-        series: torch.Tensor,
+        series: torch.Tensor, linear_forecast: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        outputs = self.member.predict_outputs(target, known_future, observed, calendar, series)
+        outputs = self.member.predict_outputs(target, known_future, observed, calendar, series, linear_forecast)
         return tuple(output[None] for output in outputs)
+
+
+class _Linear(torch.nn.Module):
+    """The linear expert as the exporter gets it, with its tables as inputs."""
+
+    def __init__(self, expert: LinearExpert) -> None:
+        super().__init__()
+        self.known, self.observed = expert.known, expert.observed
+        self.expert = [expert]  # in a list, so that the tables are not part of the module
+
+    def forward(
+        self, target: torch.Tensor, known_future: torch.Tensor, observed: torch.Tensor, calendar: torch.Tensor,
+        series: torch.Tensor, linear_coefficients: torch.Tensor, linear_scaling: torch.Tensor,
+        linear_residuals: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:  # fmt: skip
+        return linear_outputs(
+            self.expert[0],
+            target,
+            known_future,
+            observed,
+            calendar,
+            series,
+            linear_coefficients,
+            linear_scaling,
+            linear_residuals,
+        )
 
 
 class _Combination(torch.nn.Module):
@@ -135,9 +222,14 @@ class _Combination(torch.nn.Module):
 
     def forward(
         self, member_quantiles: torch.Tensor, member_edges: torch.Tensor | None = None,
-        member_probabilities: torch.Tensor | None = None,
+        member_probabilities: torch.Tensor | None = None, linear_quantiles: torch.Tensor | None = None,
+        series: torch.Tensor | None = None, linear_share: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:  # fmt: skip
-        return tuple(self.network.combine_members(member_quantiles, member_edges, member_probabilities).values())
+        share = None if linear_share is None or series is None else linear_share[series][..., None]
+        outputs = self.network.combine_members(
+            member_quantiles, member_edges, member_probabilities, linear_quantiles, share
+        )
+        return tuple(outputs.values())
 
 
 def _stacked(output: str) -> str:
@@ -168,6 +260,14 @@ def _example_inputs(spec: ModelSpec) -> _Inputs:
         "calendar": (torch.ones(1, length, len(CALENDAR)), None),
         "series": (torch.zeros(2, dtype=torch.int64), {0: _batch()}),
     }
+
+
+def _member_inputs(spec: ModelSpec) -> _Inputs:
+    """Return example inputs of a member: those of a network, and the linear expert's forecast if there is one."""
+    inputs = _example_inputs(spec)
+    if not spec.linear:
+        return inputs
+    return {**inputs, "linear_forecast": (torch.ones(2, spec.horizon), {0: _batch()})}
 
 
 def _export(module: torch.nn.Module, inputs: _Inputs, outputs: Sequence[str]) -> onnx.ModelProto:

@@ -22,6 +22,8 @@ from model.calendar import CALENDAR
 from model.spec import ModelSpec
 from model.training.features import CLIP, Features
 from model.training.heads import BINS, HEADS, Head, SoftmaxHead
+from model.training.linear_features import LinearExpert
+from model.training.standardise import Standardise
 
 _EMBEDDING = 16  # Size of the series embedding.
 _STEP = 16  # Size of the decoder's output per step.
@@ -37,23 +39,6 @@ class CovariateStatistics:
     known_deviation: Tensor
     observed_mean: Tensor
     observed_deviation: Tensor
-
-
-class Standardise(nn.Module):
-    """Standardisation of covariates, (..., F) to (..., 2F): values, 0 for NaN, then the mask of visible values."""
-
-    location: Tensor
-    scale: Tensor
-
-    def __init__(self, location: Tensor, scale: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("location", location)
-        self.register_buffer("scale", scale)
-
-    def forward(self, values: Tensor) -> Tensor:
-        visible = ~torch.isnan(values)
-        scaled = (torch.where(visible, values, self.location) - self.location) / self.scale
-        return torch.cat([scaled.clamp(-CLIP, CLIP), visible.to(values.dtype)], dim=-1)
 
 
 class SequenceDropout(nn.Module):
@@ -117,8 +102,9 @@ class SegmentLSTM(nn.Module):
                 raise_forget_bias(recurrent)
 
     def forward(
-        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor,
+        linear_forecast: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Return the head's raw output with the base forecast and the scale of its quantiles.
 
         Args:
@@ -127,6 +113,7 @@ class SegmentLSTM(nn.Module):
             observed: Covariates of the context, (B, C, O).
             calendar: Calendar of context and horizon, (B, C + H, F), or (1, C + H, F) for all windows.
             series: Entries in the series embedding, (B,).
+            linear_forecast: Forecast of the linear expert, (B, H). It replaces the seasonal naive base forecast.
 
         Returns:
             Raw output (B, H, Q) or (B, H, N), base forecast (B, H, 1) and scale (B, 1, 1).
@@ -138,6 +125,8 @@ class SegmentLSTM(nn.Module):
         # Mean and standard deviation of the context, and its mean absolute change over a season or a segment.
         location, spread, scale = features.window_statistics(value, mask)
         base_forecast, base_lag = features.seasonal_base(value, mask, location)
+        if linear_forecast is not None:
+            base_forecast = linear_forecast[..., None]
         standardised = ((value - location) / spread * mask).clamp(-CLIP, CLIP)
         window = torch.cat(
             [
@@ -190,15 +179,16 @@ class SegmentLSTM(nn.Module):
         return base_forecast + scale * scaled
 
     def predict_outputs(
-        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor
-    ) -> tuple[Tensor, ...]:
+        self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor,
+        linear_forecast: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
         """Return all that this member contributes to the file's outputs. Arguments are those of `forward`.
 
         Returns:
             Quantiles (B, H, Q). With a softmax head also the edges of its bins (B, H, N + 1) in the target's unit, and
             their probabilities (B, H, N).
         """
-        raw, base_forecast, scale = self(target, known_future, observed, calendar, series)
+        raw, base_forecast, scale = self(target, known_future, observed, calendar, series, linear_forecast)
         quantiles = self.quantiles(raw, base_forecast, scale)
         if not isinstance(self.head, SoftmaxHead):
             return (quantiles,)
@@ -207,13 +197,14 @@ class SegmentLSTM(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """An ensemble of members, whose quantiles are averaged level by level (Vincentization).
+    """A linear expert and an ensemble of members, whose quantiles are averaged level by level (Vincentization).
 
     The interval scale then widens or narrows the intervals around the median, and the bounds clip the quantiles.
 
     Args:
         spec: Shape and meaning of inputs and outputs.
         members: Members in the order of their training.
+        linear: Linear expert, None if the spec has none.
 
     Attributes:
         networks: The members as a typed list. `members` holds the same for torch.
@@ -223,10 +214,11 @@ class Ensemble(nn.Module):
 
     interval_scale: Tensor
 
-    def __init__(self, spec: ModelSpec, members: list[SegmentLSTM]) -> None:
+    def __init__(self, spec: ModelSpec, members: list[SegmentLSTM], linear: LinearExpert | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.networks = members
+        self.linear = linear
         self.middle = spec.levels.index(0.5)
         self.register_buffer("interval_scale", torch.ones(1))
         self.members = nn.ModuleList(members)
@@ -246,20 +238,33 @@ class Ensemble(nn.Module):
             `quantiles` (B, H, Q). With a softmax head also the distribution of every member: `edges` of its bins
             (B, H, members, N + 1), scaled like the quantiles but not clipped, and `probabilities` (B, H, members, N).
         """
-        outputs = [member.predict_outputs(target, known_future, observed, calendar, series) for member in self.networks]
-        return self.combine_members(*(torch.stack(parts) for parts in zip(*outputs, strict=True)))
+        inputs = (target, known_future, observed, calendar, series)
+        if self.linear is None:
+            parts = [member.predict_outputs(*inputs) for member in self.networks]
+            return self.combine_members(*(torch.stack(part) for part in zip(*parts, strict=True)))
+        _, forecast, quantiles, _ = linear_outputs(self.linear, *inputs, **linear_tables(self.linear))
+        parts = [member.predict_outputs(*inputs, forecast) for member in self.networks]
+        stacked = [torch.stack(part) for part in zip(*parts, strict=True)]
+        share = self.linear.share[series][..., None]
+        edges, probabilities = stacked[1:] or (None, None)
+        return self.combine_members(stacked[0], edges, probabilities, quantiles, share)
 
     def combine_members(
-        self, quantiles: Tensor, edges: Tensor | None = None, probabilities: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return `outputs` from the stacked outputs of all members.
+        self, quantiles: Tensor, edges: Tensor | None = None, probabilities: Tensor | None = None,
+        linear_quantiles: Tensor | None = None, share: Tensor | None = None,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Return `outputs` from the stacked outputs of all members and of the linear expert.
 
         Args:
             quantiles: Quantiles, (members, B, H, Q).
             edges: Edges of the softmax head's bins, (members, B, H, N + 1).
             probabilities: Probabilities of the bins, (members, B, H, N).
+            linear_quantiles: Quantiles of the linear expert, (B, H, Q).
+            share: Weight of the linear expert, (B, H, 1).
         """
         mean = quantiles.mean(dim=0)
+        if linear_quantiles is not None and share is not None:
+            mean = mean + share * (linear_quantiles - mean)
         median = mean[..., self.middle : self.middle + 1]
         mean = median + self.interval_scale * (mean - median)
         if self.spec.lower is not None:
@@ -271,6 +276,35 @@ class Ensemble(nn.Module):
         centre = median[:, :, None]
         scaled_edges = centre + self.interval_scale * (edges.movedim(0, 2) - centre)
         return {"quantiles": mean, "edges": scaled_edges, "probabilities": probabilities.movedim(0, 2)}
+
+
+def linear_tables(linear: LinearExpert) -> dict[str, Tensor]:
+    """Return the tables of a linear expert by their names in `linear_outputs`."""
+    return {"coefficients": linear.coefficients, "scaling": linear.scaling, "residuals": linear.residuals}
+
+
+def linear_outputs(
+    linear: LinearExpert, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor,
+    coefficients: Tensor, scaling: Tensor, residuals: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return design (B, G, F), forecast (B, H), quantiles (B, H, Q), and location and scale (B, 2).
+
+    Args:
+        linear: The expert.
+        target: As in `SegmentLSTM.forward`, and so are all inputs up to `series`.
+        known_future: Covariates known ahead.
+        observed: Covariates of the context.
+        calendar: Calendar.
+        series: Entries in the series embedding, (B,).
+        coefficients: Table of the expert, (R, H, F + 1).
+        scaling: Table of the expert, (R, 4).
+        residuals: Table of the expert, (R, H, Q).
+    """
+    design, forecast, location, scale = linear(
+        target, known_future, observed, calendar, coefficients[series], scaling[series]
+    )
+    quantiles = forecast[..., None] + scale[..., None] * residuals[series]
+    return design, forecast, quantiles, torch.cat([location, scale], dim=1)
 
 
 def uses_residual_prior(spec: ModelSpec) -> bool:
@@ -295,7 +329,15 @@ def untrained_network(spec: ModelSpec) -> Ensemble:
         residual_quantiles = torch.zeros(spec.horizon, len(spec.levels)) if uses_residual_prior(spec) else None
         return SegmentLSTM(spec, statistics, edges.clone(), residual_quantiles)
 
-    return Ensemble(spec, [member() for _ in range(spec.members)]).eval()
+    members = [member() for _ in range(spec.members)]
+    linear = None
+    if spec.linear:
+        neutral = (
+            Standardise(torch.zeros(known), torch.ones(known)),
+            Standardise(torch.zeros(observed), torch.ones(observed)),
+        )
+        linear = LinearExpert(spec, *neutral)
+    return Ensemble(spec, members, linear).eval()
 
 
 def has_equal_weights(one: SegmentLSTM, other: SegmentLSTM) -> bool:

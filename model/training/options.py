@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 
+from model.training.linear_fit import FittedLinear
 from model.training.samples import LabeledWindows, Sampler
 
 
@@ -16,10 +17,12 @@ class TrainingData:
     Attributes:
         source: Sampler of the windows to fit on. Its spec is that of the network.
         validation: Windows on which early stopping chooses the weights, and the interval scale is fitted.
+        linear: Linear expert, fitted on the windows of `source`. None if the spec has none.
     """
 
     source: Sampler
     validation: LabeledWindows
+    linear: FittedLinear | None = None
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,12 @@ class LabeledWindows:
     Attributes:
         windows: B windows.
         actual: Actuals of the horizon, (B, H) float32, NaN if unknown.
+        steps: First step of each horizon, (B,).
     """
 
     windows: Windows
     actual: np.ndarray
+    steps: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Sampler:
         last: Last step at which a forecast may start.
         issue_to_first_step: Microseconds from the issue time to the start of the first period.
         phase: Step whose remainder modulo the segment is that of nightly forecasts. Half of the windows start there.
-        starts: (row, step) pairs at which a window has enough context and an actual, (N, 2).
+        starts: (row, step) pairs at which a window has enough context and an actual, (N, 2). With a linear expert they
+            are those of the pipeline's own issue times, for which alone the expert is fitted.
         is_excluded: Mask of the steps from `panel.first` on at which no horizon may start. None: there are none.
         shares: Cumulative probabilities of `starts`, ending with 1, (N,). None: all are equally probable.
     """
@@ -75,6 +78,8 @@ class Sampler:
             chosen = np.searchsorted(self.shares, random.random(count), side="right")
         pairs = self.starts[chosen]
         rows, steps = pairs[:, 0], pairs[:, 1].copy()
+        if self.spec.linear:
+            return make_batch(self.spec, self.panel, rows, steps, self._issues(steps))
         is_aligned = random.random(count) < _ALIGNED
         segment = self.spec.segment if self.spec.grid.step else 1
         aligned = steps - (steps - self.phase) % segment
@@ -82,7 +87,10 @@ class Sampler:
         if self.is_excluded is not None:
             is_aligned &= ~self.is_excluded[np.maximum(aligned, self.first) - self.panel.first]
         steps = np.where(is_aligned, aligned, steps)
-        return make_batch(self.spec, self.panel, rows, steps, self.panel.grid.start(steps) - self.issue_to_first_step)
+        return make_batch(self.spec, self.panel, rows, steps, self._issues(steps))
+
+    def _issues(self, steps: np.ndarray) -> np.ndarray:
+        return self.panel.grid.start(steps) - self.issue_to_first_step
 
 
 def make_batch(
@@ -98,7 +106,7 @@ def make_batch(
         issues: Issue times in microseconds, (B,).
     """
     actual = panel.target.final(rows, steps - panel.first, spec.horizon)
-    return LabeledWindows(build_windows(spec, panel, rows, steps, issues), actual)
+    return LabeledWindows(build_windows(spec, panel, rows, steps, issues), actual, steps)
 
 
 def build_sampler(
@@ -109,6 +117,7 @@ def build_sampler(
     phase: int,
     excluded: np.ndarray | None = None,
     half_life: int | None = None,
+    nightly: np.ndarray | None = None,
 ) -> Sampler:
     """Return the sampler of all windows that a model may be fitted on.
 
@@ -120,6 +129,8 @@ def build_sampler(
         phase: Attribute of `Sampler`.
         excluded: Mask of the panel's steps that no horizon may contain. None: there are none.
         half_life: Microseconds over which the probability of a window halves with its age. None: all are equal.
+        nightly: First steps of the forecasts at the pipeline's issue times. Only a model with a linear expert needs
+            them.
 
     Raises:
         TooLittleHistory: Fewer than 64 windows have enough visible context and an actual.
@@ -133,6 +144,8 @@ def build_sampler(
     touches = None if excluded is None else _touches(excluded, spec.horizon)
     if touches is not None:
         is_usable &= ~touches[starts]
+    if spec.linear and nightly is not None:
+        is_usable &= np.isin(starts + panel.first, nightly)
     row, column = np.nonzero(is_usable)
     if len(row) < _FEWEST_WINDOWS:
         raise TooLittleHistory(

@@ -178,7 +178,22 @@ class FoldsRecord(TypedDict):
     last: str | None
 
 
-class FitRecord(TypedDict):
+class LearningRecord(TypedDict):
+    """Record how far a fit came, and the weight of the linear expert. Manifests of earlier versions lack the keys."""
+
+    #: Updates (optimiser steps) until the fit ended, summed over the members that it trained.
+    updates: NotRequired[int]
+    #: Passes over the training windows that these updates make.
+    epochs: NotRequired[float]
+    #: Validation loss at each evaluation: member in the order of training, update, loss so far.
+    loss_curve: NotRequired[list[tuple[int, int, float]]]
+    #: Validation loss of the seasonal naive forecast.
+    baseline_loss: NotRequired[float]
+    #: Weight of the linear expert beside the network, by block of steps. Absent without a linear expert.
+    linear_weights: NotRequired[list[float]]
+
+
+class FitRecord(LearningRecord):
     """Facts about a fit, as opposed to its comparison with other models."""
 
     windows: int
@@ -206,7 +221,7 @@ class ModelSettings(TypedDict):
     cell: str
 
 
-class Manifest(TypedDict):
+class Manifest(LearningRecord):
     """Manifest of one model version, `models/<pipeline>/<version>/manifest.json`."""
 
     version: str

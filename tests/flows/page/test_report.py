@@ -277,7 +277,7 @@ def test_other_models_are_folded_with_what_their_manifests_have(path: Path) -> N
     store = open_store(str(path.parent / "store"))
     registry.add(
         store, "made", ISSUE - timedelta(days=1), b"another model",
-        {"decision": {"promoted": False, "reason": "refused: pinball 5"}, "updates": 1200, "weights": {"lstm": 0.25}},
+        {"decision": {"promoted": False, "reason": "refused: pinball 5"}, "updates": 1200, "linear_weights": [0.25]},
     )  # fmt: skip
     html = page(path)[1]
     assert html.index("pinball 5") < html.index("no champion to beat")

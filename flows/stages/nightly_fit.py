@@ -1,0 +1,78 @@
+"""Fit of the linear expert for one issue time, on all data that were available by then."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import numpy as np
+
+from flows.settings.pipeline import Pipeline
+from flows.stages.loaded_models import LoadedModel
+from flows.stages.panels import revision_panel, to_micros
+from flows.stages.training_data import crop_to_values, past_issue_times, without_implausible_newest
+from model.forecaster import Forecaster
+from model.linear_refit import refit_linear
+from model.panel import Panel
+from storage.store import Store
+
+logger = logging.getLogger(__name__)
+
+_LONGEST = timedelta(days=8 * 365)  # history of a fit, which bounds its memory
+
+
+@dataclass(frozen=True)
+class NightlyFit:
+    """Fit of the linear expert of some series at one issue time. The history is read when a model needs it.
+
+    Attributes:
+        settings: Settings of the pipeline.
+        store: Store with the history.
+        series: Series ids, sorted.
+        issue_time: Issue time of the forecast.
+        has_time: Function that returns False once no time is left for a fit.
+        digests: sha256 of the tables of each series that was fitted, by name.
+    """
+
+    settings: Pipeline
+    store: Store
+    series: tuple[str, ...]
+    issue_time: datetime
+    has_time: Callable[[], bool]
+    digests: dict[str, bytes] = field(default_factory=dict)
+
+    def apply(self, model: LoadedModel) -> Forecaster:
+        """Return the forecaster of `model` with tables of this issue time, or as it is if it has no linear expert.
+
+        The hashes of the new tables are kept in `digests`, because a forecast depends on them like on its window.
+        """
+        if not model.forecaster.spec.linear or not self.has_time():
+            return model.forecaster
+        as_of = to_micros(self.issue_time)
+        try:
+            panel, spec = self._panel, model.forecaster.spec
+            last = panel.first + panel.columns - spec.horizon - 1
+            refit = refit_linear(
+                model.forecaster, panel, past_issue_times(self.settings, panel, spec, self.issue_time, last), as_of
+            )
+        except np.linalg.LinAlgError as error:
+            logger.warning("Model %s keeps its own tables of the linear expert: %s.", model.version, error)
+            return model.forecaster
+        if refit is None:
+            return model.forecaster
+        self.digests.update(refit.digests)
+        return model.forecaster.with_tables(refit.tables)
+
+    @cached_property
+    def _panel(self) -> Panel:
+        """All revisions within the training window, from the first value to the end of the horizon."""
+        settings, issue_time = self.settings, self.issue_time
+        first = settings.grid.first_step(to_micros(issue_time))
+        window = min(settings.training.window or _LONGEST, _LONGEST)
+        start = int(settings.grid.index(np.array([to_micros(issue_time - window)]))[0])
+        columns = first - start + settings.pipeline.horizon
+        panel = revision_panel(settings, self.store, self.series, issue_time, start, columns)
+        return without_implausible_newest(crop_to_values(panel))

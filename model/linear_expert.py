@@ -1,0 +1,230 @@
+"""Fit of the linear expert: one ridge regression per step of the horizon, in closed form, without torch.
+
+The ONNX file computes the design matrix and applies the coefficients, so training, forecast and this fit share one
+definition of the features (`model/training/linear_features.py`). This module only solves for the coefficients. The
+design follows the LEAR model: Lago, Marcjasz, De Schutter and Weron (2021), https://doi.org/10.1016/j.apenergy.2021.116983,
+with a ridge penalty (Hoerl and Kennard 1970) in place of LASSO.
+
+Shapes: N windows at past issue times, H horizon, D steps per block, G blocks (days of the horizon). F is the number of
+features, Q that of quantile levels, R that of rows in the table of coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from model.evaluation import metrics
+
+Floats = NDArray[np.float64]
+
+#: Inputs of the ONNX file that hold the expert's tables, by the name of the table. A file has a default for each.
+LINEAR_TABLES = {
+    "coefficients": "linear_coefficients", "scaling": "linear_scaling", "residuals": "linear_residuals",
+    "share": "linear_share",
+}  # fmt: skip
+#: Outputs of the ONNX file that a fit and an inspection need: design (B, G, F), forecast (B, H), and location and
+#: scale of each window (B, 2).
+LINEAR_OUTPUTS = ("linear_design", "linear_forecast", "linear_window")
+#: Outputs of the ONNX file that return its tables as they are, by the name of the table.
+TABLE_OUTPUTS = {name: f"{table}_table" for name, table in LINEAR_TABLES.items()}
+#: Most series with coefficients of their own. The file grows by about 40 kB per series, and a night by a fit each.
+MOST_SERIES = 64
+#: Fewest windows from which coefficients are fitted.
+MIN_WINDOWS = 60
+#: Newest windows of each calibration window whose coefficients are averaged, None for all.
+CALIBRATION_WINDOWS = (364, 728, None)
+#: Contiguous parts of the windows that are left out, one after the other.
+FOLDS = 12
+_GAP = 7  # windows beside a left-out block whose horizons and lags overlap it
+NEWEST_RESIDUALS = 90  # issue times that the residual quantiles are from
+_FLOOR = 1e-6
+_MOST_ASINH = 8.0  # about 1,500 scales
+_SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
+_SHARE_PRIOR = 28.0  # windows that an equal weight counts as
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Fit of one series.
+
+    Attributes:
+        coefficients: Coefficients of the features, then the intercept, (H, F + 1).
+        folds: The same without each left-out fold, (folds, H, F + 1).
+        fold: Fold of each window, (N,).
+        residuals: Scaled residuals of the left-out forecasts, (N, H), NaN where unknown.
+    """
+
+    coefficients: Floats
+    folds: Floats
+    fold: NDArray[np.int64]
+    residuals: Floats
+
+
+def fit_linear(
+    design: NDArray[np.float32], actual: Floats, length: int, penalty: float, newest: int | None = None
+) -> LinearFit:
+    """Fit the coefficients of one series, on all windows and without each fold.
+
+    Args:
+        design: Features of each block, oldest window first, (N, G, F).
+        actual: Scaled and transformed actuals, (N, H), NaN if unknown.
+        length: Steps per block.
+        penalty: Ridge penalty. It is multiplied by the root of the number of windows.
+        newest: Number of newest windows of which the folds are left out. None: all.
+    """
+    count = len(design)
+    fold = np.arange(count) * FOLDS // max(count, 1)
+    left_out = np.unique(fold if newest is None else fold[-newest:])
+    coefficients, folds, forecasts = [], [], np.full(actual.shape, np.nan)
+    # A few threads sum in another order, and the result must not depend on their number.
+    with threadpool_limits(1, "blas"):
+        for block, steps in enumerate(block_steps(actual.shape[1], length)):
+            features = design[:, block].astype(np.float64)
+            solutions = _fit_block(features, actual[:, steps], penalty, fold, left_out)
+            coefficients.append(solutions[0])
+            folds.append(solutions[1:])
+            for number, solution in zip(left_out, solutions[1:], strict=True):
+                rows = fold == number
+                forecasts[rows, steps] = features[rows] @ solution[:, :-1].T + solution[:, -1]
+    return LinearFit(np.concatenate(coefficients), np.concatenate(folds, axis=1), fold, actual - forecasts)
+
+
+def fit_scaled(
+    design: NDArray[np.float32], actual: NDArray[np.float32], scaling: NDArray[np.float32], window: Floats, length: int,
+    newest: int | None = None,
+) -> tuple[LinearFit, Floats]:  # fmt: skip
+    """Fit the coefficients of one series in the scale of its windows.
+
+    Args:
+        design: Features of each block, oldest window first, (N, G, F).
+        actual: Actuals, (N, H), NaN if unknown.
+        scaling: Row of the table `scaling`, (4,).
+        window: Location and scale of each window, (N, 2).
+        length: Steps per block.
+        newest: As in `fit_linear`.
+
+    Returns:
+        The fit, and the left-out residuals in scales, without the transform, (N, H).
+    """
+    scaled = (actual.astype(np.float64) - window[:, :1]) / window[:, 1:]
+    transformed = np.arcsinh(scaled) if scaling[2] else scaled
+    fit = fit_linear(design, transformed, length, float(scaling[3]), newest)
+    forecast = transformed - fit.residuals
+    return fit, scaled - (np.sinh(forecast.clip(-_MOST_ASINH, _MOST_ASINH)) if scaling[2] else forecast)
+
+
+def block_steps(horizon: int, length: int) -> Iterator[slice]:
+    """Yield the steps of each block of the horizon. The last may be shorter than `length`."""
+    for begin in range(0, horizon, length):
+        yield slice(begin, min(horizon, begin + length))
+
+
+def residual_quantiles(residuals: Floats, levels: tuple[float, ...]) -> Floats:
+    """Return the quantiles of the newest known residuals by step, (H, Q), 0 for a step without any.
+
+    Args:
+        residuals: Residuals of left-out forecasts, oldest first, (N, H), NaN where unknown.
+        levels: Quantile levels, (Q,).
+    """
+    newest = residuals[~np.isnan(residuals).all(axis=1)][-NEWEST_RESIDUALS:]
+    known = ~np.isnan(newest).all(axis=0)
+    quantiles = np.zeros((residuals.shape[1], len(levels)))
+    if known.any():
+        quantiles[known] = np.nanquantile(newest[:, known], levels, axis=0).T
+    return quantiles
+
+
+def fit_shares(
+    network: Floats, linear: Floats, actual: NDArray[np.float32], weights: NDArray[np.float32],
+    levels: tuple[float, ...], windows: int,
+) -> Floats:  # fmt: skip
+    """Return the weight of the linear expert's quantiles beside the network's at each step, (H,).
+
+    A block of steps has one weight. It minimises the pinball loss of the average, and is shrunk towards one half.
+
+    Args:
+        network: Quantiles of the network, (N, H, Q).
+        linear: Quantiles of the linear expert, (N, H, Q).
+        actual: Actuals, (N, H), NaN if unknown.
+        weights: Weight of each window, (N,).
+        levels: Quantile levels, (Q,).
+        windows: Number of windows, which decides on the shrinkage.
+    """
+    shares, known = np.linspace(0.0, 1.0, 11), actual.astype(np.float64)
+    losses = np.stack([
+        np.nansum(metrics.pinball(network + share * (linear - network), np.array(levels), known) * weights[:, None],
+                  axis=0)
+        for share in shares
+    ])  # fmt: skip
+    result = np.empty(actual.shape[1])
+    for steps in np.array_split(np.arange(actual.shape[1]), min(_SHARE_BLOCKS, actual.shape[1])):
+        best = shares[losses[:, steps].sum(axis=1).argmin()]
+        result[steps] = (windows * best + _SHARE_PRIOR * 0.5) / (windows + _SHARE_PRIOR)
+    return result
+
+
+def _fit_block(
+    features: Floats, actual: Floats, penalty: float, fold: NDArray[np.int64], left_out: NDArray[np.int64]
+) -> Floats:
+    """Return the coefficients of one block, then those without each fold of `left_out`, (1 + folds, D, F + 1)."""
+    usable = np.asarray(np.isfinite(features).all(axis=1) & ~np.isnan(actual).any(axis=1))
+    mean, deviation = _standardisation(features[usable])
+    standardised = np.concatenate([(features - mean) / deviation, np.ones((len(features), 1))], axis=1)
+    windows = list(dict.fromkeys(
+        min(length or len(features), len(features)) for length in CALIBRATION_WINDOWS
+    ))  # fmt: skip
+    means = np.zeros((len(left_out) + 1, features.shape[1] + 1, actual.shape[1]))
+    for length in windows:
+        used = usable.copy()
+        used[: len(used) - length] = False
+        known = np.where(used[:, None], actual, 0.0)
+        means += _solve_folds(standardised, known, penalty, fold, left_out, used) / len(windows)
+    slopes = means[:, :-1] / deviation[:, None]
+    intercepts = means[:, -1:] - (mean / deviation)[None, None] @ means[:, :-1]
+    return np.concatenate([slopes, intercepts], axis=1).swapaxes(1, 2)
+
+
+def _standardisation(features: Floats) -> tuple[Floats, Floats]:
+    """Return the mean and the standard deviation of each feature. A constant feature gets no coefficient."""
+    if not len(features):
+        return np.zeros(features.shape[1]), np.ones(features.shape[1])
+    deviation = features.std(axis=0)
+    return features.mean(axis=0), np.where(deviation > _FLOOR, deviation, np.inf)
+
+
+def _solve_folds(
+    standardised: Floats, actual: Floats, penalty: float, fold: NDArray[np.int64], left_out: NDArray[np.int64],
+    used: NDArray[np.bool_],
+) -> Floats:  # fmt: skip
+    """Return the standardised coefficients on all used windows, then without each fold, (1 + folds, F + 1, D)."""
+    rows = np.flatnonzero(used)
+    gram = standardised[rows].T @ standardised[rows]
+    moments = standardised[rows].T @ actual[rows]
+    solutions = [_solve(gram, moments, penalty, len(rows))]
+    position = np.arange(len(used))
+    for number in left_out:
+        inside = np.flatnonzero(fold == number)
+        near = used.copy()
+        near &= (position >= inside[0] - _GAP) & (position <= inside[-1] + _GAP)
+        out = np.flatnonzero(near)
+        solutions.append(
+            solutions[0] if not len(out) else _solve(
+                gram - standardised[out].T @ standardised[out], moments - standardised[out].T @ actual[out], penalty,
+                len(rows) - len(out),
+            )
+        )  # fmt: skip
+    return np.stack(solutions)
+
+
+def _solve(gram: Floats, moments: Floats, penalty: float, count: int) -> Floats:
+    """Return the ridge solution. The last feature is the intercept, which has no penalty."""
+    matrix = gram.copy()
+    diagonal = np.arange(len(gram) - 1)
+    matrix[diagonal, diagonal] += penalty * np.sqrt(max(count, 1)) + _FLOOR
+    matrix[-1, -1] += _FLOOR
+    return np.asarray(np.linalg.solve(matrix, moments), np.float64)

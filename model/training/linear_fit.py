@@ -1,0 +1,152 @@
+"""Fit of the linear expert on training windows: scaling, penalty, coefficients, and those without each fold.
+
+The network must correct forecasts that the expert makes of data it was not fitted on, as at night. So a training window
+uses the coefficients that were fitted without the window's fold (stacking: Wolpert 1992).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.linear_expert import FOLDS, MIN_WINDOWS, Floats, LinearFit, fit_scaled, residual_quantiles
+from model.panel import Panel
+from model.spec import UNKNOWN, ModelSpec
+from model.training.devices import to_tensors
+from model.training.linear_features import LinearExpert
+from model.training.samples import LabeledWindows, make_batch
+from model.training.standardise import Standardise
+from model.training.statistics import covariate_statistics
+from model.windows import embedding_index
+
+_PENALTIES = (0.1, 1.0, 4.0)
+_BATCH = 512
+#: Scalings that are compared: fixed location and scale or those of the window, without and with asinh.
+_SCALINGS = ((True, False), (True, True), (False, False), (False, True))
+
+
+@dataclass(frozen=True)
+class FittedLinear:
+    """A fitted linear expert, and the tables by which it forecasts training windows out of sample.
+
+    Attributes:
+        expert: Expert with the tables for new windows.
+        steps: First steps of the windows that it was fitted on, ascending, (N,).
+        fold_coefficients: Tables without each fold, ((series + 1) * folds, H, F + 1).
+    """
+
+    expert: LinearExpert
+    steps: NDArray[np.int64]
+    fold_coefficients: torch.Tensor
+
+    def left_out_tables(self, series: torch.Tensor, steps: NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        """Return coefficients (B, H, F + 1) and scaling (B, 4) that do not know the windows' own fold.
+
+        Args:
+            series: Entries in the series embedding, (B,).
+            steps: First steps of the windows, (B,).
+        """
+        position = np.searchsorted(self.steps, steps).clip(max=len(self.steps) - 1)
+        fold = torch.from_numpy(position * FOLDS // len(self.steps))
+        coefficients = self.fold_coefficients[series * FOLDS + fold]
+        return {"coefficients": coefficients, "scaling": self.expert.scaling[series]}
+
+
+def fit_linear_expert(
+    spec: ModelSpec, panel: Panel, steps: NDArray[np.int64], issues: NDArray[np.int64]
+) -> FittedLinear:
+    """Fit the expert of each series on the windows at past issue times.
+
+    Args:
+        spec: Spec of the model.
+        panel: Series with all revisions.
+        steps: First steps of the forecasts at past issue times, ascending, (N,).
+        issues: Their issue times in microseconds, (N,).
+    """
+    rows = np.arange(len(panel.series))
+    thinned = slice(None, None, max(1, len(steps) * len(rows) // 4096))
+    every = (
+        np.repeat(rows, len(steps))[thinned],
+        np.tile(steps, len(rows))[thinned],
+        np.tile(issues, len(rows))[thinned],
+    )
+    statistics = covariate_statistics(make_batch(spec, panel, *every).windows)
+    expert = LinearExpert(
+        spec, Standardise(statistics.known_mean, statistics.known_deviation),
+        Standardise(statistics.observed_mean, statistics.observed_deviation),
+    ).eval()  # fmt: skip
+    folds = torch.zeros(len(expert.coefficients), FOLDS, *expert.coefficients.shape[1:])
+    # The entry of unknown series is fitted on all series together, in the location and spread of each window.
+    shared = _fit_sample(expert, make_batch(spec, panel, *every), (_SCALINGS[-2],))
+    _write_row(expert, folds, np.arange(len(expert.coefficients)), shared)
+    for row, entry in zip(rows, embedding_index(spec, panel.series), strict=True):
+        sample = make_batch(spec, panel, np.full(len(steps), row), steps, issues)
+        if entry != UNKNOWN and np.isfinite(sample.actual).all(axis=1).sum() >= MIN_WINDOWS:
+            _write_row(expert, folds, np.array([entry]), _fit_sample(expert, sample, _SCALINGS))
+    return FittedLinear(expert, steps, folds.flatten(0, 1))
+
+
+@dataclass(frozen=True)
+class _SampleFit:
+    """Fit of one sample of windows.
+
+    Attributes:
+        fit: Coefficients with and without each fold.
+        scaling: Location, scale and transform, (4,).
+        residuals: Left-out residuals in scales, (N, H).
+    """
+
+    fit: LinearFit
+    scaling: torch.Tensor
+    residuals: Floats
+
+
+def _write_row(expert: LinearExpert, folds: torch.Tensor, entries: NDArray[np.int64], sample: _SampleFit) -> None:
+    expert.coefficients[entries] = torch.from_numpy(sample.fit.coefficients).float()
+    expert.scaling[entries] = sample.scaling
+    expert.residuals[entries] = torch.from_numpy(residual_quantiles(sample.residuals, expert.spec.levels)).float()
+    folds[entries] = torch.from_numpy(sample.fit.folds).float()
+
+
+def _fit_sample(expert: LinearExpert, sample: LabeledWindows, scalings: tuple[tuple[bool, bool], ...]) -> _SampleFit:
+    """Fit with the scaling, then with the penalty, that have the smallest left-out absolute error."""
+    tried = [_fit_once(expert, sample, _scaling(sample, *choice), _PENALTIES[1]) for choice in scalings]
+    best = min(tried, key=lambda one: one[1])[0]
+    tried = [_fit_once(expert, sample, best.scaling, penalty) for penalty in _PENALTIES]
+    return min(tried, key=lambda one: one[1])[0]
+
+
+def _scaling(sample: LabeledWindows, is_fixed: bool, is_asinh: bool) -> torch.Tensor:
+    known = sample.actual[np.isfinite(sample.actual)].astype(np.float64)
+    location, scale = 0.0, 0.0
+    if is_fixed and len(known):
+        location = float(np.median(known))
+        scale = 1.4826 * float(np.median(np.abs(known - location))) or float(known.std()) or 1.0
+    return torch.tensor([location, scale, float(is_asinh), 0.0])
+
+
+def _fit_once(
+    expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor, penalty: float
+) -> tuple[_SampleFit, float]:
+    """Return the fit, and its mean absolute left-out residual in the target's unit."""
+    scaling = torch.cat([scaling[:3], torch.tensor([penalty])])
+    design, window = _designs(expert, sample, scaling)
+    fit, residuals = fit_scaled(design, sample.actual, scaling.numpy(), window, expert.features.length)
+    return _SampleFit(fit, scaling, residuals), float(np.nanmean(np.abs(residuals * window[:, 1:])))
+
+
+def _designs(expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor) -> tuple[NDArray[np.float32], Floats]:
+    """Return the design (N, G, F), and location and scale (N, 2) of all windows."""
+    designs, located = [], []
+    with torch.inference_mode():
+        for start in range(0, len(sample.actual), _BATCH):
+            tensors = to_tensors(sample.windows[start : start + _BATCH])
+            rows = scaling.expand(len(tensors["target"]), 4)
+            scaled, location, scale = expert.scaled(tensors["target"], rows)
+            covariates = expert.known(tensors["known_future"]), expert.observed(tensors["observed"])
+            designs.append(expert.features.design(scaled, *covariates, tensors["calendar"]).numpy())
+            located.append(torch.cat([location, scale], dim=1).numpy().astype(np.float64))
+    return np.concatenate(designs), np.concatenate(located)

@@ -1,0 +1,164 @@
+"""Fit of a file's linear expert on newer data by ONNX Runtime: equal to the training's, by series, without leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from model.evaluation.comparison import IssueTimes
+from model.forecaster import Forecaster
+from model.linear_expert import LINEAR_TABLES
+from model.linear_refit import refit_linear
+from model.panel import Channel, Panel, RevisionLayer
+from model.training.export import from_onnx, to_onnx, verify_export, with_tables
+from model.training.linear_fit import FittedLinear, fit_linear_expert
+from model.training.network import Ensemble, untrained_network
+from model.training.samples import LabeledWindows, make_batch
+from tests.support import made
+
+pytestmark = pytest.mark.training
+
+SPEC = made.spec(linear=True, lower=None, context=72)
+COEFFICIENTS = LINEAR_TABLES["coefficients"]
+DAYS = 120
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A file whose linear expert is fitted on the first days of a panel."""
+
+    panel: Panel
+    content: bytes
+    network: Ensemble
+    linear: FittedLinear
+
+
+def issue_times(panel: Panel, first_day: int, end_day: int) -> IssueTimes:
+    steps = panel.first + 24 * np.arange(first_day, end_day)
+    return IssueTimes(panel.grid.start(steps), steps)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    panel = made.panel(SPEC, columns=24 * (DAYS + 2))
+    past = issue_times(panel, 3, 80)
+    linear = fit_linear_expert(SPEC, panel, past.steps, past.issues)
+    network = untrained_network(SPEC)
+    network = Ensemble(SPEC, network.networks, linear.expert).eval()
+    linear.expert.share.fill_(0.3)
+    return Fitted(panel, to_onnx(network), network, linear)
+
+
+def windows(fitted: Fitted) -> LabeledWindows:
+    steps = np.repeat(fitted.panel.first + 24 * np.arange(100, 110), 3)
+    return make_batch(SPEC, fitted.panel, np.tile(np.arange(3), 10), steps, fitted.panel.grid.start(steps))
+
+
+def test_the_file_computes_what_the_network_computes(fitted: Fitted) -> None:
+    assert verify_export(fitted.network, fitted.content, windows(fitted).windows) < 1e-5
+    read = from_onnx(fitted.content, SPEC)
+    assert read is not None
+    state = read.state_dict()
+    assert [name for name, value in fitted.network.state_dict().items() if not (state[name] == value).all()] == []
+
+
+def test_the_same_data_give_the_coefficients_of_the_training(fitted: Fitted) -> None:
+    forecaster = Forecaster(fitted.content)
+    past = issue_times(fitted.panel, 3, 80)
+    refit = refit_linear(forecaster, fitted.panel, past, int(fitted.panel.grid.start(past.steps[-1:] + 24)[0]))
+    assert refit is not None and refit.digests.keys() == {"a", "b", "c"}
+    before = forecaster.tables()
+    for name in ("coefficients", "residuals"):
+        assert np.allclose(refit.tables[LINEAR_TABLES[name]], before[LINEAR_TABLES[name]], rtol=1e-3, atol=1e-4)
+
+
+def test_newer_data_improve_the_forecast_and_serve_as_defaults(fitted: Fitted) -> None:
+    changed = _with_target(fitted.panel, lambda values: values * np.where(np.arange(values.shape[1]) < 80 * 24, 1, 1.5))
+    instant = int(fitted.panel.grid.start(np.array([fitted.panel.first + 24 * 110]))[0])
+    forecaster = Forecaster(fitted.content)
+    refit = refit_linear(forecaster, changed, issue_times(changed, 3, 110), instant)
+    assert refit is not None
+    batch = windows(replace(fitted, panel=changed))
+    newest = forecaster.with_tables(refit.tables)
+    median = SPEC.levels.index(0.5)
+    errors = [
+        np.abs(one.quantiles(batch.windows)[..., median] - batch.actual)[::3].mean() for one in (newest, forecaster)
+    ]
+    assert errors[0] < errors[1]
+    written = Forecaster(with_tables(fitted.content, refit.tables))
+    assert np.array_equal(written.quantiles(batch.windows), newest.quantiles(batch.windows))
+
+
+def test_values_after_the_issue_time_do_not_matter(fitted: Fitted) -> None:
+    forecaster, past = Forecaster(fitted.content), issue_times(fitted.panel, 3, 101)
+    instant = int(past.issues[-1])
+    begin = 24 * 100
+    future = _with_target(fitted.panel, lambda values: np.where(np.arange(values.shape[1]) < begin, values, -9.0))
+    refits = [refit_linear(forecaster, panel, past, instant) for panel in (fitted.panel, future)]
+    assert refits[0] is not None and refits[1] is not None
+    assert refits[0].digests == refits[1].digests
+
+
+def test_a_series_is_fitted_by_itself(fitted: Fitted) -> None:
+    forecaster, past = Forecaster(fitted.content), issue_times(fitted.panel, 3, 100)
+    instant = int(past.issues[-1])
+    together = refit_linear(forecaster, fitted.panel, past, instant)
+    assert together is not None
+    for row, name in enumerate(fitted.panel.series):
+        alone = refit_linear(forecaster, fitted.panel.take(np.array([row])), past, instant)
+        assert alone is not None and alone.digests == {name: together.digests[name]}
+
+
+def test_too_few_windows_keep_the_tables_of_the_file(fitted: Fitted) -> None:
+    past = issue_times(fitted.panel, 3, 40)
+    assert refit_linear(Forecaster(fitted.content), fitted.panel, past, int(past.issues[-1])) is None
+
+
+def test_no_window_of_a_batch_depends_on_the_others(fitted: Fitted) -> None:
+    forecaster, batch = Forecaster(fitted.content), windows(fitted).windows
+    together = forecaster.quantiles(batch)
+    alone = np.concatenate([forecaster.quantiles(batch[np.array([row])]) for row in range(len(batch))])
+    assert np.array_equal(together, alone)
+
+
+def test_without_covariates_and_half_the_context_a_forecast_remains(fitted: Fitted) -> None:
+    batch = windows(fitted).windows
+    target, known = batch.target.copy(), np.full_like(batch.known_future, np.nan)
+    target[:, :36] = np.nan
+    quantiles = Forecaster(fitted.content).quantiles(replace(batch, target=target, known_future=known))
+    assert np.isfinite(quantiles).all() and (np.diff(quantiles, axis=2) >= 0).all()
+
+
+def test_left_out_forecasts_are_worse_than_those_in_the_sample(fitted: Fitted) -> None:
+    past = issue_times(fitted.panel, 3, 80)
+    batch = make_batch(SPEC, fitted.panel, np.zeros(len(past), int), past.steps, past.issues)
+    linear, entry = fitted.linear, fitted.network.spec.entries["a"]
+    design, window = _design(Forecaster(fitted.content), batch)
+    errors = []
+    for table in (linear.expert.coefficients[entry][None].numpy(), _left_out(linear, entry, past.steps)):
+        scaled = (table[..., :-1] * design[:, 0, None]).sum(-1) + table[..., -1]
+        errors.append(np.abs(window[:, :1] + window[:, 1:] * scaled - batch.actual).mean())
+    if not linear.expert.scaling[entry, 2]:
+        assert errors[0] < errors[1]
+
+
+def _left_out(linear: FittedLinear, entry: int, steps: np.ndarray) -> np.ndarray:
+    import torch
+
+    tables = linear.left_out_tables(torch.full((len(steps),), entry), steps)
+    coefficients: np.ndarray = tables["coefficients"].numpy()
+    return coefficients
+
+
+def _design(forecaster: Forecaster, batch: LabeledWindows) -> tuple[np.ndarray, np.ndarray]:
+    design, window = forecaster.outputs(batch.windows, ["linear_design", "linear_window"])
+    return design, window
+
+
+def _with_target(panel: Panel, change: Callable[[np.ndarray], np.ndarray]) -> Panel:
+    (layer,) = panel.target.layers
+    values = change(layer.values).astype(np.float32)
+    return replace(panel, target=Channel("target", (RevisionLayer(values, layer.available),)))
