@@ -43,6 +43,25 @@ def test_the_manifest_has_all_facts_of_the_training(bench: Bench) -> None:
     json.dumps(decision, allow_nan=False)
 
 
+def test_the_manifest_records_how_far_the_fit_came(bench: Bench) -> None:
+    first = bench.first
+    curve = first["loss_curve"]
+    assert first["updates"] == curve[-1][1] <= bench.settings.training.max_updates
+    assert [update for _, update, _ in curve] == sorted(update for _, update, _ in curve)
+    assert curve[-1][2] <= curve[0][2] < first["baseline_loss"] * 2
+    assert first["epochs"] > 1
+    assert len(first["linear_weights"]) == 4 and all(0 < weight < 1 for weight in first["linear_weights"])
+
+
+def test_a_network_whose_budget_ended_before_it_had_learned_is_refused(bench: Bench) -> None:
+    worse = bench.train(scaled(bench.onnx, 1.2), as_of=AFTER[0])
+    registry.promote(bench.store, "small", worse["version"])
+    manifest = bench.train(scaled(bench.onnx, 1.001), as_of=AFTER[1], updates=0, warm_start_from=None)
+    assert not manifest["decision"]["promoted"]
+    assert "fewer than 50 updates" in manifest["decision"]["reason"]
+    assert "raise training.budget" in manifest["decision"]["reason"]
+
+
 def test_a_worse_challenger_is_refused_and_the_champion_stays(bench: Bench) -> None:
     manifest = bench.train(scaled(bench.onnx, 1.3))
     assert not manifest["decision"]["promoted"]
