@@ -21,7 +21,8 @@ _PROBLEMS = {
     "Invalid initial character for a key part": "a key is missing before the equals sign.",
     "Invalid statement": "this is neither `key = value` nor a `[table]`.",
     "Expected '=' after a key": "an equals sign must follow the key: key = value.",
-    "Expected newline or end of document": "only a comment (#) may follow a value on its line. Give each key a line.",
+    "Expected newline or end of document": "only a comment (#) may follow a value on its line. Give each key a line, "
+    'and put text in quotes, such as "00:00".',
     "Expected ']": "a closing bracket is missing. Examples: [pipeline], [[feed]].",
     "Unclosed array": "the closing bracket ] of a list is missing.",
     "Unclosed inline table": "the closing brace } of a table is missing.",

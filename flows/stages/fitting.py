@@ -196,7 +196,7 @@ def _learning_record(states: list[FitProgress], windows: int, network: Ensemble)
     updates = sum(newest.values())
     record: LearningRecord = {
         "updates": updates,
-        "epochs": round(updates * BATCH_SIZE / windows, 1),
+        "epochs": round(updates * BATCH_SIZE / windows),
         "loss_curve": [(state.member, state.update, round(state.loss, 5)) for state in states],
     }
     if states:

@@ -184,7 +184,7 @@ class LearningRecord(TypedDict):
     #: Updates (optimiser steps) until the fit ended, summed over the members that it trained.
     updates: NotRequired[int]
     #: Passes over the training windows that these updates make.
-    epochs: NotRequired[float]
+    epochs: NotRequired[int]
     #: Validation loss at each evaluation: member in the order of training, update, loss so far.
     loss_curve: NotRequired[list[tuple[int, int, float]]]
     #: Validation loss of the seasonal naive forecast.
