@@ -44,11 +44,13 @@ class Appended(NamedTuple):
         rows: Rows that were added.
         known: Number of given rows whose series, period and availability the history had.
         replaced: Number of these that have other values now.
+        emptied: Rows that were added without a value that the history has. None: there are none.
     """
 
     rows: pl.DataFrame
     known: int = 0
     replaced: int = 0
+    emptied: pl.DataFrame | None = None
 
 
 class DamagedHistory(DataError):
@@ -69,7 +71,8 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
     """
     values = [name for name in rows.columns if name not in _REVISION]
     is_first = not has_rows(store, pipeline, feed)
-    new, known, replaced = Appended(rows) if is_first else _new_rows(store, pipeline, feed, rows, values)
+    added = Appended(rows) if is_first else _new_rows(store, pipeline, feed, rows, values)
+    new = added.rows
     # Most sources are sorted already, and sorting is the slowest step here.
     new = new if is_sorted(new) else new.sort(_REVISION)
     new = new.with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
@@ -78,7 +81,7 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
         _write_part(store, pipeline, feed, new, ingested_at)
         if len(_parts(store, pipeline, feed)) > _MAX_PARTS:
             compact(store, pipeline, feed)
-    return Appended(new, known, replaced)
+    return added
 
 
 def compact(store: Store, pipeline: str, feed: str) -> int:
@@ -115,7 +118,14 @@ def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values
     stored = stored.select(*_REVISION, *columns, pl.lit(True).alias(":stored"))
     joined = rows.join(stored, on=_REVISION, how="left", nulls_equal=True, maintain_order="left")
     new = joined.filter(pl.col(":stored").is_null() | is_changed)
-    return Appended(new.select(rows.columns), joined[":stored"].count(), new[":stored"].count())
+    is_emptied = pl.any_horizontal(pl.col(v).is_null() & pl.col(f":stored:{v}").is_not_null() for v in values)
+    emptied = new.filter(is_emptied).select(rows.columns)
+    return Appended(
+        new.select(rows.columns),
+        joined[":stored"].count(),
+        new[":stored"].count(),
+        None if emptied.is_empty() else emptied,
+    )
 
 
 def read_revisions(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import resource
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -122,14 +121,3 @@ def test_a_forecast_needs_no_torch_onnx_pandas_or_prefect(pipeline: Path, tmp_pa
     assert json_report(done)["status"] == {"model": 72}
     done = gatecast_process("train", pipeline, "--as-of", ISSUE, PYTHONPATH=str(blocked))
     assert done.returncode == 1
-
-
-@pytest.mark.process
-def test_a_forecast_takes_under_two_seconds_of_cpu(pipeline: Path) -> None:
-    def spent() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    before = spent()
-    assert gatecast_process("forecast", pipeline, "--issue-time", ISSUE).returncode == 0
-    assert spent() - before < 2.0

@@ -206,11 +206,12 @@ def _check_units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[st
         for other in (*settings.feeds("known_future"), *settings.feeds("observed")):
             for name in other.values if other.name in checked else ():
                 findings += check_unit_ratio(target.accepted, value, checked[other.name].accepted, name, action)
-        result[feed.name] = _with_findings(target, findings)
+        result[feed.name] = with_findings(target, findings)
     return result
 
 
-def _with_findings(checked: CheckedRows, findings: list[Finding]) -> CheckedRows:
+def with_findings(checked: CheckedRows, findings: list[Finding]) -> CheckedRows:
+    """Return the result of the checks with further findings."""
     return replace(checked, findings=(*checked.findings, *findings))
 
 

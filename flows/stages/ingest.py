@@ -8,12 +8,13 @@ from datetime import datetime
 from flows import clock
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
-from flows.stages.feed_checks import check_feed, check_feeds, feed_report, refusal_failure
+from flows.stages.feed_checks import check_feed, check_feeds, feed_report, refusal_failure, with_findings
 from flows.stages.history_grid import changed_grids, record_grid
 from flows.stages.lateness import lateness
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
 from flows.stages.series_matching import log_matching
+from model.checks.feed_findings import emptied_finding
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.schemas.records import FeedReport, IngestReport
@@ -97,6 +98,8 @@ def ingest(
             rows = check_feed(settings, feed, as_of, feed.start, now)
             appended = history.append(store, settings.name, feed.name, rows.accepted, now)
         _warn_of_replaced(settings, feed, appended)
+        if appended.emptied is not None:
+            rows = with_findings(rows, [emptied_finding(appended.emptied)])
         quarantine.append(store, settings.name, feed.name, rows.refused, now)
         reports[feed.name] = {
             **feed_report(rows),

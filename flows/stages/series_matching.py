@@ -12,6 +12,7 @@ from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from model.checks.feed_rows import CheckedRows
 from model.checks.series_matching import match_series, no_match_error, similar_ids
+from storage import history
 from storage.schemas import DataError
 from storage.schemas.records import FeedReport, SeriesMatching
 
@@ -52,8 +53,14 @@ def match_feeds(
         return Matched(result, unmatched)
     ids_of_targets = {feed.name: checked[feed.name].series_ids for feed in targets}
     series: Set[str] = frozenset().union(*ids_of_targets.values())
+    # A series of the history that is not in this read may go on under an id in other writing.
+    try:
+        missing = known_series() - series
+    except history.DamagedHistory:
+        missing = frozenset()
     for feed in targets:
-        others: Set[str] = frozenset().union(*(ids for name, ids in ids_of_targets.items() if name < feed.name))
+        earlier = (ids for name, ids in ids_of_targets.items() if name < feed.name)
+        others: Set[str] = missing.union(*earlier)
         pairs = similar_ids(ids_of_targets[feed.name] - others, others)
         if pairs:
             similar_only = _similar_only(len(ids_of_targets[feed.name]), len(series), pairs)

@@ -160,6 +160,21 @@ def _period_ends(times: pl.Series, grid: TimeGrid) -> pl.Series:
     return pl.Series(grid.end(grid.index(times.to_physical().to_numpy()))).cast(INSTANT)
 
 
+def emptied_finding(emptied: pl.DataFrame) -> Finding:
+    """Return the finding about rows that are empty in the source now and had a value in the history.
+
+    Args:
+        emptied: Such rows with series_id and valid_time, at least one.
+    """
+    first = emptied.sort("valid_time").row(0, named=True)
+    of_series = f" of {emptied['series_id'].n_unique():,} series" if first["series_id"] is not None else ""
+    detail = (
+        f"{len(emptied):,} rows{of_series} that had a value are empty in the source now, which withdraws it. "
+        "If that is wrong, correct the source and ingest again"
+    )
+    return _warning("emptied", len(emptied), emptied["valid_time"], detail)
+
+
 def _warning(check: str, rows: int, times: pl.Series, detail: str) -> Finding:
     """Return a finding about rows of all series at some times, of which at least one is known."""
     first, last = times.to_frame("t").select(first=pl.col("t").min(), last=pl.col("t").max()).row(0)

@@ -119,7 +119,13 @@ def test_a_champion_of_the_future_is_not_used(pipeline: Path) -> None:
 def test_a_tampered_model_is_never_loaded(pipeline: Path) -> None:
     (model,) = pipeline.parent.rglob("model.onnx")
     model.write_bytes(model.read_bytes()[:-1] + b"x")
-    clear(gatecast("forecast", pipeline, "--issue-time", ISSUE), 1, "sha256 differs")
+    done = gatecast("forecast", pipeline, "--issue-time", ISSUE)
+    assert done.returncode == 3 and "72 baseline rows" in done.stdout and "sha256 differs" in done.stdout
+    clear(
+        gatecast("forecast", pipeline, "--issue-time", ISSUE, GATECAST_FORECAST__ON_FAILURE="error"),
+        1,
+        "sha256 differs",
+    )
 
 
 def test_quiet_and_json(pipeline: Path) -> None:

@@ -109,6 +109,41 @@ def test_ids_that_match_in_part_are_reported(tmp_path: Path, caplog: pytest.LogC
     assert history.read_series_ids(store, "load", "demand", AS_OF) == ["02", "1", "c"]
 
 
+@pytest.mark.parametrize(("before", "after"), [("007", "7"), ("NORTH", "North"), ("a 1", "a1")])
+def test_an_id_in_other_writing_than_in_the_history_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, before: str, after: str
+) -> None:
+    path = write(tmp_path, [before, "other"], [before, "other"])
+    settings = pipeline_file.read(path, {})
+    store = open_store(settings.pipeline.store)
+    assert "matching" not in ingest(settings, store, AS_OF, AS_OF)["feeds"]["demand"]
+    write(tmp_path, [after, "other"], [after, "other"])
+    with caplog.at_level(logging.WARNING):
+        report = ingest(settings, store, AS_OF, AS_OF)["feeds"]["demand"]
+    assert report["matching"]["similar_examples"] == [[after, before]]
+    assert "differ only by case, blanks or zeros" in caplog.text
+    # A part of the series is no other writing.
+    write(tmp_path, ["other"], ["other"])
+    assert "matching" not in ingest(settings, store, AS_OF, AS_OF)["feeds"]["demand"]
+
+
+def test_values_that_become_empty_are_reported(tmp_path: Path) -> None:
+    path = write(tmp_path, ["a", "b"], ["a"])
+    settings = pipeline_file.read(path, {})
+    store = open_store(settings.pipeline.store)
+    assert not ingest(settings, store, AS_OF, AS_OF)["feeds"]["demand"]["findings"]
+    table = pl.read_csv(tmp_path / "load.csv")
+    is_emptied = (pl.col("zone") == "b") & (pl.int_range(pl.len()).is_between(60, 64))
+    table.with_columns(mw=pl.when(~is_emptied).then("mw")).write_csv(tmp_path / "load.csv")
+    found = ingest(settings, store, AS_OF, AS_OF + timedelta(minutes=1))["feeds"]["demand"]["findings"]
+    emptied = [finding for finding in found if finding["check"] == "emptied"]
+    assert [finding["rows"] for finding in emptied] == [5]
+    assert "5 rows of 1 series that had a value are empty in the source now" in emptied[0]["detail"]
+    # The next ingest of the same file changes nothing.
+    again = ingest(settings, store, AS_OF, AS_OF + timedelta(minutes=2))["feeds"]["demand"]
+    assert again["added"] == 0 and not [one for one in again["findings"] if one["check"] == "emptied"]
+
+
 def test_a_second_feed_may_have_the_other_series(tmp_path: Path) -> None:
     second = '[[feed]]\nname = "south"\nrole = "observed"\nuri = "south.parquet"\nvalid_time = "time"\n'
     path = write(tmp_path, ["a", "b"], ["a"], more=f'{second}series_id = "zone"\nvalues = ["temp"]')

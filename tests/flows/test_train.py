@@ -275,7 +275,9 @@ def test_the_predecessor_serves_if_the_champion_cannot_be_loaded(
 
 def test_a_damaged_champion_json_is_one_clear_error_everywhere(bench: Bench) -> None:
     bench.store.path(layout.champion("small")).write_bytes(b"{")
-    clear(gatecast("forecast", bench.path, "--issue-time", ISSUE), 1, "champion.json", "not valid JSON")
+    done = gatecast("forecast", bench.path, "--issue-time", ISSUE)
+    assert done.returncode == 3 and "72 baseline rows" in done.stdout
+    assert "champion.json" in done.stdout and "not valid JSON" in done.stdout
     clear(gatecast("models", bench.path), 1, "champion.json")
     clear(gatecast("train", bench.path, "--as-of", LATER), 1, "champion.json")
     assert gatecast("models", bench.path, "--rollback", bench.first["version"]).returncode == 0
