@@ -26,7 +26,7 @@ def test_defaults(path: Path) -> None:
     assert pipeline.pipeline.quantile_levels == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     assert pipeline.pipeline.issue_at == time(0)
     assert (pipeline.model.head, pipeline.model.layers, pipeline.model.hidden_size) == ("quantile", 1, 64)
-    assert pipeline.model.members == 4  # docs/experiments.md
+    assert pipeline.model.members == 1  # docs/experiments.md
     assert (pipeline.training.every, pipeline.training.seed) == (timedelta(days=1), 7)
     assert (pipeline.training.keep, pipeline.promotion.folds) == (30, 7)
     assert (pipeline.promotion.margin, pipeline.forecast.providers) == (0.0, ("cpu",))
