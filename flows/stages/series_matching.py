@@ -55,7 +55,7 @@ def match_feeds(
     series: Set[str] = frozenset().union(*ids_of_targets.values())
     # A series of the history that is not in this read may go on under an id in other writing.
     try:
-        missing = known_series() - series
+        missing = frozenset(known_series()) - series
     except history.DamagedHistory:
         missing = frozenset()
     for feed in targets:
