@@ -30,10 +30,13 @@ class _Reasons:
     def __init__(self) -> None:
         self._refusals: list[tuple[pl.Series, pl.Expr]] = []
 
-    def add(self, mask: pl.Series, reason: str | pl.Expr) -> None:
-        """Refuse the rows of a mask."""
-        if mask.any():
-            self._refusals.append((mask, pl.lit(reason) if isinstance(reason, str) else reason))
+    def add(self, mask: pl.Series, reason: str | pl.Expr, cells: pl.Series | None = None) -> None:
+        """Refuse the rows of a mask. If `cells` are given, the reason of each row names its cell."""
+        if not mask.any():
+            return  # The texts of all cells would take longer than the other checks.
+        if cells is not None:
+            reason = with_cell(str(reason), cells)
+        self._refusals.append((mask, pl.lit(reason) if isinstance(reason, str) else reason))
 
     def column(self) -> pl.Series | None:
         """Return the reason of each row, null if it has none; None if no row has any."""
@@ -93,7 +96,7 @@ def _add_time_reason(reasons: _Reasons, cells: pl.Series, times: pl.Series) -> N
     is_unreadable = times.is_null()
     if is_unreadable.any():
         reasons.add(is_unreadable & cells.is_null(), f"{cells.name} is empty")
-        reasons.add(is_unreadable, with_cell(f"{cells.name} {NOT_A_TIME}", cells))
+        reasons.add(is_unreadable, f"{cells.name} {NOT_A_TIME}", cells)
 
 
 def _add_value_reasons(
@@ -103,16 +106,16 @@ def _add_value_reasons(
     name = cells.name
     if cells.dtype == pl.String:
         text = value_texts(cells, feed.text)
-        reasons.add(unreadable_numbers(text, value), with_cell(f"{name} {NOT_A_NUMBER}", text))
+        reasons.add(unreadable_numbers(text, value), f"{name} {NOT_A_NUMBER}", text)
     largest, smallest = value.max() or 0.0, value.min() or 0.0
     if max(largest, -smallest) > _LARGEST:  # type: ignore[operator]
         reasons.add(value.is_infinite(), f"{name} is infinite")
-        reasons.add(value.abs() > _LARGEST, with_cell(f"{name} is beyond single precision", value))
+        reasons.add(value.abs() > _LARGEST, f"{name} is beyond single precision", value)
     lower, upper = limits
     if lower is not None:
-        reasons.add(value < lower, with_cell(f"{name} is below the bound {lower}", value))
+        reasons.add(value < lower, f"{name} is below the bound {lower}", value)
     if upper is not None:
-        reasons.add(value > upper, with_cell(f"{name} is above the bound {upper}", value))
+        reasons.add(value > upper, f"{name} is above the bound {upper}", value)
 
 
 def _first_of_finer_steps(columns: pl.DataFrame, step: int, offset: int) -> pl.Series:
