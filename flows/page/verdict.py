@@ -165,7 +165,9 @@ def _quality(figures: Figures, scored: int) -> str:
         f", and the 80% interval contained {format_percent(coverage)} of the actuals"
     )  # fmt: skip
     nights = "night" if scored == 1 else f"{scored} nights"
-    return f"Over the last {nights}, pinball was {format_percent(abs(skill))} {side} the baseline's{interval}"
+    # After a backfill, the model of tonight need not have made any of them.
+    by = "by its own model" if scored == 1 else "each by its own model"
+    return f"Over the last {nights}, {by}, pinball was {format_percent(abs(skill))} {side} the baseline's{interval}"
 
 
 def _notes(data: PageData, times: LocalTimeFormat) -> list[str]:

@@ -82,7 +82,7 @@ def test_complete_forecast_is_green_with_all_facts_in_the_sentence(path: Path) -
     assert result["sentence"] == (
         "Complete forecast published at 00:04 CET, 6 min before this run's deadline: 3 series, 24 hours from "
         "Mon 26 Oct 00:00 CET, by the model of Tue 6 Oct 2026 with data available until Mon 26 Oct 00:00 CET. "
-        "Over the last 9 nights, pinball was 50% below the baseline's, and the 80% interval "
+        "Over the last 9 nights, each by its own model, pinball was 50% below the baseline's, and the 80% interval "
         f"contained {coverage:.0%} of the actuals."
     )
     assert result["bytes"] == len(Path(result["path"]).read_bytes())
