@@ -17,6 +17,7 @@ from flows.stages.training_data import crop_to_values, past_issue_times, without
 from model.forecaster import Forecaster
 from model.linear_refit import refit_linear
 from model.panel import Panel
+from storage.schemas import DataError
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class NightlyFit:
             refit = refit_linear(
                 model.forecaster, panel, past_issue_times(self.settings, panel, spec, self.issue_time, last), as_of
             )
-        except np.linalg.LinAlgError as error:
+        except (np.linalg.LinAlgError, DataError) as error:
+            # An older part of the history may be damaged that the context does not need.
             logger.warning("Model %s keeps its own tables of the linear expert: %s.", model.version, error)
             return model.forecaster
         if refit is None:
