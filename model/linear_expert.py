@@ -38,12 +38,13 @@ MOST_SERIES = 64
 MIN_WINDOWS = 60
 #: Newest windows of each calibration window whose coefficients are averaged, None for all.
 CALIBRATION_WINDOWS = (364, 728, None)
+#: Largest absolute forecast in the asinh transform: about 1,500 scales.
+MOST_ASINH = 8.0
 #: Contiguous parts of the windows that are left out, one after the other.
 FOLDS = 12
 _GAP = 7  # windows beside a left-out block whose horizons and lags overlap it
 NEWEST_RESIDUALS = 90  # issue times that the residual quantiles are from
 _FLOOR = 1e-6
-_MOST_ASINH = 8.0  # about 1,500 scales
 _SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
 _SHARE_PRIOR = 28.0  # windows that an equal weight counts as
 
@@ -115,7 +116,7 @@ def fit_scaled(
     transformed = np.arcsinh(scaled) if scaling[2] else scaled
     fit = fit_linear(design, transformed, length, float(scaling[3]), newest)
     forecast = transformed - fit.residuals
-    return fit, scaled - (np.sinh(forecast.clip(-_MOST_ASINH, _MOST_ASINH)) if scaling[2] else forecast)
+    return fit, scaled - (np.sinh(forecast.clip(-MOST_ASINH, MOST_ASINH)) if scaling[2] else forecast)
 
 
 def block_steps(horizon: int, length: int) -> Iterator[slice]:

@@ -83,18 +83,18 @@ def implausible_cells(
     size = np.abs(values)
     is_high = bool((verdicts == HIGH).any())
     is_other = (verdicts == 0)[days] & ~np.isnan(size)
-    usual = np.full(phases.max() + 1, np.nan)
+    typical = np.full(phases.max() + 1, np.nan)
     for phase in np.unique(phases[is_other]):
         others = size[is_other & (phases == phase)]
-        usual[phase] = others.max() if is_high else np.median(others)
+        typical[phase] = others.max() if is_high else np.median(others)
     if is_high:
         # At a time of day at which the others are zero, small values are no fault.
-        limit = np.fmax(usual, size[is_other].max() / 1000)[phases]
+        limit = np.fmax(typical, size[is_other].max() / 1000)[phases]
         is_found: NDArray[np.bool_] = (verdicts == HIGH)[days] & (size > _CELL_FACTOR * limit)
         return is_found
     # A run that begins within a day leaves the peak of that day high.
     near = np.convolve(verdicts == LOW, np.ones(3), "same").astype(bool)
-    result: NDArray[np.bool_] = near[days] & (size > 0) & (size * _CELL_FACTOR < usual[phases])
+    result: NDArray[np.bool_] = near[days] & (size > 0) & (size * _CELL_FACTOR < typical[phases])
     return result
 
 

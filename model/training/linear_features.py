@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from model.calendar import CALENDAR
-from model.linear_expert import block_steps
+from model.linear_expert import MOST_ASINH, block_steps
 from model.spec import ModelSpec
 from model.training.features import Features, stable_sum
 from model.training.standardise import Standardise
@@ -28,7 +28,6 @@ _HALF_LIVES = (1.0, 3.0)
 _MOST_POWERS = 200
 _MOST_DEVIATIONS = 4.0  # limit of a standardised covariate, because its cube grows fast beyond the fitted range
 _MOST_SCALES = 50.0
-_MOST_ASINH = 8.0  # about 1,500 scales
 _SEASONS_BACK = 4
 _FIRST_CALENDAR = next(number for number, name in enumerate(CALENDAR) if name == "mon")
 
@@ -202,5 +201,5 @@ class LinearExpert(nn.Module):
             parts.append(stable_sum(weights[..., :-1] * design[:, block, None])[..., 0] + weights[..., -1])
         forecast = torch.cat(parts, dim=1)
         is_transformed = scaling[:, 2:3] > 0
-        restored = torch.where(is_transformed, torch.sinh(forecast.clamp(-_MOST_ASINH, _MOST_ASINH)), forecast)
+        restored = torch.where(is_transformed, torch.sinh(forecast.clamp(-MOST_ASINH, MOST_ASINH)), forecast)
         return design, location + scale * restored, location, scale
