@@ -79,10 +79,17 @@ def parse_days(start: str, end: str) -> tuple[date, date]:
     Raises:
         TimeError: If a text is not ISO 8601, or the last day is before the first.
     """
-    first, last = parse_day(start), parse_day(end)
+    first, last = _parse_option(start, "start"), _parse_option(end, "end")
     if last < first:
         raise TimeError(f"The end {end} is before the start {start}. Exchange them.")
     return first, last
+
+
+def _parse_option(text: str, option: str) -> date:
+    try:
+        return parse_day(text)
+    except TimeError as error:
+        raise TimeError(f"{option}: {error}") from None
 
 
 def default_issue_time(issue_at: time, timezone: str, newest_target: datetime | None, now: datetime) -> datetime:

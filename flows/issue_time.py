@@ -27,8 +27,9 @@ def parse_requested(settings: Pipeline, requested: str) -> datetime:
     time = clock.parse_time(requested, section.timezone, section.issue_at)
     if time > now:
         raise clock.TimeError(
-            f"{requested!r} is {time.isoformat()}, which is after the present time, {now:%Y-%m-%dT%H:%M:%SZ}. What "
-            "will be known then is not known yet. Choose an earlier time, or leave it out for the last issue time."
+            f"{requested!r} is {settings.local_text(time)}, which is after the present time, "
+            f"{settings.local_text(now)}. What will be known then is not known yet. Choose an earlier time, or leave "
+            "it out for the last issue time."
         )
     return time
 
@@ -54,8 +55,8 @@ def check_days(settings: Pipeline, start: str, end: str) -> None:
     issue_time = clock.issue_time_on(last, section.issue_at, section.timezone)
     if issue_time > clock.now():
         raise clock.TimeError(
-            f"The end {end} has its issue time at {issue_time.isoformat()}, which is still to come. Choose an earlier "
-            "end."
+            f"The end {end} has its issue time at {settings.local_text(issue_time)}, which is still to come. Choose an "
+            "earlier end."
         )
 
 

@@ -93,6 +93,20 @@ def held_out_sentence(manifest: Manifest) -> str:
     return f"{counted(folds['count'], 'held-out issue time')}, {folds['first'][:10]} to {folds['last'][:10]}"
 
 
+def champion_sentence(champion: str) -> str:
+    """Return which model serves after a backfill, and what the models that it trained are for."""
+    return f"The next forecast is by model {champion}. A model that a backfill trains serves past issue times only."
+
+
+def budget_lines(manifest: Manifest) -> list[str]:
+    """Return a sentence if the budget ended the fit, none otherwise."""
+    if not manifest.get("is_cut_short"):
+        return []
+    return [
+        "The budget ended the fit before its loss stopped to improve. A larger training.budget may forecast better."
+    ]
+
+
 def stale_reason(failures: Mapping[str, str]) -> str | None:
     """Return why the model's rows are stale, None if nothing failed before the forecast.
 

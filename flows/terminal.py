@@ -115,9 +115,12 @@ def _ended_lines(pipeline_path: object, settings: Pipeline, report: CheckReport)
 
 def training_lines(manifest: Manifest) -> list[Line]:
     """Return the decision on a new model, and its scores beside the others."""
-    sentence = f"Trained {manifest['version']} in {manifest['seconds']:.0f} s: {manifest['decision']['reason']}"
+    updates = manifest.get("updates")
+    effort = f"{manifest['seconds']:.0f} s" + (f", {counted(updates, 'update')}" if updates is not None else "")
+    sentence = f"Trained {manifest['version']} in {effort}: {manifest['decision']['reason']}"
     return [
         outcome(sentence, is_degraded=not manifest["decision"]["promoted"]),
+        *summary.budget_lines(manifest),
         f"{summary.held_out_sentence(manifest)}:",
         *table_lines(summary.score_rows(manifest)),
     ]

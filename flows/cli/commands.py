@@ -50,7 +50,7 @@ def init(directory: Path, file: Path | None, timezone: str | None, output: termi
     proposed, and what the CSV leaves open is a question in a comment. The JSON Schema beside the file lets an editor
     complete and check its keys.
     """
-    from flows.settings.types import check_zone
+    from flows.settings.types import SettingError, check_zone
     from flows.stages import init as stage
 
     if timezone is not None and file is None:
@@ -58,8 +58,11 @@ def init(directory: Path, file: Path | None, timezone: str | None, output: termi
     if timezone is not None:
         try:
             check_zone(timezone)
-        except ValueError as error:
-            raise options.OptionError(f"--timezone: {error}") from None
+        except SettingError as error:
+            meant = f' Did you mean "{error.meant}"?' if error.meant else ""
+            raise options.OptionError(f"--timezone {timezone!r}: {error}{meant}") from None
+    if file is not None and not file.is_file():
+        raise options.OptionError(f"--from {file}: there is no such file.")
     report = stage.init(directory) if file is None else stage.init_from(directory, file, timezone)
     lines = [f"Wrote {path}" for path in report["written"]]
     lines += [f"Question: {question}" for question in report["questions"]]
@@ -106,9 +109,7 @@ def ingest(pipeline_path: Path, as_of: str | None, reread: bool, output: termina
     until = parse_requested(settings, as_of) if as_of else now
     with quiet_panics(), output.progress() as progress:
         report = stage.ingest(settings, store, until, now, progress, reread=reread)
-    unanswered = open_questions(pipeline_path)
-    if unanswered is not None:
-        terminal.print_error(f"warning: {unanswered}")
+    options.warn_of_questions(pipeline_path)
     lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
     output.print_result(report, lines)
     for failure in report["failures"].values():
@@ -179,6 +180,7 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     # A wrong input is an error before Prefect starts, which takes seconds.
     settings, store = open_pipeline(pipeline_path)
     check_requested(settings, issue_time)
+    options.warn_of_questions(pipeline_path)
     record: RunRecord = run_flow("nightly", output, pipeline_path, issue_time)
     report = record["forecast"]
     assert report is not None, "a run without a forecast fails"
@@ -251,6 +253,7 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
     sentences = [summary.forecast_sentence(forecast) for forecast in report["published"]]
     lines: list[Line] = [outcome(summary.backfill_sentence(report), report["degraded"]), *sentences]
     lines += [summary.score_sentence(report["score"])] if report["score"] else []
+    lines += [summary.champion_sentence(report["champion"])] if report["champion"] else []
     lines += [f"Page: {report['page']['path']}"] if report["page"] else []
     output.print_result(report, lines)
     for stage, error in report["failures"].items():

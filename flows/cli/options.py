@@ -14,6 +14,7 @@ from flows import clock, summary, terminal
 from flows.deployment_plan import DEFAULT_DELAY
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
+from flows.settings.questions import open_questions
 from storage.schemas import DataError
 
 Command = Callable[..., None]
@@ -65,6 +66,13 @@ def pipeline_argument(command: Command) -> Command:
     """Add the argument FILE and the output options to a command, which receives the path as `pipeline_path`."""
     argument = click.argument("pipeline_path", metavar="FILE", type=click.Path(path_type=Path))
     return argument(output_options(command))
+
+
+def warn_of_questions(path: Path) -> None:
+    """Print a warning about the questions that a pipeline file still contains."""
+    unanswered = open_questions(path)
+    if unanswered is not None:
+        terminal.print_error(f"warning: {unanswered}")
 
 
 def parse_thresholds(settings: pipeline_file.Pipeline, above: tuple[float, ...]) -> tuple[float, ...]:

@@ -243,19 +243,31 @@ def error_profiles(data: PageData, rows: pl.DataFrame) -> list[ErrorProfile]:
     if rows.is_empty():
         return []
     timezone = data.settings.pipeline.timezone
+    # With one step in each hour, a chart by step would be the same as that by hour.
+    is_same_hour = _has_one_step_an_hour(rows, timezone)
     profiles = []
     if data.settings.pipeline.frequency not in ("1d", "1b"):
         by_hour = [(f"{row['hour']:02d}:00", row) for row in skill.by_hour(rows, timezone).iter_rows(named=True)]
-        profiles.append(_profile("hour", "Hour of the day", "hour", by_hour, every=6))
+        title = "Hour of the day and lead time" if is_same_hour else "Hour of the day"
+        profiles.append(_profile("hour", title, "hour", by_hour, every=6))
     by_weekday = skill.by_weekday(rows, timezone).iter_rows(named=True)
     profiles.append(
         _profile("weekday", "Weekday", "weekday", [(_WEEKDAYS[row["weekday"] - 1], row) for row in by_weekday], every=1)
     )
+    if is_same_hour:
+        return [profile for profile in profiles if len(profile.table) > 1]
     by_step = [(str(row["step"]), row) for row in skill.by_step(rows).iter_rows(named=True)]
     every = max(1, len(by_step) // 8)
     length = _STEP_NAMES.get(data.settings.pipeline.frequency, "steps")
     profiles.append(_profile("step", f"Lead time in {length}", "step", by_step, every=every))
     return [profile for profile in profiles if len(profile.table) > 1]
+
+
+def _has_one_step_an_hour(rows: pl.DataFrame, timezone: str) -> bool:
+    """Return whether each step lies in its own hour of the day, at all issue times."""
+    hour = pl.col("valid_time").dt.convert_time_zone(timezone).dt.hour()
+    pairs = rows.select("step", hour=hour).unique()
+    return pairs["step"].is_unique().all() and pairs["hour"].is_unique().all()
 
 
 def _profile(name: str, title: str, head: str, rows: list[tuple[str, dict[str, float]]], every: int) -> ErrorProfile:

@@ -29,8 +29,9 @@ _FACTS = {
     "members": "members",
     "updates": "updates",
     "epochs": "epochs",
-    "linear_weights": "weight of the linear expert",
+    "linear_weights": "weight of the linear expert by part of the horizon (the network has the rest)",
 }
+_SOON = timedelta(days=2)  # after its issue time, a training is not for a forecast of the past
 _ALL_SERIES = "all series"
 
 
@@ -180,6 +181,13 @@ def _fit_facts(manifest: Mapping[str, object], days: Mapping[str, str]) -> list[
     for key, name in _FACTS.items():
         if manifest.get(key) is not None:
             facts.append((name, _fact_text(manifest[key])))
+    trained_at, as_of = manifest.get("trained_at"), manifest.get("as_of")
+    if isinstance(trained_at, str) and isinstance(as_of, str):
+        delay = datetime.fromisoformat(trained_at) - datetime.fromisoformat(as_of)
+        if delay > _SOON:
+            facts.append(("trained", f"{format_duration(delay)} after this time, for a forecast of the past"))
+    if manifest.get("is_cut_short"):
+        facts.append(("end of the fit", "by its budget, before the loss stopped to improve"))
     seconds = manifest.get("seconds")
     if isinstance(seconds, int | float):
         facts.append(("time", format_duration(timedelta(seconds=seconds))))

@@ -185,7 +185,9 @@ def _key_figures(data: PageData, figures: Figures, scored: int) -> list[KeyFigur
     key_figures = []
     if scored:
         nights = "last night" if scored == 1 else f"last {scored} nights"
-        key_figures.append(KeyFigure("Error", format_number(figures["mae"]), f"mean absolute, {data.unit}, {nights}"))
+        of = " of one series" if len(data.series_ids) > 1 else ""
+        note = f"mean absolute error{of}, {data.unit}, {nights}"
+        key_figures.append(KeyFigure("Error", format_number(figures["mae"]), note))
         key_figures.append(KeyFigure("Skill", format_percent(figures["skill"]), f"against the baseline, {nights}"))
         key_figures.append(
             KeyFigure("Coverage", format_percent(figures["coverage"]), "of the 80% interval; 80% is expected")

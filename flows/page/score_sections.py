@@ -13,6 +13,7 @@ from flows.page.local_time import LocalTimeFormat
 from flows.page.number_format import format_percent
 from flows.page.page_data import PageData
 from flows.page.skill import LevelShare
+from storage.schemas.counts import counted
 
 _TOLERANCE = 0.03  # difference from the nominal share that counts as calibrated
 
@@ -82,31 +83,39 @@ def calibration_section(data: PageData, rows: pl.DataFrame) -> CalibrationSectio
             "ticks": [],
         },
         "table": [(f"{100 * level:g}%", format_percent(share, 1)) for level, share in shares],
-        "conclusion": _calibration_conclusion(shares, levels),
+        "conclusion": _calibration_conclusion(rows, shares, levels),
         "n": rows["pit"].count(),
     }
 
 
-def _calibration_conclusion(shares: list[LevelShare], levels: tuple[float, ...]) -> str:
-    """Return one or two sentences on the width of the outermost interval and on the bias of the median."""
+def _calibration_conclusion(rows: pl.DataFrame, shares: list[LevelShare], levels: tuple[float, ...]) -> str:
+    """Return sentences on the width of the outermost interval and on the bias of the median, if the nights show it."""
     share_of = dict(shares)
     low, high = levels[0], levels[-1]
-    nominal, coverage = high - low, share_of[high] - share_of[low]
+    nights = counted(rows["issue_time"].n_unique(), "night")
     if low == high:
         conclusion = "The forecast has one quantile and no interval."
     else:
-        width = (
-            "are too narrow"
-            if coverage < nominal - _TOLERANCE
-            else "are too wide"
-            if coverage > nominal + _TOLERANCE
-            else "have about the right width"
+        nominal, coverage = high - low, share_of[high] - share_of[low]
+        contained = f"the {format_percent(nominal)} interval contains {format_percent(coverage)} of the actuals"
+        by_chance = skill.share_by_chance(rows, low, high)
+        side = "narrow" if coverage < nominal else "wide"
+        if abs(coverage - nominal) <= _TOLERANCE:
+            conclusion = f"The intervals have about the right width: {contained} of {nights}."
+        elif by_chance[0] <= nominal <= by_chance[1]:
+            ends = " and ".join(format_percent(end) for end in by_chance)
+            conclusion = (
+                f"{contained[0].upper()}{contained[1:]}. From {nights} it cannot be said whether the intervals are too "
+                f"{side}: the share in the long run lies between {ends} (95% confidence)."
+            )
+        else:
+            conclusion = f"The intervals are too {side}: {contained} of {nights}."
+    below = share_of[0.5]
+    by_chance = skill.share_by_chance(rows, 0.0, 0.5)
+    if abs(below - 0.5) > _TOLERANCE and not by_chance[0] <= 0.5 <= by_chance[1]:
+        side = "high" if below > 0.5 else "low"
+        conclusion += (
+            f" The median is too {side}: {format_percent(below)} of the actuals are at or below it, and 50% are "
+            "expected."
         )
-        interval = f"the {format_percent(nominal)} interval contains {format_percent(coverage)} of the actuals"
-        conclusion = f"The intervals {width}: {interval}."
-    bias = share_of[0.5] - 0.5
-    if abs(bias) >= _TOLERANCE:
-        side = "high" if bias > 0 else "low"
-        below = f"{format_percent(share_of[0.5])} of the actuals are at or below it, and 50% are expected"
-        conclusion += f" The median is too {side}: {below}."
     return conclusion

@@ -17,6 +17,8 @@ from storage.schemas import INSTANT
 
 #: Number of issue times in "recent" figures.
 RECENT = 7
+_ROUNDING = 1e-9
+_NORMAL_QUANTILE = 1.96  # of the 95% confidence interval
 
 
 class Figures(TypedDict):
@@ -128,7 +130,27 @@ def score_arrays(rows: pl.DataFrame, series_ids: tuple[str, ...], issue_times: l
 def reliability(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[LevelShare]:
     """Return the share of actuals at or below the quantile of each level; empty without PIT values."""
     pit = rows["pit"].drop_nulls().drop_nans().to_numpy()
-    return [LevelShare(level, float((pit <= level + 1e-9).mean())) for level in levels] if len(pit) else []
+    return [LevelShare(level, float((pit <= level + _ROUNDING).mean())) for level in levels] if len(pit) else []
+
+
+def share_by_chance(rows: pl.DataFrame, low: float, high: float) -> tuple[float, float]:
+    """Return the 95% confidence interval of the share of actuals above level `low` and at or below level `high`.
+
+    The periods of one night are dependent, so a night counts as one observation. A few nights with a share of 1 have
+    no variance. Therefore two nights with a share of 0 and two of 1 are added (Agresti and Coull 1998).
+
+    Args:
+        rows: Scored rows with issue_time and pit.
+        low: Quantile level, 0 for no bound.
+        high: Quantile level.
+    """
+    pit = pl.col("pit")
+    inside = ((pit > low + _ROUNDING) | (low == 0)) & (pit <= high + _ROUNDING)
+    known = rows.filter(pit.is_not_null() & pit.is_not_nan())
+    shares = np.append(known.group_by("issue_time").agg(inside.mean().alias("share"))["share"].to_numpy(), [0, 0, 1, 1])
+    half = _NORMAL_QUANTILE * float(shares.std(ddof=1)) / len(shares) ** 0.5
+    mean = float(shares.mean())
+    return max(0.0, mean - half), min(1.0, mean + half)
 
 
 def pit_histogram(rows: pl.DataFrame, levels: tuple[float, ...]) -> list[PitBin]:

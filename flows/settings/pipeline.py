@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -190,7 +191,9 @@ class Training(Section):
     )
     window: TrainingWindow = Field(default=timedelta(days=730), description='History to fit on; "all" for everything.')
     budget: PositiveDuration = Field(
-        default=timedelta(seconds=120), description="Longest wall-clock time of the fits of one training."
+        default=timedelta(seconds=120),
+        description="Longest wall-clock time of the fits of one training. The first training of a model "
+        "shape also exports its graph, which takes about a minute of CPU.",
     )
     max_updates: Annotated[int, Field(ge=1)] = Field(
         default=3000,
@@ -415,6 +418,10 @@ class Pipeline(Section):
     def unit(self) -> str | None:
         """Unit of the target, None if the file has none."""
         return self.feeds("target")[0].unit
+
+    def local_text(self, instant: datetime) -> str:
+        """Return an instant for messages, as local time with its offset: 2018-09-01T00:00+02:00."""
+        return instant.astimezone(ZoneInfo(self.pipeline.timezone)).isoformat(timespec="minutes")
 
     def feeds(self, role: str) -> list[Feed]:
         """Return the feeds of one role, in the order of the file."""

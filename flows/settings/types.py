@@ -21,6 +21,7 @@ from storage.schemas.suggestions import closest
 from storage.store import open_store
 
 _LONGEST_IN_SECONDS = 120
+_SIMILAR_CITY = 0.75  # of difflib, between 0 and 1
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 #: Pattern of a duration: a number and a unit.
 DURATION = r"(\d+(?:\.\d+)?)([smhd])"
@@ -88,9 +89,21 @@ def check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except Exception:  # zoneinfo passes on errors of the file system for some names
-        meant = closest(value, available_timezones())
-        raise SettingError("must be a time zone of the IANA database", "Europe/Madrid", meant) from None
+        raise SettingError(
+            "must be a time zone of the IANA database, which names a large city of each country",
+            "Europe/Madrid",
+            _closest_zone(value),
+        ) from None
     return value
+
+
+def _closest_zone(value: str) -> str | None:
+    """Return a zone whose city is written almost like that of `value`, None if there is none."""
+    # A common region would make any two of its cities similar: Munich is not Zurich.
+    region, _, city = value.rpartition("/")
+    names = sorted(available_timezones(), key=lambda name: (name.startswith(f"{region}/"), name))
+    cities = {name.rpartition("/")[2]: name for name in names}
+    return cities.get(closest(city, cities, _SIMILAR_CITY) or "")
 
 
 def _check_offset(value: str) -> str:

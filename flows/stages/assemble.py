@@ -132,7 +132,7 @@ class _Assembly:
         if not series["ever"].any():
             raise DataError(
                 f"pipeline {self._settings.name!r}: no series has a value that was known at the issue time "
-                f"{self._issue_time.isoformat()}; run `gatecast ingest` or choose a later issue time"
+                f"{self._settings.local_text(self._issue_time)}; run `gatecast ingest` or choose a later issue time"
             )
         data = hashlib.sha256()
         for digest in series.filter(~is_over)["digest"]:

@@ -12,7 +12,7 @@ from flows.stages.replay import issue_times_between, replay_issue_times
 from flows.stages.report import report
 from flows.stages.sample_paths import write_sample_paths
 from flows.stages.score import LOOK_BACK, score
-from storage import forecasts
+from storage import forecasts, registry
 from storage.schemas import DataError
 from storage.schemas.records import BackfillReport, PageReport, ScoreReport
 from storage.store import Store
@@ -31,7 +31,8 @@ def backfill(
     issue_times = issue_times_between(settings, start, end)
     if issue_times[-1] > now:
         raise DataError(
-            f"pipeline {settings.name!r}: {issue_times[-1].isoformat()} is still to come; choose an earlier end"
+            f"pipeline {settings.name!r}: {settings.local_text(issue_times[-1])} is still to come; choose an "
+            "earlier end"
         )
     failures = {}
     try:
@@ -62,7 +63,15 @@ def backfill(
         "failures": failures | result.failures,
         "score": scored,
         "page": page,
+        "champion": _champion(settings, store),
     }
+
+
+def _champion(settings: Pipeline, store: Store) -> str | None:
+    try:
+        return next(iter(registry.champions(store, settings.name)), None)
+    except DataError:
+        return None  # The forecasts are published all the same.
 
 
 def _score_and_report(

@@ -29,14 +29,17 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
     since = {feed.name: max(feed.start, now - _READ_BACK) for feed in settings.feed}
     checked, failures, _ = check_feeds(settings, now, lambda feed: since[feed.name], progress, from_start=True)
     store = open_store(settings.pipeline.store)
-    for name, error in changed_grids(settings, store).items():
-        failures.setdefault(name, str(error))
+    changed = changed_grids(settings, store)
     warnings = actuals_as_known_future(settings, checked)
     for feed in (feed for feed in settings.feed if feed.name in checked):
         rows = checked[feed.name]
-        failure = other_frequency(settings, feed, rows) or refusal_failure(feed, rows) or warnings.get(feed.name)
+        # A frequency that the rows do not have explains a changed grid, so it comes first.
+        failure = other_frequency(settings, feed, rows) or (str(changed[feed.name]) if feed.name in changed else None)
+        failure = failure or refusal_failure(feed, rows) or warnings.get(feed.name)
         if failure is not None:
             failures.setdefault(feed.name, failure)
+    for name, error in changed.items():
+        failures.setdefault(name, str(error))
     if not failures:
         failures |= _pipeline_failures(settings, store, checked, since)
     unwritable = unwritable_store(store)

@@ -164,6 +164,7 @@ def fit_challenger(
         TrainingData(sampler, validation, linear), options, weights, from_random, plan.past_scales,
         elapsed=lambda: time.monotonic() - started, advance=advance,
     )  # fmt: skip
+    is_cut_short = time.monotonic() - started >= options.max_seconds
     progress("export and verify", _FIT_SHARE)
     onnx = to_onnx(network, start.onnx if start else None)
 
@@ -185,6 +186,7 @@ def fit_challenger(
         "warm_start_from": start.version if start else None,
         "full_fit": start.full_fit if start and not from_random else None,
         **_learning_record(states, len(sampler.starts), network),
+        "is_cut_short": is_cut_short,
     }
 
 

@@ -77,7 +77,7 @@ def prepare_forecast(
     series = known_series(settings, store, issue_time)
     if not series:
         raise DataError(
-            f"pipeline {settings.name!r}: no target value was known at {issue_time.isoformat()}; "
+            f"pipeline {settings.name!r}: no target value was known at {settings.local_text(issue_time)}; "
             "run `gatecast ingest` or choose a later issue time"
         )
     if no_model_reason:

@@ -62,7 +62,7 @@ def implausible_reasons(settings: Pipeline, values: np.ndarray, left_out: np.nda
 
 def _reason(settings: Pipeline, values: np.ndarray, columns: np.ndarray, start: int) -> str:
     """Return the reason of one series with values (N,), of which those at `columns` are left out."""
-    begin, end = (f"{to_instant(int(at)):%Y-%m-%dT%H:%MZ}" for at in settings.grid.start(start + columns[[0, -1]]))
+    begin, end = (settings.local_text(to_instant(int(at))) for at in settings.grid.start(start + columns[[0, -1]]))
     sizes, others = np.abs(values[columns]), np.delete(np.abs(values), columns)
     is_high = sizes.max() > np.nanmax(others, initial=0)
     example = values[columns[sizes.argmax() if is_high else sizes.argmin()]]

@@ -66,7 +66,7 @@ def init_from(directory: Path, file: Path, timezone: str | None = None) -> InitR
 def _require_absent(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists():
-            raise DataError(f"{path} is there already. Choose another folder, or move the file away.")
+            raise DataError(f"{path} is there already. Edit it, choose another folder, or move it away.")
 
 
 def _write(texts: dict[Path, str], written: list[Path], questions: list[str]) -> InitReport:

@@ -108,13 +108,13 @@ def _require_known(settings: Pipeline, store: Store, series_id: str, issue_time:
     known = known_series(settings, store, issue_time)
     if not known:
         raise DataError(
-            f"pipeline {settings.name!r}: no target value was known at {issue_time.isoformat()}; "
+            f"pipeline {settings.name!r}: no target value was known at {settings.local_text(issue_time)}; "
             "run `gatecast ingest` or choose a later issue time"
         )
     if series_id not in known:
         more = f" and {len(known) - _MAX_NAMED} more" if len(known) > _MAX_NAMED else ""
         raise DataError(
-            f"series {series_id!r} was not known at {issue_time.isoformat()}; known were "
+            f"series {series_id!r} was not known at {settings.local_text(issue_time)}; known were "
             f"{', '.join(known[:_MAX_NAMED])}{more}"
         )
 
@@ -152,7 +152,7 @@ def _read_window(settings: Pipeline, store: Store, series_id: str, issue_time: d
     if visible < spec.min_visible:
         raise DataError(
             f"series {series_id!r}: only {visible} of {spec.context} values of the context were known at "
-            f"{issue_time.isoformat()}; the model needs {spec.min_visible}, so the baseline forecasts it"
+            f"{settings.local_text(issue_time)}; the model needs {spec.min_visible}, so the baseline forecasts it"
         )
     return window
 

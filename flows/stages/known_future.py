@@ -30,9 +30,9 @@ def actuals_as_known_future(settings: Pipeline, checked: Mapping[str, CheckedRow
         if newest is None or feed.shape().available_at is not None or newest > max(targets):
             continue
         warnings[feed.name] = (
-            f"{feed.name}: no value is later than the newest target, {max(targets):%Y-%m-%dT%H:%MZ}; the newest one is "
-            f"of {newest:%Y-%m-%dT%H:%MZ}. As known_future without available_at, its values count as known at every "
-            "issue time. If they are measured, training would use the "
+            f"{feed.name}: no value is later than the newest target, {settings.local_text(max(targets))}; the newest "
+            f"one is of {settings.local_text(newest)}. As known_future without available_at, its values count as known "
+            "at every issue time. If they are measured, training would use the "
             'actual values of the horizon: set role = "observed", or use a feed that holds forecasts with the time of '
             'each in available_at (docs/sources.md, "Actuals and forecasts in one feed").'
         )

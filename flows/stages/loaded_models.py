@@ -101,7 +101,7 @@ def load_models(settings: Pipeline, store: Store, issue_time: datetime) -> tuple
     if not versions:
         later = registry.champions(store, settings.name)
         if later:
-            return nothing, f"every champion was trained on data after the issue time {issue_time.isoformat()}"
+            return nothing, f"every champion was trained on data after the issue time {settings.local_text(issue_time)}"
         return nothing, _explain_missing_champion(settings, store, issue_time)
     models = ModelChain(settings, store, versions)
     return (models, None) if models.first else (nothing, models.error)

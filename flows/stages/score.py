@@ -167,8 +167,8 @@ def score_forecast(
     starts = grid.start(first - 1 + known["step"].to_numpy().astype(np.int64))
     if rows["issue_time"].n_unique() > 1 or (starts != known["valid_time"].dt.epoch("us").to_numpy()).any():
         raise DataError(
-            f"the forecast of {issue_time.isoformat()} is not of one issue time on the {grid.frequency} grid of "
-            f"pipeline {settings.name!r}; it was made with other settings and cannot be scored"
+            f"the forecast of {settings.local_text(issue_time)} is not of one issue time on the {grid.frequency} grid "
+            f"of pipeline {settings.name!r}; it was made with other settings and cannot be scored"
         )
     levels = quantile_levels(rows.columns)
     return score_rows(known, levels, *_baseline_and_scale(settings, store, known, levels))

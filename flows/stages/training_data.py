@@ -61,7 +61,8 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
     series = known_series(settings, store, as_of)
     if not series:
         raise DataError(
-            f"pipeline {settings.name!r}: no target value was known at {as_of.isoformat()}; run `gatecast ingest`"
+            f"pipeline {settings.name!r}: no target value was known at {settings.local_text(as_of)}; run "
+            "`gatecast ingest`"
         )
     grid = settings.grid
     first = grid.first_step(to_micros(as_of))
@@ -72,12 +73,13 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
     if np.isnan(panel.target.layers[0].values).all():
         if window is None:
             raise DataError(
-                f"pipeline {settings.name!r}: the history has no target value until {as_of.isoformat()}, only missing "
-                "ones; correct the target feeds and run `gatecast ingest`"
+                f"pipeline {settings.name!r}: the history has no target value until {settings.local_text(as_of)}, only "
+                "missing ones; correct the target feeds and run `gatecast ingest`"
             )
         raise DataError(
-            f"pipeline {settings.name!r}: the training window from {begin.isoformat()} to {as_of.isoformat()} holds no "
-            'target value; run `gatecast ingest` or set training.window = "all"'
+            f"pipeline {settings.name!r}: the training window from {settings.local_text(begin)} to "
+            f"{settings.local_text(as_of)} holds no target value; run `gatecast ingest` or set "
+            'training.window = "all"'
         )
     # The steps before the first value are of no use. With training.window = "all" there are many.
     return without_implausible_newest(crop_to_values(panel)), first

@@ -19,6 +19,7 @@ MIN_ISSUE_TIMES = 5
 _SIGNIFICANCE = 0.05
 _MOST_GROUPS = 300  # More series are pooled instead of tested one by one.
 _POOLS = 10
+_EQUAL = 0.0005  # relative difference that is 0.0% in a sentence
 _NEGLIGIBLE = 0.001  # of the mean absolute actual: a loss that is of no consequence to a user
 
 
@@ -87,7 +88,9 @@ def decide(comparison: Comparison, margin: float) -> Decision:
             f"(p = {named['p_value']:.2g})"
         )
         return Decision(False, f"refused: {why}, although {result} is {relation}{tail}", figures)
-    return Decision(True, f"promoted: {result}, {relation}{tail}, no group significantly worse", figures)
+    return Decision(
+        True, f"promoted: {result}, {relation}{tail}, no {_group_noun(groups)} significantly worse", figures
+    )
 
 
 def refuse_too_few(unseen: int, held_out: int, seen_to: dict[str, str]) -> Decision:
@@ -170,8 +173,12 @@ def _worst_series(comparison: Comparison, incumbent: str) -> dict[str, str | flo
     return {"series_id": comparison.series[row], "pinball": float(challenger[row]), incumbent: float(other[row])}
 
 
+def _group_noun(groups: list[GroupTestRecord]) -> str:
+    return "series" if all(group["series"] == 1 for group in groups) else "group of series"
+
+
 def _relation(score: float, other: float) -> str:
-    if score == other:
+    if score == other or (other and abs(score / other - 1) < _EQUAL):
         return "equal to"
     if other == 0:
         return "above"

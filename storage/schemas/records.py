@@ -183,6 +183,8 @@ class LearningRecord(TypedDict):
 
     #: Updates (optimiser steps) until the fit ended, summed over the members that it trained.
     updates: NotRequired[int]
+    #: True if the budget ended the fit, and not early stopping or the most updates.
+    is_cut_short: NotRequired[bool]
     #: Passes over the training windows that these updates make.
     epochs: NotRequired[int]
     #: Validation loss at each evaluation: member in the order of training, update, loss so far.
@@ -479,6 +481,8 @@ class BackfillReport(TypedDict):
     #: Scores after the backfill, and the page; null if they failed.
     score: ScoreReport | None
     page: PageReport | None
+    #: Version that serves the next forecast. Models for past issue times serve these only. Null without any.
+    champion: str | None
 
 
 class ModelDecision(TypedDict):

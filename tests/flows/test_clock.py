@@ -28,6 +28,8 @@ def test_a_range_of_days_ends_at_or_after_its_start() -> None:
     assert parse_days("2018-09-01", "2018-09-01") == (date(2018, 9, 1), date(2018, 9, 1))
     with pytest.raises(TimeError, match="2018-08-31 is before the start 2018-09-01"):
         parse_days("2018-09-01", "2018-08-31")
+    with pytest.raises(TimeError, match=r"end: '21\.11\.2026' is not a day"):
+        parse_days("2026-11-01", "21.11.2026")
 
 
 def test_last_issue_over_a_clock_change(utc: Callable[..., datetime]) -> None:

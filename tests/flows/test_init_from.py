@@ -218,7 +218,12 @@ def test_a_file_without_times_or_numbers_is_one_error(tmp_path: Path, content: s
 
 def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
     clear(gatecast("init", tmp_path / "new", "--timezone", "UTC"), 2, "--timezone is for --from FILE.csv")
-    clear(gatecast("init", tmp_path / "new", "--from", "x.csv", "--timezone", "Mars"), 2, "--timezone: must be a time")
+    clear(
+        gatecast("init", tmp_path / "new", "--from", "x.csv", "--timezone", "Mars"), 2, "--timezone 'Mars': must be a"
+    )
+    zone = gatecast("init", tmp_path / "new", "--from", "x.csv", "--timezone", "Europe/Madird")
+    clear(zone, 2, 'Did you mean "Europe/Madrid"?')
+    clear(gatecast("init", tmp_path / "new", "--from", "x.csv"), 2, "--from x.csv: there is no such file")
     with pytest.raises(DataError, match="there is no such file"):
         init_from(tmp_path / "new", tmp_path / "none.csv")
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from flows.settings.file import PipelineFileError, read
 from flows.settings.file_errors import PATTERN_WORDS
+from flows.settings.types import SettingError, check_zone
 from model.evaluation.alerts import Limits
 from tests.support.pipelines import write_pipeline
 
@@ -146,7 +147,8 @@ def test_levels_that_are_no_list(tmp_path: Path, wrong: str) -> None:
         ('role = "target"', 'role = "targt"', 'feed \'demand\': role: must be \'target\', \'known_future\' or '
          '\'observed\', got "targt". Did you mean "target"?'),
         ('"America/New_York"\nholidays', '"America/NewYork"\nholidays', 'pipeline.timezone: must be a time zone of '
-         'the IANA database, got "America/NewYork". Did you mean "America/New_York"?'),
+         'the IANA database, which names a large city of each country, got "America/NewYork". Did you mean '
+         '"America/New_York"?'),
         ('holidays = "US"', 'holidays = "Spain"', 'pipeline.holidays: must be a code of the holidays library: a '
          'country ("US"), a subdivision ("DE-BY") or a financial market ("NYSE", "ECB"), got "Spain". '
          'Did you mean "ES"?'),
@@ -208,3 +210,19 @@ def test_every_pattern_of_the_settings_has_words() -> None:
 
 def test_variables_that_are_no_settings(path: Path) -> None:
     assert read(path, {"GATECAST_STATE": "/srv", "GATECAST_HOME": "/srv"}).name == "small"
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("Europe/Munich", None),  # Zurich has the same region and some of the letters, but is no slip for it
+        ("Europe/Madird", "Europe/Madrid"),
+        ("europe/madrid", "Europe/Madrid"),
+        ("US/Estern", "US/Eastern"),
+        ("America/NewYork", "America/New_York"),
+    ],
+)
+def test_a_zone_is_meant_only_if_its_city_is_written_alike(zone: str, meant: str | None) -> None:
+    with pytest.raises(SettingError, match="a large city of each country") as caught:
+        check_zone(zone)
+    assert caught.value.meant == meant

@@ -128,7 +128,7 @@ def test_overlapping_files_are_no_failure(tmp_path: Path) -> None:
 
 def test_actual_weather_as_known_future_is_explained(tmp_path: Path) -> None:
     report = check(pipeline_file.read(write(tmp_path, "%Y-%m-%d %H:%M", ahead=0)), LATE)
-    assert "no value is later than the newest target, 2018-09-02T23:00Z" in report["warnings"]["weather"]
+    assert "no value is later than the newest target, 2018-09-02T23:00+00:00" in report["warnings"]["weather"]
     assert 'role = "observed"' in report["warnings"]["weather"]
     assert report["failures"]["weather"] == report["warnings"]["weather"], "such a covariate never reaches a horizon"
     for ahead, more in ((24, ""), (0, 'available_at = "time"')):

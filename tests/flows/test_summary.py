@@ -8,7 +8,7 @@ import pytest
 
 from flows import summary
 from storage.schemas.counts import counted
-from storage.schemas.records import BackfillReport, ScoreReport
+from storage.schemas.records import BackfillReport, Manifest, ScoreReport
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,14 @@ def test_a_noun_is_plural_unless_there_is_one(number: int, text: str) -> None:
 
 def test_an_irregular_plural_is_given() -> None:
     assert (counted(1, "series", "series"), counted(2, "series", "series")) == ("1 series", "2 series")
+
+
+def test_a_fit_that_its_budget_ended_is_reported() -> None:
+    assert (
+        summary.budget_lines(cast(Manifest, {"is_cut_short": False})) == summary.budget_lines(cast(Manifest, {})) == []
+    )
+    (line,) = summary.budget_lines(cast(Manifest, {"is_cut_short": True}))
+    assert "budget ended the fit" in line and "training.budget" in line
 
 
 def scored(count: int, nights: int) -> str:

@@ -50,6 +50,7 @@ def test_the_manifest_records_how_far_the_fit_came(bench: Bench) -> None:
     assert [update for _, update, _ in curve] == sorted(update for _, update, _ in curve)
     assert curve[-1][2] <= curve[0][2] < first["baseline_loss"] * 2
     assert first["epochs"] > 1
+    assert first["is_cut_short"] is False
     assert len(first["linear_weights"]) == 4 and all(0 < weight < 1 for weight in first["linear_weights"])
 
 

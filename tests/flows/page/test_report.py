@@ -282,7 +282,9 @@ def test_other_models_are_folded_with_what_their_manifests_have(path: Path) -> N
     html = page(path)[1]
     assert html.index("pinball 5") < html.index("no champion to beat")
     assert "<dt>updates</dt><dd>1,200</dd>" in html
-    assert "<dt>weight of the linear expert</dt><dd>0.250</dd>" in html
+    assert (
+        "<dt>weight of the linear expert by part of the horizon (the network has the rest)</dt><dd>0.250</dd>" in html
+    )
     registry.add(
         store,
         "made",
