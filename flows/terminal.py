@@ -157,6 +157,10 @@ def inspection_lines(report: InspectionReport) -> list[str]:
     return [
         f"{report['series_id']} at {report['issue_time']} by model {report['model_version']}",
         *table_lines(rows),
+        *(
+            f"{name} higher by 1: the median changes by {change:+.4g} {unit} on average"
+            for name, change in report["responses"].items()
+        ),
         f"Wrote {report['path']}",
     ]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from flows.page.local_time import instant_from_micros
 from flows.settings.pipeline import Pipeline
+from model.linear_contributions import Floats, LinearContributions
 from model.occlusion import OcclusionEffects
 from model.recurrent import RecurrentLayer
 from model.spec import ModelSpec
@@ -35,6 +36,8 @@ class Inspection:
         actuals: Target values of the horizon, shape (H,). NaN where none is known.
         layers: States of the recurrent layers on this window.
         effects: Changes of the median when parts of the window are hidden.
+        responses: Change of the median if a known_future covariate is higher by 1 over the horizon, (H,) by name.
+        linear: Contributions to the linear expert's forecast, None for a model without one.
         notes: Differences between this forecast and the published one.
     """
 
@@ -50,6 +53,8 @@ class Inspection:
     actuals: np.ndarray
     layers: tuple[RecurrentLayer, ...]
     effects: OcclusionEffects
+    responses: dict[str, Floats]
+    linear: LinearContributions | None
     notes: tuple[str, ...] = ()
 
     @property

@@ -12,15 +12,17 @@ from flows.page.chart_data import ChartData, ChartRow, VegaSpec
 from flows.page.document import render_document
 from flows.page.inspection import Inspection
 from flows.page.local_time import LocalTimeFormat, Tick
-from flows.page.number_format import MISSING, format_number, format_percent
+from flows.page.number_format import MISSING, column_decimals, format_difference, format_number, format_percent
 from model.occlusion import segment_bounds
 from model.recurrent import LSTMTrace, RecurrentLayer
 from storage.schemas import quantile_column
+from storage.schemas.counts import counted
 
 _SCRIPTS = ("theme.js", "drawing.js", "unpack.js", "inspect.js")
 _MAX_UNITS = 256  # units of a layer in one map. Of a larger layer, evenly spaced units of the sorted ones are drawn.
 _MAX_LAYERS = 8  # layers with maps of their units. The other layers have charts of means only.
 _BAR_HALF_WIDTH = 0.45
+_NEGLIGIBLE = 0.001  # of the forecast: a smaller remainder is not shown
 _MAX_COVARIATES = 12  # in the chart. The table has all.
 
 
@@ -50,11 +52,28 @@ class SegmentRow(TypedDict):
 
 
 class CovariateRow(TypedDict):
-    """Mean absolute change of the median without one covariate as text: everywhere, and in the horizon only."""
+    """Effects of one covariate on the median as text.
+
+    Attributes:
+        name: Name of the covariate.
+        everywhere: Mean absolute change of the median without it.
+        horizon: The same without its values in the horizon.
+        response: Mean change of the median if it is higher by 1 over the horizon.
+    """
 
     name: str
     everywhere: str
     horizon: str
+    response: str
+
+
+class ContributionRow(TypedDict):
+    """Contribution of one input to the linear expert's forecast as text: mean, and where it is largest."""
+
+    name: str
+    mean: str
+    largest: str
+    when: str
 
 
 @dataclass(frozen=True)
@@ -140,6 +159,7 @@ def render_inspection_page(inspection: Inspection) -> str:
             "is_known": bool(inspection.window.series[0]),
             "segments": segment_rows,
             "covariates": _covariate_rows(inspection),
+            "contributions": contribution_rows(inspection, times),
             "strongest_segment": segment_rows[int(segments.mean_effects.argmax())],
             "layers": layers,
             "forecast": _forecast_rows(inspection, times),
@@ -233,15 +253,54 @@ def _covariate_rows(inspection: Inspection) -> list[CovariateRow]:
     def size(change: np.ndarray | None) -> float | None:
         return None if change is None else float(np.abs(change).mean())
 
-    effects = inspection.effects
+    effects, responses = inspection.effects, inspection.responses
     rows = [
         (name, size(change), size(effects.horizon_covariates.get(name))) for name, change in effects.covariates.items()
     ]
     rows.sort(key=lambda row: -(row[1] or 0.0))
     return [
-        {"name": name, "everywhere": format_number(everywhere), "horizon": format_number(horizon)}
+        {
+            "name": name, "everywhere": format_number(everywhere), "horizon": format_number(horizon),
+            "response": format_difference(float(responses[name].mean())) if name in responses else MISSING,
+        }
         for name, everywhere, horizon in rows
+    ]  # fmt: skip
+
+
+def contribution_rows(inspection: Inspection, times: LocalTimeFormat) -> list[ContributionRow]:
+    """Return the reference forecast, the contributions and the sum of both; empty without a linear expert.
+
+    Args:
+        inspection: Content of the page.
+        times: Format of times.
+    """
+    linear = inspection.linear
+    if linear is None:
+        return []
+    named = [(f"target {counted(lag, 'day')} before", effect) for lag, effect in linear.days.items()]
+    named += list(linear.covariates.items())
+    named.append(("calendar", linear.calendar))
+    if np.abs(linear.remainder).max() > _NEGLIGIBLE * np.abs(linear.forecast).max():
+        named.append(("inputs together", linear.remainder))
+    named.sort(key=lambda entry: -float(np.abs(entry[1]).mean()))
+    periods = inspection.period_starts(np.arange(inspection.spec.horizon))
+    places = column_decimals(float(effect.mean()) for _, effect in named)
+    rows: list[ContributionRow] = [
+        {
+            "name": "reference forecast",
+            "mean": format_number(float(linear.reference.mean()), places),
+            "largest": "",
+            "when": "",
+        }
     ]
+    for name, effect in named:
+        largest = int(np.abs(effect).argmax())
+        rows.append(
+            {"name": name, "mean": format_difference(float(effect.mean()), places),
+             "largest": format_difference(float(effect[largest]), places), "when": times.format_peak(periods[largest])}
+        )  # fmt: skip
+    total = format_number(float(linear.forecast.mean()), places)
+    return [*rows, {"name": "forecast of the linear expert", "mean": total, "largest": "", "when": ""}]
 
 
 def _layer_pairs(layers: tuple[RecurrentLayer, ...]) -> list[LayerPair]:

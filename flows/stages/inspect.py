@@ -15,11 +15,12 @@ from flows.stages.fallback import no_deadline
 from flows.stages.loaded_models import LoadedModel, ModelChain, load_champion
 from flows.stages.nightly_fit import NightlyFit
 from flows.stages.panels import known_series, to_micros, visible_panel, visible_target
+from model.linear_contributions import LinearContributions, covariate_responses, linear_contributions
 from model.occlusion import occlusion_effects
 from model.windows import Windows, build_windows
 from storage import forecasts, layout, registry
 from storage.schemas import DataError, quantile_column
-from storage.schemas.records import InspectionReport
+from storage.schemas.records import InspectionReport, LinearReport
 from storage.store import Store, open_store
 
 _MAX_NAMED = 5  # known series named in the error about an unknown one
@@ -56,6 +57,8 @@ def inspect(
         "issue_time": issue_time.isoformat(),
         "model_version": inspection.manifest["version"],
         "unit": settings.unit,
+        "responses": {name: float(change.mean()) for name, change in inspection.responses.items()},
+        "linear": None if inspection.linear is None else _mean_contributions(inspection.linear),
         "moved": _mean_sizes(effects.covariates),
         "moved_by_horizon": _mean_sizes(effects.horizon_covariates),
         "moved_by_segments": [float(size) for size in np.abs(effects.segments).mean(axis=1)],
@@ -65,6 +68,17 @@ def inspect(
 
 def _mean_sizes(effects: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(np.abs(effect).mean()) for name, effect in effects.items()}
+
+
+def _mean_contributions(linear: LinearContributions) -> LinearReport:
+    return {
+        "forecast": float(linear.forecast.mean()),
+        "reference": float(linear.reference.mean()),
+        "days": {str(lag): float(effect.mean()) for lag, effect in linear.days.items()},
+        "covariates": {name: float(effect.mean()) for name, effect in linear.covariates.items()},
+        "calendar": float(linear.calendar.mean()),
+        "remainder": float(linear.remainder.mean()),
+    }
 
 
 def collect_inspection(
@@ -100,6 +114,8 @@ def collect_inspection(
         actuals=visible_target(settings, store, (series_id,), now, first, settings.pipeline.horizon)[0],
         layers=layers,
         effects=occlusion_effects(forecaster, window),
+        responses=covariate_responses(forecaster, window),
+        linear=linear_contributions(forecaster, window),
         notes=tuple(_notes(settings, model, published, quantiles)),
     )
 

@@ -416,6 +416,20 @@ class PageReport(TypedDict):
     bytes: int
 
 
+class LinearReport(TypedDict):
+    """Linear expert's forecast, and the contributions to it; means over the horizon in the target's unit."""
+
+    forecast: float
+    #: Forecast with all inputs at their mean of the context at the same time of day.
+    reference: float
+    #: Contribution of the target of past days, by their distance in days.
+    days: dict[str, float]
+    covariates: dict[str, float]
+    calendar: float
+    #: What the contributions do not add up to, because of a transform.
+    remainder: float
+
+
 class InspectionReport(TypedDict):
     """Result of writing the page about one forecast of one series."""
 
@@ -424,6 +438,10 @@ class InspectionReport(TypedDict):
     issue_time: str
     model_version: str
     unit: str | None
+    #: Mean change of the median if a known_future covariate is higher by 1 over the horizon, by covariate.
+    responses: dict[str, float]
+    #: Contributions to the forecast of the linear expert, null for a model without one.
+    linear: LinearReport | None
     #: Mean absolute change of the median when a covariate is hidden, by covariate, in the target's unit.
     moved: dict[str, float]
     #: The same when a covariate is hidden in the horizon only.

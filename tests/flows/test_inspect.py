@@ -43,6 +43,11 @@ def test_the_page_needs_no_network(pipeline: Path, tmp_path: Path) -> None:
     assert "forecast issued Sat 1 Sep 2018 00:00 EDT" in page
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", page)
     assert len(report["moved_by_segments"]) == 14
+    assert re.search(r"<bdi>target 1 day before</bdi>.*<bdi>forecast of the linear expert</bdi>", page)
+    linear = report["linear"]
+    parts = [*linear["days"].values(), *linear["covariates"].values(), linear["calendar"], linear["remainder"]]
+    assert linear["reference"] + sum(parts) == pytest.approx(linear["forecast"])
+    assert report["responses"]["temperature_forecast"] != 0
     assert report["moved"]["temperature_forecast"] > 0 < report["moved_by_horizon"]["temperature_forecast"]
 
 

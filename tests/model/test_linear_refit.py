@@ -10,6 +10,7 @@ import pytest
 
 from model.evaluation.comparison import IssueTimes
 from model.forecaster import Forecaster
+from model.linear_contributions import covariate_responses, linear_contributions
 from model.linear_expert import LINEAR_TABLES
 from model.linear_refit import refit_linear
 from model.panel import Channel, Panel, RevisionLayer
@@ -162,3 +163,51 @@ def _with_target(panel: Panel, change: Callable[[np.ndarray], np.ndarray]) -> Pa
     (layer,) = panel.target.layers
     values = change(layer.values).astype(np.float32)
     return replace(panel, target=Channel("target", (RevisionLayer(values, layer.available),)))
+
+
+def linear_only(fitted: Fitted) -> Forecaster:
+    """Return the fitted model with a fixed scale and no transform, so that the expert adds terms of single inputs."""
+    forecaster = Forecaster(fitted.content)
+    tables = forecaster.tables()
+    scaling = tables[LINEAR_TABLES["scaling"]].copy()
+    scaling[:, :3] = [50.0, 10.0, 0.0]
+    return forecaster.with_tables({**tables, LINEAR_TABLES["scaling"]: scaling})
+
+
+def test_contributions_add_up_to_the_difference_from_the_reference(fitted: Fitted) -> None:
+    forecaster, window = linear_only(fitted), windows(fitted).windows[:1]
+    found = linear_contributions(forecaster, window)
+    assert found is not None
+    np.testing.assert_array_equal(found.forecast, forecaster.outputs(window, ["linear_forecast"])[0][0])
+    assert set(found.days) <= {1, 2, 3} and 1 in found.days
+    assert list(found.covariates) == [*SPEC.known_future, *SPEC.observed]
+    assert np.abs(found.remainder).max() < 1e-4 * np.abs(found.forecast).max()
+    assert np.abs(found.covariates[SPEC.known_future[0]]).max() > 1e-3 * np.abs(found.forecast).max()
+
+
+def test_an_input_at_its_reference_value_contributes_nothing(fitted: Fitted) -> None:
+    forecaster, window = linear_only(fitted), windows(fitted).windows[:1]
+    day = SPEC.grid.steps_per_day
+    flat = np.tile(window.target[:, -day:], SPEC.context // day)
+    found = linear_contributions(forecaster, replace(window, target=flat))
+    assert found is not None and found.days == {}
+
+
+def test_a_model_without_an_expert_has_no_contributions(fitted: Fitted) -> None:
+    forecaster = Forecaster(fitted.content)
+    forecaster.spec = replace(SPEC, linear=False)
+    assert linear_contributions(forecaster, windows(fitted).windows[:1]) is None
+
+
+def test_a_response_is_the_change_of_the_median_at_a_covariate_higher_by_one(fitted: Fitted) -> None:
+    forecaster, window = Forecaster(fitted.content), windows(fitted).windows[:1]
+    before, known = forecaster.quantiles(window), window.known_future.copy()
+    name = SPEC.known_future[0]
+    higher = known.copy()
+    higher[:, SPEC.context :, 0] += 1
+    median = SPEC.levels.index(0.5)
+    expected = (forecaster.quantiles(replace(window, known_future=higher)) - before)[0, :, median]
+    np.testing.assert_array_equal(covariate_responses(forecaster, window)[name], expected)
+    np.testing.assert_array_equal(window.known_future, known)
+    known[:, SPEC.context :, 0] = np.nan
+    assert name not in covariate_responses(forecaster, replace(window, known_future=known))

@@ -15,6 +15,7 @@ from flows.page.inspection import Inspection
 from flows.page.inspection_page import render_inspection_page
 from flows.settings import file as pipeline_file
 from model.forecaster import Forecaster
+from model.linear_contributions import covariate_responses, linear_contributions
 from model.occlusion import occlusion_effects
 from model.recurrent import RNNTrace
 from model.training.export import to_onnx
@@ -46,7 +47,8 @@ def inspection(folder: Path, **changes: Any) -> Inspection:
         made_at=MADE_AT, spec=spec, manifest=manifest, first_step=427_944,
         window=window, quantiles=forecaster.quantiles(window)[0], actuals=actuals,
         layers=trace_recurrent_layers(model, window),
-        effects=occlusion_effects(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
+        effects=occlusion_effects(forecaster, window), responses=covariate_responses(forecaster, window),
+        linear=linear_contributions(forecaster, window), notes=(f"Published as {HOSTILE[0]}.",),
     )  # fmt: skip
 
 
