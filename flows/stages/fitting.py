@@ -120,6 +120,7 @@ def fit_challenger(
     """
     from model.training.devices import resolve_device
     from model.training.export import to_onnx, verified_network, verify_export, with_tables
+    from model.training.export_ahead import ExportAhead
     from model.training.fit import fit, is_member_copy
     from model.training.linear_fit import fit_linear_expert
     from model.training.options import FitOptions, TrainingData
@@ -160,14 +161,14 @@ def fit_challenger(
         states.append(state)
         _report_fit(progress, state)
 
-    network = fit(
-        TrainingData(sampler, validation, linear), options, weights, from_random, plan.past_scales,
-        elapsed=lambda: time.monotonic() - started, advance=advance,
-    )  # fmt: skip
-    is_cut_short = time.monotonic() - started >= options.max_seconds
-    progress("export and verify", _FIT_SHARE)
-    onnx = to_onnx(network, start.onnx if start else None)
-
+    with ExportAhead(None if start else spec) as export:
+        network = fit(
+            TrainingData(sampler, validation, linear), options, weights, from_random, plan.past_scales,
+            elapsed=lambda: time.monotonic() - started, advance=advance,
+        )  # fmt: skip
+        is_cut_short = time.monotonic() - started >= options.max_seconds
+        progress("export and verify", _FIT_SHARE)
+        onnx = to_onnx(network, start.onnx if start else export.template())
     parity = verify_export(network, onnx, samples)
     refit = refit_as_of(settings, panel, Forecaster(onnx), as_of, to_micros(as_of))
     if refit is not None:

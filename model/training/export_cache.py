@@ -40,6 +40,11 @@ def use_export_cache(cache: ExportCache | None) -> ExportCache:
     return previous
 
 
+def has_cache() -> bool:
+    """Return whether this process has a cache of exports."""
+    return _cache is not _no_cache
+
+
 def export_once(key: str, export: Callable[[], bytes]) -> bytes:
     """Return the exported graph of `key` from the cache.
 
