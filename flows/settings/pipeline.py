@@ -193,7 +193,7 @@ class Training(Section):
     budget: PositiveDuration = Field(
         default=timedelta(seconds=120),
         description="Longest wall-clock time of the fits of one training. The first training of a model "
-        "shape also exports its graph, which takes about a minute of CPU.",
+        "shape also exports its graph in another process, about a minute of CPU.",
     )
     max_updates: Annotated[int, Field(ge=1)] = Field(
         default=3000,
