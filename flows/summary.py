@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import TypedDict, cast
+from zoneinfo import ZoneInfo
 
 from model.checks.reasons import first_text
 from model.checks.series_matching import describe
@@ -201,8 +203,13 @@ def _model_row(manifest: Manifest, champions: list[str], rolled_back: Mapping[st
     }
 
 
-def finding_lines(feeds: Mapping[str, FeedReport]) -> list[str]:
-    """Return one line per feed and reason of refusal, and one per feed and check with its worst findings."""
+def finding_lines(feeds: Mapping[str, FeedReport], timezone: str) -> list[str]:
+    """Return one line per feed and reason of refusal, and one per feed and check with its worst findings.
+
+    Args:
+        feeds: Reports by feed.
+        timezone: Zone of the days.
+    """
     lines = []
     for name, feed in feeds.items():
         lines += [
@@ -216,15 +223,16 @@ def finding_lines(feeds: Mapping[str, FeedReport]) -> list[str]:
             by_check.setdefault(finding["check"], []).append(finding)
         for check, findings in by_check.items():
             worst = sorted(findings, key=lambda finding: -finding["rows"])
-            details = "; ".join(_finding_text(finding) for finding in worst[:_MAX_NAMES])
+            details = "; ".join(_finding_text(finding, timezone) for finding in worst[:_MAX_NAMES])
             more = f"; and {len(worst) - _MAX_NAMES} more series" if len(worst) > _MAX_NAMES else ""
             lines.append(f"{name}: {check}: {details}{more}")
     return lines
 
 
-def _finding_text(finding: FindingRecord) -> str:
-    first, last = finding["first"][:10], finding["last"][:10]
-    dates = first if first == last else f"{first} to {last}"
+def _finding_text(finding: FindingRecord, timezone: str) -> str:
+    zone = ZoneInfo(timezone)
+    first, last = (datetime.fromisoformat(finding[end]).astimezone(zone).date() for end in ("first", "last"))
+    dates = f"{first}" if first == last else f"{first} to {last}"
     return f"{finding['series_id'] or 'all series'} ({dates}): {finding['detail']}"
 
 

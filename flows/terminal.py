@@ -88,17 +88,22 @@ def print_error(message: str) -> None:
 def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
     """Return the result of a check: row counts, refused rows, findings and lateness of every feed."""
     feeds = counted(len(settings.feed), "feed")
-    lines = [f"{pipeline_path}: pipeline {settings.name!r}, {feeds}, next issue time {report['next_issue']}"]
+    next_issue = _local(settings, report["next_issue"])
+    lines = [f"{pipeline_path}: pipeline {settings.name!r}, {feeds}, next issue time {next_issue}"]
     for name, feed in report["feeds"].items():
         lines.append(
             f"{name}: {counted(feed['read'], 'row')}, {feed['accepted']:,} accepted, {feed['series'] or 'no'} series"
-            + (f", {feed['first']} to {feed['last']}" if feed["first"] else "")
+            + (f", {_local(settings, feed['first'])} to {_local(settings, feed['last'])}" if feed["first"] else "")
         )
-        lines += [f"  {line}" for line in summary.finding_lines({name: feed})]
+        lines += [f"  {line}" for line in summary.finding_lines({name: feed}, settings.pipeline.timezone)]
         lines += [f"  {name}: {line}" for line in summary.matching_lines(feed)]
         lateness = feed.get("late")
         lines += [f"  {name}: late: {lateness}"] if lateness else []
     return lines + _ended_lines(pipeline_path, settings, report)
+
+
+def _local(settings: Pipeline, instant: str | None) -> str:
+    return settings.local_text(datetime.fromisoformat(instant)) if instant else ""
 
 
 def _ended_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
@@ -108,7 +113,7 @@ def _ended_lines(pipeline_path: object, settings: Pipeline, report: CheckReport)
     if not ends or datetime.fromisoformat(report["next_issue"]) - datetime.fromisoformat(max(ends)) < _ENDED:
         return []
     return [
-        f"The target ends on {max(ends)[:10]}. To forecast from there: "
+        f"The target ends on {_local(settings, max(ends))[:10]}. To forecast from there: "
         f"gatecast nightly {pipeline_path} --issue-time newest"
     ]
 

@@ -110,7 +110,10 @@ def ingest(pipeline_path: Path, as_of: str | None, reread: bool, output: termina
     with quiet_panics(), output.progress() as progress:
         report = stage.ingest(settings, store, until, now, progress, reread=reread)
     options.warn_of_questions(pipeline_path)
-    lines = [*terminal.table_lines(summary.feed_rows(report)), *summary.finding_lines(report["feeds"])]
+    lines = [
+        *terminal.table_lines(summary.feed_rows(report)),
+        *summary.finding_lines(report["feeds"], settings.pipeline.timezone),
+    ]
     output.print_result(report, lines)
     for failure in report["failures"].values():
         terminal.print_error(f"error: {failure}")
@@ -187,7 +190,7 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     lines: list[Line] = []
     if record["ingest"]:
         lines += [*terminal.table_lines(summary.feed_rows(record["ingest"]))]
-        lines += [*summary.finding_lines(record["ingest"]["feeds"]), ""]
+        lines += [*summary.finding_lines(record["ingest"]["feeds"], settings.pipeline.timezone), ""]
     manifest = summary.trained_manifest(record)
     if manifest:
         lines += [*terminal.training_lines(manifest), ""]
