@@ -47,6 +47,10 @@ class Deadline:
         """Seconds that the model's forecast may take."""
         return self.remaining - min(_BASELINE * self.total, _MAX_FOR_BASELINE)
 
+    def has_forecast_time(self) -> bool:
+        """Return whether the model may still forecast. After that, the remaining rows come from the baseline."""
+        return self.for_forecast > 0
+
     @property
     def _reserved_for_forecast(self) -> float:
         return min(_FORECAST * self.total, _MAX_FOR_FORECAST)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from model.distribution import clip_probability, probability_above
+from model.external_data import names_external_data
 from model.linear_expert import LINEAR_TABLES, TABLE_OUTPUTS
 from model.spec import ModelSpec
 from model.windows import Windows
@@ -34,9 +36,7 @@ OUTPUTS = {"quantile": ("quantiles",), "softmax": ("quantiles", "edges", "probab
 #: Tables of the linear expert, by the name of the file's input.
 Tables = dict[str, NDArray[np.float32]]
 _TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
-_RUN_OPTIONS = ort.RunOptions()
-# Compute no outputs besides the requested ones.
-_RUN_OPTIONS.only_execute_path_to_fetches = True
+_POLL = 0.2  # seconds between two looks at the time left, while a chunk is computed
 
 
 class Forecaster:
@@ -84,8 +84,12 @@ class Forecaster:
         """True if the file has the distribution that exceedance probabilities need."""
         return self._outputs.issuperset(OUTPUTS["softmax"])
 
-    def tables(self) -> Tables:
-        """Return the tables of the linear expert that this forecaster uses, empty if its file has no expert."""
+    def tables(self, has_time: Callable[[], bool] | None = None) -> Tables:
+        """Return the tables of the linear expert that this forecaster uses, empty if its file has no expert.
+
+        Args:
+            has_time: Function that returns False once the computation must end, with an error of ONNX Runtime.
+        """
         if self._tables or not self.spec.linear:
             return self._tables
         # These outputs depend on no window, but ONNX Runtime aborts at a batch without rows.
@@ -94,7 +98,8 @@ class Forecaster:
             for node in self._session.get_inputs()
             if node.name not in LINEAR_TABLES.values()
         }
-        values = self._session.run(list(TABLE_OUTPUTS.values()), inputs, _RUN_OPTIONS)
+        with _run_options(has_time) as options:
+            values = self._session.run(list(TABLE_OUTPUTS.values()), inputs, options)
         return dict(zip(LINEAR_TABLES.values(), values, strict=True))
 
     def with_tables(self, tables: Tables) -> Forecaster:
@@ -115,7 +120,8 @@ class Forecaster:
         Args:
             windows: B windows.
             thresholds: X values x for which to compute P(value > x). Only for files that have probabilities.
-            has_time: Called before each chunk. From the first False on, chunks do not run and their rows are NaN.
+            has_time: Function that returns whether there is time left. From the first False on, chunks do not run,
+                those that run end, and their rows are NaN.
 
         Returns:
             Array of shape (B, H, Q + X). First come the quantiles in the target's unit, never crossing. They are not
@@ -136,25 +142,73 @@ class Forecaster:
             if spec.cell == "rnn" and len(chunk) == 1:
                 # The RNN operator multiplies a single row by another routine, with other last bits. So send it twice.
                 chunk = chunk[np.zeros(2, int)]
-            outputs = [output[: result.shape[1]] for output in self.outputs(chunk, names)]
+            try:
+                outputs = [output[: result.shape[1]] for output in self.outputs(chunk, names, options)]
+            except Exception:  # ONNX Runtime has no class of its own for a run that was ended
+                if not options.terminate:
+                    raise
+                result[:] = np.nan
+                return
             result[:levels] = outputs[0].transpose(2, 0, 1)
             if thresholds:
                 probability = probability_above(outputs[1], outputs[2], thresholds)
                 clipped = clip_probability(probability, thresholds, spec.lower, spec.upper)
                 result[levels:] = clipped.transpose(2, 0, 1)
 
-        with ThreadPoolExecutor(self._threads) as pool:
+        with _run_options(has_time) as options, ThreadPoolExecutor(self._threads) as pool:
             for _ in pool.map(run, range(0, len(windows), size)):
                 pass
         return columns.transpose(1, 2, 0)
 
-    def outputs(self, windows: Windows, names: list[str]) -> list[NDArray[np.float32]]:
-        """Return outputs of the graph by name, for all windows at once."""
+    def outputs(
+        self, windows: Windows, names: list[str], options: ort.RunOptions | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Return outputs of the graph by name, for all windows at once.
+
+        Raises:
+            ValueError: The quantiles have another shape than the spec of the file says.
+        """
         inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
         if len(windows.calendar) < len(windows) and not self._takes_one_calendar:
             inputs["calendar"] = np.repeat(windows.calendar, len(windows), axis=0)
-        outputs: list[NDArray[np.float32]] = self._session.run(names, {**inputs, **self._tables}, _RUN_OPTIONS)
+        outputs: list[NDArray[np.float32]] = self._session.run(
+            names, {**inputs, **self._tables}, options or _new_run_options()
+        )
+        for name, output in zip(names, outputs, strict=True):
+            # NumPy would repeat an output of a single row, step or level without an error.
+            shape = (len(windows), self.spec.horizon, len(self.spec.levels))
+            if name == "quantiles" and output.shape != shape:
+                raise ValueError(f"its quantiles have the shape {output.shape} instead of {shape}")
         return outputs
+
+
+def _new_run_options() -> ort.RunOptions:
+    options = ort.RunOptions()
+    # Compute no outputs besides the requested ones.
+    options.only_execute_path_to_fetches = True
+    return options
+
+
+@contextmanager
+def _run_options(has_time: Callable[[], bool] | None) -> Iterator[ort.RunOptions]:
+    """Yield options for runs that end soon after `has_time` returns False.
+
+    ONNX Runtime looks at them before each node. A single node that does not end needs the end of its process.
+    """
+    options, is_over = _new_run_options(), threading.Event()
+
+    def watch(has_time: Callable[[], bool]) -> None:
+        while not is_over.wait(_POLL):
+            if not has_time():
+                options.terminate = True
+                return
+
+    if has_time is not None:
+        threading.Thread(target=watch, args=(has_time,), daemon=True).start()
+    try:
+        yield options
+    finally:
+        is_over.set()
 
 
 @lru_cache(_MOST_SESSIONS)
@@ -169,12 +223,31 @@ def _session(onnx: bytes, providers: tuple[str, ...]) -> tuple[ort.InferenceSess
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
+        if names_external_data(onnx):
+            # The hash in the manifest is that of this file alone.
+            raise ValueError("it refers to data outside the file, which no hash covers; export it as one file")
         # The CPU comes last. It runs the operators that another provider lacks.
         order = list(dict.fromkeys([*available, PROVIDERS["cpu"]]))
         session = ort.InferenceSession(onnx, options, providers=[(name, _OPTIONS.get(name, {})) for name in order])
-        return session, ModelSpec.from_json(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
+        spec = ModelSpec.from_json(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
+        _check_output_shape(session, spec)
+        return session, spec
     except Exception as error:  # ONNX Runtime has a class of its own for every fault.
         raise ValueError(f"not a Gatecast model: {str(error).splitlines()[0]}") from None
+
+
+def _check_output_shape(session: ort.InferenceSession, spec: ModelSpec) -> None:
+    """Raise ValueError if the declared shape of the quantiles contradicts the spec. A name means any size."""
+    shapes = {node.name: node.shape for node in session.get_outputs()}
+    declared, expected = shapes.get("quantiles"), (None, spec.horizon, len(spec.levels))
+    if declared is None:
+        raise ValueError(f"it has no output 'quantiles', but {', '.join(shapes)}")
+    fits = len(declared) == len(expected) and all(
+        not isinstance(size, int) or wanted is None or size == wanted
+        for size, wanted in zip(declared, expected, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"its quantiles have the shape {declared} instead of windows, {expected[1]}, {expected[2]}")
 
 
 @lru_cache(1)

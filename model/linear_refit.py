@@ -9,6 +9,7 @@ Shapes: S series, N issue times, H horizon, F features.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,10 @@ class LinearRefit:
     digests: dict[str, bytes]
 
 
-def refit_linear(forecaster: Forecaster, panel: Panel, issue_times: IssueTimes, as_of: int) -> LinearRefit | None:
+def refit_linear(
+    forecaster: Forecaster, panel: Panel, issue_times: IssueTimes, as_of: int,
+    has_time: Callable[[], bool] | None = None,
+) -> LinearRefit | None:  # fmt: skip
     """Fit the expert of each series of `panel` on the windows at `issue_times`, with the actuals known at `as_of`.
 
     A series keeps the tables of the file if it has no entry of its own, or fewer than `MIN_WINDOWS` complete horizons.
@@ -50,6 +54,7 @@ def refit_linear(forecaster: Forecaster, panel: Panel, issue_times: IssueTimes, 
         panel: S series with all revisions from the first context on.
         issue_times: Past issue times, ascending, whose contexts and horizons the panel covers.
         as_of: Issue time (us) at which the forecast is made.
+        has_time: Function that returns False once the computation must end.
 
     Returns:
         The tables, or None if the file has no linear expert or no series could be fitted.
@@ -57,7 +62,7 @@ def refit_linear(forecaster: Forecaster, panel: Panel, issue_times: IssueTimes, 
     spec = forecaster.spec
     if not spec.linear or len(issue_times) < MIN_WINDOWS:
         return None
-    tables = {name: table.copy() for name, table in forecaster.tables().items()}
+    tables = {name: table.copy() for name, table in forecaster.tables(has_time).items()}
     scaling, length = tables[LINEAR_TABLES["scaling"]], spec.grid.steps_per_day
     digests = {}
     for row, entry in enumerate(embedding_index(spec, panel.series)):

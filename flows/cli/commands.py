@@ -15,6 +15,7 @@ from flows.cli import options
 from flows.cli.flow_runs import run_flow
 from flows.cli.quiet_panics import quiet_panics
 from flows.coloured_text import Coloured, Line, Meaning, outcome
+from flows.deadline import Deadline
 from flows.settings.file import open_pipeline, read
 from flows.settings.questions import open_questions
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
@@ -156,7 +157,10 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     thresholds = options.parse_thresholds(settings, above)
     chosen = choose_issue_time(settings, store, issue_time, clock.now())
     with quiet_panics(), output.progress() as progress:
-        report = stage.forecast(settings, store, chosen, needs_champion=settings.forecast.strict, progress=progress)
+        report = stage.forecast(
+            settings, store, chosen, needs_champion=settings.forecast.strict, progress=progress,
+            has_time=Deadline(settings.forecast.deadline).has_forecast_time,
+        )  # fmt: skip
     lines: list[Line] = [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
     if report["model_version"] is None:
         lines.append(f"To train a model: gatecast train {pipeline_path}")

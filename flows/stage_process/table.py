@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from flows import clock
+from flows.deadline import Deadline
 from flows.stages.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
     within = options.pop("within")
     stale_reason = options.pop("stale_reason", None)
     end = math.inf if within is None else time.monotonic() + within
+    # Without a limit of its own, as in the flow `forecast`, the deadline of the pipeline holds.
+    deadline = Deadline(pipeline.settings.forecast.deadline)
+
+    def has_time() -> bool:
+        return time.monotonic() < end and (within is not None or deadline.has_forecast_time())
 
     def publish(damage: str | None) -> Mapping[str, Any]:
         return forecast(
@@ -61,7 +67,7 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
             pipeline.store,
             issue_time,
             stale_reason="; ".join(filter(None, (stale_reason, damage))) or None,
-            has_time=lambda: time.monotonic() < end,
+            has_time=has_time,
             progress=_report_progress,
             **options,
         )

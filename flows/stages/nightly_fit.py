@@ -57,7 +57,11 @@ class NightlyFit:
             panel, spec = self._panel, model.forecaster.spec
             last = panel.first + panel.columns - spec.horizon - 1
             refit = refit_linear(
-                model.forecaster, panel, past_issue_times(self.settings, panel, spec, self.issue_time, last), as_of
+                model.forecaster,
+                panel,
+                past_issue_times(self.settings, panel, spec, self.issue_time, last),
+                as_of,
+                self.has_time,
             )
         except (np.linalg.LinAlgError, DataError) as error:
             # An older part of the history may be damaged that the context does not need.
