@@ -41,6 +41,13 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
         click.echo(f"{name} {pipeline_path}", err=True)
     with contextlib.nullcontext() if shows_log else output.stages():
         # Prefect reads the settings above when it is imported.
+        from flows import embedded_server
+
+        try:
+            embedded_server.start_if_needed()
+        except embedded_server.ServerError as failure:
+            terminal.print_error(f"error: {failure}")
+            sys.exit(summary.FAILED)
         flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
         try:
             state: Any = flow(str(pipeline_path), *arguments, return_state=True)
