@@ -24,20 +24,22 @@ RULES: dict[str, str] = {
     "model": "storage.schemas numpy polars onnxruntime threadpoolctl late:holidays late:scipy",
     "model.training": "model storage.schemas numpy onnx torch late:onnxscript",
     "flows": "flows.settings flows.stage_process flows.stages.progress late:flows.stages model click polars pydantic "
-    "late:rich late:flows.deploy late:flows.issue_time " + _STORAGE,
+    "late:rich late:flows.deploy late:flows.embedded_server late:flows.issue_time " + _STORAGE,
     "flows.issue_time": "flows flows.settings flows.stages " + _STORAGE,
     "flows.settings": "model pydantic pydantic_core " + _STORAGE,
     "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
     "flows.stages": "flows.clock flows.summary flows.page flows.settings model late:model.training numpy polars "
     "prometheus_client late:scipy " + _STORAGE,
-    "flows.stage_process": "flows.clock flows.logs flows.stages.progress late:flows.settings late:flows.stages "
-    "late:storage late:storage.schemas",
+    "flows.stage_process": "flows.clock flows.deadline flows.logs flows.stages.progress late:flows.settings "
+    "late:flows.stages late:storage late:storage.schemas",
     # Flows, and the only modules that know Prefect.
     "flows.artifacts": "flows flows.settings flows.stages polars prefect " + _STORAGE,
     "flows.deploy": "flows flows.backfill flows.ingest flows.nightly flows.report flows.settings flows.train httpx "
     "prefect",
+    "flows.embedded_server": "prefect storage",
+    "flows.embedded_server_process": "flows late:prefect late:uvicorn",
     "flows.run_names": "flows flows.settings prefect",
-    "flows.states": "prefect",
+    "flows.states": "prefect storage",
     "flows.tasks": "flows flows.settings flows.stage_process late:flows.stages prefect storage.schemas",
     "flows.sharded": _FLOW + " late:prefect_dask",
     "flows.nightly": _FLOW + " flows.artifacts flows.sharded",

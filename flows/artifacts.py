@@ -14,6 +14,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from flows import summary
 from flows.settings.pipeline import Pipeline
 from flows.stages.forecast_excerpt import ForecastExcerpt, excerpt_rows, peak_rows, picture, read_excerpt
+from storage.redaction import redact_registered, redact_values
 from storage.schemas import DataError
 from storage.schemas.records import RunRecord
 from storage.store import Store
@@ -40,8 +41,9 @@ def publish_artifacts(settings: Pipeline, store: Store, record: RunRecord) -> No
 def _publish(settings: Pipeline, record: RunRecord, excerpt: ForecastExcerpt | None) -> None:
     pipeline, link = record["pipeline"], page_link(settings, record.get("page"))
     create_markdown_artifact(
-        key=f"{pipeline}-published", markdown=run_markdown(record, excerpt, link), description="Published forecast"
-    )
+        key=f"{pipeline}-published", description="Published forecast",
+        markdown=redact_registered(run_markdown(record, excerpt, link)),
+    )  # fmt: skip
     if excerpt is not None:
         _publish_table(f"{pipeline}-forecast", excerpt_rows(excerpt), "Forecast of the series with the largest values")
     if link:
@@ -73,8 +75,8 @@ def _read_excerpt(settings: Pipeline, store: Store, record: RunRecord) -> Foreca
 def _publish_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:
     if rows:
         more = f"; the first {_MAX_ROWS} of {len(rows)}" if len(rows) > _MAX_ROWS else ""
-        table = [dict(row) for row in rows[:_MAX_ROWS]]
-        create_table_artifact(key=key, table=table, description=description + more)
+        table = redact_values([dict(row) for row in rows[:_MAX_ROWS]])
+        create_table_artifact(key=key, table=table, description=redact_registered(description) + more)
 
 
 def input_rows(record: RunRecord) -> list[dict[str, str]]:

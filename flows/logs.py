@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 from storage.redaction import redact
@@ -48,6 +51,18 @@ class Redacting(logging.Filter):
             # A formatter writes this text if it is set, instead of formatting the traceback.
             record.exc_text = redact(_TRACEBACK.formatException(record.exc_info))
         return True
+
+
+def redact_python_output() -> None:
+    """Redact what Python prints by itself: tracebacks, and log lines of a command without a configuration."""
+    handler = logging.lastResort
+    if handler is not None and not any(isinstance(each, Redacting) for each in handler.filters):
+        handler.addFilter(Redacting())
+    sys.excepthook = _print_redacted
+
+
+def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
 class WithoutRunStates(logging.Filter):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flows.coloured_text import Coloured, terminal_width
+from storage.redaction import redact_registered
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -98,7 +99,9 @@ class StageBar:
         with self._lock:
             line, self._stage = ended_line(stage, self._clock() - self._started, error), ""
         if self._console is not None and self._keeps_stages:
-            self._console.print(line.text, style={"good": "green", "bad": "red"}.get(line.meaning, ""), markup=False)
+            self._console.print(
+                redact_registered(line.text), style={"good": "green", "bad": "red"}.get(line.meaning, ""), markup=False
+            )
 
     def render(self) -> RenderableType:
         """Return what is drawn now."""

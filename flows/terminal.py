@@ -19,6 +19,7 @@ from flows.settings.pipeline import Pipeline
 from flows.stage_process.listener import listening
 from flows.stages.progress import Progress, no_progress
 from storage import forecasts
+from storage.redaction import redact_registered, redact_values
 from storage.schemas.counts import counted
 from storage.schemas.records import BacktestReport, CheckReport, ForecastReport, InspectionReport, Manifest
 from storage.store import Store
@@ -63,7 +64,7 @@ class Output:
         from flows.progress_display import StageBar, StageLines
 
         if not is_live(sys.stderr):
-            with listening(StageLines(lambda line: click.echo(render([line], sys.stderr), err=True))):
+            with listening(StageLines(lambda line: _echo(render([line], sys.stderr), is_error=True))):
                 yield
             return
         bar = StageBar(keeps_stages=True)
@@ -75,14 +76,20 @@ class Output:
     def print_result(self, result: Mapping[str, object], lines: Sequence[Line]) -> None:
         """Print the result of a command as JSON, or the lines for people, or nothing."""
         if self.as_json:
-            click.echo(json.dumps(result, default=str))
+            _echo(json.dumps(redact_values(json.loads(json.dumps(result, default=str)))))
         elif not self.quiet:
-            click.echo(render(lines, sys.stdout))
+            _echo(render(lines, sys.stdout))
 
 
 def print_error(message: str) -> None:
     """Print an error or a warning on standard error."""
-    click.echo(render([Coloured(message, "bad" if message.startswith("error") else "attention")], sys.stderr), err=True)
+    line = Coloured(message, "bad" if message.startswith("error") else "attention")
+    _echo(render([line], sys.stderr), is_error=True)
+
+
+def _echo(text: str, is_error: bool = False) -> None:
+    """Write a text without the secrets in use. Everything that a command prints passes here."""
+    click.echo(redact_registered(text), err=is_error)
 
 
 def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:

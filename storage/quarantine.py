@@ -1,4 +1,4 @@
-"""Quarantine of refused rows, stored unchanged with the reason."""
+"""Quarantine of refused rows, stored unchanged with the reason, except that secrets are hidden."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from storage import layout
+from storage.redaction import redact_table
 from storage.store import Store
 
 
@@ -22,7 +23,7 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
         ingested_at: Time of the ingest.
     """
     folder = layout.quarantine(pipeline, feed)
-    new = rows
+    new = redact_table(rows)
     for stored in _read_files(store, folder):
         if stored.schema == new.schema:
             new = new.join(stored, on=new.columns, how="anti", nulls_equal=True)

@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 
 from storage import layout
+from storage.redaction import redact_values
 from storage.renamed_keys import update_run_record
 from storage.schemas import DataError
 from storage.schemas.records import RunRecord
@@ -14,7 +15,8 @@ from storage.store import Store
 
 def write(store: Store, pipeline: str, issue_time: datetime, record: RunRecord) -> str:
     """Write the record of the run for `issue_time` and return its uri. It replaces the record of an earlier run."""
-    return store.put(layout.run_record(pipeline, issue_time), json.dumps(record, indent=2).encode() + b"\n")
+    content = json.dumps(redact_values(record), indent=2).encode() + b"\n"
+    return store.put(layout.run_record(pipeline, issue_time), content)
 
 
 def read(store: Store, pipeline: str, since: datetime | None = None) -> list[RunRecord]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.stage_process.environment import PASSIVE_WAIT
+from storage import redaction
 from tests.support import postgresql, s3_server, session
 from tests.support.commands import gatecast
 from tests.support.pipelines import ISSUE, copy_of, write_pipeline
@@ -76,6 +77,13 @@ def s3(_s3: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch) -> s3_server.S3
         monkeypatch.setenv(name, value)
     _s3.reset()
     return _s3
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets() -> Iterator[None]:
+    """Forget the secrets that the test's pipelines registered in this process."""
+    yield
+    redaction.forget_secrets()
 
 
 @pytest.fixture

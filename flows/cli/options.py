@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from flows import clock, summary, terminal
+from flows import clock, logs, summary, terminal
 from flows.deployment_plan import DEFAULT_DELAY
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
@@ -28,6 +28,7 @@ class Group(click.Group):
     """A group of commands that prints an error which a user can correct as one message, with its exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        logs.redact_python_output()
         try:
             return super().invoke(ctx)
         except (pipeline_file.PipelineFileError, clock.TimeError, OptionError) as error:

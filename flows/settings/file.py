@@ -19,6 +19,7 @@ from flows.settings import toml_errors
 from flows.settings.feed import Feed
 from flows.settings.file_errors import SECRET, Place, error_lines, keys_at
 from flows.settings.pipeline import Pipeline
+from storage.redaction import environment_secrets, find_secrets, find_secrets_of_hidden, register_secrets
 from storage.schemas.suggestions import closest, did_you_mean
 from storage.store import Store, open_store
 
@@ -73,7 +74,11 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
     content = _read_toml(path)
     _refuse_secrets(content, path)
     variables = _apply_environment(content, environment)
+    written = [feed.get("uri") if isinstance(feed, dict) else None for _, feed in _feeds(content)]
     secrets = _fill_uris(content, path, environment)
+    # Before the validation, whose errors show values.
+    register_secrets(environment_secrets(environment.items()))
+    register_secrets(_secrets_of_uris(content, written, variables, secrets))
     try:
         settings = Pipeline.model_validate(content)
     except ValidationError as error:
@@ -120,6 +125,7 @@ def _resolve_feed(
     key = getattr(feed.options, SECRET, None)
     if key is not None:
         secret = _substitute(key.get_secret_value(), f"{feed.name}.options.{SECRET}", path, environment)
+        register_secrets([secret])
         feed = feed.model_copy(update={"options": feed.options.model_copy(update={SECRET: SecretStr(secret)})})
     return feed if feed.uri is None else feed.with_uri(_absolute(feed.uri, folder), secrets)
 
@@ -139,6 +145,30 @@ def _fill_uris(content: dict[str, Any], path: Path, environment: Mapping[str, st
             # parts. The path of a file has none.
             if "://" in uri and not _NAME.fullmatch(written):
                 secrets[-1] = tuple(environment[name] for name in _NAME.findall(written))
+    return secrets
+
+
+def _secrets_of_uris(
+    content: dict[str, Any], written: list[Any], variables: Mapping[Place, str], parts: list[tuple[str, ...]]
+) -> set[str]:
+    """Return the secrets of all uris that hold for every output: those of one that is in no file are more.
+
+    Args:
+        content: Content of the file, with the values of the environment.
+        written: The uri of each feed before its variables were filled in.
+        variables: Variable of the environment by the place of its value.
+        parts: The secret parts of each uri.
+    """
+    secrets: set[str] = set()
+    for (number, feed), text, of_feed in zip(_feeds(content), written, parts, strict=True):
+        uri = feed.get("uri") if isinstance(feed, dict) else None
+        if not isinstance(uri, str) or "://" not in uri:
+            continue
+        is_hidden = ("feed", number, "uri") in variables or _NAME.fullmatch(str(text)) is not None
+        secrets |= find_secrets_of_hidden(uri) if is_hidden else find_secrets(uri)
+        # The credentials of a bucket are in the environment. Its name is in the paths that a report has to show.
+        if not uri.startswith("s3://"):
+            secrets |= set(of_feed)
     return secrets
 
 

@@ -26,7 +26,7 @@ def _main() -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     logs.log_to_parent(sys.stderr)
     report_to(progress_writer(sys.stderr))
-    output.write(json.dumps(_run(job), default=str))
+    output.write(json.dumps(_run(job)))
     output.close()
     sys.stderr.flush()
     # Skip the interpreter's shutdown, which waits for threads. A source may hang in one.
@@ -37,7 +37,7 @@ def _run(job: Job) -> dict[str, object]:
     """Return the result of a job, or its error."""
     # These imports load NumPy, which reads the environment that `_main` has set.
     from flows.settings.file import PipelineFileError, open_pipeline
-    from storage.redaction import redact
+    from storage.redaction import redact, redact_values
     from storage.schemas import DataError
 
     started = time.monotonic()
@@ -46,7 +46,7 @@ def _run(job: Job) -> dict[str, object]:
         result = STAGES[job["stage"]](pipeline, datetime.fromisoformat(job["time"]), job["options"])
         seconds = time.monotonic() - started
         logging.getLogger("flows.stage_process").info("Stage %s finished in %.1f s.", job["stage"], seconds)
-        return {"result": result}
+        return {"result": redact_values(json.loads(json.dumps(result, default=str)))}
     except Exception as error:
         is_expected = isinstance(error, DataError | PipelineFileError | OSError)
         if not is_expected:

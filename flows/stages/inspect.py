@@ -19,6 +19,7 @@ from model.linear_contributions import LinearContributions, covariate_responses,
 from model.occlusion import occlusion_effects
 from model.windows import Windows, build_windows
 from storage import forecasts, layout, registry
+from storage.redaction import redact_registered
 from storage.schemas import DataError, quantile_column
 from storage.schemas.records import InspectionReport, LinearReport
 from storage.store import Store, open_store
@@ -45,7 +46,7 @@ def inspect(
             or the training extra is not installed.
     """
     inspection = collect_inspection(settings, store, series_id, issue_time, now)
-    content = render_inspection_page(inspection).encode()
+    content = redact_registered(render_inspection_page(inspection)).encode()
     if output is None:
         uri = store.put(layout.inspection(settings.name, issue_time, series_id), content)
     else:

@@ -11,7 +11,8 @@ import polars as pl
 from flows.settings.feed import Feed
 from flows.settings.feed_options import TextOptions
 from model.checks.wide_tables import SERIES, needed_columns, to_long_table
-from storage.schemas import DataError, MissingColumn
+from storage.redaction import has_secret, redact_registered
+from storage.schemas import ROW_PROBLEM, DataError, MissingColumn
 from storage.sources.request import Request
 
 # Each kind of source is a module, imported only when it is used, because it brings its own library.
@@ -21,6 +22,8 @@ _MODULES = {
 }  # fmt: skip
 
 
+# Sources that never receive a key in a request, so that no cell of theirs can repeat one.
+_KEYLESS = frozenset({"file", "s3"})
 #: Kinds whose tables may have columns that a feed does not name.
 FREE_KINDS = frozenset({"file", "s3", "sql", "http"})
 
@@ -64,7 +67,25 @@ def read_feed(
         if request.redact(text) == text:
             raise
         raise DataError(f"feed {feed.name!r}: {type(error).__name__}: {request.redact(str(error))}") from None
-    return to_long_table(rows, wide, shape) if wide else rows
+    rows = to_long_table(rows, wide, shape) if wide else rows
+    if feed.source in _KEYLESS or feed.series_id is None or feed.series_id not in rows.columns:
+        return rows
+    return _without_secret_ids(rows, feed.series_id)
+
+
+def _without_secret_ids(rows: pl.DataFrame, id_column: str) -> pl.DataFrame:
+    """Return the rows with a problem for each row whose series id repeats a secret, as a careless server does.
+
+    An id is the only text of a row that enters the history.
+    """
+    ids = rows[id_column]
+    secret = [text for text in ids.unique() if isinstance(text, str) and has_secret(text)]
+    if not secret:
+        return rows
+    problem = pl.when(pl.col(id_column).is_in(secret)).then(pl.lit(f"{id_column} repeats a secret of the feed"))
+    before = pl.col(ROW_PROBLEM) if ROW_PROBLEM in rows.columns else pl.lit(None, pl.String)
+    shown = {text: redact_registered(text) for text in secret}
+    return rows.with_columns(pl.coalesce(before, problem).alias(ROW_PROBLEM), pl.col(id_column).replace(shown))
 
 
 def _key_of(feed: Feed, column: str) -> str:
