@@ -7,17 +7,20 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import polars as pl
 
 from storage import layout
-from storage.schemas import CONTRACT_VERSION, DataError, forecast_schema, quantile_levels
+from storage.schemas import CONTRACT_VERSION, DataError, Missing, forecast_schema, quantile_levels
 from storage.store import Store
+from storage.store.checksum import verify
 from storage.store.parquet import READ_ERRORS, parquet_writer
 
 logger = logging.getLogger(__name__)
+
+_NEAR_FUTURE = timedelta(days=1)  # A forecast may be issued ahead. A later issue time is an error or a test.
 
 
 class ForecastMetadata(NamedTuple):
@@ -58,11 +61,12 @@ def publish(
     get_metadata: Callable[[], ForecastMetadata],
     thresholds: tuple[float, ...] = (),
     targets: Mapping[str, str] | None = None,
+    now: datetime | None = None,
 ) -> str:
     """Write the forecast file of `issue_time` and return its uri.
 
-    The file is also copied to `latest/` unless a newer forecast is there. Two runs on the same data and model write
-    the same bytes.
+    The file is also copied to `latest/` unless a newer forecast is there, or `issue_time` is more than a day after
+    `now`. A failure of the copy is logged. Two runs on the same data and model write the same bytes.
 
     Args:
         store: Store of the pipeline.
@@ -74,6 +78,7 @@ def publish(
         get_metadata: Returns the metadata. Called after the last block.
         thresholds: Values x with a column for P(value > x).
         targets: Value column of each target feed, by the feed's name. Readers find the actuals with it.
+        now: Present instant. None accepts every issue time for `latest/`.
     """
     key = layout.forecast(pipeline, issue_time, timezone)
     schema = forecast_schema(levels, thresholds)
@@ -105,8 +110,13 @@ def publish(
                         append(block)
             finally:
                 written.unlink()
-    if _latest_stamp(store, pipeline) <= layout.stamp(issue_time):
-        store.copy(key, layout.latest(pipeline))
+    try:
+        _update_latest(store, pipeline, key, now)
+    except (DataError, OSError, ValueError) as error:
+        logger.error(
+            "%s was not replaced by the forecast of %s, which is published as %s: %s.",
+            layout.latest(pipeline), issue_time.isoformat(), store.uri(key), error,
+        )  # fmt: skip
     return store.uri(key)
 
 
@@ -129,6 +139,7 @@ def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tu
     key = layout.forecast(pipeline, issue_time, timezone)
     content = store.get(key)
     try:
+        verify(content, store.uri(key))
         rows = pl.read_parquet(io.BytesIO(content))
     except READ_ERRORS as error:
         raise _unreadable(store, key, error) from None
@@ -182,9 +193,9 @@ def read_between(store: Store, pipeline: str, start: datetime, end: datetime) ->
     """
     keys = _keys_between(store, pipeline, start, end)
     tables = []
-    for key, source in zip(keys, store.polars_sources(keys), strict=True):
+    for key in keys:
         try:
-            tables.append(pl.read_parquet(source, glob=False, hive_partitioning=False))
+            tables.append(store.scan([key]).collect())
         except READ_ERRORS as error:
             raise _unreadable(store, key, error) from None
     return pl.concat(tables, how="diagonal") if tables else pl.DataFrame(schema=forecast_schema([]))
@@ -219,13 +230,34 @@ def _unreadable(store: Store, key: str, error: BaseException) -> DataError:
     return DataError(f"{store.uri(key)} cannot be read as a forecast file: {error}; publish this issue time again")
 
 
+def _update_latest(store: Store, pipeline: str, key: str, now: datetime | None) -> None:
+    """Copy the forecast at `key` to `latest/` unless a newer one is there. Runs at the same time cannot undo this."""
+    latest = layout.latest(pipeline)
+    limit = layout.stamp(datetime.max.replace(tzinfo=UTC) if now is None else now + _NEAR_FUTURE)
+    if layout.stamp(layout.issue_time(key)) > limit:
+        logger.warning("%s keeps its forecast, because %s is of the future.", latest, store.uri(key))
+        return
+    stamp = layout.stamp(layout.issue_time(key))
+
+    def choose() -> str | None:
+        present = _latest_stamp(store, pipeline)
+        if "" < present <= limit:
+            return key if present <= stamp else None
+        # What is there does not say which forecast was the newest.
+        times = (time for time in list_issue_times(store, pipeline) if layout.stamp(time) <= limit)
+        newest = max(times, default=layout.issue_time(key))
+        return _keys_between(store, pipeline, newest, newest)[0]
+
+    store.copy_chosen(latest, choose)
+
+
 def _latest_stamp(store: Store, pipeline: str) -> str:
     """Return the issue time of the copy in `latest/` as a stamp, or '' if there is no readable copy."""
     key = layout.latest(pipeline)
-    if not store.has(key):
-        return ""
     try:
         return store.read_metadata(key).get("gatecast.issue_time", "")
+    except Missing:
+        return ""
     except READ_ERRORS as error:
         # The caller replaces the damaged copy.
         logger.warning("%s is damaged and is replaced: %s.", store.uri(key), error)

@@ -10,6 +10,7 @@ rows with the same `available_at`, the one that was ingested last counts.
 
 from __future__ import annotations
 
+import io
 import logging
 import secrets
 import time
@@ -21,9 +22,10 @@ import numpy as np
 import polars as pl
 
 from storage import layout
-from storage.schemas import DataError, Missing, history_schema, is_sorted
+from storage.schemas import DataError, Missing, Unreadable, history_schema, is_sorted
 from storage.store import Store
-from storage.store.parquet import READ_ERRORS
+from storage.store.checksum import WrongChecksum, verify
+from storage.store.parquet import CONTENT_ERRORS, READ_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,9 @@ _READ_ATTEMPTS = 30
 _BATCH_ROWS = 240_000
 _DAMAGED = ".damaged"
 _REPLACED = ".replaced"
-_ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, Missing)
+_REREAD = ".reread"  # after the name of a damaged part: an ingest has read the source from its start since
+_ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, Missing, Unreadable)
+_ANY_ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, DataError)
 
 
 class Appended(NamedTuple):
@@ -53,8 +57,25 @@ class Appended(NamedTuple):
     emptied: pl.DataFrame | None = None
 
 
-class DamagedHistory(DataError):
-    """A part of the history that cannot be read. `set_aside` takes it out of the history."""
+class UnusableHistory(DataError):
+    """Parts of the history that cannot be used. `storage.store.PartialStore` reads the history without them.
+
+    Attributes:
+        feed: Name of the feed.
+        parts: Keys of the parts, or that of their folder.
+    """
+
+    def __init__(self, feed: str, problem: str, parts: list[str]) -> None:
+        super().__init__(f"the history of feed {feed!r} {problem}")
+        self.feed, self.parts = feed, parts
+
+
+class DamagedHistory(UnusableHistory):
+    """Parts that are not what was written. `set_aside` takes them out of the history."""
+
+
+class UnreadableHistory(UnusableHistory):
+    """Parts that exist and cannot be read now, such as without the permission. They may be intact, and stay."""
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> Appended:
@@ -80,8 +101,16 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
     if not new.is_empty():
         _write_part(store, pipeline, feed, new, ingested_at)
         if len(_parts(store, pipeline, feed)) > _MAX_PARTS:
-            compact(store, pipeline, feed)
+            _try_to_compact(store, pipeline, feed)
     return added
+
+
+def _try_to_compact(store: Store, pipeline: str, feed: str) -> None:
+    try:
+        compact(store, pipeline, feed)
+    except _ANY_ERRORS as error:
+        # The rows are stored. The next ingest tries again.
+        logger.warning("The parts of the history of feed %r are not merged: %s.", feed, error)
 
 
 def compact(store: Store, pipeline: str, feed: str) -> int:
@@ -89,14 +118,19 @@ def compact(store: Store, pipeline: str, feed: str) -> int:
 
     The merged file is written before the parts are removed. A crash in between leaves both, which read the same as
     the merged file alone. A part that another process adds meanwhile stays. A process that reads meanwhile retries.
+    If another process merges the same parts meanwhile, this one may leave it to the other and return 0.
     """
     parts = _parts(store, pipeline, feed)
     if len(parts) < 2:
         return 0
-    # Columns that the feed no longer names are kept as well.
-    names = dict.fromkeys(name for part in parts for name in store.scan([part]).collect_schema())
-    values = [name for name in names if name not in (*_REVISION, "ingested_at")]
-    merged = _without_repeated_ingests(_scan_parts(store, parts, values).collect())
+    try:
+        # Columns that the feed no longer names are kept as well.
+        names = dict.fromkeys(name for part in parts for name in store.scan([part]).collect_schema())
+        values = [name for name in names if name not in (*_REVISION, "ingested_at")]
+        merged = _without_repeated_ingests(_scan_parts(store, parts, values).collect())
+    except (Missing, FileNotFoundError):
+        # Only a compaction removes parts. It has written their rows before.
+        return 0
     _write_part(store, pipeline, feed, merged, merged.select(pl.col("ingested_at").max()).item())
     for part in parts:
         store.remove(part)
@@ -306,7 +340,8 @@ def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
     """Rename the damaged parts of a feed so that the history is read without them, and return their new uris."""
     uris = []
     for part in _parts(store, pipeline, feed):
-        if _is_damaged(store, part):
+        problem = _problem(store, part)
+        if problem is not None and not isinstance(problem, Unreadable):
             renamed = f"{part}{_DAMAGED}"
             store.move(part, renamed)
             logger.error(
@@ -315,6 +350,31 @@ def set_aside(store: Store, pipeline: str, feed: str) -> list[str]:
             )  # fmt: skip
             uris.append(store.uri(renamed))
     return uris
+
+
+def damaged_parts(store: Store, pipeline: str, feed: str) -> list[str]:
+    """Return the keys of the parts that were set aside, and whose rows were not read from the source again since."""
+    keys = store.keys(layout.history(pipeline, feed), f"*{_DAMAGED}*")
+    return [key for key in keys if key.endswith(_DAMAGED) and f"{key}{_REREAD}" not in keys]
+
+
+def mark_as_reread(store: Store, damaged: list[str]) -> None:
+    """Record that the rows of damaged parts were read from the source again, as far as it still has them."""
+    for key in damaged:
+        store.put(f"{key}{_REREAD}", b"")
+
+
+def is_restored(store: Store, damaged: str, added: pl.DataFrame) -> bool:
+    """Return whether `added` has as many rows as a damaged part in the time that the part covers.
+
+    A part whose rows cannot be counted any more counts as not restored.
+    """
+    try:
+        times = pl.read_parquet(io.BytesIO(store.get(damaged)), columns=["valid_time"])["valid_time"]
+    except _ANY_ERRORS:
+        return False
+    within = added["valid_time"].is_between(times.min(), times.max())
+    return bool(within.sum() >= len(times))
 
 
 def set_all_aside(store: Store, pipeline: str, feed: str) -> list[str]:
@@ -336,13 +396,8 @@ def _read(
             return collect(query(_scan_parts(store, parts, values)))
         except _ERRORS as error:
             if all(store.has(part) for part in parts):
-                damaged = [store.uri(part) for part in parts if _is_damaged(store, part)]
-                if not damaged:
-                    raise
-                raise DamagedHistory(
-                    f"the history of feed {feed!r} is damaged: {', '.join(damaged)}: {error}. "
-                    "Run `gatecast ingest`: it sets damaged parts aside and reads their rows again from the source"
-                ) from None
+                unusable = _find_unusable(store, feed, parts)
+                raise unusable or error from None
             time.sleep(0.01 * attempt)
     raise DataError(
         f"the history of feed {feed!r} cannot be read: it was compacted during each of {_READ_ATTEMPTS} attempts. "
@@ -350,14 +405,49 @@ def _read(
     )
 
 
-def _is_damaged(store: Store, part: str) -> bool:
+def _find_unusable(store: Store, feed: str, parts: list[str]) -> UnusableHistory | None:
+    """Return the error of the parts that cannot be used, None if there are none."""
+    problems = {part: _problem(store, part) for part in parts}
+    damaged = {part: problem for part, problem in problems.items() if problem and not isinstance(problem, Unreadable)}
+    if damaged:
+        texts = "; ".join(f"{store.uri(part)}: {problem}" for part, problem in damaged.items())
+        return DamagedHistory(
+            feed, f"is damaged: {texts}. Run `gatecast ingest`: it sets damaged parts aside and reads their rows again "
+            "from the source", list(damaged),
+        )  # fmt: skip
+    unreadable = {part: problem for part, problem in problems.items() if problem}
+    if unreadable:
+        texts = "; ".join(str(problem) for problem in unreadable.values())
+        problem = f"has {len(unreadable)} of {len(parts)} parts that cannot be read: {texts}"
+        return UnreadableHistory(feed, problem, list(unreadable))
+    return None
+
+
+def _problem(store: Store, part: str) -> BaseException | None:
+    """Return why a part cannot be used, None if it can be or does not exist any more.
+
+    Only a wrong format or checksum is damage. Any other failure, such as a missing permission or too many open files,
+    says nothing about the content and is Unreadable.
+    """
     try:
         store.scan([part]).collect()
     except (FileNotFoundError, Missing):
+        return None
+    except (WrongChecksum, Unreadable) as error:
+        return error
+    except OSError as error:
+        return Unreadable(f"{store.uri(part)} cannot be read: {error}")
+    except CONTENT_ERRORS as error:
+        return Unreadable(f"{store.uri(part)} cannot be read: {error}") if _is_intact(store, part) else error
+    return None
+
+
+def _is_intact(store: Store, part: str) -> bool:
+    """Return whether a part has a checksum, and the right one."""
+    try:
+        return verify(store.get(part), part)
+    except DataError:
         return False
-    except _ERRORS:
-        return True
-    return False
 
 
 def _scan_parts(store: Store, parts: list[str], values: list[str]) -> pl.LazyFrame:
@@ -370,4 +460,8 @@ def _scan_parts(store: Store, parts: list[str], values: list[str]) -> pl.LazyFra
 
 
 def _parts(store: Store, pipeline: str, feed: str) -> list[str]:
-    return store.keys(layout.history(pipeline, feed), "*.parquet")
+    folder = layout.history(pipeline, feed)
+    try:
+        return store.keys(folder, "*.parquet")
+    except Unreadable as error:
+        raise UnreadableHistory(feed, f"cannot be listed: {error}", [folder]) from None

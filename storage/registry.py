@@ -21,6 +21,10 @@ from storage.store import Store
 logger = logging.getLogger(__name__)
 
 
+class OutdatedComparison(DataError):
+    """A promotion that was decided by a comparison with a champion that was rolled back since."""
+
+
 def add(store: Store, pipeline: str, as_of: datetime, onnx: bytes, facts: Mapping[str, object]) -> str:
     """Store a trained model with its manifest, and return its version, see `model_version`.
 
@@ -112,11 +116,33 @@ def find_by_fingerprint(store: Store, pipeline: str, as_of: datetime, fingerprin
 
 
 def promote(store: Store, pipeline: str, version: str) -> None:
-    """Make `version` the champion from its as-of time on, until the as-of time of a later champion."""
-    entry = _champion_entry(read_manifest(store, pipeline, version))
-    state = _read_champion_state(store, pipeline)
-    others = [other for other in state["served"] if other["as_of"] != entry["as_of"]]
-    _write_champion_state(store, pipeline, [*others, entry], state["rolled_back"])
+    """Make `version` the champion from its as-of time on, until the as-of time of a later champion.
+
+    Raises:
+        OutdatedComparison: The champion that it was compared with was rolled back meanwhile. Nothing is changed.
+    """
+    manifest = read_manifest(store, pipeline, version)
+    entry, compared_with = _champion_entry(manifest), manifest.get("compared_with")
+
+    def change(content: bytes | None) -> bytes:
+        state = _parse_champion_state(store, pipeline, content)
+        rolled_back_at = state["rolled_back"].get(compared_with or "")
+        if rolled_back_at:
+            raise OutdatedComparison(
+                f"it was compared with {compared_with}, which was rolled back at {rolled_back_at}, during the "
+                "training; the next training is compared with the champion since then"
+            )
+        others = [other for other in state["served"] if other["as_of"] != entry["as_of"]]
+        return _encode_champion_state([*others, entry], state["rolled_back"])
+
+    store.update(layout.champion(pipeline), change)
+
+
+def withdraw(store: Store, pipeline: str, version: str, reason: str) -> None:
+    """Record in the manifest of a model that it was not promoted after all."""
+    manifest = read_manifest(store, pipeline, version)
+    decision = {**manifest["decision"], "promoted": False, "reason": reason}
+    store.put(layout.manifest(pipeline, version), _encode({**manifest, "decision": decision}))
 
 
 def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
@@ -129,27 +155,31 @@ def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
         DataError: The version never was the champion, was pruned, or its files are damaged. Nothing is changed.
     """
     manifest = read_manifest(store, pipeline, version)
-    try:
-        state = _read_champion_state(store, pipeline)
-    except DataError as error:
-        logger.warning("The champion file is written anew: %s.", error)
-        state = {"served": [], "rolled_back": {}}
-    former = {*(entry["version"] for entry in state["served"]), *state["rolled_back"]}
-    if not manifest["decision"]["promoted"] and version not in former:
-        raise DataError(
-            f"model {version} never was the champion ({manifest['decision']['reason']}); "
-            "choose a version that `gatecast models` shows as promoted"
-        )
     load(store, pipeline, version)
     entry = _champion_entry(manifest)
-    later = [
-        other["version"] for other in state["served"]
-        if other["as_of"] >= entry["as_of"] and other["version"] != version
-    ]  # fmt: skip
-    rolled_back = state["rolled_back"] | dict.fromkeys(later, now.isoformat())
-    rolled_back.pop(version, None)
-    earlier = [other for other in state["served"] if other["as_of"] < entry["as_of"]]
-    _write_champion_state(store, pipeline, [*earlier, entry], rolled_back)
+
+    def change(content: bytes | None) -> bytes:
+        try:
+            state = _parse_champion_state(store, pipeline, content)
+        except DataError as error:
+            logger.warning("The champion file is written anew: %s.", error)
+            state = {"served": [], "rolled_back": {}}
+        former = {*(entry["version"] for entry in state["served"]), *state["rolled_back"]}
+        if not manifest["decision"]["promoted"] and version not in former:
+            raise DataError(
+                f"model {version} never was the champion ({manifest['decision']['reason']}); "
+                "choose a version that `gatecast models` shows as promoted"
+            )
+        later = [
+            other["version"] for other in state["served"]
+            if other["as_of"] >= entry["as_of"] and other["version"] != version
+        ]  # fmt: skip
+        rolled_back = state["rolled_back"] | dict.fromkeys(later, now.isoformat())
+        rolled_back.pop(version, None)
+        earlier = [other for other in state["served"] if other["as_of"] < entry["as_of"]]
+        return _encode_champion_state([*earlier, entry], rolled_back)
+
+    store.update(layout.champion(pipeline), change)
 
 
 def rolled_back_versions(store: Store, pipeline: str) -> dict[str, str]:
@@ -226,11 +256,19 @@ def _champion_entry(manifest: Manifest) -> ChampionEntry:
 
 
 def _read_champion_state(store: Store, pipeline: str) -> ChampionState:
-    key = layout.champion(pipeline)
     try:
-        content = _parse_json(store, key, store.get(key))
+        content = store.get(layout.champion(pipeline))
     except Missing:
+        content = None
+    return _parse_champion_state(store, pipeline, content)
+
+
+def _parse_champion_state(store: Store, pipeline: str, stored: bytes | None) -> ChampionState:
+    """Return the state from the content of `champion.json`, None for a file that does not exist."""
+    if stored is None:
         return {"served": [], "rolled_back": {}}
+    key = layout.champion(pipeline)
+    content = _parse_json(store, key, stored)
     try:
         served: list[ChampionEntry] = [
             {"version": str(entry["version"]), "as_of": str(entry["as_of"])} for entry in content["served"]
@@ -247,12 +285,9 @@ def _read_champion_state(store: Store, pipeline: str) -> ChampionState:
     return {"served": served, "rolled_back": rolled_back}
 
 
-def _write_champion_state(
-    store: Store, pipeline: str, served: list[ChampionEntry], rolled_back: dict[str, str]
-) -> None:
+def _encode_champion_state(served: list[ChampionEntry], rolled_back: dict[str, str]) -> bytes:
     served = sorted(served, key=lambda entry: entry["as_of"])
-    content = {"version": served[-1]["version"], "served": served, "rolled_back": rolled_back}
-    store.put(layout.champion(pipeline), _encode(content))
+    return _encode({"version": served[-1]["version"], "served": served, "rolled_back": rolled_back})
 
 
 def _parse_json(store: Store, key: str, content: bytes) -> Any:

@@ -42,12 +42,15 @@ def open_client(bucket: str, prefix: str, timeout: float, retries: int, backoff:
 
 
 @contextmanager
-def translate_errors(name: str, redact: Callable[[str], str] = str) -> Iterator[None]:
+def translate_errors(
+    name: str, redact: Callable[[str], str] = str, keeps: Callable[[Exception], bool] = lambda _: False
+) -> Iterator[None]:
     """Turn errors of the S3 client into one DataError, or Missing if the object does not exist.
 
     Args:
         name: Object of the request. The message starts with it.
         redact: Removes secrets from the client's message.
+        keeps: Returns whether an error is raised as it is.
     """
     try:
         yield
@@ -58,10 +61,19 @@ def translate_errors(name: str, redact: Callable[[str], str] = str) -> Iterator[
         # which derives from BaseException and has no public class.
         if type(error).__name__ == "PanicException":
             raise DataError(f"{name}: the S3 client failed; check that AWS_ENDPOINT_URL is a valid address") from None
-        if not isinstance(error, Exception) or isinstance(error, DataError):
+        if not isinstance(error, Exception) or isinstance(error, DataError) or keeps(error):
             raise
         kind = Missing if _error_code(error) == "NoSuchKey" else DataError
         raise kind(f"{name}: {redact(_describe(error))}") from None
+
+
+def is_conflict(error: Exception) -> bool:
+    """Return whether a conditional write failed because another process has written meanwhile."""
+    from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+    # Two writes at the same moment: S3 asks the second one to try again.
+    is_concurrent = _error_code(error) == "ConditionalRequestConflict"
+    return isinstance(error, AlreadyExistsError | PreconditionError) or is_concurrent
 
 
 def _error_code(error: Exception) -> str | None:

@@ -11,6 +11,7 @@ import polars as pl
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, DataError, Missing, score_schema
 from storage.store import Store
+from storage.store.checksum import verify
 from storage.store.parquet import READ_ERRORS
 
 _FORECAST = "gatecast.forecast_sha256"
@@ -44,10 +45,12 @@ def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFram
     """
     key = layout.score(pipeline, issue_time)
     try:
-        content = io.BytesIO(store.get(key))
+        stored = store.get(key)
     except Missing:
         return None
     try:
+        verify(stored, store.uri(key))
+        content = io.BytesIO(stored)
         forecast_sha256 = pl.read_parquet_metadata(content).get(_FORECAST, "")
         content.seek(0)
         return pl.read_parquet(content, columns=list(score_schema())), forecast_sha256

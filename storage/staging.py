@@ -20,6 +20,7 @@ from storage import layout
 from storage.schemas import DataError, shard_result_schema
 from storage.schemas.records import ShardModel, ShardPlan
 from storage.store import Store
+from storage.store.checksum import verify
 
 _DETAILS = "gatecast.details"  # Parquet metadata: a JSON value beside the table
 _ASSIGNMENT = "assignment"
@@ -76,7 +77,7 @@ class ShardedRun:
         Raises:
             Missing: The run is over or never existed.
         """
-        content = self._store.get(self.key(shard, _ASSIGNMENT))
+        content = self._get(shard, _ASSIGNMENT)
         plan: ShardPlan = _read_details(content)
         return tuple(pl.read_parquet(io.BytesIO(content))["series_id"]), plan
 
@@ -103,9 +104,9 @@ class ShardedRun:
 
         Raises:
             Missing: The shard has no result of this kind.
-            DataError: Another version of Gatecast wrote the result.
+            DataError: The result is damaged, or another version of Gatecast wrote it.
         """
-        content = self._store.get(self.key(shard, kind))
+        content = self._get(shard, kind)
         rows = pl.read_parquet(io.BytesIO(content))
         schema = list(shard_result_schema())
         columns = len(rows.columns) - len(schema)
@@ -117,6 +118,12 @@ class ShardedRun:
         values = np.stack([rows[str(column)].to_numpy() for column in range(columns)])
         model: ShardModel | None = _read_details(content)
         return rows.select(schema), values.transpose(1, 2, 0), model
+
+    def _get(self, shard: int, kind: str) -> bytes:
+        key = self.key(shard, kind)
+        content = self._store.get(key)
+        verify(content, self._store.uri(key))
+        return content
 
     def remove(self) -> None:
         """Delete all files of the run."""

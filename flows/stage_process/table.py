@@ -14,6 +14,9 @@ from flows.stages.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from flows.settings.file import OpenPipeline
+    from storage.store import Store
+
+_MAX_ATTEMPTS = 20  # A forecast reads each feed several times. Each attempt finds unusable parts of one feed.
 
 # A stage process sets it once.
 _progress: Progress = no_progress
@@ -61,14 +64,15 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
     def has_time() -> bool:
         return time.monotonic() < end and (within is not None or deadline.has_forecast_time())
 
-    def publish(damage: str | None) -> Mapping[str, Any]:
+    def publish(store: Store, damage: str | None) -> Mapping[str, Any]:
         return forecast(
             pipeline.settings,
-            pipeline.store,
+            store,
             issue_time,
             stale_reason="; ".join(filter(None, (stale_reason, damage))) or None,
             has_time=has_time,
             progress=_report_progress,
+            now=clock.now(),
             **options,
         )
 
@@ -87,22 +91,35 @@ def _assemble(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
     # The keys of a JSON object are texts.
     failures = {int(shard): reason for shard, reason in options["failures"].items()}
     return _publish_despite_damage(
-        pipeline, lambda _: assemble(pipeline.settings, pipeline.store, options["run"], failures)
+        pipeline, lambda store, _: assemble(pipeline.settings, store, options["run"], failures, clock.now())
     )
 
 
 def _publish_despite_damage(
-    pipeline: OpenPipeline, publish: Callable[[str | None], Mapping[str, Any]]
+    pipeline: OpenPipeline, publish: Callable[[Store, str | None], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """Publish a forecast. If the history is damaged, set the damaged parts aside and try again with that reason."""
-    from storage import history
+    """Publish a forecast without the parts of the history that cannot be used, and with the reason in its rows.
 
-    try:
-        return publish(None)
-    except history.DamagedHistory as error:
-        for feed in pipeline.settings.feed:
-            history.set_aside(pipeline.store, pipeline.settings.name, feed.name)
-        return publish(str(error))
+    Damaged parts are set aside. The others, such as those without a permission, stay as they are.
+    """
+    from storage import history
+    from storage.schemas import DataError
+    from storage.store import PartialStore
+
+    hidden: list[str] = []
+    reasons: list[str] = []
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            return publish(PartialStore(pipeline.store, hidden) if hidden else pipeline.store, "; ".join(reasons))
+        except history.UnusableHistory as error:
+            hidden += error.parts
+            reasons.append(str(error))
+            if isinstance(error, history.DamagedHistory):
+                try:
+                    history.set_aside(pipeline.store, pipeline.settings.name, error.feed)
+                except DataError as problem:
+                    reasons.append(str(problem))
+    return publish(PartialStore(pipeline.store, hidden), "; ".join(reasons))
 
 
 def _score(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:

@@ -35,6 +35,7 @@ def publish_shards(
     issue_time: datetime,
     results: Iterable[ShardResult],
     has_time: Callable[[], bool] = no_deadline,
+    now: datetime | None = None,
 ) -> ForecastReport:
     """Write the forecast file of `issue_time`, then its sample paths if the settings request them.
 
@@ -46,6 +47,7 @@ def publish_shards(
         issue_time: Issue time of the forecast.
         results: Results of all shards in the order of the series. One at a time is held in memory.
         has_time: Function that returns False once no time is left for sample paths.
+        now: Present instant. A forecast of the far future is not copied to `latest/`.
 
     Raises:
         DataError: No series has a known value.
@@ -55,6 +57,7 @@ def publish_shards(
     uri = forecasts.publish(
         store, settings.name, settings.pipeline.timezone, issue_time, assembly.blocks(results), levels,
         assembly.metadata, settings.forecast.above, {feed.name: feed.values[0] for feed in settings.feeds("target")},
+        now,
     )  # fmt: skip
     report = assembly.report(uri)
     if settings.forecast.samples:

@@ -77,7 +77,9 @@ def run_shard(settings: Pipeline, store: Store, run: str, shard: int) -> ShardRe
     return {"shard": shard, "series": len(series)}
 
 
-def assemble(settings: Pipeline, store: Store, run: str, failures: Mapping[int, str]) -> DistributedReport:
+def assemble(
+    settings: Pipeline, store: Store, run: str, failures: Mapping[int, str], now: datetime | None = None
+) -> DistributedReport:
     """Publish the results of a run as one file, and remove the staged files.
 
     A shard without a result is forecast by the baseline here.
@@ -87,6 +89,7 @@ def assemble(settings: Pipeline, store: Store, run: str, failures: Mapping[int, 
         store: Store with history and staged results.
         run: Name of the run.
         failures: Reason by shard for shards that failed.
+        now: Present instant. A forecast of the far future is not copied to `latest/`.
     """
     staged = staging.ShardedRun(store, settings.name, run)
     # The choice is made once for all shards: a result that arrives later must not replace a part of the forecast.
@@ -102,7 +105,7 @@ def assemble(settings: Pipeline, store: Store, run: str, failures: Mapping[int, 
             staged.write(shard, name, result.series, result.values, result.model)
     _, shard_plan = staged.read_assignment(0)
     results = (ShardResult(*staged.read_result(shard, name)) for shard, name in enumerate(names))
-    report = publish_shards(settings, store, datetime.fromisoformat(shard_plan["issue_time"]), results)
+    report = publish_shards(settings, store, datetime.fromisoformat(shard_plan["issue_time"]), results, now=now)
     staged.remove()
     return {**report, "stood_in": names.count(_SUBSTITUTE)}
 

@@ -33,6 +33,7 @@ def forecast(
     no_model_reason: str | None = None,
     has_time: Callable[[], bool] = no_deadline,
     progress: Progress = no_progress,
+    now: datetime | None = None,
 ) -> ForecastReport:
     """Publish the forecast of `issue_time` from the data known then, one shard after the other.
 
@@ -45,6 +46,7 @@ def forecast(
         no_model_reason: Why no model may be used. Every row then comes from the baseline.
         has_time: Function that returns False once the remaining rows must come from the baseline.
         progress: Callback for the progress.
+        now: Present instant. A forecast of the far future is not copied to `latest/`.
 
     Raises:
         DataError: No target value is known at the issue time, or no model can be loaded and one is needed.
@@ -59,7 +61,7 @@ def forecast(
             yield forecast_shard(settings, store, issue_time, series[shard], order)
             progress("forecast", 0.1 + 0.8 * done / len(shards))
 
-    published = publish_shards(settings, store, issue_time, results(), has_time)
+    published = publish_shards(settings, store, issue_time, results(), has_time, now)
     progress("forecast", 1.0)
     if published["ended"]:
         logger.info("%d series have ended and are not forecast.", len(published["ended"]))

@@ -68,8 +68,8 @@ def changed_grids(settings: Pipeline, store: Store) -> dict[str, ChangedGrid]:
                 _require_recorded_grid(settings, store, feed, recorded)
         except ChangedGrid as error:
             errors[feed.name] = error
-        except history.DamagedHistory:
-            continue  # The ingest moves the damaged parts and reads the feed from its start.
+        except history.UnusableHistory:
+            continue  # The ingest sets damaged parts aside, and goes on without those that cannot be read.
     return errors
 
 

@@ -18,7 +18,7 @@ from model.checks.feed_findings import emptied_finding
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.schemas.records import FeedReport, IngestReport
-from storage.store import Store
+from storage.store import PartialStore, Store
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,10 @@ def ingest(
     """Ingest the rows of every feed that were available at `as_of`.
 
     Feeds are read and checked before anything is written. A damaged history part is set aside, its paths are in the
-    report, and the rows that the source still has are ingested again. A feed that cannot be used is a failure in the
-    report, and the other feeds are stored. So are the other rows of a feed of which most rows are refused.
+    report, and the rows that the source still has are ingested again. A part that cannot be read now stays as it is:
+    the ingest goes on without it. Both are a failure of the feed in the report, unless its source still had all rows
+    of the damaged part. A feed that cannot be used is a failure too, and the other feeds are stored. So are the other
+    rows of a feed of which most rows are refused.
 
     Args:
         settings: Settings of the pipeline.
@@ -56,10 +58,15 @@ def ingest(
     """
     changed = changed_grids(settings, store)
     damaged: dict[str, list[str]] = {}
+    unreadable: dict[str, history.UnreadableHistory] = {}
 
     def set_aside(feed: Feed) -> None:
-        paths = history.set_aside(store, settings.name, feed.name)
+        paths = history.set_aside(store_of(feed), settings.name, feed.name)
         damaged.setdefault(feed.name, []).extend(paths)
+
+    def store_of(feed: Feed) -> Store:
+        error = unreadable.get(feed.name)
+        return store if error is None else PartialStore(store, error.parts)
 
     def since(feed: Feed) -> datetime:
         if feed.name in changed:
@@ -67,14 +74,22 @@ def ingest(
                 raise changed[feed.name]
             return feed.start
         try:
-            newest = history.newest_valid_time(store, settings.name, feed.name)
+            newest = newest_valid_time(feed)
         except history.DamagedHistory:
             set_aside(feed)
-            newest = None  # the damaged part may be of any time, so everything is requested
-        if newest is None:
+            newest = None
+        if newest is None or history.damaged_parts(store, settings.name, feed.name):
+            # A damaged part may be of any time.
             return feed.start
         # A wrong row of the far future must not exclude all earlier rows from the request.
         return max(feed.start, min(newest, as_of) - feed.overlap)
+
+    def newest_valid_time(feed: Feed) -> datetime | None:
+        try:
+            return history.newest_valid_time(store_of(feed), settings.name, feed.name)
+        except history.UnreadableHistory as error:
+            unreadable[feed.name] = error
+            return history.newest_valid_time(store_of(feed), settings.name, feed.name)
 
     def series_in_history() -> frozenset[str]:
         return frozenset(known_series(settings, store, now))
@@ -92,11 +107,11 @@ def ingest(
             replaced[feed.name] = history.set_all_aside(store, settings.name, feed.name)
         try:
             record_grid(settings, store, feed)
-            appended = history.append(store, settings.name, feed.name, rows.accepted, now)
+            appended = history.append(store_of(feed), settings.name, feed.name, rows.accepted, now)
         except history.DamagedHistory:
             set_aside(feed)
             rows = check_feed(settings, feed, as_of, feed.start, now)
-            appended = history.append(store, settings.name, feed.name, rows.accepted, now)
+            appended = history.append(store_of(feed), settings.name, feed.name, rows.accepted, now)
         _warn_of_replaced(settings, feed, appended)
         if appended.emptied is not None:
             rows = with_findings(rows, [emptied_finding(appended.emptied)])
@@ -109,12 +124,29 @@ def ingest(
             "replaced": replaced.get(feed.name, []),
             "late": lateness(settings, feed, rows, issue_time, as_of),
         }
-        failure = refusal_failure(feed, rows)
-        if failure is not None:
-            failures[feed.name] = failure
+        problems = [
+            str(unreadable[feed.name]) if feed.name in unreadable else None,
+            _lost_rows(settings, store, feed, appended),
+            refusal_failure(feed, rows),
+        ]
+        if any(problems):
+            failures[feed.name] = "; ".join(filter(None, problems))
     log_matching(reports)
     progress("ingest", 1.0)
     return {"feeds": reports, "failures": failures}
+
+
+def _lost_rows(settings: Pipeline, store: Store, feed: Feed, appended: history.Appended) -> str | None:
+    """Return which damaged parts the source could not replace, None if it had all rows of the damaged parts again."""
+    damaged = history.damaged_parts(store, settings.name, feed.name)
+    lost = [store.uri(part) for part in damaged if not history.is_restored(store, part, appended.rows)]
+    history.mark_as_reread(store, damaged)
+    if not lost:
+        return None
+    return (
+        f"feed {feed.name!r}: damaged parts of the history were set aside, and the source does not have all of their "
+        f"rows any more: {', '.join(lost)}. Restore them from a backup, under their names without '.damaged'"
+    )
 
 
 def _warn_of_replaced(settings: Pipeline, feed: Feed, appended: history.Appended) -> None:

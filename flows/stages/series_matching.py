@@ -56,7 +56,7 @@ def match_feeds(
     # A series of the history that is not in this read may go on under an id in other writing.
     try:
         missing = frozenset(known_series()) - series
-    except history.DamagedHistory:
+    except history.UnusableHistory:
         missing = frozenset()
     for feed in targets:
         earlier = (ids for name, ids in ids_of_targets.items() if name < feed.name)

@@ -117,7 +117,10 @@ def train(
         },
     )  # fmt: skip
     if decision.promoted:
-        registry.promote(store, settings.name, version)
+        try:
+            registry.promote(store, settings.name, version)
+        except registry.OutdatedComparison as error:
+            registry.withdraw(store, settings.name, version, f"refused: {error}")
     for pruned in registry.prune(store, settings.name, settings.training.keep, as_of, now):
         logger.info("The ONNX file of model %s was deleted (training.keep); its manifest stays.", pruned)
     progress("train", 1.0)

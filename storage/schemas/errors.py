@@ -30,3 +30,7 @@ class MissingColumn(DataError):
 
 class Missing(DataError):
     """A key or object that does not exist."""
+
+
+class Unreadable(DataError):
+    """Content that exists and cannot be read now, such as without the permission. It is not known to be damaged."""

@@ -3,6 +3,7 @@
 from storage.store.folder import FolderStore
 from storage.store.interface import Store
 from storage.store.opening import open_store
+from storage.store.partial import PartialStore
 from storage.store.replay import ReplayStore
 
-__all__ = ["FolderStore", "ReplayStore", "Store", "open_store"]
+__all__ = ["FolderStore", "PartialStore", "ReplayStore", "Store", "open_store"]

@@ -7,9 +7,12 @@ is never used, because a writer that dies would leave its parts behind.
 from __future__ import annotations
 
 import io
+import logging
+import random
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -19,14 +22,20 @@ from typing import Any
 
 from storage import s3
 from storage.layout import HISTORY
-from storage.schemas import Missing
+from storage.schemas import DataError, Missing, Unreadable
+from storage.store import checksum
 from storage.store.interface import Store, check_key
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT = 300.0  # seconds per object; a large one over a slow connection takes minutes
 _RETRIES = 3
 _BACKOFF = 0.2  # seconds
 _PARALLEL_READS = 16
 _CACHE_BYTES = 1 << 29
+_SWAPS = 50  # attempts at a compare-and-swap
+_LONGEST_SWAP_WAIT = 1.0  # seconds
+_UNSUPPORTED = ("NotImplemented", "501 ")  # answers of a server without conditional writes
 
 
 class BucketStore(Store):
@@ -68,12 +77,78 @@ class BucketStore(Store):
         return uri
 
     def get(self, key: str) -> bytes:
+        return self._get_with_tag(key)[0]
+
+    def _get_with_tag(self, key: str) -> tuple[bytes, str | None]:
+        """Return the content of `key`, and the tag by which a conditional write recognises it."""
         uri = self.uri(key)
         try:
             with s3.translate_errors(f"store {self._root}: reading {key}"):
-                return bytes(self._client.get(key).bytes())
+                answer = self._client.get(key)
+                return bytes(answer.bytes()), answer.meta["e_tag"]
         except Missing:
             raise Missing(f"{uri} does not exist") from None
+        except DataError as error:
+            raise Unreadable(str(error)) from None
+
+    def copy_chosen(self, to: str, choose: Callable[[], str | None]) -> None:
+        check_key(to, self._root)
+
+        def swap() -> None:
+            tag = self._tag(to)
+            key = choose()
+            if key is not None:
+                self._put_if(to, self.get(key), tag)
+
+        self._repeat_until_alone(to, swap)
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        def swap() -> None:
+            content, tag = self._get_with_tag(key) if self.has(key) else (None, None)
+            self._put_if(key, change(content), tag)
+
+        self._repeat_until_alone(key, swap)
+
+    def _repeat_until_alone(self, key: str, swap: Callable[[], None]) -> None:
+        """Call `swap` again if another process has replaced the content of `key` meanwhile."""
+        for attempt in range(_SWAPS):
+            try:
+                return swap()
+            except Exception as error:
+                if not s3.is_conflict(error):
+                    raise
+                time.sleep(random.random() * min(_LONGEST_SWAP_WAIT, 0.02 * 2**attempt))
+        raise DataError(
+            f"{self.uri(key)} was replaced by other processes during each of {_SWAPS} attempts; run the command again"
+        )
+
+    def _tag(self, key: str) -> str | None:
+        """Return the tag of the object at `key`, None if there is none."""
+        if not self.has(key):
+            return None
+        with s3.translate_errors(f"store {self._root}: reading {key}"):
+            tag: str | None = self._client.head(key)["e_tag"]
+        return tag
+
+    def _put_if(self, key: str, content: bytes, tag: str | None) -> None:
+        """Write `content` if the object still has the tag, or if there still is none.
+
+        Raises:
+            Exception: One for which `s3.is_conflict` holds, if another process has written meanwhile.
+        """
+        self._drop_from_cache(key)
+        mode: Any = "create" if tag is None else {"e_tag": tag}
+        try:
+            with s3.translate_errors(f"store {self._root}: writing {key}", keeps=s3.is_conflict):
+                self._client.put(key, content, mode=mode, use_multipart=False)
+        except DataError as error:
+            if not any(text in str(error) for text in _UNSUPPORTED):
+                raise
+            logger.warning(
+                "The S3 server has no conditional writes (If-Match), so that concurrent runs may overwrite each "
+                "other's %s. Let only one run at a time write to this store.", key,
+            )  # fmt: skip
+            self._upload(key, content)
 
     def has(self, key: str) -> bool:
         try:
@@ -119,12 +194,14 @@ class BucketStore(Store):
         return [io.BytesIO(content) for content in self.get_all(keys)]
 
     def _get_cached(self, key: str) -> bytes:
-        """Return the content of `key`. Parts of the history come from the cache after the first read."""
+        """Return the verified content of `key`. Parts of the history come from the cache after the first read."""
         with self._lock:
             cached = self._cache.get(key)
         if cached is not None:
             return cached
         content = self.get(key)
+        if key.endswith(".parquet"):
+            checksum.verify(content, self.uri(key))
         if key.split("/")[0] == HISTORY:
             with self._lock:
                 self._cache[key] = content

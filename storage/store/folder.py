@@ -6,15 +6,21 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from storage.schemas import DataError, Missing
+from storage.schemas import DataError, Missing, Unreadable
+from storage.store import checksum
 from storage.store.interface import Store, check_key
+from storage.store.lock import exclusive
 
-# Errors of a file system that a user can remove: no permission, read-only, no space.
-_NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR})
+# Errors of a file system that a user can remove: no permission, read-only, no space, a folder in place of a file.
+_NOT_WRITABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EIO}
+)
+_ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
 class FolderStore(Store):
@@ -82,27 +88,91 @@ class FolderStore(Store):
 
     def get(self, key: str) -> bytes:
         path = self.path(key)
-        try:
+        with self._translate_read_errors(path):
             return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+
+    @contextmanager
+    def _translate_read_errors(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except _ABSENT:
             raise Missing(f"{path} does not exist") from None
+        except OSError as error:
+            raise Unreadable(
+                f"{path} cannot be read: {error.strerror or error}; give this user the permission to read it, or "
+                "remove the cause"
+            ) from None
+
+    @contextmanager
+    def _translate_write_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._not_writable(error) from None
 
     def has(self, key: str) -> bool:
-        return self.path(key).exists()
+        path = self.path(key)
+        try:
+            with self._translate_read_errors(path):
+                path.stat()
+        except Missing:
+            return False
+        return True
 
     def remove(self, key: str) -> None:
-        self.path(key).unlink(missing_ok=True)
+        with self._translate_write_errors(), suppress(*_ABSENT):
+            self.path(key).unlink()
 
     def move(self, key: str, to: str) -> None:
-        self.path(key).rename(self.path(to))
+        with self._translate_write_errors():
+            self.path(key).rename(self.path(to))
 
     def copy(self, key: str, to: str) -> None:
         with self.atomic_file(to) as file:
             shutil.copyfile(self.path(key), file)
 
+    def copy_chosen(self, to: str, choose: Callable[[], str | None]) -> None:
+        with self._locked(to):
+            key = choose()
+            if key is not None:
+                self.copy(key, to)
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        with self._locked(key):
+            try:
+                content = self.get(key)
+            except Missing:
+                content = None
+            self.put(key, change(content))
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        try:
+            with exclusive(self.path(key)):
+                yield
+        except OSError as error:
+            raise self._not_writable(error) from None
+
     def keys(self, prefix: str, pattern: str) -> list[str]:
-        paths = (path for path in self.path(prefix).rglob(pattern) if not path.name.startswith("."))
-        return sorted(path.relative_to(self.root).as_posix() for path in paths)
+        found: list[str] = []
+        folder = self.path(prefix)
+
+        def stop(error: OSError) -> None:
+            # Another process may remove a folder meanwhile. A folder that cannot be listed is not an empty one.
+            if not isinstance(error, _ABSENT):
+                raise error
+
+        with self._translate_read_errors(folder):
+            for parent, _, names in os.walk(folder, onerror=stop):
+                matches = [name for name in names if fnmatchcase(name, pattern) and not name.startswith(".")]
+                if matches:
+                    key = Path(parent).relative_to(self.root).as_posix()
+                    found += [f"{key}/{name}" for name in matches]
+        return sorted(found)
 
     def polars_sources(self, keys: Sequence[str]) -> Sequence[Path]:
-        return [self.path(key) for key in keys]
+        paths = [self.path(key) for key in keys]
+        for path in paths:
+            with self._translate_read_errors(path):
+                checksum.verify_file(path)
+        return paths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,7 +41,7 @@ class Store(ABC):
 
     @abstractmethod
     def get(self, key: str) -> bytes:
-        """Return the content of `key`. Raises Missing if there is none."""
+        """Return the content of `key`. Raises Missing if there is none, and Unreadable if it cannot be read."""
 
     def get_all(self, keys: Sequence[str]) -> list[bytes]:
         """Return the content of each key. Raises Missing if one of them has none."""
@@ -73,15 +73,36 @@ class Store(ABC):
         """Copy the content of `key` to `to`, atomically."""
 
     @abstractmethod
+    def copy_chosen(self, to: str, choose: Callable[[], str | None]) -> None:
+        """Copy the content of the key that `choose` returns to `to`, or nothing if it returns None.
+
+        No other process replaces the content of `to` by this method or by `update` between the call of `choose` and
+        the copy. `choose` is called again if one has.
+        """
+
+    @abstractmethod
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Replace the content of `key` by what `change` returns for it, None if there is none (compare-and-swap).
+
+        No other process replaces it meanwhile by this method. `change` is called again if one has.
+        """
+
+    @abstractmethod
     def keys(self, prefix: str, pattern: str) -> list[str]:
         """Return the sorted keys in the folder `prefix` and below whose last part matches the glob `pattern`.
 
-        Temporary files are not listed.
+        Temporary files are not listed. A folder that cannot be listed raises Unreadable.
         """
 
     @abstractmethod
     def polars_sources(self, keys: Sequence[str]) -> Sequence[Path | io.BytesIO]:
-        """Return one source per key that Polars can read. May raise Missing."""
+        """Return one source per key of a Parquet file, for Polars to read.
+
+        Raises:
+            Missing: A file does not exist.
+            Unreadable: A file cannot be read.
+            WrongChecksum: The content of a file is not the one that was written.
+        """
 
     def put_parquet(self, key: str, frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> str:
         """Write `frame` as a Parquet file, see `encode_parquet`, and return the uri."""
@@ -91,6 +112,7 @@ class Store(ABC):
         """Return a scan of the Parquet files at `keys`, concatenated in this order.
 
         If a file does not exist, either this call raises Missing or collecting the frame raises FileNotFoundError.
+        Other errors are those of `polars_sources`.
 
         Args:
             keys: Keys of Parquet files.

@@ -13,28 +13,35 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
-#: Errors of reading a damaged Parquet file. A damaged page can make Polars raise PanicException, which derives from
-#: BaseException and is not caught by `except Exception`.
-READ_ERRORS: tuple[type[BaseException], ...] = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+from storage.store.checksum import WrongChecksum, add_checksum, add_checksum_to_file
+
+#: Errors of the content of a damaged Parquet file. A damaged page can make Polars raise PanicException, which derives
+#: from BaseException and is not caught by `except Exception`.
+CONTENT_ERRORS: tuple[type[BaseException], ...] = (
+    pl.exceptions.PolarsError, pl.exceptions.PanicException, WrongChecksum,
+)  # fmt: skip
+#: Errors of reading a Parquet file that is damaged or cannot be read.
+READ_ERRORS: tuple[type[BaseException], ...] = (*CONTENT_ERRORS, OSError)
 
 # A low compression level makes writing fast. Small row groups make reading one series fast.
 _OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
 
 
 def encode_parquet(frame: pl.DataFrame, metadata: dict[str, str] | None = None) -> bytes:
-    """Return `frame` as the bytes of a Parquet file."""
+    """Return `frame` as the bytes of a Parquet file with a checksum."""
     buffer = io.BytesIO()
     frame.write_parquet(buffer, **_OPTIONS, metadata=metadata)
-    return buffer.getvalue()
+    return add_checksum(buffer.getvalue())
 
 
 @contextmanager
 def parquet_writer(
     path: Path, schema: Mapping[str, pl.DataType], metadata: Callable[[], dict[str, str]]
 ) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Write a Parquet file block by block. The bytes do not depend on how the rows are cut into blocks.
+    """Write a Parquet file with a checksum, block by block.
 
-    A second thread encodes the blocks. At most a few of them are in memory at a time.
+    The bytes do not depend on how the rows are cut into blocks. A second thread encodes the blocks. At most a few of
+    them are in memory at a time.
 
     Args:
         path: File to write.
@@ -71,3 +78,4 @@ def parquet_writer(
         finally:
             append(None)
         written.result()
+    add_checksum_to_file(path)

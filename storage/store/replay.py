@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -43,6 +43,12 @@ class ReplayStore(Store):
 
     def copy(self, key: str, to: str) -> None:
         self._store_of(key).copy(key, to)
+
+    def copy_chosen(self, to: str, choose: Callable[[], str | None]) -> None:
+        self._store_of(to).copy_chosen(to, choose)
+
+    def update(self, key: str, change: Callable[[bytes | None], bytes]) -> None:
+        self._store_of(key).update(key, change)
 
     def keys(self, prefix: str, pattern: str) -> list[str]:
         return self._store_of(prefix).keys(prefix, pattern)
