@@ -250,6 +250,25 @@ def newest_periods(
     return _read(store, pipeline, feed, [value], query)
 
 
+def count_values(store: Store, pipeline: str, feed: str, value: str, as_of: datetime, since: datetime) -> pl.DataFrame:
+    """Return how many values each series has since a time that were known at `as_of`, and the first period of them.
+
+    A revision counts as a value of its own.
+
+    Returns:
+        Columns series_id, values and first.
+    """
+
+    def query(rows: pl.LazyFrame) -> pl.LazyFrame:
+        visible = _visible(rows, as_of, since).filter(pl.col(value).is_not_null())
+        return visible.group_by("series_id").agg(values=pl.len(), first=pl.col("valid_time").min())
+
+    def collect_streaming(query: pl.LazyFrame) -> pl.DataFrame:
+        return query.collect(engine="streaming")
+
+    return _read(store, pipeline, feed, [value], query, collect_streaming)
+
+
 def read_arrivals(
     store: Store, pipeline: str, feed: str, value: str, as_of: datetime, since: datetime,
     within: tuple[str, str] | None = None,

@@ -93,7 +93,18 @@ def _check_encoding(value: str) -> str:
     return value
 
 
-class TextOptions(Section):
+class ReadLimits(Section):
+    """Limits of one read of a source. A source beyond them fails, with an error that names the limit."""
+
+    max_megabytes: Annotated[float, Field(gt=0)] = Field(
+        default=2000, description="Most megabytes of all files, objects or answers of one read, after decompression."
+    )
+    max_time: PositiveDuration = Field(
+        default=timedelta(minutes=30), description="Longest time of one read, with all pages, files and tries."
+    )
+
+
+class TextOptions(ReadLimits):
     """Form of the texts of a table. Nothing is guessed: a cell of another form is refused."""
 
     decimal: Literal[".", ","] | None = Field(
@@ -208,13 +219,13 @@ class SqlOptions(TextOptions):
     kind: Literal["sql"]
 
 
-class RequestOptions(Section):
+class RequestOptions(ReadLimits):
     """Options of every kind that sends requests to a server."""
 
     timeout: PositiveDuration = Field(
         default=timedelta(seconds=30),
-        description="Longest wait for a connection and between two parts of an answer. A whole answer may take ten "
-        "times as long.",
+        description="Longest wait for a connection and between two parts of an answer. A whole answer, from its first "
+        "header on, may take ten times as long.",
     )
     retries: Annotated[int, Field(ge=0, le=20)] = Field(default=4, description="Tries after the first one failed.")
     backoff: PositiveDuration = Field(
@@ -230,7 +241,17 @@ class S3Options(RequestOptions, StoredCsvOptions):
     kind: Literal["s3"]
 
 
-class WebOptions(RequestOptions, CsvOptions):
+class HttpOptions(RequestOptions):
+    """Options of every kind that sends requests over HTTP."""
+
+    hosts: Annotated[tuple[Text, ...], BeforeValidator(_to_texts), _texts("data.example.com")] = Field(
+        default=(),
+        description="Other hosts, each with its port if it has one, to which redirects and the address of the next "
+        "page may lead. The scheme stays, or becomes https.",
+    )
+
+
+class WebOptions(HttpOptions, CsvOptions):
     """Options of a CSV or JSON address on the web."""
 
     kind: Literal["http"]
@@ -247,9 +268,10 @@ class WebOptions(RequestOptions, CsvOptions):
         description="Dotted path of the next page's address in a JSON answer. Default: there is one page.",
         examples=["links.next"],
     )
+    max_pages: Annotated[int, Field(ge=1)] = Field(default=1000, description="Most pages of one read.")
 
 
-class KnownSourceOptions(RequestOptions):
+class KnownSourceOptions(HttpOptions):
     """Options of a source with an interface of its own, whose tables have fixed columns."""
 
     @property

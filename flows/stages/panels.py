@@ -39,6 +39,15 @@ def known_series(settings: Pipeline, store: Store, as_of: datetime) -> tuple[str
     return tuple(sorted(ids))
 
 
+def count_target_values(settings: Pipeline, store: Store, as_of: datetime, since: datetime) -> pl.DataFrame:
+    """Return series_id, values and first, see `history.count_values`, of the target feeds together."""
+    counts = [
+        history.count_values(store, settings.name, feed.name, feed.values[0], as_of, since)
+        for feed in settings.feeds("target")
+    ]
+    return pl.concat(counts).group_by("series_id").agg(pl.col("values").sum(), pl.col("first").min())
+
+
 def newest_target(settings: Pipeline, store: Store, not_after: datetime) -> datetime | None:
     """Return when the newest target value became available, at most `not_after`, None if there is no value."""
     times = [

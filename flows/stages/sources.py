@@ -13,6 +13,7 @@ from flows.settings.feed_options import TextOptions
 from model.checks.wide_tables import SERIES, needed_columns, to_long_table
 from storage.redaction import has_secret, redact_registered
 from storage.schemas import ROW_PROBLEM, DataError, MissingColumn
+from storage.sources.limits import run_within
 from storage.sources.request import Request
 
 # Each kind of source is a module, imported only when it is used, because it brings its own library.
@@ -57,7 +58,7 @@ def read_feed(
         key.get_secret_value() if key is not None else None, feed.secrets, id_column, feed.valid_time,
     )  # fmt: skip
     try:
-        rows: pl.DataFrame = source.read(request)
+        rows: pl.DataFrame = run_within(options["max_time"], request.redacted_uri, lambda: source.read(request))
     except DataError as error:
         text = error.of_key(_key_of(feed, error.column)) if isinstance(error, MissingColumn) else str(error)
         raise DataError(f"feed {feed.name!r}: {request.redact(text)}") from None

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
+import polars as pl
 
 from flows.settings.pipeline import Pipeline
-from flows.stages.panels import known_series, revision_panel, to_instant, to_micros
+from flows.stages.panels import count_target_values, known_series, revision_panel, to_instant, to_micros
 from model.checks.newest_values import find_implausible
 from model.evaluation.comparison import IssueTimes
 from model.evaluation.promotion import MIN_ISSUE_TIMES
@@ -21,6 +22,8 @@ from model.timegrid import TimeGrid, day_starts, local_naive
 from model.windows import has_enough_history
 from storage.schemas import DataError
 from storage.store import Store
+
+_LARGE_PANEL = 100_000_000  # cells; each takes at least 4 bytes for a value, and twice as many while it is read
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,8 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
     first = grid.first_step(to_micros(as_of))
     window = settings.training.window
     begin = as_of - window if window else to_instant(0)
-    start = int(grid.index(np.array([to_micros(begin)]))[0])
-    panel = revision_panel(settings, store, series, as_of, start, first - start)
-    if np.isnan(panel.target.layers[0].values).all():
+    counts = count_target_values(settings, store, as_of, begin)
+    if counts.is_empty():
         if window is None:
             raise DataError(
                 f"pipeline {settings.name!r}: the history has no target value until {settings.local_text(as_of)}, only "
@@ -81,8 +83,31 @@ def _read_panel(settings: Pipeline, store: Store, as_of: datetime) -> tuple[Pane
             f"{settings.local_text(as_of)} holds no target value; run `gatecast ingest` or set "
             'training.window = "all"'
         )
-    # The steps before the first value are of no use. With training.window = "all" there are many.
+    # The steps before the first value would take memory only. With training.window = "all" there are many.
+    oldest: datetime = counts["first"].min()  # type: ignore[assignment]
+    start = int(grid.index(np.array([to_micros(max(begin, oldest))]))[0])
+    _split(settings, as_of, first, start)
+    panel = revision_panel(
+        settings, store, _fitted_series(settings, series, counts, first - start), as_of, start, first - start
+    )
     return without_implausible_newest(crop_to_values(panel)), first
+
+
+def _fitted_series(settings: Pipeline, series: tuple[str, ...], counts: pl.DataFrame, steps: int) -> tuple[str, ...]:
+    """Return the series of the panel: all, or in a large panel those that have values enough for one window.
+
+    Raises:
+        DataError: No series has.
+    """
+    fewest = settings.spec(series).min_visible + 1  # a context, and an actual
+    usable = set(counts.filter(pl.col("values") >= fewest)["series_id"])
+    if not usable:
+        raise DataError(
+            f"pipeline {settings.name!r}: too little history to train on: none of {len(series):,} series has the "
+            f"{fewest} values in the training window that one example needs. Check series_id of the target feed if "
+            "each row has an id of its own."
+        )
+    return series if len(series) * steps <= _LARGE_PANEL else tuple(name for name in series if name in usable)
 
 
 def without_implausible_newest(panel: Panel) -> Panel:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 
 import polars as pl
 
 from storage.schemas import DataError
-from storage.sources import formats
+from storage.sources import formats, globs
 from storage.sources.csv_text import CsvForm
 from storage.sources.request import Request
 
@@ -23,10 +22,16 @@ def read(request: Request) -> pl.DataFrame:
     if "://" in uri:
         raise DataError(f"{request.redacted_uri}: the uri of a file feed must be a path, a glob or s3://bucket/key")
     # A file name may contain the special characters of a glob. Path.glob does not accept an absolute pattern.
-    matches = [uri] if Path(uri).is_file() else sorted(glob.glob(uri, recursive=True), key=formats.natural_order)
+    matches = [uri] if Path(uri).is_file() else sorted(globs.match(uri), key=formats.natural_order)
     paths = [path for path in matches if Path(path).is_file()]
     if not paths:
         raise DataError(f"{uri}: there is no such file; check the uri of the feed")
     form = CsvForm.of(request.options)
-    tables = [formats.read(Path(path), path, request.columns, form) for path in paths]
+    tables = []
+    for path in paths:
+        try:
+            request.limits.count_file(Path(path))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+        tables.append(formats.read(Path(path), path, request.columns, form, request.limits))
     return formats.concatenate_tables(tables, paths, uri, request.series_id)

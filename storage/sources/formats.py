@@ -13,6 +13,7 @@ import polars as pl
 
 from storage.schemas import FILE, ROW_PROBLEM, DataError, to_series_ids
 from storage.sources.csv_text import PLAIN_CSV, CsvForm, read_csv, select_columns
+from storage.sources.limits import Limits
 from storage.store.parquet import READ_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,9 @@ _MAGIC = b"PAR1"  # first and last bytes of a Parquet file
 _TAIL = 8  # bytes: the footer's length as a little-endian integer, then the magic
 
 
-def read(source: Path | bytes, name: str, columns: Sequence[str], csv_form: CsvForm = PLAIN_CSV) -> pl.DataFrame:
+def read(
+    source: Path | bytes, name: str, columns: Sequence[str], csv_form: CsvForm = PLAIN_CSV, limits: Limits | None = None
+) -> pl.DataFrame:
     """Return the requested columns of one file with the file's own types. CSV cells stay text.
 
     Args:
@@ -36,9 +39,10 @@ def read(source: Path | bytes, name: str, columns: Sequence[str], csv_form: CsvF
         name: Name of the file. Its ending selects the format, and errors start with it.
         columns: Columns to read, none for all.
         csv_form: How a CSV file is written.
+        limits: Limits of the read. None: there are none.
 
     Raises:
-        DataError: The file cannot be read in its format, or a column is missing.
+        DataError: The file exceeds a limit, cannot be read in its format, or a column is missing.
     """
     form = next((form for ending, form in _FORMATS.items() if name.lower().endswith(ending)), None)
     if form is None:
@@ -49,7 +53,10 @@ def read(source: Path | bytes, name: str, columns: Sequence[str], csv_form: CsvF
         _check_parquet(source)
         readable = io.BytesIO(source) if isinstance(source, bytes) else source
         scan = pl.scan_parquet(readable, hive_partitioning=False, glob=False)
-        table = scan.select(select_columns(scan, name, columns)).collect()
+        names = select_columns(scan, name, columns)
+        if limits is not None:
+            limits.check_table(scan.select(pl.len()).collect().item(), len(names))
+        table = scan.select(names).collect()
         offsets = [column for column, dtype in table.schema.items() if _has_fixed_offset(dtype)]
         return table.with_columns(pl.col(offsets).dt.convert_time_zone("UTC")) if offsets else table
     except pl.exceptions.NoDataError:

@@ -38,8 +38,11 @@ def read(request: Request) -> pl.DataFrame:
     for matched in keys:
         name = f"s3://{bucket}/{matched}"
         with s3.translate_errors(name, request.redact):
-            content = bytes(client.get(matched).bytes())
-        tables.append(formats.read(content, name, request.columns, CsvForm.of(options)))
+            answer = client.get(matched)
+            request.limits.require_bytes(answer.meta["size"])
+            content = bytes(answer.bytes())
+        request.limits.count_unpacked(content)
+        tables.append(formats.read(content, name, request.columns, CsvForm.of(options), request.limits))
     return formats.concatenate_tables(tables, keys, request.redacted_uri, request.series_id)
 
 

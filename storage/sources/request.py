@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from storage.redaction import find_secrets, redact
+from storage.sources.limits import Limits
 
 #: Columns that a source with tables of its own, such as ENTSO-E, provides beside the values.
 SERIES_ID, VALID_TIME, AVAILABLE_AT = OWN = ("series_id", "valid_time", "available_at")
@@ -55,6 +57,11 @@ class Request:
     def redacted_uri(self) -> str:
         """The uri without passwords and values of secret parameters."""
         return self.redact(self.uri)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """Limits of this read, and what it has read so far."""
+        return Limits(self.redacted_uri, self.options.get("max_megabytes"), self.options.get("max_pages"))
 
     def redact(self, text: str) -> str:
         """Return `text`, such as a driver's error, without the secrets of the uri and without the key."""

@@ -60,7 +60,7 @@ def _read_postgresql(cursor: Any, query: str, request: Request) -> pl.DataFrame:
     cursor.execute("select set_config('TimeZone', $1, false)", [_session_zone(request.time_zone)])
     cursor.fetchall()
     cursor.execute(query, [bounds[name] for name in names] or None)
-    table = fetch_table(cursor)
+    table = fetch_table(cursor, request.limits)
     columns = request.columns or table.columns
     check_columns(columns, table.columns, request)
     return pl.DataFrame([_to_polars(table[column], column == request.series_id) for column in columns])

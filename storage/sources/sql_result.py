@@ -8,31 +8,40 @@ from typing import Any
 import polars as pl
 
 from storage.schemas import DataError, MissingColumn
+from storage.sources.limits import Limits
 from storage.sources.request import Request
 
 
-def fetch_table(cursor: Any) -> pl.DataFrame:
+def fetch_table(cursor: Any, limits: Limits | None = None) -> pl.DataFrame:
     """Return the result of the cursor's query.
 
+    Args:
+        cursor: Cursor after the execution of the query.
+        limits: Limits of the read. None: there are none.
+
     Raises:
-        DataError: Two columns have one name, or a text is not UTF-8. SQLite stores such texts, and Polars would fail at
-            them later.
+        DataError: The result exceeds a limit, two columns have one name, or a text is not UTF-8. SQLite stores such
+            texts, and Polars would fail at them later.
     """
-    arrow = cursor.fetch_arrow_table()
-    twice = [name for name in arrow.column_names if arrow.column_names.count(name) > 1]
+    reader = cursor.fetch_record_batch()
+    names = reader.schema.names
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise DataError(several_columns(twice[0]))
-    for name, column in zip(arrow.column_names, arrow.columns, strict=True):
-        try:
-            column.validate(full=True)
-        except ValueError:
-            raise DataError(
-                f"column {name!r} of the query holds text that is not UTF-8; correct it in the source or leave the "
-                "column out"
-            ) from None
-    table = pl.from_arrow(arrow)
-    assert isinstance(table, pl.DataFrame)
-    return table
+    tables = [pl.from_arrow(reader.schema.empty_table())]
+    for batch in reader:
+        if limits is not None:
+            limits.count_bytes(batch.nbytes)
+        for name, column in zip(names, batch.columns, strict=True):
+            try:
+                column.validate(full=True)
+            except ValueError:
+                raise DataError(
+                    f"column {name!r} of the query holds text that is not UTF-8; correct it in the source or leave "
+                    "the column out"
+                ) from None
+        tables.append(pl.from_arrow(batch))
+    return pl.concat([table for table in tables if isinstance(table, pl.DataFrame)])
 
 
 def several_columns(name: str) -> str:

@@ -16,6 +16,7 @@ import polars as pl
 
 from storage.schemas import DataError
 from storage.schemas.offsets import to_tzinfo
+from storage.sources.limits import Limits
 from storage.sources.request import Request
 from storage.sources.sql_result import check_columns, fetch_table
 from storage.sources.sql_text import bind, parameter_names, without_end
@@ -55,7 +56,7 @@ def read(cursor: Any, query: str, request: Request) -> pl.DataFrame:
     check_columns(columns, present, request)
     parameters = _parameters(cursor, query, request)
     forms = {name: _AS_ID if name == request.series_id else "{0}" for name in columns}
-    table = _run(cursor, _select(forms, query), parameters)
+    table = _run(cursor, _select(forms, query), parameters, request.limits)
     mixed = [name for name in columns if forms[name] == "{0}" and _has_rounded_numbers(table[name])]
     return _run(cursor, _select(forms | dict.fromkeys(mixed, _AS_TEXT), query), parameters) if mixed else table
 
@@ -88,11 +89,11 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _run(cursor: Any, query: str, parameters: Mapping[str, Bound]) -> pl.DataFrame:
+def _run(cursor: Any, query: str, parameters: Mapping[str, Bound], limits: Limits | None = None) -> pl.DataFrame:
     text, names = bind(query, "?{}")
     cursor.adbc_statement.set_options(**{_BATCH_ROWS: _LARGEST_BATCH})
     cursor.execute(text, [parameters[name] for name in names] or None)
-    return fetch_table(cursor)
+    return fetch_table(cursor, limits)
 
 
 def _has_rounded_numbers(column: pl.Series) -> bool:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import httpx
 import polars as pl
 
 from storage.schemas import DataError, to_series_id
 from storage.sources.csv_text import CsvForm, read_csv
-from storage.sources.fetch import fetch, open_client, parse
+from storage.sources.fetch import fetch, follow, open_client, parse
 from storage.sources.request import Request
-
-_MAX_PAGES = 10_000
 
 
 def read(request: Request) -> pl.DataFrame:
@@ -32,10 +31,6 @@ def read(request: Request) -> pl.DataFrame:
     tables = []
     with open_client(request) as client:
         for number, body in enumerate(_pages(request, client)):
-            if number >= _MAX_PAGES:
-                raise DataError(
-                    f"{request.redacted_uri}: the response has more than {_MAX_PAGES} pages; check the paging"
-                )
             table = _read_json(request, body) if is_json else _read_csv(request, body)
             if table.is_empty() and number:
                 break
@@ -52,17 +47,19 @@ def _pages(request: Request, client: httpx.Client) -> Iterator[bytes]:
     """Yield the body of each page."""
     address = request.uri.replace("{since}", _to_iso(request.since)).replace("{until}", _to_iso(request.until))
     if "{page}" in address:
-        for number in range(1, _MAX_PAGES + 2):
+        for number in count(1):
+            request.limits.count_page(number)
             yield fetch(request, client, address.replace("{page}", str(number)))
         return
     next_path = request.options.get("next")
     visited = set()
     while address and address not in visited:
         visited.add(address)
+        request.limits.count_page(len(visited))
         body = fetch(request, client, address)
         yield body
         link = _find(parse(request, body), next_path) if next_path else None
-        address = urljoin(address, str(link)) if link else ""
+        address = follow(request, address, str(link), "next page") if link else ""
 
 
 def _read_csv(request: Request, body: bytes) -> pl.DataFrame:
