@@ -172,7 +172,9 @@ def _fit_member(
     bfloat16 = _has_fast_bfloat16() if options.bfloat16 is None else options.bfloat16
     optimiser = _optimiser(network)
     stopping = options.full_stopping if start is None else options.warm_stopping
-    best_loss = math.inf if start is None else _validation_loss(averaged, data, weights)
+    # No update changes the linear expert, so its forecast serves all evaluations.
+    forecasts = _linear_forecasts(data)
+    best_loss = math.inf if start is None else _validation_loss(averaged, data, weights, forecasts)
     best_state = _copy_state(averaged)
     worse, share = 0, 0.0  # evaluations since the best one, share of the training that is done
     for update in range(1, options.max_updates + 1):
@@ -189,7 +191,7 @@ def _fit_member(
         optimiser.step()
         average.update_parameters(network)
         if update % stopping.every == 0:
-            validation_loss = _validation_loss(averaged, data, weights)
+            validation_loss = _validation_loss(averaged, data, weights, forecasts)
             worse += 1
             if validation_loss < best_loss:
                 best_loss, best_state, worse = validation_loss, _copy_state(averaged), 0
@@ -265,14 +267,23 @@ def _window_weights(weights: torch.Tensor, windows: Windows) -> torch.Tensor:
     return weights[torch.from_numpy(windows.series).to(weights.device)][:, None]
 
 
-def _validation_loss(network: SegmentLSTM, data: TrainingData, weights: torch.Tensor) -> float:
-    """Return the mean weighted pinball loss of the validation windows."""
+def _validation_loss(
+    network: SegmentLSTM, data: TrainingData, weights: torch.Tensor, linear_forecasts: torch.Tensor | None
+) -> float:
+    """Return the mean weighted pinball loss of the validation windows.
+
+    Args:
+        network: Member in evaluation mode.
+        data: Data of the training.
+        weights: Weight of each series, (series + 1,).
+        linear_forecasts: Result of `_linear_forecasts`.
+    """
     total, count, device, validation = 0.0, 0, weights.device, data.validation
     with torch.inference_mode():
         for start in range(0, len(validation.actual), _FORECAST_BATCH):
             part = slice(start, start + _FORECAST_BATCH)
             windows, actual = validation.windows[part], torch.from_numpy(validation.actual[part]).to(device)
-            base = _linear_forecast(data, windows)
+            base = None if linear_forecasts is None else linear_forecasts[part]
             raw, base_forecast, scale = network(
                 **to_tensors(windows, device), linear_forecast=None if base is None else base.to(device)
             )
@@ -295,13 +306,18 @@ def _left_out_forecast(data: TrainingData, batch: LabeledWindows, augmented: Win
     return cast(torch.Tensor, forecast)
 
 
-def _linear_forecast(data: TrainingData, windows: Windows) -> torch.Tensor | None:
-    """Return the linear expert's forecast of new windows, (B, H)."""
+def _linear_forecasts(data: TrainingData) -> torch.Tensor | None:
+    """Return the linear expert's forecasts of the validation windows, (N, H), None without an expert."""
     if data.linear is None:
         return None
-    expert = data.linear.expert
+    expert, windows = data.linear.expert, data.validation.windows
+    starts = range(0, len(windows), _FORECAST_BATCH)
     with torch.inference_mode():
-        return linear_outputs(expert, **to_tensors(windows), **linear_tables(expert))[1]
+        parts = [
+            linear_outputs(expert, **to_tensors(windows[start : start + _FORECAST_BATCH]), **linear_tables(expert))[1]
+            for start in starts
+        ]
+    return torch.cat(parts) if parts else None
 
 
 def _fit_share(network: Ensemble, data: TrainingData) -> torch.Tensor:

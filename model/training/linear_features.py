@@ -73,7 +73,7 @@ class LinearFeatures:
         """
         spec, length = self.spec, self.length
         count = target.shape[0]
-        own = [target[:, spec.context - lag * length : spec.context - (lag - 1) * length] for lag in self.target_lags]
+        own = self.past_days(target)
         covariates = self._imputed(known)
         own.append(observed[:, spec.context - length :, : len(spec.observed)].flatten(1))
         past = [
@@ -94,6 +94,15 @@ class LinearFeatures:
             parts += [calendar[:, end, _FIRST_CALENDAR:].expand(count, -1) for end in ends]
             blocks.append(torch.cat([shared, *parts], dim=1))
         return torch.stack(blocks, dim=1)
+
+    def past_days(self, target: Tensor) -> list[Tensor]:
+        """Return the first features of the design: the target of past days, each (B, D).
+
+        Args:
+            target: Scaled, transformed and imputed context, (B, C).
+        """
+        end, length = self.spec.context, self.length
+        return [target[:, end - lag * length : end - (lag - 1) * length] for lag in self.target_lags]
 
     def _powers(self, values: Tensor) -> list[Tensor]:
         return [values, values**2, values**3][: self.powers]

@@ -6,6 +6,7 @@ uses the coefficients that were fitted without the window's fold (stacking: Wolp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,11 +98,30 @@ class _SampleFit:
         fit: Coefficients with and without each fold.
         scaling: Location, scale and transform, (4,).
         residuals: Left-out residuals in scales, (N, H).
+        loss: Mean absolute left-out residual in the target's unit.
     """
 
     fit: LinearFit
     scaling: torch.Tensor
     residuals: Floats
+    loss: float
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Design of a sample of windows in one scaling.
+
+    Attributes:
+        scaling: Location, scale and transform, (4,).
+        features: Features of each block, (N, G, F).
+        window: Location and scale of each window, (N, 2).
+        length: Steps per block.
+    """
+
+    scaling: torch.Tensor
+    features: NDArray[np.float32]
+    window: Floats
+    length: int
 
 
 def _write_row(expert: LinearExpert, folds: torch.Tensor, entries: NDArray[np.int64], sample: _SampleFit) -> None:
@@ -113,10 +133,13 @@ def _write_row(expert: LinearExpert, folds: torch.Tensor, entries: NDArray[np.in
 
 def _fit_sample(expert: LinearExpert, sample: LabeledWindows, scalings: tuple[tuple[bool, bool], ...]) -> _SampleFit:
     """Fit with the scaling, then with the penalty, that have the smallest left-out absolute error."""
-    tried = [_fit_once(expert, sample, _scaling(sample, *choice), _PENALTIES[1]) for choice in scalings]
-    best = min(tried, key=lambda one: one[1])[0]
-    tried = [_fit_once(expert, sample, best.scaling, penalty) for penalty in _PENALTIES]
-    return min(tried, key=lambda one: one[1])[0]
+    designs = [_design(expert, sample, _scaling(sample, *scalings[0]))]
+    for choice in scalings[1:]:
+        designs.append(_rescaled(expert, sample, _scaling(sample, *choice), designs[0]))
+    tried = [_fit_once(design, sample, _PENALTIES[1]) for design in designs]
+    best = min(range(len(tried)), key=lambda number: tried[number].loss)
+    others = [_fit_once(designs[best], sample, penalty) for penalty in _PENALTIES if penalty != _PENALTIES[1]]
+    return min((tried[best], *others), key=lambda fitted: (fitted.loss, float(fitted.scaling[3])))
 
 
 def _scaling(sample: LabeledWindows, is_fixed: bool, is_asinh: bool) -> torch.Tensor:
@@ -128,25 +151,39 @@ def _scaling(sample: LabeledWindows, is_fixed: bool, is_asinh: bool) -> torch.Te
     return torch.tensor([location, scale, float(is_asinh), 0.0])
 
 
-def _fit_once(
-    expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor, penalty: float
-) -> tuple[_SampleFit, float]:
-    """Return the fit, and its mean absolute left-out residual in the target's unit."""
-    scaling = torch.cat([scaling[:3], torch.tensor([penalty])])
-    design, window = _designs(expert, sample, scaling)
-    fit, residuals = fit_scaled(design, sample.actual, scaling.numpy(), window, expert.features.length)
-    return _SampleFit(fit, scaling, residuals), float(np.nanmean(np.abs(residuals * window[:, 1:])))
+def _fit_once(design: _Design, sample: LabeledWindows, penalty: float) -> _SampleFit:
+    scaling = torch.cat([design.scaling[:3], torch.tensor([penalty])])
+    fit, residuals = fit_scaled(design.features, sample.actual, scaling.numpy(), design.window, design.length)
+    return _SampleFit(fit, scaling, residuals, float(np.nanmean(np.abs(residuals * design.window[:, 1:]))))
 
 
-def _designs(expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor) -> tuple[NDArray[np.float32], Floats]:
-    """Return the design (N, G, F), and location and scale (N, 2) of all windows."""
-    designs, located = [], []
+def _design(expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor) -> _Design:
+    """Return the design of all windows in one scaling."""
+    features, located = [], []
     with torch.inference_mode():
-        for start in range(0, len(sample.actual), _BATCH):
-            tensors = to_tensors(sample.windows[start : start + _BATCH])
+        for tensors in _batches(sample):
             rows = scaling.expand(len(tensors["target"]), 4)
             scaled, location, scale = expert.scaled(tensors["target"], rows)
             covariates = expert.known(tensors["known_future"]), expert.observed(tensors["observed"])
-            designs.append(expert.features.design(scaled, *covariates, tensors["calendar"]).numpy())
+            features.append(expert.features.design(scaled, *covariates, tensors["calendar"]).numpy())
             located.append(torch.cat([location, scale], dim=1).numpy().astype(np.float64))
-    return np.concatenate(designs), np.concatenate(located)
+    return _Design(scaling, np.concatenate(features), np.concatenate(located), expert.features.length)
+
+
+def _rescaled(expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor, design: _Design) -> _Design:
+    """Return a design in another scaling, which changes only the features of the target."""
+    past, located = [], []
+    with torch.inference_mode():
+        for start in range(0, len(sample.actual), _BATCH):
+            target = torch.from_numpy(sample.windows.target[start : start + _BATCH])
+            scaled, location, scale = expert.scaled(target, scaling.expand(len(target), 4))
+            past.append(torch.cat(expert.features.past_days(scaled), dim=1).numpy())
+            located.append(torch.cat([location, scale], dim=1).numpy().astype(np.float64))
+    features, own = design.features.copy(), np.concatenate(past)
+    features[:, :, : own.shape[1]] = own[:, None]
+    return _Design(scaling, features, np.concatenate(located), design.length)
+
+
+def _batches(sample: LabeledWindows) -> Iterator[dict[str, torch.Tensor]]:
+    for start in range(0, len(sample.actual), _BATCH):
+        yield to_tensors(sample.windows[start : start + _BATCH])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 from model.training.linear_fit import FittedLinear
@@ -50,7 +49,7 @@ class FitOptions:
         full_stopping: Early stopping of a member that begins with random weights.
         warm_stopping: Early stopping of a member that begins with the weights of an earlier training.
         device: Device that holds the weights during training, see `devices.resolve_device`.
-        threads: Threads of torch. A second one halves the time of a batch; products of this size do not use more.
+        threads: Threads of torch. A second one that must wait for a core costs several times the CPU of one.
         bfloat16: Whether products are computed in bfloat16 on the CPU; None means if that is faster.
     """
 
@@ -60,5 +59,5 @@ class FitOptions:
     full_stopping: EarlyStopping = EarlyStopping(every=50, patience=12)
     warm_stopping: EarlyStopping = EarlyStopping(every=25, patience=3)
     device: str = "cpu"
-    threads: int = min(2, os.cpu_count() or 1)
+    threads: int = 1
     bfloat16: bool | None = None

@@ -14,6 +14,7 @@ from model.linear_contributions import covariate_responses, linear_contributions
 from model.linear_expert import LINEAR_TABLES
 from model.linear_refit import refit_linear
 from model.panel import Channel, Panel, RevisionLayer
+from model.training import linear_fit
 from model.training.export import from_onnx, to_onnx, verify_export, with_tables
 from model.training.linear_fit import FittedLinear, fit_linear_expert
 from model.training.network import Ensemble, untrained_network
@@ -64,6 +65,17 @@ def test_the_file_computes_what_the_network_computes(fitted: Fitted) -> None:
     assert read is not None
     state = read.state_dict()
     assert [name for name, value in fitted.network.state_dict().items() if not (state[name] == value).all()] == []
+
+
+def test_another_scaling_changes_only_the_features_of_the_target(fitted: Fitted) -> None:
+    sample, expert = windows(fitted), fitted.linear.expert
+    first, *others = (linear_fit._scaling(sample, *choice) for choice in linear_fit._SCALINGS)
+    design = linear_fit._design(expert, sample, first)
+    for scaling in others:
+        anew, rescaled = (
+            linear_fit._design(expert, sample, scaling), linear_fit._rescaled(expert, sample, scaling, design)
+        )  # fmt: skip
+        assert (rescaled.features == anew.features).all() and (rescaled.window == anew.window).all()
 
 
 def test_the_same_data_give_the_coefficients_of_the_training(fitted: Fitted) -> None:
