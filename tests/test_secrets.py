@@ -174,7 +174,13 @@ def test_runs_leave_no_secret_anywhere(
     load = pl.read_parquet(tmp_path / "load.parquet")
     _fill(password, load)
     weather = io.BytesIO()
-    pl.read_parquet(tmp_path / "temperature.parquet").write_csv(weather)
+    # The server repeats the key in cells, also in other forms.
+    rows = pl.read_parquet(tmp_path / "temperature.parquet").cast(pl.String)
+    words = [SECRET, PERCENT, base64.b64encode(SECRET.encode()).decode(), SECRET.encode().hex(), SECRET[:13]]
+    echoes = [
+        rows[-1 - i].with_columns(pl.lit(word).alias(name)) for i, word in enumerate(words) for name in rows.columns
+    ]
+    pl.concat([rows, *echoes]).write_csv(weather)
     web.answers["/w/load.csv"] = lambda _: (200, {}, weather.getvalue())
     _echo(web)
     host = password.rpartition("@")[2]
@@ -190,6 +196,7 @@ def test_runs_leave_no_secret_anywhere(
     worked = nightly_process(path, home, "--issue-time", ISSUE, "--json", **environment)
     report = json_report(worked)
     assert report["failures"] == {} and report["ingest"]["feeds"]["demand"]["read"] > 1000
+    assert report["ingest"]["feeds"]["weather"]["refused"] >= len(words) and "***" in worked.stdout
     path.write_text(path.read_text().replace("/w/load.csv", "/gone/load.csv").replace(host, f"{_GONE}/postgres"))
     degraded = nightly_process(path, home, "--issue-time", "2018-09-02", "--json", **environment)
     assert json_report(degraded)["failures"].keys() == {"ingest:demand", "ingest:weather"}
