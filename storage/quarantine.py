@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from datetime import datetime
 
 import polars as pl
 
 from storage import layout
 from storage.redaction import redact_table
+from storage.schemas import DataError
 from storage.store import Store
+from storage.store.parquet import READ_ERRORS
+
+logger = logging.getLogger(__name__)
+
+_ERRORS: tuple[type[BaseException], ...] = (*READ_ERRORS, DataError)
 
 
 def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> int:
@@ -42,5 +49,15 @@ def read(store: Store, pipeline: str, feed: str) -> pl.DataFrame:
 
 
 def _read_files(store: Store, folder: str) -> list[pl.DataFrame]:
-    """Return one table per file. Their columns differ if the feed's columns have changed."""
-    return [pl.read_parquet(source, glob=False) for source in store.polars_sources(store.keys(folder, "*.parquet"))]
+    """Return one table per file. Their columns differ if the feed's columns have changed.
+
+    A file that cannot be read is left out, because the refused rows are for the user only.
+    """
+    tables = []
+    for key in store.keys(folder, "*.parquet"):
+        try:
+            (source,) = store.polars_sources([key])
+            tables.append(pl.read_parquet(source, glob=False))
+        except _ERRORS as error:
+            logger.warning("Refused rows are left out: %s: %s.", store.uri(key), error)
+    return tables
