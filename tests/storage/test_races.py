@@ -84,7 +84,7 @@ def race() -> Iterator[Race]:
         def run(*calls: tuple[Callable[..., None], tuple[object, ...]]) -> None:
             start = time.time() + 0.1
             for future in [pool.submit(function, *arguments, start) for function, arguments in calls]:
-                future.result(60)
+                future.result(300)
 
         yield run
 
