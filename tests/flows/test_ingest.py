@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 
 from flows.settings import file as pipeline_file
+from flows.stage_process import table
 from flows.stages.check import check
 from flows.stages.feed_checks import check_feed
 from flows.stages.ingest import ingest
 from storage import history, quarantine
 from storage.schemas import DataError
-from storage.store import open_store
+from storage.store import Store, checksum, open_store
 from tests.support.commands import gatecast
 from tests.support.examples import examples
 from tests.support.feeds import LATE, mutated, pipeline_of, sample
@@ -150,3 +151,83 @@ def test_a_damaged_history_part_is_set_aside_and_ingested_again(tmp_path: Path) 
         report = ingest(settings, store, datetime(2018, 6, 15, tzinfo=UTC), LATE)["feeds"]["demand"]
         assert report["damaged"] == [f"{part}.damaged"]
         assert history.read_as_of(store, "p", "demand", ["y"], LATE).equals(before)
+
+
+def test_rows_of_a_damaged_part_that_the_source_no_longer_has_are_a_failure(tmp_path: Path) -> None:
+    sample(20).write_parquet(tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    store = open_folder(settings.pipeline.store)
+    ingest(settings, store, LATE, LATE)
+    part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    sample(10).write_parquet(tmp_path / "load.parquet")
+    report = ingest(settings, store, LATE, LATE)
+    assert "does not have all of their rows any more" in report["failures"]["demand"]
+    assert report["feeds"]["demand"]["damaged"] == [f"{part}.damaged"]
+    assert ingest(settings, store, LATE, LATE)["failures"] == {}
+
+
+def test_a_feed_is_read_from_its_start_until_a_damaged_part_was_replaced(tmp_path: Path) -> None:
+    """The source does not answer in the run that finds the damage."""
+    sample(20).write_parquet(tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    store = open_folder(settings.pipeline.store)
+    ingest(settings, store, LATE, LATE)
+    before = history.read_as_of(store, "p", "demand", ["y"], LATE)
+    part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+    content = bytearray(part.read_bytes())
+    content[content.index(b"gatecrc")] ^= 1
+    part.write_bytes(bytes(content))
+    (tmp_path / "load.parquet").rename(tmp_path / "away.parquet")
+    with pytest.raises(DataError, match="no such file"):
+        ingest(settings, store, LATE, LATE)
+    (tmp_path / "away.parquet").rename(tmp_path / "load.parquet")
+    assert ingest(settings, store, LATE, LATE)["failures"] == {}
+    assert history.read_as_of(store, "p", "demand", ["y"], LATE).equals(before)
+
+
+def test_a_part_that_cannot_be_read_is_a_failure_and_new_rows_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read any file, so the error of the system is simulated."""
+    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    store = open_folder(settings.pipeline.store)
+    sample(10).write_parquet(tmp_path / "load.parquet")
+    ingest(settings, store, LATE, LATE)
+    part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+    really = checksum.verify_file
+
+    def verify_file(path: Path) -> None:
+        if path == part:
+            raise PermissionError(13, "Permission denied", str(path))
+        really(path)
+
+    monkeypatch.setattr(checksum, "verify_file", verify_file)
+    sample(20).write_parquet(tmp_path / "load.parquet")
+    report = ingest(settings, store, LATE, LATE)
+    assert f"1 of 1 parts that cannot be read: {part} cannot be read: Permission denied" in report["failures"]["demand"]
+    assert report["feeds"]["demand"]["added"] == 3 * 24 * 20 and part.is_file()
+    monkeypatch.undo()
+    assert len(history.read_as_of(store, "p", "demand", ["y"], LATE)) == 3 * 24 * 20
+
+
+def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Path) -> None:
+    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    store = open_folder(settings.pipeline.store)
+    pipeline = pipeline_file.OpenPipeline(settings, store)
+    problems = iter([
+        history.DamagedHistory("demand", "is damaged", ["history/p/demand/a.parquet"]),
+        history.UnreadableHistory("demand", "cannot be read", ["history/p/demand/b.parquet"]),
+    ])  # fmt: skip
+    for name in "abc":
+        store.put_parquet(f"history/p/demand/{name}.parquet", sample(1))
+
+    def publish(store: Store, reason: str | None) -> dict[str, object]:
+        for problem in problems:
+            raise problem
+        return {"reason": reason, "parts": store.keys("history/p/demand", "*.parquet")}
+
+    assert table._publish_despite_damage(pipeline, publish) == {
+        "reason": "the history of feed 'demand' is damaged; the history of feed 'demand' cannot be read",
+        "parts": ["history/p/demand/c.parquet"],
+    }
