@@ -155,7 +155,7 @@ def test_a_damaged_history_part_is_set_aside_and_ingested_again(tmp_path: Path) 
 
 def test_rows_of_a_damaged_part_that_the_source_no_longer_has_are_a_failure(tmp_path: Path) -> None:
     sample(20).write_parquet(tmp_path / "load.parquet")
-    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, "load.parquet")
     store = open_folder(settings.pipeline.store)
     ingest(settings, store, LATE, LATE)
     part = store.path(store.keys("history/p/demand", "*.parquet")[0])
@@ -170,7 +170,7 @@ def test_rows_of_a_damaged_part_that_the_source_no_longer_has_are_a_failure(tmp_
 def test_a_feed_is_read_from_its_start_until_a_damaged_part_was_replaced(tmp_path: Path) -> None:
     """The source does not answer in the run that finds the damage."""
     sample(20).write_parquet(tmp_path / "load.parquet")
-    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, "load.parquet")
     store = open_folder(settings.pipeline.store)
     ingest(settings, store, LATE, LATE)
     before = history.read_as_of(store, "p", "demand", ["y"], LATE)
@@ -190,7 +190,7 @@ def test_a_part_that_cannot_be_read_is_a_failure_and_new_rows_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root may read any file, so the error of the system is simulated."""
-    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, "load.parquet")
     store = open_folder(settings.pipeline.store)
     sample(10).write_parquet(tmp_path / "load.parquet")
     ingest(settings, store, LATE, LATE)
@@ -212,7 +212,7 @@ def test_a_part_that_cannot_be_read_is_a_failure_and_new_rows_are_stored(
 
 
 def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Path) -> None:
-    settings = pipeline_of(tmp_path, tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, "load.parquet")
     store = open_folder(settings.pipeline.store)
     pipeline = pipeline_file.OpenPipeline(settings, store)
     problems = iter([

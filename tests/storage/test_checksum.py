@@ -23,8 +23,9 @@ from storage.schemas import DataError, forecast_schema, score_schema
 from storage.store import FolderStore, PartialStore, Store
 from storage.store.checksum import WrongChecksum, add_checksum, add_checksum_to_file, verify
 from storage.store.parquet import encode_parquet, parquet_writer
-from tests.storage.test_history import add, hourly
+from tests.storage.test_history import add
 from tests.support.examples import examples
+from tests.support.made import hourly
 
 TABLE = pl.DataFrame({"series_id": ["a"] * 500, "y": np.arange(500.0)})
 FILE = encode_parquet(TABLE, {"key": "value"})
@@ -52,7 +53,8 @@ def test_a_file_with_a_checksum_is_read_by_every_reader(tmp_path: Path) -> None:
     path.write_bytes(FILE)
     assert verify(FILE, "a")
     assert pl.read_parquet(path).equals(TABLE) and pl.read_parquet_metadata(path)["key"] == "value"
-    assert duckdb.sql(f"select sum(y), count(*) from '{path}'").fetchall() == [(124750.0, 500)]
+    found = duckdb.sql(f"select sum(y), count(*) from '{path}'")
+    assert found is not None and found.fetchall() == [(124750.0, 500)]
     assert pyarrow.parquet.read_table(path).num_rows == 500
 
 

@@ -18,7 +18,8 @@ from storage import forecasts, history, layout, registry
 from storage.schemas import DataError, forecast_schema
 from storage.store import FolderStore, Store, open_store
 from storage.store.lock import exclusive
-from tests.storage.test_history import add, hourly
+from tests.storage.test_history import add
+from tests.support.made import hourly
 from tests.support.s3_server import BUCKET, S3Server
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -124,7 +125,7 @@ def test_compactions_beside_appends_fail_in_no_process(tmp_path: Path, race: Rac
 def test_a_change_is_repeated_if_another_process_was_faster(store: Store) -> None:
     """In a folder the other process waits. On S3 its write makes the conditional write fail."""
     store.put("a/x", b"1")
-    seen = []
+    seen: list[bytes | None] = []
 
     def change(content: bytes | None) -> bytes:
         if not seen and not isinstance(store, FolderStore):
