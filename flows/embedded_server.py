@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import secrets
 import selectors
 import subprocess
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import IO
 
 from prefect.context import refresh_global_settings_context
@@ -22,14 +22,18 @@ from storage.redaction import register_secrets
 
 _END_LIMIT = 8.0  # seconds that the server may take to end, before it is killed
 _USER = "gatecast"
+_SETTINGS = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "0"}
 
 
 class ServerError(Exception):
     """Prefect's embedded server did not start."""
 
 
-def start_if_needed() -> None:
+def start_if_needed(environment: MutableMapping[str, str]) -> None:
     """Start a server and have Prefect use it, if no API is configured. It ends with this process.
+
+    Args:
+        environment: Variables of this process, which get the address and the key of the server.
 
     Raises:
         ServerError: The server ended, or did not answer in time.
@@ -39,23 +43,22 @@ def start_if_needed() -> None:
         return
     key = f"{_USER}:{secrets.token_urlsafe(32)}"
     register_secrets([key, key.removeprefix(f"{_USER}:")])
-    port = _start(key, settings.server.ephemeral.startup_timeout_seconds)
-    os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    os.environ["PREFECT_API_AUTH_STRING"] = key
+    port = _start(key, environment, settings.server.ephemeral.startup_timeout_seconds)
+    environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    environment["PREFECT_API_AUTH_STRING"] = key
     refresh_global_settings_context()
 
 
-def _start(key: str, limit: float) -> int:
+def _start(key: str, environment: Mapping[str, str], limit: float) -> int:
     """Start the server process with a key, and return its port."""
     # An interrupt from the keyboard must reach this process only, whose last state the server still records.
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.embedded_server_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, start_new_session=True
+        text=True, start_new_session=True,
+        env={**environment, **_SETTINGS, "PREFECT_SERVER_API_AUTH_STRING": key},
     )  # fmt: skip
-    assert process.stdin is not None and process.stdout is not None
-    # The pipe stays open as long as this process lives, however it ends. The server ends when the pipe closes.
-    process.stdin.write(f"{key}\n")
-    process.stdin.flush()
+    # The pipe to the server stays open as long as this process lives, however it ends. The server ends when it closes.
+    assert process.stdout is not None
     atexit.register(_stop, process)
     line = _read_line(process.stdout, limit)
     if line is None:

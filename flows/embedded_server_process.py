@@ -1,4 +1,4 @@
-"""Main module of the embedded server's process: reads its key from standard input, and ends when that closes."""
+"""Main module of the embedded server's process, which ends when its standard input closes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import IO, Any
 from flows.private_files import make_private, sqlite_path
 
 _END_LIMIT = 3.0  # seconds for the requests in progress
-_SETTINGS = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", "PREFECT_UI_ENABLED": "0"}
 
 
 def _main() -> None:
@@ -23,12 +22,9 @@ def _main() -> None:
     os.dup2(2, 1)
     # All that the server writes is for its user only: the database, its log of transactions and results.
     os.umask(0o077)
-    key = sys.stdin.readline().strip()
     end = _End()
     threading.Thread(target=end.wait_for_parent, daemon=True).start()
-    # A key of the environment would be for all servers of this user.
-    os.environ.update({**_SETTINGS, "PREFECT_SERVER_API_AUTH_STRING": key})
-    # These imports take seconds, and Prefect reads its settings in them.
+    # These imports take seconds, and the parent may end in them.
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings

@@ -50,7 +50,7 @@ def test_the_file_of_a_database(url: str, path: str | None) -> None:
 _COMMAND = """
 import json, os, sys
 from flows import embedded_server
-embedded_server.start_if_needed()
+embedded_server.start_if_needed(os.environ)
 names = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
 print(json.dumps({name: os.environ.get(name) for name in names}), flush=True)
 sys.stdin.read()

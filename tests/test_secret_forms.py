@@ -158,7 +158,7 @@ def test_no_form_leaves_at_any_place(form: str, place: str, tmp_path: Path) -> N
 
 def test_the_search_of_this_file_finds_every_form() -> None:
     for form in FORMS.values():
-        assert is_shown(form, json.dumps({"a": f"x{form}y"}))
+        assert is_shown(form, json.dumps({"a": f"x{form}y"}, ensure_ascii=False))
         assert is_shown(form, f"x{form[:24]}")
 
 

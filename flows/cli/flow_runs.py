@@ -44,7 +44,7 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
         from flows import embedded_server
 
         try:
-            embedded_server.start_if_needed()
+            embedded_server.start_if_needed(os.environ)
         except embedded_server.ServerError as failure:
             terminal.print_error(f"error: {failure}")
             sys.exit(summary.FAILED)
