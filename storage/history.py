@@ -429,7 +429,11 @@ def _find_unusable(store: Store, feed: str, parts: list[str]) -> UnusableHistory
     problems = {part: _problem(store, part) for part in parts}
     damaged = {part: problem for part, problem in problems.items() if problem and not isinstance(problem, Unreadable)}
     if damaged:
-        texts = "; ".join(f"{store.uri(part)}: {problem}" for part, problem in damaged.items())
+        # The message of a wrong checksum begins with the uri.
+        texts = "; ".join(
+            str(problem) if isinstance(problem, WrongChecksum) else f"{store.uri(part)}: {problem}"
+            for part, problem in damaged.items()
+        )
         return DamagedHistory(
             feed, f"is damaged: {texts}. Run `gatecast ingest`: it sets damaged parts aside and reads their rows again "
             "from the source", list(damaged),

@@ -152,14 +152,20 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     from flows.issue_time import choose_issue_time
     from flows.stages import forecast as stage
     from flows.stages.exceedance import exceedance
+    from flows.stages.unusable_history import publish_despite_damage
 
     settings, store = open_pipeline(pipeline_path)
     thresholds = options.parse_thresholds(settings, above)
     chosen = choose_issue_time(settings, store, issue_time, clock.now())
     with quiet_panics(), output.progress() as progress:
-        report = stage.forecast(
-            settings, store, chosen, needs_champion=settings.forecast.strict, progress=progress,
-            has_time=Deadline(settings.forecast.deadline).has_forecast_time,
+        has_time = Deadline(settings.forecast.deadline).has_forecast_time
+        report = publish_despite_damage(
+            settings,
+            store,
+            lambda readable, damage: stage.forecast(
+                settings, readable, chosen, needs_champion=settings.forecast.strict, stale_reason=damage,
+                has_time=has_time, progress=progress, now=clock.now(),
+            ),
         )  # fmt: skip
     lines: list[Line] = [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
     if report["model_version"] is None:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from flows.settings.file import OpenPipeline
     from storage.store import Store
 
-_MAX_ATTEMPTS = 20  # A forecast reads each feed several times. Each attempt finds unusable parts of one feed.
-
 # A stage process sets it once.
 _progress: Progress = no_progress
 
@@ -54,6 +52,7 @@ def _train(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> 
 
 def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.forecast import forecast
+    from flows.stages.unusable_history import publish_despite_damage
 
     within = options.pop("within")
     stale_reason = options.pop("stale_reason", None)
@@ -76,7 +75,7 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
             **options,
         )
 
-    return _publish_despite_damage(pipeline, publish)
+    return publish_despite_damage(pipeline.settings, pipeline.store, publish)
 
 
 def _plan(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
@@ -87,39 +86,15 @@ def _plan(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any])
 
 def _assemble(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.distributed import assemble
+    from flows.stages.unusable_history import publish_despite_damage
 
     # The keys of a JSON object are texts.
     failures = {int(shard): reason for shard, reason in options["failures"].items()}
-    return _publish_despite_damage(
-        pipeline, lambda store, _: assemble(pipeline.settings, store, options["run"], failures, clock.now())
+    return publish_despite_damage(
+        pipeline.settings,
+        pipeline.store,
+        lambda store, _: assemble(pipeline.settings, store, options["run"], failures, clock.now()),
     )
-
-
-def _publish_despite_damage(
-    pipeline: OpenPipeline, publish: Callable[[Store, str | None], Mapping[str, Any]]
-) -> Mapping[str, Any]:
-    """Publish a forecast without the parts of the history that cannot be used, and with the reason in its rows.
-
-    Damaged parts are set aside. The others, such as those without a permission, stay as they are.
-    """
-    from storage import history
-    from storage.schemas import DataError
-    from storage.store import PartialStore
-
-    hidden: list[str] = []
-    reasons: list[str] = []
-    for _ in range(_MAX_ATTEMPTS):
-        try:
-            return publish(PartialStore(pipeline.store, hidden) if hidden else pipeline.store, "; ".join(reasons))
-        except history.UnusableHistory as error:
-            hidden += error.parts
-            reasons.append(str(error))
-            if isinstance(error, history.DamagedHistory):
-                try:
-                    history.set_aside(pipeline.store, pipeline.settings.name, error.feed)
-                except DataError as problem:
-                    reasons.append(str(problem))
-    return publish(PartialStore(pipeline.store, hidden), "; ".join(reasons))
 
 
 def _score(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) -> Mapping[str, Any]:

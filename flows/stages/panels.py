@@ -13,7 +13,7 @@ from flows.stages.history_grid import require_same_grid
 from model.panel import Channel, Panel
 from model.scatter import PanelLayout, scatter_channels
 from storage import history
-from storage.store import Store
+from storage.store import PartialStore, Store
 
 _TARGET = "target"
 _END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
@@ -49,11 +49,18 @@ def count_target_values(settings: Pipeline, store: Store, as_of: datetime, since
 
 
 def newest_target(settings: Pipeline, store: Store, not_after: datetime) -> datetime | None:
-    """Return when the newest target value became available, at most `not_after`, None if there is no value."""
-    times = [
-        history.newest_available_at(store, settings.name, feed.name, feed.values[0], not_after)
-        for feed in settings.feeds("target")
-    ]
+    """Return when the newest target value became available, at most `not_after`, None if there is no value.
+
+    Parts of the history that cannot be used do not count.
+    """
+    times = []
+    for feed in settings.feeds("target"):
+        try:
+            time = history.newest_available_at(store, settings.name, feed.name, feed.values[0], not_after)
+        except history.UnusableHistory as error:
+            rest = PartialStore(store, error.parts)
+            time = history.newest_available_at(rest, settings.name, feed.name, feed.values[0], not_after)
+        times.append(time)
     return max((time for time in times if time is not None), default=None)
 
 

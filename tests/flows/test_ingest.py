@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from flows.settings import file as pipeline_file
-from flows.stage_process import table
 from flows.stages.check import check
 from flows.stages.feed_checks import check_feed
 from flows.stages.ingest import ingest
+from flows.stages.unusable_history import publish_despite_damage
 from storage import history, quarantine
 from storage.schemas import DataError
 from storage.store import Store, checksum, open_store
@@ -214,7 +214,6 @@ def test_a_part_that_cannot_be_read_is_a_failure_and_new_rows_are_stored(
 def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Path) -> None:
     settings = pipeline_of(tmp_path, "load.parquet")
     store = open_folder(settings.pipeline.store)
-    pipeline = pipeline_file.OpenPipeline(settings, store)
     problems = iter([
         history.DamagedHistory("demand", "is damaged", ["history/p/demand/a.parquet"]),
         history.UnreadableHistory("demand", "cannot be read", ["history/p/demand/b.parquet"]),
@@ -227,7 +226,7 @@ def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Pat
             raise problem
         return {"reason": reason, "parts": store.keys("history/p/demand", "*.parquet")}
 
-    assert table._publish_despite_damage(pipeline, publish) == {
+    assert publish_despite_damage(settings, store, publish) == {
         "reason": "the history of feed 'demand' is damaged; the history of feed 'demand' cannot be read",
         "parts": ["history/p/demand/c.parquet"],
     }

@@ -1,0 +1,45 @@
+"""Forecasts from a history of which some parts cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from flows.settings.pipeline import Pipeline
+from storage import history
+from storage.schemas import DataError
+from storage.store import PartialStore, Store
+
+_T = TypeVar("_T")
+
+_MAX_ATTEMPTS = 20  # A forecast reads each feed several times. Each attempt finds unusable parts of one feed.
+
+
+def publish_despite_damage(settings: Pipeline, store: Store, publish: Callable[[Store, str | None], _T]) -> _T:
+    """Publish a forecast without the parts of the history that cannot be used, and with the reason in its rows.
+
+    Damaged parts are set aside. The others, such as those without a permission, stay as they are.
+
+    Args:
+        settings: Settings of the pipeline.
+        store: Store of the pipeline.
+        publish: Publishes from a store, with a reason why all rows are stale or None.
+    """
+    hidden: list[str] = []
+    reasons: list[str] = []
+
+    def attempt() -> _T:
+        return publish(PartialStore(store, hidden) if hidden else store, "; ".join(reasons) or None)
+
+    for _ in range(_MAX_ATTEMPTS):
+        try:
+            return attempt()
+        except history.UnusableHistory as error:
+            hidden += error.parts
+            reasons.append(str(error))
+            if isinstance(error, history.DamagedHistory):
+                try:
+                    history.set_aside(store, settings.name, error.feed)
+                except DataError as problem:
+                    reasons.append(str(problem))
+    return attempt()
