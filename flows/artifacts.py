@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
-import polars as pl
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows import summary
 from flows.settings.pipeline import Pipeline
 from flows.stages.forecast_excerpt import ForecastExcerpt, excerpt_rows, peak_rows, picture, read_excerpt
 from storage.redaction import redact_registered, redact_values
-from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import RunRecord
 from storage.store import Store
 
@@ -32,10 +31,10 @@ def publish_artifacts(settings: Pipeline, store: Store, record: RunRecord) -> No
     `-quarantine` and `-alerts`. An artifact without content is left out. If the server does not respond, the run
     continues without artifacts.
     """
-    try:
-        _publish(settings, record, _read_excerpt(settings, store, record))
-    except Exception as error:  # the HTTP client and the server raise errors of many types
-        logger.warning("Cannot write the run's artifacts to Prefect (%s: %s).", type(error).__name__, error)
+    # The HTTP client and the server raise errors of many types.
+    done = attempt(lambda: _publish(settings, record, _read_excerpt(settings, store, record)))
+    if isinstance(done, Failed):
+        logger.warning("Cannot write the run's artifacts to Prefect (%s).", done.text)
 
 
 def _publish(settings: Pipeline, record: RunRecord, excerpt: ForecastExcerpt | None) -> None:
@@ -65,11 +64,11 @@ def _read_excerpt(settings: Pipeline, store: Store, record: RunRecord) -> Foreca
     forecast = record["forecast"]
     if forecast is None:
         return None
-    try:
-        return read_excerpt(settings, store, datetime.fromisoformat(forecast["issue_time"]))
-    except (DataError, OSError, pl.exceptions.PolarsError) as error:
-        logger.warning("Cannot read the forecast for its artifacts: %s.", error)
-        return None
+    excerpt = attempt(lambda: read_excerpt(settings, store, datetime.fromisoformat(forecast["issue_time"])))
+    if not isinstance(excerpt, Failed):
+        return excerpt
+    logger.warning("Cannot read the forecast for its artifacts: %s.", excerpt.text)
+    return None
 
 
 def _publish_table(key: str, rows: Sequence[Mapping[str, object]], description: str) -> None:

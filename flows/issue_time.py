@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from functools import partial
 
 from flows import clock
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import newest_target
-from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -90,8 +91,8 @@ def choose_issue_time_without_history(
     settings: Pipeline, store: Store, requested: str | None, now: datetime
 ) -> datetime:
     """Return the issue time as `choose_issue_time` does, or by the clock alone if the history cannot be read."""
-    try:
-        return choose_issue_time(settings, store, requested, now)
-    except DataError as error:
-        logger.warning("Cannot read the newest target (%s). The issue time follows from the clock alone.", error)
-        return clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, now)
+    issue_time = attempt(partial(choose_issue_time, settings, store, requested, now), (clock.TimeError,))
+    if not isinstance(issue_time, Failed):
+        return issue_time
+    logger.warning("Cannot read the newest target (%s). The issue time follows from the clock alone.", issue_time.text)
+    return clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, now)

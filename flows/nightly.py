@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property, partial
 from typing import Any
 
 from prefect import State, flow
@@ -22,12 +23,15 @@ from flows.issue_time import NEWEST, check_requested, choose_issue_time_without_
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.metrics import write_metrics
 from flows.stages.retrain import retrain_reason
 from flows.stages.trained_models import read_trained_models
 from flows.states import completed_state
 from storage import run_records
+from storage.redaction import redact
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import ForecastReport, IngestReport, Manifest, NotTrained, RunRecord, TrainingReport
 from storage.store import Store
 
@@ -49,6 +53,11 @@ class _Run:
     store: Store
     record: RunRecord
 
+    @cached_property
+    def steps(self) -> AdvisorySteps:
+        """Steps without which the run goes on. Their failures are those of the record."""
+        return AdvisorySteps(self.record["failures"])
+
 
 @flow(name="nightly", flow_run_name=run_names.name_by_issue_time, persist_result=False)
 def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> State[Any]:
@@ -60,8 +69,8 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
             scheduled start.
 
     Returns:
-        Completed, or Completed named `CompletedPartial` if some rows do not come from the champion. Its data is the
-        run record, which the store keeps under `nights/`.
+        Completed, or Completed named `CompletedPartial` if some rows do not come from the champion or a stage failed.
+        Its data is the run record, which the store keeps under `nights/`.
     """
     started = clock.now()
     scheduled = flow_run.scheduled_start_time or started
@@ -80,7 +89,8 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
         forecast = _run_stages(run, run_forecast, issue_time, scheduled)
     finally:
         _write_records(run)
-    return completed_state(summary.forecast_sentence(forecast), record, record["degraded"])
+    is_degraded = summary.exit_status(record["degraded"], record["failures"]) == summary.DEGRADED
+    return completed_state(summary.forecast_sentence(forecast), record, is_degraded)
 
 
 def _run_stages(
@@ -98,17 +108,16 @@ def _run_stages(
     record["issue_time"] = issue_time.isoformat()
     run_names.rename(settings, issue_time)
     logs.bind(issue_time=issue_time.isoformat())
-    models = read_trained_models(settings, run.store, issue_time)
-    reason = retrain_reason(settings, models, issue_time, _last_alert_reason(run, issue_time))
+    reason = run.steps.run("training decision", partial(_retrain_reason, run, issue_time), None)
     budget = settings.training.budget.total_seconds()
     trains_first = deadline.for_training >= budget + _TRAINING_OVERHEAD
     if trains_first:
         record["train"] = _train(run, issue_time, reason, deadline.for_training)
     forecast = _forecast(run, run_forecast, issue_time, deadline)
-    forecast["incomplete"] |= _failed_feeds(settings, record["failures"])
     record["forecast"], record["published_at"] = forecast, clock.now().isoformat()
     record["late"] = forecast["incomplete"]
     record["degraded"] = forecast["degraded"]
+    record["failures"] |= {f"forecast:{step}": error for step, error in forecast["failures"].items()}
     logger.info("%s", summary.forecast_sentence(forecast))
     if not trains_first:
         # This training could not have served before the deadline. Its model is ready for the next run.
@@ -128,9 +137,10 @@ def _train(run: _Run, issue_time: datetime, reason: str | None, limit: float) ->
 
 def _forecast(run: _Run, run_forecast: Callable[..., Any], issue_time: datetime, deadline: Deadline) -> ForecastReport:
     """Publish the model's forecast, or the baseline's if the model's is not ready in time."""
+    failed_feeds = _failed_feeds(run.settings, run.record["failures"])
     report: ForecastReport | None = _run_stage(
         run, "forecast", run_forecast, issue_time.isoformat(), deadline.for_forecast,
-        stale_reason=summary.stale_reason(run.record["failures"]),
+        stale_reason=summary.stale_reason(run.record["failures"]), failed_feeds=failed_feeds,
     )  # fmt: skip
     if report is not None:
         return report
@@ -142,36 +152,43 @@ def _forecast(run: _Run, run_forecast: Callable[..., Any], issue_time: datetime,
         issue_time.isoformat(),
         max(deadline.remaining, _BASELINE_LIMIT),
         no_model_reason=f"the model's forecast failed: {failure}",
+        failed_feeds=failed_feeds,
     )
 
 
 def _failed_feeds(settings: Pipeline, failures: Mapping[str, str]) -> dict[str, str]:
-    """Return, by feed, that it could not be ingested, so that its newest values may be missing."""
+    """Return the error of each feed that could not be ingested, so that its newest values may be missing."""
     whole = {feed.name: failures["ingest"] for feed in settings.feed} if "ingest" in failures else {}
     single = {name.removeprefix("ingest:"): text for name, text in failures.items() if name.startswith("ingest:")}
-    return {feed: f"{feed}: the ingest failed: {error}" for feed, error in (whole | single).items()}
+    return whole | single
 
 
 def _run_stage(run: _Run, stage: str, task: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Return the result of a stage, or None if it failed. Its time and its failure go into the record."""
     started = clock.now()
-    state = task(run.pipeline_path, *arguments, **options, return_state=True)
+    # A task that cannot even start, without Prefect's server for example, costs its stage only.
+    state = attempt(partial(task, run.pipeline_path, *arguments, **options, return_state=True))
     run.record["seconds"][stage] = round((clock.now() - started).total_seconds(), 2)
-    if state.is_completed():
-        return state.result()
-    error = state.result(raise_on_failure=False)
-    run.record["failures"][stage] = str(error)
-    logger.error("Stage %s failed: %s. The run continues without it.", stage, error)
+    if not isinstance(state, Failed):
+        if state.is_completed():
+            return state.result()
+        error = state.result(raise_on_failure=False)
+    text = redact(state.text) if isinstance(state, Failed) else str(error)
+    run.record["failures"][stage] = text
+    logger.error("Stage %s failed: %s. The run continues without it.", stage, text)
     return None
+
+
+def _retrain_reason(run: _Run, issue_time: datetime) -> str | None:
+    """Return why a model must be trained at `issue_time`, None if none must."""
+    alert_reason = run.steps.run("alerts of the last run", partial(_last_alert_reason, run, issue_time), None)
+    models = read_trained_models(run.settings, run.store, issue_time)
+    return retrain_reason(run.settings, models, issue_time, alert_reason)
 
 
 def _last_alert_reason(run: _Run, issue_time: datetime) -> str | None:
     """Return the detail of the alert of the last run that requires a retrain, or None."""
-    try:
-        records = run_records.read(run.store, run.settings.name, issue_time - _MAX_SCORE_AGE)
-    except DataError as error:
-        logger.warning("Cannot read the scores of the last run (%s). The decay check is skipped.", error)
-        return None
+    records = run_records.read(run.store, run.settings.name, issue_time - _MAX_SCORE_AGE)
     earlier = [record for record in records if record["issue_time"] < issue_time.isoformat()]
     score = earlier[-1]["score"] if earlier else None
     return score["decay"] if score else None
@@ -180,21 +197,17 @@ def _last_alert_reason(run: _Run, issue_time: datetime) -> str | None:
 def _write_records(run: _Run) -> None:
     """Write the run record, page, metrics and artifacts, also of a run that published nothing."""
     settings, store, record = run.settings, run.store, run.record
-    issue_time = record.get("issue_time")
-    if issue_time:
-        _write(
-            run, "record", lambda: run_records.write(store, settings.name, datetime.fromisoformat(issue_time), record)
-        )
+
+    def write_record() -> None:
+        if "issue_time" in record:
+            run_records.write(store, settings.name, datetime.fromisoformat(record["issue_time"]), record)
+
+    run.steps.run("record", write_record, None)
+    # The page shows the record, which was written before.
+    written = dict(record["failures"])
     page = _run_stage(run, "report", tasks.report_task, clock.now().isoformat(), _AFTER_FORECAST_LIMIT)
     record["page"] = page["path"] if page else None
-    _write(run, "metrics", lambda: write_metrics(settings, store, record, clock.now()))
-    artifacts.publish_artifacts(settings, store, record)
-
-
-def _write(run: _Run, name: str, write: Callable[[], Any]) -> None:
-    try:
-        write()
-    except Exception as error:  # the forecast is out, or its own error must reach the caller
-        is_expected = isinstance(error, DataError | OSError)
-        run.record["failures"][name] = str(error) if is_expected else f"{type(error).__name__}: {error}"
-        logger.error("Cannot write the %s of the run: %s", name, error, exc_info=not is_expected)
+    run.steps.run("metrics", lambda: write_metrics(settings, store, record, clock.now()), "")
+    run.steps.run("artifacts", lambda: artifacts.publish_artifacts(settings, store, record), None)
+    if record["failures"] != written:
+        run.steps.run("record", write_record, None)

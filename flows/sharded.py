@@ -55,6 +55,7 @@ def forecast_shards(
     needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
+    failed_feeds: dict[str, str] | None = None,
 ) -> DistributedReport:
     """Publish the forecast of `issue_time`, shard by shard on the cluster of the task runner.
 
@@ -63,15 +64,18 @@ def forecast_shards(
         issue_time: ISO 8601 with an offset.
         limit: Seconds until the forecast must be published.
         needs_champion: Whether to fail if no model can be loaded. If False, `forecast.on_failure` decides.
-        stale_reason: Why even the champion's rows are stale, such as a failed feed or training.
+        stale_reason: Why even the champion's rows are stale, such as a failed training.
         no_model_reason: Why no model may be used. Every row then comes from the baseline.
+        failed_feeds: Error by feed of which the last ingest failed. Series that lack its due values are stale.
     """
     started = time.monotonic()
 
     def remaining(seconds: float | None) -> float | None:
         return None if seconds is None else seconds - (time.monotonic() - started)
 
-    plan = tasks.plan_task(pipeline_path, issue_time, limit, needs_champion, stale_reason, no_model_reason)
+    plan = tasks.plan_task(
+        pipeline_path, issue_time, limit, needs_champion, stale_reason, no_model_reason, failed_feeds
+    )
     run, count = plan["run"], plan["shards"]
     futures = [tasks.shard_task.submit(pipeline_path, run, shard) for shard in range(count)]
     # The rest of the time is for the baseline's forecast of missing shards, and for writing the file.

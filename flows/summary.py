@@ -26,7 +26,7 @@ from storage.schemas.records import (
 
 _MAX_NAMES = 3  # series in one line
 
-#: Exit statuses. 3 means published, but some rows do not come from the champion.
+#: Exit statuses. 3 means published, but some rows do not come from the champion, or a stage or step failed.
 PUBLISHED, FAILED, WRONG, DEGRADED = 0, 1, 2, 3
 
 
@@ -50,6 +50,11 @@ class RefusedRow(TypedDict):
 
 #: One row of a table: column to cell.
 Row = Mapping[str, object]
+
+
+def exit_status(is_degraded: bool, failures: Mapping[str, str]) -> int:
+    """Return the exit status of a run that published a forecast."""
+    return DEGRADED if is_degraded or failures else PUBLISHED
 
 
 def forecast_sentence(report: ForecastReport) -> str:
@@ -110,12 +115,11 @@ def budget_lines(manifest: Manifest) -> list[str]:
 
 
 def stale_reason(failures: Mapping[str, str]) -> str | None:
-    """Return why the model's rows are stale, None if nothing failed before the forecast.
+    """Return why the model's rows are stale, None if they are not: the model should have been retrained.
 
-    A model is stale if it should have been retrained, or if a source failed.
+    A failed ingest makes only those series stale that lack due values, which the forecast stage finds out.
     """
-    prefixes = {"train": "the retraining that was due failed: ", "ingest": "the ingest failed: "}
-    return "; ".join(prefixes.get(stage, "") + error for stage, error in failures.items()) or None
+    return f"the retraining that was due failed: {failures['train']}" if "train" in failures else None
 
 
 def reason_lines(report: ForecastReport) -> list[str]:

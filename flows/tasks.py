@@ -54,6 +54,7 @@ def forecast_task(
     needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
+    failed_feeds: dict[str, str] | None = None,
 ) -> ForecastReport:
     """Publish the forecast file. `flows.stages.forecast.forecast` explains the options."""
     report: ForecastReport = runner.run_stage(
@@ -65,6 +66,7 @@ def forecast_task(
         needs_champion=needs_champion,
         stale_reason=stale_reason,
         no_model_reason=no_model_reason,
+        failed_feeds=failed_feeds,
     )
     return report
 
@@ -77,6 +79,7 @@ def plan_task(
     needs_champion: bool,
     stale_reason: str | None,
     no_model_reason: str | None,
+    failed_feeds: dict[str, str] | None = None,
 ) -> PlanReport:
     """Stage the assignment of every shard of a distributed forecast."""
     report: PlanReport = runner.run_stage(
@@ -87,6 +90,7 @@ def plan_task(
         needs_champion=needs_champion,
         stale_reason=stale_reason,
         no_model_reason=no_model_reason,
+        failed_feeds=failed_feeds,
     )
     return report
 

@@ -92,6 +92,12 @@ def _echo(text: str, is_error: bool = False) -> None:
     click.echo(redact_registered(text), err=is_error)
 
 
+def print_failures(failures: Mapping[str, str]) -> None:
+    """Print the failures of a run that published its forecast, as warnings, by stage or step."""
+    for step, error in failures.items():
+        print_error(f"warning: {step} failed, and the run continued without it: {error}")
+
+
 def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:
     """Return the result of a check: row counts, refused rows, findings and lateness of every feed."""
     feeds = counted(len(settings.feed), "feed")

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import polars as pl
 
 from storage import layout
-from storage.schemas import CONTRACT_VERSION, DataError, Missing, forecast_schema, quantile_levels
+from storage.schemas import CONTRACT_VERSION, MODEL, DataError, Missing, forecast_schema, quantile_levels
+from storage.schemas.attempts import attempt
 from storage.store import Store
 from storage.store.checksum import verify
 from storage.store.parquet import READ_ERRORS, parquet_writer
@@ -62,11 +63,13 @@ def publish(
     thresholds: tuple[float, ...] = (),
     targets: Mapping[str, str] | None = None,
     now: datetime | None = None,
+    run_copy: Callable[[Callable[[], None]], None] = lambda copy: copy(),
 ) -> str:
     """Write the forecast file of `issue_time` and return its uri.
 
     The file is also copied to `latest/` unless a newer forecast is there, or `issue_time` is more than a day after
-    `now`. A failure of the copy is logged. Two runs on the same data and model write the same bytes.
+    `now`. Two runs on the same data and model write the same bytes. An error of `blocks` or `get_metadata` leaves an
+    earlier file as it is.
 
     Args:
         store: Store of the pipeline.
@@ -79,6 +82,8 @@ def publish(
         thresholds: Values x with a column for P(value > x).
         targets: Value column of each target feed, by the feed's name. Readers find the actuals with it.
         now: Present instant. None accepts every issue time for `latest/`.
+        run_copy: Calls the function that copies the file to `latest/`. It may catch the errors of the copy, because
+            the forecast is published by then.
     """
     key = layout.forecast(pipeline, issue_time, timezone)
     schema = forecast_schema(levels, thresholds)
@@ -110,14 +115,22 @@ def publish(
                         append(block)
             finally:
                 written.unlink()
-    try:
-        _update_latest(store, pipeline, key, now)
-    except (DataError, OSError, ValueError) as error:
-        logger.error(
-            "%s was not replaced by the forecast of %s, which is published as %s: %s.",
-            layout.latest(pipeline), issue_time.isoformat(), store.uri(key), error,
-        )  # fmt: skip
+    run_copy(lambda: _update_latest(store, pipeline, key, now))
     return store.uri(key)
+
+
+def is_complete(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
+    """Return whether the forecast of `issue_time` was published and all its rows come from the champion."""
+    key = layout.forecast(pipeline, issue_time, timezone)
+    complete = attempt(
+        lambda: store.has(key) and store.scan([key]).select((pl.col("status") == MODEL).all()).collect().item()
+    )
+    return complete is True  # a file that cannot be read is not complete
+
+
+def uri(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> str:
+    """Return the uri of a forecast file, whether it exists or not."""
+    return store.uri(layout.forecast(pipeline, issue_time, timezone))
 
 
 def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
@@ -127,7 +140,7 @@ def exists(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> 
 
 def list_issue_times(store: Store, pipeline: str) -> list[datetime]:
     """Return the issue times of all forecast files, ascending."""
-    return sorted(layout.issue_time(key) for key in store.keys(layout.forecasts(pipeline), "*.parquet"))
+    return sorted(_issue_times(store, pipeline).values())
 
 
 def read(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> tuple[pl.DataFrame, str]:
@@ -222,8 +235,14 @@ def read_medians(
 
 
 def _keys_between(store: Store, pipeline: str, start: datetime, end: datetime) -> list[str]:
+    times = _issue_times(store, pipeline)
+    return sorted((key for key, time in times.items() if start <= time <= end), key=times.__getitem__)
+
+
+def _issue_times(store: Store, pipeline: str) -> dict[str, datetime]:
+    """Return the issue time of each forecast file by its key. Files in other folders are no forecasts."""
     keys = store.keys(layout.forecasts(pipeline), "*.parquet")
-    return sorted((key for key in keys if start <= layout.issue_time(key) <= end), key=layout.issue_time)
+    return layout.issue_times(key for key in keys if layout.is_forecast(key))
 
 
 def _unreadable(store: Store, key: str, error: BaseException) -> DataError:

@@ -293,6 +293,13 @@ def first_ingest(store: Store, pipeline: str, feed: str) -> datetime | None:
     return ingested_at
 
 
+def last_ingest(store: Store, pipeline: str, feed: str) -> datetime | None:
+    """Return when rows of a feed were ingested last, None if the history is empty."""
+    table = _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("ingested_at").max()))
+    ingested_at: datetime | None = table.item()
+    return ingested_at
+
+
 def newest_valid_time(store: Store, pipeline: str, feed: str) -> datetime | None:
     """Return the start of the newest period in a feed's history, or None if the history is empty."""
     table = _read(store, pipeline, feed, [], lambda rows: rows.select(pl.col("valid_time").max()))

@@ -7,6 +7,7 @@ import logging
 
 from storage import layout
 from storage.schemas import Missing
+from storage.schemas.attempts import Failed, attempt
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -23,14 +24,12 @@ def write(store: Store, pipeline: str, feed: str, grid: Grid) -> None:
 def read(store: Store, pipeline: str, feed: str) -> Grid | None:
     """Return the grid of a feed's history, or None if none is recorded or the record is damaged."""
     key = layout.history_grid(pipeline, feed)
-    try:
-        content = json.loads(store.get(key))
-        if not isinstance(content, dict):
-            raise ValueError("not an object")
-    except Missing:
+    content = attempt(lambda: json.loads(store.get(key)))
+    if isinstance(content, Failed) and isinstance(content.error, Missing):
         return None
-    except ValueError as error:
+    if not isinstance(content, dict):
         # The record only protects from changed settings. A forecast must not fail because it cannot be read.
-        logger.warning("%s is ignored, because it is damaged: %s. The next ingest writes it.", store.uri(key), error)
+        problem = content.text if isinstance(content, Failed) else "it is not a JSON object"
+        logger.warning("%s is ignored, because it is damaged: %s. The next ingest writes it.", store.uri(key), problem)
         return None
     return {str(name): None if value is None else str(value) for name, value in content.items()}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 HISTORY = "history"  # first part of every key of the history
 FORECASTS = "forecasts"  # first part of every key of a forecast file
 _STAMP = "%Y%m%dT%H%M%SZ"
+_FORECAST_PARTS = 4  # of the key of a forecast file
+_ISSUE_FILE = re.compile(r"(\d{8}T\d{6}Z)\.[a-z]+")
 
 
 def stamp(instant: datetime) -> str:
@@ -22,9 +25,20 @@ def parse_stamp(stamp: str) -> datetime:
     return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
 
-def issue_time(key: str) -> datetime:
-    """Return the issue time that the last part of a key contains, in UTC."""
-    return parse_stamp(key.rpartition("/")[2].partition(".")[0])
+def issue_times(keys: Iterable[str]) -> dict[str, datetime]:
+    """Return the issue time (UTC) of each key whose last part is one and a suffix, in the order of the keys.
+
+    Other keys are left out, because people put files of their own beside those of the store.
+    """
+    found = {}
+    for key in keys:
+        match = _ISSUE_FILE.fullmatch(key.rpartition("/")[2])
+        try:
+            if match is not None:
+                found[key] = parse_stamp(match[1])
+        except ValueError:
+            continue  # digits that are no time
+    return found
 
 
 def history(pipeline: str, feed: str) -> str:
@@ -75,6 +89,12 @@ def pipeline_of_forecast(key: str) -> str:
 def forecast(pipeline: str, issue_time: datetime, timezone: str) -> str:
     """Return the key of a forecast file. Its `issue_date` is the local date in the pipeline's `timezone`."""
     return f"{forecasts(pipeline)}/{_issue_file(issue_time, timezone)}"
+
+
+def is_forecast(key: str) -> bool:
+    """Return whether a key below `forecasts` lies in the folder of an issue date."""
+    parts = key.split("/")
+    return len(parts) == _FORECAST_PARTS and parts[2].startswith("issue_date=")
 
 
 def sample_paths(pipeline: str, issue_time: datetime, timezone: str) -> str:
@@ -172,9 +192,12 @@ def shard_count(run: str) -> int:
     return int(run.rsplit("-", 1)[1])
 
 
-def run_start(key: str) -> datetime:
-    """Return the start of the run that wrote the shard file at `key`."""
-    return parse_stamp(key.rsplit("/", 1)[1].split("-")[1])
+def run_start(key: str) -> datetime | None:
+    """Return the start of the run that wrote the shard file at `key`, None if no run wrote it."""
+    try:
+        return parse_stamp(key.rsplit("/", 1)[1].split("-")[1])
+    except (ValueError, IndexError):
+        return None
 
 
 def shard_file(pipeline: str, run: str, shard: int, kind: str) -> str:

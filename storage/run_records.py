@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime
+from functools import partial
 
 from storage import layout
 from storage.redaction import redact_values
 from storage.renamed_keys import update_run_record
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import RunRecord
 from storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def write(store: Store, pipeline: str, issue_time: datetime, record: RunRecord) -> str:
@@ -22,21 +27,27 @@ def write(store: Store, pipeline: str, issue_time: datetime, record: RunRecord) 
 def read(store: Store, pipeline: str, since: datetime | None = None) -> list[RunRecord]:
     """Return the records of runs with an issue time at or after `since`, oldest first.
 
-    Raises:
-        DataError: A record is damaged.
+    A record that cannot be read is left out with a warning: no run and no page may fail because of an earlier run.
     """
-    keys = [
-        key for key in store.keys(layout.run_records(pipeline), "*.json")
-        if since is None or layout.issue_time(key) >= since
-    ]  # fmt: skip
-    return [_parse(store, key, content) for key, content in zip(keys, store.get_all(keys), strict=True)]
+    times = layout.issue_times(store.keys(layout.run_records(pipeline), "*.json"))
+    keys = [key for key, time in times.items() if since is None or time >= since]
+    contents: list[bytes] | Failed = attempt(lambda: store.get_all(keys))
+    records = []
+    for number, key in enumerate(keys):
+        record = attempt(partial(_read, store, key, None if isinstance(contents, Failed) else contents[number]))
+        if isinstance(record, Failed):
+            logger.warning("The run record %s is left out: %s", store.uri(key), record.text)
+        else:
+            records.append(record)
+    return records
 
 
-def _parse(store: Store, key: str, content: bytes) -> RunRecord:
+def _read(store: Store, key: str, content: bytes | None) -> RunRecord:
+    """Return the record at `key`, whose content may have been read already."""
     try:
-        record: RunRecord = update_run_record(json.loads(content))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{store.uri(key)} is not valid JSON: {error}. Delete it or restore it from a backup."
-        ) from None
+        record: RunRecord = update_run_record(json.loads(store.get(key) if content is None else content))
+    except ValueError as error:  # invalid JSON, or bytes that are not text
+        raise DataError(f"it is not valid JSON: {error}. Delete it or restore it from a backup.") from None
+    if not isinstance(record, dict):
+        raise DataError("it is not a JSON object. Delete it or restore it from a backup.")
     return record

@@ -56,8 +56,8 @@ def read_between(store: Store, pipeline: str, start: datetime, end: datetime) ->
     Raises:
         DataError: A file is damaged.
     """
-    keys = store.keys(layout.all_sample_paths(pipeline), "*.parquet")
-    keys = sorted((key for key in keys if start <= layout.issue_time(key) <= end), key=layout.issue_time)
+    times = layout.issue_times(store.keys(layout.all_sample_paths(pipeline), "*.parquet"))
+    keys = sorted((key for key, time in times.items() if start <= time <= end), key=times.__getitem__)
     if not keys:
         return pl.DataFrame(schema=sample_schema())
     try:

@@ -71,10 +71,8 @@ def read(
         since: Earliest issue time to read. None reads all.
         without: Issue times to leave out.
     """
-    keys = [
-        key for key in store.keys(layout.scores(pipeline), "*.parquet")
-        if (since is None or layout.issue_time(key) >= since) and layout.issue_time(key) not in without
-    ]  # fmt: skip
+    times = layout.issue_times(store.keys(layout.scores(pipeline), "*.parquet"))
+    keys = [key for key, time in times.items() if (since is None or time >= since) and time not in without]
     if not keys:
         return pl.LazyFrame(schema=score_schema())
     return store.scan(keys, schema=score_schema())

@@ -50,7 +50,8 @@ def start_run(
 
 def _remove_old_runs(store: Store, pipeline: str, before: datetime) -> None:
     for key in store.keys(layout.staging(pipeline), "*.parquet"):
-        if layout.run_start(key) < before:
+        start = layout.run_start(key)
+        if start is not None and start < before:
             store.remove(key)
 
 

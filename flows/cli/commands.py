@@ -6,6 +6,7 @@ A command imports its stage when it runs, so that it starts without the librarie
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -33,7 +34,8 @@ _MEANINGS: dict[str, Meaning] = {"green": "good", "amber": "attention", "red": "
 def main() -> None:
     """Scheduled batch forecasts of load and markets: feeds in, quantiles in Parquet out.
 
-    Exit status: 0 published and complete, 3 published but degraded, 1 failed, 2 wrong command line or pipeline file.
+    Exit status: 0 published and complete, 3 published but degraded or without a step that failed, 1 failed, 2 wrong
+    command line or pipeline file.
     """
 
 
@@ -151,6 +153,7 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     """Publish one forecast file from the champion and the history."""
     from flows.issue_time import choose_issue_time
     from flows.stages import forecast as stage
+    from flows.stages.advisory_steps import AdvisorySteps
     from flows.stages.exceedance import exceedance
     from flows.stages.unusable_history import publish_despite_damage
 
@@ -170,14 +173,17 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     lines: list[Line] = [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
     if report["model_version"] is None:
         lines.append(f"To train a model: gatecast train {pipeline_path}")
+    steps = AdvisorySteps(report["failures"])
     if thresholds:
-        probabilities = exceedance(settings, store, chosen, thresholds)
-        report["above"] = terminal.probability_rows(probabilities)
-        lines += terminal.probability_lines(settings, probabilities)
+        probabilities = steps.run("above", partial(exceedance, settings, store, chosen, thresholds), None)
+        if probabilities is not None:
+            report["above"] = terminal.probability_rows(probabilities)
+            lines += terminal.probability_lines(settings, probabilities)
     else:
-        lines += terminal.preview_lines(settings, store, report)
+        lines += steps.run("preview", partial(terminal.preview_lines, settings, store, report), [])
     output.print_result(report, lines)
-    sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)
+    terminal.print_failures(report["failures"])
+    sys.exit(summary.exit_status(report["degraded"], report["failures"]))
 
 
 @main.command()
@@ -189,6 +195,7 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     This is one Prefect flow run. A stage that fails does not stop it.
     """
     from flows.issue_time import check_requested
+    from flows.stages.advisory_steps import AdvisorySteps
 
     # A wrong input is an error before Prefect starts, which takes seconds.
     settings, store = open_pipeline(pipeline_path)
@@ -205,17 +212,18 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     if manifest:
         lines += [*terminal.training_lines(manifest), ""]
     lines += [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
-    lines += terminal.preview_lines(settings, store, report)
+    # The forecast is published: no failure may hide that.
+    steps = AdvisorySteps(record["failures"])
+    lines += steps.run("preview", partial(terminal.preview_lines, settings, store, report), [])
     if record["score"]:
         lines += [summary.score_sentence(record["score"]), f"Page: {record.get('page')}"]
     output.print_result(record, lines)
-    for stage, error in record["failures"].items():
-        terminal.print_error(f"warning: {stage} failed, and the run continued without it: {error}")
+    terminal.print_failures(record["failures"])
     for lateness in record["late"].values():
         terminal.print_error(f"warning: {lateness}")
     for alert in record["alerts"]:
         terminal.print_error(f"warning: {alert['detail']}")
-    sys.exit(summary.DEGRADED if record["degraded"] else summary.PUBLISHED)
+    sys.exit(summary.exit_status(record["degraded"], record["failures"]))
 
 
 @main.command()

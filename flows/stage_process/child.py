@@ -38,20 +38,23 @@ def _run(job: Job) -> dict[str, object]:
     # These imports load NumPy, which reads the environment that `_main` has set.
     from flows.settings.file import PipelineFileError, open_pipeline
     from storage.redaction import redact, redact_values
-    from storage.schemas import DataError
+    from storage.schemas.attempts import Failed, attempt
 
     started = time.monotonic()
-    try:
-        pipeline = open_pipeline(job["pipeline"])
-        result = STAGES[job["stage"]](pipeline, datetime.fromisoformat(job["time"]), job["options"])
+    result = attempt(
+        lambda: STAGES[job["stage"]](
+            open_pipeline(job["pipeline"]), datetime.fromisoformat(job["time"]), job["options"]
+        )
+    )
+    if not isinstance(result, Failed):
         seconds = time.monotonic() - started
         logging.getLogger("flows.stage_process").info("Stage %s finished in %.1f s.", job["stage"], seconds)
         return {"result": redact_values(json.loads(json.dumps(result, default=str)))}
-    except Exception as error:
-        is_expected = isinstance(error, DataError | PipelineFileError | OSError)
-        if not is_expected:
-            logging.getLogger("flows").exception("Stage %s failed.", job["stage"])
-        return {"error": redact(str(error) if is_expected else f"{type(error).__name__}: {error}")}
+    if isinstance(result.error, PipelineFileError):
+        return {"error": redact(str(result.error))}
+    if not result.is_expected:
+        logging.getLogger("flows").error("Stage %s failed.", job["stage"], exc_info=result.error)
+    return {"error": redact(result.text)}
 
 
 def _exit_with_parent() -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.baseline_history import NO_VALUE, has_ended
 from flows.stages.fallback import no_deadline
 from flows.stages.panels import to_micros
@@ -36,10 +38,12 @@ def publish_shards(
     results: Iterable[ShardResult],
     has_time: Callable[[], bool] = no_deadline,
     now: datetime | None = None,
+    steps: AdvisorySteps | None = None,
 ) -> ForecastReport:
     """Write the forecast file of `issue_time`, then its sample paths if the settings request them.
 
-    The bytes do not depend on the number of shards. A forecast is published even if its sample paths fail.
+    The bytes do not depend on the number of shards. A degraded forecast does not replace a complete one: the report is
+    then of the complete one, with the degradation as a failure.
 
     Args:
         settings: Settings of the pipeline.
@@ -48,23 +52,66 @@ def publish_shards(
         results: Results of all shards in the order of the series. One at a time is held in memory.
         has_time: Function that returns False once no time is left for sample paths.
         now: Present instant. A forecast of the far future is not copied to `latest/`.
+        steps: Steps that may fail, such as the copy to `latest/`. Their failures are in the report.
 
     Raises:
         DataError: No series has a known value.
     """
     assembly = _Assembly(settings, issue_time)
+    steps = steps or AdvisorySteps()
     levels = list(settings.pipeline.quantile_levels)
-    uri = forecasts.publish(
-        store, settings.name, settings.pipeline.timezone, issue_time, assembly.blocks(results), levels,
-        assembly.metadata, settings.forecast.above, {feed.name: feed.values[0] for feed in settings.feeds("target")},
-        now,
-    )  # fmt: skip
+    name, timezone = settings.name, settings.pipeline.timezone
+
+    def metadata() -> forecasts.ForecastMetadata:
+        facts = assembly.metadata()
+        if assembly.is_degraded and forecasts.is_complete(store, name, timezone, issue_time):
+            raise _CompleteExists
+        return facts
+
+    try:
+        uri = forecasts.publish(
+            store, name, timezone, issue_time, assembly.blocks(results), levels, metadata, settings.forecast.above,
+            {feed.name: feed.values[0] for feed in settings.feeds("target")}, now,
+            lambda copy: steps.run("latest", copy, None),
+        )  # fmt: skip
+    except _CompleteExists:
+        return _kept_report(settings, store, issue_time, assembly.report(""), steps)
     report = assembly.report(uri)
     if settings.forecast.samples:
-        samples = write_sample_paths(settings, store, issue_time, has_time)
+        samples = steps.run("samples", partial(write_sample_paths, settings, store, issue_time, has_time), None)
         if samples is not None:
             report["samples"] = samples
+    report["failures"] = dict(steps.failures)
     return report
+
+
+class _CompleteExists(Exception):
+    """A complete forecast of the issue time was published before, and the new one is degraded."""
+
+
+def _kept_report(
+    settings: Pipeline, store: Store, issue_time: datetime, degraded: ForecastReport, steps: AdvisorySteps
+) -> ForecastReport:
+    """Return the report of the complete forecast that a degraded one did not replace."""
+    timezone = settings.pipeline.timezone
+    rows, _ = forecasts.read(store, settings.name, timezone, issue_time)
+    first = degraded["reasons"][0]
+    steps.failures["forecast"] = (
+        f"the complete forecast that was published before stays, because the new one has {first['series']:,} series "
+        f"with the status {first['status']}: {first['reason']}"
+    )
+    return {
+        **degraded,
+        "path": forecasts.uri(store, settings.name, timezone, issue_time),
+        "series": rows["series_id"].n_unique(),
+        "rows": len(rows),
+        "status": {MODEL: len(rows)},
+        "reasons": [],
+        "incomplete": {},
+        "degraded": False,
+        "model_version": rows["model_version"][0],
+        "failures": dict(steps.failures),
+    }
 
 
 def forecast_table(settings: Pipeline, issue_time: datetime, results: Iterable[ShardResult]) -> pl.DataFrame:
@@ -118,6 +165,11 @@ class _Assembly:
         if len(self._series_tables) > 1:
             self._series_tables = [pl.concat(self._series_tables)]
         return self._series_tables[0]
+
+    @property
+    def is_degraded(self) -> bool:
+        """True if a row to publish does not come from the champion. Valid once all shards are read."""
+        return bool((self._series.filter(~self._has_ended)["status"].cast(pl.String) != MODEL).any())
 
     @property
     def _has_ended(self) -> pl.Series:
@@ -193,6 +245,7 @@ class _Assembly:
             "provider": model["provider"] if model else None,
             "fell_back": model["fell_back"] if model else None,
             "ended": self._series.filter(is_over)["series_id"].to_list(),
+            "failures": {},
         }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from functools import partial
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.fallback import no_deadline
 from flows.stages.ingest import ingest
 from flows.stages.progress import Progress, no_progress
@@ -14,6 +16,7 @@ from flows.stages.sample_paths import write_sample_paths
 from flows.stages.score import LOOK_BACK, score
 from storage import forecasts, registry
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import BackfillReport, PageReport, ScoreReport
 from storage.store import Store
 
@@ -34,15 +37,14 @@ def backfill(
             f"pipeline {settings.name!r}: {settings.local_text(issue_times[-1])} is still to come; choose an "
             "earlier end"
         )
-    failures = {}
-    try:
-        ingested = ingest(settings, store, now, now, progress)
-        failures = {f"ingest:{feed}": error for feed, error in ingested["failures"].items()}
-    except DataError as error:
-        failures["ingest"] = str(error)
+    steps = AdvisorySteps()
+    ingested = steps.run("ingest", partial(ingest, settings, store, now, now, progress), None)
+    if ingested is not None:
+        steps.failures.update({f"ingest:{feed}": error for feed, error in ingested["failures"].items()})
     result = replay_issue_times(settings, store, issue_times, now, progress)
     for issue_time in sorted(result.published) if settings.forecast.samples else ():
-        samples = write_sample_paths(settings, store, issue_time, no_deadline)
+        write = partial(write_sample_paths, settings, store, issue_time, no_deadline)
+        samples = steps.run(f"samples {issue_time.isoformat()}", write, None)
         if samples is not None:
             result.published[issue_time]["samples"] = samples
     timezone = settings.pipeline.timezone
@@ -53,14 +55,16 @@ def backfill(
             f"pipeline {settings.name!r}: none of {len(missing)} missing forecasts could be published: {first_error}"
         )
     published = [result.published[issue_time] for issue_time in sorted(result.published)]
-    scored, page, errors = _score_and_report(settings, store, issue_times[0], now, progress)
-    failures |= errors
+    scored: ScoreReport | None = steps.run(
+        "score", partial(_score, settings, store, issue_times[0], now, progress), None
+    )
+    page: PageReport | None = steps.run("report", partial(report, settings, store, now), None)
     return {
         "pipeline": settings.name,
         "issues": len(issue_times),
         "published": published,
         "degraded": bool(missing) or any(report["degraded"] for report in published),
-        "failures": failures | result.failures,
+        "failures": steps.failures | result.failures,
         "score": scored,
         "page": page,
         "champion": _champion(settings, store),
@@ -68,26 +72,11 @@ def backfill(
 
 
 def _champion(settings: Pipeline, store: Store) -> str | None:
-    try:
-        return next(iter(registry.champions(store, settings.name)), None)
-    except DataError:
-        return None  # The forecasts are published all the same.
+    champions = attempt(lambda: registry.champions(store, settings.name))
+    return None if isinstance(champions, Failed) else next(iter(champions), None)
 
 
-def _score_and_report(
-    settings: Pipeline, store: Store, first: datetime, now: datetime, progress: Progress
-) -> tuple[ScoreReport | None, PageReport | None, dict[str, str]]:
-    """Score the forecasts since `first` and write the page. The forecasts stay published if one of them fails."""
-    scored: ScoreReport | None = None
-    page: PageReport | None = None
-    failures = {}
+def _score(settings: Pipeline, store: Store, first: datetime, now: datetime, progress: Progress) -> ScoreReport:
+    """Score the forecasts since `first`."""
     newest = forecasts.list_issue_times(store, settings.name)[-1]
-    try:
-        scored = score(settings, store, now, max(LOOK_BACK, newest - first), progress)
-    except DataError as error:
-        failures["score"] = str(error)
-    try:
-        page = report(settings, store, now)
-    except DataError as error:
-        failures["report"] = str(error)
-    return scored, page, failures
+    return score(settings, store, now, max(LOOK_BACK, newest - first), progress)

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.assemble import publish_shards
 from flows.stages.fallback import FallbackOrder
 from flows.stages.forecast import prepare_forecast
 from flows.stages.loaded_models import ModelChain
 from flows.stages.shard import ShardResult, forecast_shard, shard_slices
 from storage import staging
-from storage.schemas import DataError
+from storage.schemas import DataError, Missing
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import DistributedReport, PlanReport, ShardPlan, ShardReport
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-_FORECAST, _SUBSTITUTE = "part", "baseline"  # names of a shard's result: its own, and the one from the baseline
+_FORECAST = "part"  # name of a shard's result
 
 
 def plan(
@@ -34,6 +37,7 @@ def plan(
     needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
+    failed_feeds: Mapping[str, str] | None = None,
 ) -> PlanReport:
     """Stage the assignment of every shard. Arguments and errors are those of `flows.stages.forecast.forecast`.
 
@@ -45,6 +49,7 @@ def plan(
         "versions": order.models.versions,
         "no_model_reason": order.no_model_reason,
         "stale_reason": stale_reason,
+        "failed_feeds": dict(failed_feeds or {}),
         "settings": settings_fingerprint(settings),
     }
     shards = [series[shard] for shard in shard_slices(settings, len(series))]
@@ -71,7 +76,9 @@ def run_shard(settings: Pipeline, store: Store, run: str, shard: int) -> ShardRe
         # The models could be loaded when the shard was planned, so another worker may still be able to.
         raise DataError(f"pipeline {settings.name!r}: {models.error}")
     issue_time = datetime.fromisoformat(shard_plan["issue_time"])
-    order = FallbackOrder(models, shard_plan["no_model_reason"], shard_plan["stale_reason"])
+    order = FallbackOrder(
+        models, shard_plan["no_model_reason"], shard_plan["stale_reason"], failed_feeds=shard_plan["failed_feeds"]
+    )
     result = forecast_shard(settings, store, issue_time, series, order)
     staged.write(shard, _FORECAST, result.series, result.values, result.model)
     return {"shard": shard, "series": len(series)}
@@ -91,23 +98,28 @@ def assemble(
         failures: Reason by shard for shards that failed.
         now: Present instant. A forecast of the far future is not copied to `latest/`.
     """
-    staged = staging.ShardedRun(store, settings.name, run)
-    # The choice is made once for all shards: a result that arrives later must not replace a part of the forecast.
-    names = [_FORECAST if staged.has(shard, _FORECAST) else _SUBSTITUTE for shard in range(staged.shards)]
-    for shard, name in enumerate(names):
-        if name == _SUBSTITUTE:
-            reason = failures.get(shard, "its shard gave no forecast")
-            logger.warning("Shard %d of %d comes from the baseline: %s.", shard + 1, staged.shards, reason)
-            series, shard_plan = staged.read_assignment(shard)
-            issue_time = datetime.fromisoformat(shard_plan["issue_time"])
-            order = FallbackOrder(ModelChain(settings, store, []), reason)
-            result = forecast_shard(settings, store, issue_time, series, order)
-            staged.write(shard, name, result.series, result.values, result.model)
+    staged, steps = staging.ShardedRun(store, settings.name, run), AdvisorySteps()
     _, shard_plan = staged.read_assignment(0)
-    results = (ShardResult(*staged.read_result(shard, name)) for shard, name in enumerate(names))
-    report = publish_shards(settings, store, datetime.fromisoformat(shard_plan["issue_time"]), results, now=now)
-    staged.remove()
-    return {**report, "stood_in": names.count(_SUBSTITUTE)}
+    issue_time = datetime.fromisoformat(shard_plan["issue_time"])
+    substituted = []
+
+    def results() -> Iterator[ShardResult]:
+        for shard in range(staged.shards):
+            staged_result = attempt(partial(staged.read_result, shard, _FORECAST))
+            if not isinstance(staged_result, Failed):
+                yield ShardResult(*staged_result)
+                continue
+            is_missing = isinstance(staged_result.error, Missing)
+            reason = failures.get(shard, "its shard gave no forecast" if is_missing else staged_result.text)
+            logger.warning("Shard %d of %d comes from the baseline: %s.", shard + 1, staged.shards, reason)
+            substituted.append(shard)
+            series, _ = staged.read_assignment(shard)
+            order = FallbackOrder(ModelChain(settings, store, []), reason, steps=steps)
+            yield forecast_shard(settings, store, issue_time, series, order)
+
+    report = publish_shards(settings, store, issue_time, results(), now=now, steps=steps)
+    steps.run("staging", staged.remove, None)
+    return {**report, "failures": dict(steps.failures), "stood_in": len(substituted)}
 
 
 def settings_fingerprint(settings: Pipeline) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.loaded_models import LoadedModel, ModelChain
 from flows.stages.nightly_fit import NightlyFit
 from flows.stages.panels import to_micros
@@ -16,6 +18,7 @@ from model.checks.forecasts import find_faults
 from model.panel import Panel
 from model.windows import build_windows
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
+from storage.schemas.attempts import Failed, attempt
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +39,16 @@ class FallbackOrder:
         no_model_reason: Reason of baseline rows where there is no model to try, None if there is one.
         stale_reason: Reason why even the champion's rows are stale, None if they are not.
         has_time: Function that returns False once the remaining rows must come from the baseline.
+        failed_feeds: Error by feed of which the last ingest failed. Its series are stale if they lack due values.
+        steps: Steps that may fail, with their failures.
     """
 
     models: ModelChain
     no_model_reason: str | None = None
     stale_reason: str | None = None
     has_time: Callable[[], bool] = no_deadline
+    failed_feeds: Mapping[str, str] = field(default_factory=dict)
+    steps: AdvisorySteps = field(default_factory=AdvisorySteps)
 
 
 @dataclass
@@ -128,18 +135,28 @@ def _forecast_rows(
     Returns:
         Quantiles and probabilities, shape (R, H, Q + X), and the fault of each row, shape (R,), '' if it has none.
     """
+    # ONNX Runtime has an exception class of its own for every fault.
+    result = attempt(partial(_forecast_by_model, settings, model, fit, panel, rows, has_time))
+    if not isinstance(result, Failed):
+        return result
+    logger.warning("Model %s cannot run: %s.", model.version, result.text)
+    columns = len(settings.pipeline.quantile_levels) + len(settings.forecast.above)
+    empty = np.full((len(rows), settings.pipeline.horizon, columns), np.nan)
+    message = str(result.error).strip().splitlines() or [type(result.error).__name__]
+    return empty, np.full(len(rows), f"model {model.version} cannot run: {message[0]}", object)
+
+
+def _forecast_by_model(
+    settings: Pipeline, model: LoadedModel, fit: NightlyFit, panel: Panel, rows: np.ndarray,
+    has_time: Callable[[], bool],
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the result of `_forecast_rows`. Any error means that the model cannot run."""
     spec, above, bounds = model.forecaster.spec, settings.forecast.above, settings.pipeline.bounds
     issue = to_micros(fit.issue_time)
     first_step = settings.grid.first_step(issue)
     inputs = build_windows(spec, panel, rows, np.full(len(rows), first_step), np.full(len(rows), issue))
     visible = (~np.isnan(inputs.target)).sum(axis=1)
-    try:
-        values = fit.apply(model).forecast(inputs, above, has_time)
-    except Exception as error:  # ONNX Runtime has an exception class of its own for every fault
-        logger.warning("Model %s cannot run: %s.", model.version, error)
-        empty = np.full((len(rows), spec.horizon, len(spec.levels) + len(above)), np.nan)
-        reason = f"model {model.version} cannot run: {str(error).splitlines()[0]}"
-        return empty, np.full(len(rows), reason, object)
+    values = fit.apply(model).forecast(inputs, above, has_time)
     faults = find_faults(values[..., : len(spec.levels)], bounds.min, bounds.max)
     is_missing = np.isnan(values).all(axis=(1, 2))
     if is_missing.any() and not has_time():

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Thread
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from model.checks.reasons import DUPLICATE, advice, first_text
 from model.checks.repeated_keys import RepeatedKeysError, find_dimensions, remedy
 from model.checks.units import check_expected_level, check_unit_ratio
 from storage.schemas import FILE, ROW_PROBLEM, DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import FeedReport
 
 logger = logging.getLogger(__name__)
@@ -74,15 +76,13 @@ def check_feeds(
     failures: dict[str, str] = {}
 
     def read(feed: Feed) -> None:
-        try:
-            try:
-                checked[feed.name] = check_feed(settings, feed, as_of, since(feed), now)
-            except EmptyFeed:
-                if not from_start:
-                    raise
-                checked[feed.name] = check_feed(settings, feed, as_of, feed.start, now)
-        except DataError as error:
-            failures[feed.name] = str(error)
+        result = attempt(partial(_check_since, settings, feed, as_of, since, now, from_start))
+        if not isinstance(result, Failed):
+            checked[feed.name] = result
+            return
+        failures[feed.name] = result.text if result.is_data_error else f"feed {feed.name!r}: {result.text}"
+        if not result.is_expected:
+            logger.error("Feed %r cannot be read.", feed.name, exc_info=result.error)
 
     if timeout is None:
         for number, feed in enumerate(settings.feed):
@@ -90,15 +90,8 @@ def check_feeds(
             read(feed)
         return _compare_feeds(settings, checked, failures, known_series)
 
-    def read_in_thread(feed: Feed) -> None:
-        try:
-            read(feed)
-        except Exception as error:  # an unexpected error of one feed must not stop the other feeds
-            logger.exception("Feed %r cannot be read.", feed.name)
-            failures[feed.name] = f"feed {feed.name!r}: {type(error).__name__}: {error}"
-
     # The end of a thread pool would wait for a source that hangs. Daemon threads are left behind.
-    threads = {feed.name: Thread(target=read_in_thread, args=(feed,), daemon=True) for feed in settings.feed}
+    threads = {feed.name: Thread(target=read, args=(feed,), daemon=True) for feed in settings.feed}
     for thread in threads.values():
         thread.start()
     end = time.monotonic() + timeout
@@ -106,8 +99,23 @@ def check_feeds(
         thread.join(max(0.0, end - time.monotonic()))
         if thread.is_alive():
             failures[name] = f"feed {name!r}: no answer within {timeout:.0f} s"
+        elif name not in checked and name not in failures:
+            failures[name] = f"feed {name!r}: its reading ended without a result"
     in_time = {name: checked[name] for name in threads if name in checked and name not in failures}
     return _compare_feeds(settings, in_time, failures, known_series)
+
+
+def _check_since(
+    settings: Pipeline, feed: Feed, as_of: datetime, since: Callable[[Feed], datetime], now: datetime | None,
+    from_start: bool,
+) -> CheckedRows:  # fmt: skip
+    """Read and check one feed. Arguments are those of `check_feeds`."""
+    try:
+        return check_feed(settings, feed, as_of, since(feed), now)
+    except EmptyFeed:
+        if not from_start:
+            raise
+        return check_feed(settings, feed, as_of, feed.start, now)
 
 
 def _compare_feeds(

@@ -6,7 +6,7 @@ It imports no torch, no onnx and no Prefect.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -31,6 +31,7 @@ def forecast(
     needs_champion: bool = False,
     stale_reason: str | None = None,
     no_model_reason: str | None = None,
+    failed_feeds: Mapping[str, str] | None = None,
     has_time: Callable[[], bool] = no_deadline,
     progress: Progress = no_progress,
     now: datetime | None = None,
@@ -42,8 +43,9 @@ def forecast(
         store: Store with history and models.
         issue_time: Issue time of the forecast.
         needs_champion: Whether to fail if no model can be loaded. If False, `forecast.on_failure` decides.
-        stale_reason: Why even the champion's rows are stale, such as a failed feed or training.
+        stale_reason: Why even the champion's rows are stale, such as a failed training.
         no_model_reason: Why no model may be used. Every row then comes from the baseline.
+        failed_feeds: Error by feed of which the last ingest failed. Series that lack its due values are stale.
         has_time: Function that returns False once the remaining rows must come from the baseline.
         progress: Callback for the progress.
         now: Present instant. A forecast of the far future is not copied to `latest/`.
@@ -53,7 +55,7 @@ def forecast(
     """
     progress("forecast", 0.0)
     series, order = prepare_forecast(settings, store, issue_time, needs_champion, no_model_reason)
-    order = replace(order, stale_reason=stale_reason, has_time=has_time)
+    order = replace(order, stale_reason=stale_reason, has_time=has_time, failed_feeds=failed_feeds or {})
     shards = shard_slices(settings, len(series))
 
     def results() -> Iterator[ShardResult]:
@@ -61,7 +63,7 @@ def forecast(
             yield forecast_shard(settings, store, issue_time, series[shard], order)
             progress("forecast", 0.1 + 0.8 * done / len(shards))
 
-    published = publish_shards(settings, store, issue_time, results(), has_time, now)
+    published = publish_shards(settings, store, issue_time, results(), has_time, now, order.steps)
     progress("forecast", 1.0)
     if published["ended"]:
         logger.info("%d series have ended and are not forecast.", len(published["ended"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from model.timegrid import MINUTE
 from storage import history, history_grids, layout
 from storage.history_grids import Grid
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.store import Store
 
 
@@ -60,17 +62,20 @@ def changed_grids(settings: Pipeline, store: Store) -> dict[str, ChangedGrid]:
     """Return, by feed, the error of each history that the present settings do not fit."""
     errors: dict[str, ChangedGrid] = {}
     for feed in settings.feed:
-        try:
-            recorded = history_grids.read(store, settings.name, feed.name)
-            if recorded is None:
-                _require_periods_on_grid(settings, store, feed)
-            else:
-                _require_recorded_grid(settings, store, feed, recorded)
-        except ChangedGrid as error:
-            errors[feed.name] = error
-        except history.UnusableHistory:
-            continue  # The ingest sets damaged parts aside, and goes on without those that cannot be read.
+        # A history that cannot be read is not compared. The ingest of its feed sets damaged parts aside, or goes on
+        # without those that cannot be read.
+        result = attempt(partial(_require_grid, settings, store, feed))
+        if isinstance(result, Failed) and isinstance(result.error, ChangedGrid):
+            errors[feed.name] = result.error
     return errors
+
+
+def _require_grid(settings: Pipeline, store: Store, feed: Feed) -> None:
+    recorded = history_grids.read(store, settings.name, feed.name)
+    if recorded is None:
+        _require_periods_on_grid(settings, store, feed)
+    else:
+        _require_recorded_grid(settings, store, feed, recorded)
 
 
 def record_grid(settings: Pipeline, store: Store, feed: Feed) -> None:

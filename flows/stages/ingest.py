@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from functools import partial
 
 from flows import clock
 from flows.settings.feed import Feed
@@ -17,6 +18,7 @@ from flows.stages.series_matching import log_matching
 from model.checks.feed_findings import emptied_finding
 from storage import history, quarantine
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import FeedReport, IngestReport
 from storage.store import PartialStore, Store
 
@@ -40,7 +42,7 @@ def ingest(
     report, and the rows that the source still has are ingested again. A part that cannot be read now stays as it is:
     the ingest goes on without it. Both are a failure of the feed in the report, unless its source still had all rows
     of the damaged part. A feed that cannot be used is a failure too, and the other feeds are stored. So are the other
-    rows of a feed of which most rows are refused.
+    rows of a feed of which most rows are refused. Each feed has a report or a failure, or both.
 
     Args:
         settings: Settings of the pipeline.
@@ -101,7 +103,8 @@ def ingest(
     reports: dict[str, FeedReport] = {}
     replaced: dict[str, list[str]] = {}
     issue_time = clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)
-    for feed in (feed for feed in settings.feed if feed.name in checked):
+
+    def store_rows(feed: Feed) -> FeedReport:
         rows = checked[feed.name]
         if feed.name in changed:
             replaced[feed.name] = history.set_all_aside(store, settings.name, feed.name)
@@ -115,8 +118,17 @@ def ingest(
         _warn_of_replaced(settings, feed, appended)
         if appended.emptied is not None:
             rows = with_findings(rows, [emptied_finding(appended.emptied)])
-        quarantine.append(store, settings.name, feed.name, rows.refused, now)
-        reports[feed.name] = {
+        quarantined = attempt(partial(quarantine.append, store, settings.name, feed.name, rows.refused, now))
+        lost = f"feed {feed.name!r}: its refused rows could not be kept in quarantine: "
+        problems = [
+            str(unreadable[feed.name]) if feed.name in unreadable else None,
+            _lost_rows(settings, store, feed, appended),
+            refusal_failure(feed, rows),
+            lost + quarantined.text if isinstance(quarantined, Failed) else None,
+        ]
+        if any(problems):
+            failures[feed.name] = "; ".join(filter(None, problems))
+        return {
             **feed_report(rows),
             "added": len(appended.rows),
             "unchanged": len(rows.accepted) - len(appended.rows),
@@ -124,13 +136,15 @@ def ingest(
             "replaced": replaced.get(feed.name, []),
             "late": lateness(settings, feed, rows, issue_time, as_of),
         }
-        problems = [
-            str(unreadable[feed.name]) if feed.name in unreadable else None,
-            _lost_rows(settings, store, feed, appended),
-            refusal_failure(feed, rows),
-        ]
-        if any(problems):
-            failures[feed.name] = "; ".join(filter(None, problems))
+
+    for feed in (feed for feed in settings.feed if feed.name in checked):
+        report = attempt(partial(store_rows, feed))
+        if not isinstance(report, Failed):
+            reports[feed.name] = report
+            continue
+        failures[feed.name] = f"feed {feed.name!r}: its rows could not be stored: {report.text}"
+        if not report.is_expected:
+            logger.error("The rows of feed %r cannot be stored.", feed.name, exc_info=report.error)
     log_matching(reports)
     progress("ingest", 1.0)
     return {"feeds": reports, "failures": failures}

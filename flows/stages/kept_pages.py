@@ -13,8 +13,7 @@ MAX_PAGES = 28
 
 def list_pages(store: Store, name: str, before: datetime | None) -> tuple[tuple[datetime, str], ...]:
     """Return the issue times of the kept pages before an issue time, newest first, with links from the newest page."""
-    keys = store.keys(layout.kept_reports(name), "*.html")
-    times = sorted((layout.issue_time(key) for key in keys), reverse=True)
+    times = sorted(layout.issue_times(store.keys(layout.kept_reports(name), "*.html")).values(), reverse=True)
     earlier = [time for time in times if before is None or time < before]
     return tuple((time, f"{name}/{layout.stamp(time)}.html") for time in earlier[: MAX_PAGES - 1])
 
@@ -26,7 +25,7 @@ def keep_page(store: Store, name: str, issue_time: datetime, page: str) -> None:
     """
     moved = page.replace(f'href="{name}/', 'href="').replace('href="../inspections/', 'href="../../inspections/')
     store.put(layout.kept_report(name, issue_time), moved.encode())
-    for key in store.keys(layout.kept_reports(name), "*.html")[:-MAX_PAGES]:
+    for key in list(layout.issue_times(store.keys(layout.kept_reports(name), "*.html")))[:-MAX_PAGES]:
         store.remove(key)
 
 

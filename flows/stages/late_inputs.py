@@ -5,7 +5,7 @@ The typical lateness is read only if something is missing, so a run with complet
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -34,22 +34,27 @@ class _Ends:
 
 
 def find_late_inputs(
-    settings: Pipeline, store: Store, issue_time: datetime, panel: Panel
+    settings: Pipeline, store: Store, issue_time: datetime, panel: Panel, failed_feeds: Mapping[str, str] | None = None
 ) -> dict[str, list[LateInput]]:
     """Return the late inputs of each series that has one.
+
+    If the last ingest of a feed failed and none has succeeded since the issue time, no lateness of it is typical.
 
     Args:
         settings: Settings of the pipeline.
         store: Store with the history.
         issue_time: Issue time of the forecast.
         panel: As-of view of `issue_time`, with the steps of context and horizon.
+        failed_feeds: Error by feed of which the last ingest failed.
     """
     first = settings.grid.first_step(to_micros(issue_time))
     texts: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = {}
     for source, values in _inputs(settings, panel):
         ends = _ends(values, source.is_future, first, settings.pipeline.horizon)
-        late = _late_series(settings, store, source, ends, panel.series, issue_time)
-        for name, text in late:
+        errors = {feed.name: error for feed in source.feeds if (error := (failed_feeds or {}).get(feed.name))}
+        late = _late_series(settings, store, source, ends, panel.series, issue_time, list(errors))
+        for name, lateness in late:
+            text = "; the ingest failed: ".join((lateness, *errors.values()))
             feeds = tuple(feed.name for feed in source.feeds)
             texts.setdefault((text, feeds), {}).setdefault(name, []).append(source.name)
     found: dict[str, list[LateInput]] = {}
@@ -85,9 +90,10 @@ def _ends(values: np.ndarray, is_future: bool, first: int, horizon: int) -> _End
 
 
 def _late_series(
-    settings: Pipeline, store: Store, source: Input, ends: _Ends, series: tuple[str, ...], issue_time: datetime
-) -> Iterator[tuple[str, str]]:
-    """Yield each series whose values of one input are late, with by how much."""
+    settings: Pipeline, store: Store, source: Input, ends: _Ends, series: tuple[str, ...], issue_time: datetime,
+    failed: list[str],
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """Yield each series whose values of one input are late, with by how much. `failed` are feeds without an ingest."""
     horizon = settings.pipeline.horizon
     due = due_step(settings, source, issue_time)
     is_behind = (ends.newest < due) | (ends.missing > _MAX_GAPS * horizon)
@@ -100,12 +106,16 @@ def _late_series(
     newest, missing = newest[rows].copy(), missing[rows]
     _find_older(settings, store, source, names, newest, issue_time)
     never = newest == NO_VALUE
-    if source.is_future and never.any() and not _is_used(settings, store, source, issue_time):
+    is_expected = source.is_future or bool(failed)
+    if is_expected and never.any() and not _is_used(settings, store, source, issue_time):
+        what = f"0 of {horizon} periods of the horizon, and no earlier value" if source.is_future else "no value"
         for name in (names[row] for row in np.flatnonzero(never)):
-            yield name, f"0 of {horizon} periods of the horizon, and no earlier value of any series"
+            yield name, f"{what} of any series"
     if never.all():
         return
-    usual = usual_lateness(settings, store, source, names, issue_time)
+    usual = UsualLateness({}, {})
+    if not any(_lacks_ingest(settings, store, feed, issue_time) for feed in failed):
+        usual = usual_lateness(settings, store, source, names, issue_time)
     for row in np.flatnonzero(~never):
         text = _lateness_text(
             settings, source, due, int(newest[row]), int(missing[row]), usual,
@@ -131,6 +141,12 @@ def _find_older(
             found[name] = max(step, found.get(name, step))
     for row in empty:
         newest[row] = found.get(SHARED if source.is_shared else names[row], NO_VALUE)
+
+
+def _lacks_ingest(settings: Pipeline, store: Store, feed: str, issue_time: datetime) -> bool:
+    """Return whether no rows of a feed were ingested at or after an issue time."""
+    newest = history.last_ingest(store, settings.name, feed)
+    return newest is None or newest < issue_time
 
 
 def _is_used(settings: Pipeline, store: Store, source: Input, issue_time: datetime) -> bool:

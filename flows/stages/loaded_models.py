@@ -8,12 +8,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 from flows.settings.pipeline import Pipeline
 from model.forecaster import Forecaster
 from storage import registry
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -80,11 +82,12 @@ class ModelChain:
 
     def _load_all(self, settings: Pipeline, store: Store, threads: int) -> Iterator[LoadedModel]:
         for version in self.versions:
-            try:
-                yield _load(settings, store, version, self.error, threads)
-            except DataError as error:
-                logger.warning("Model %s cannot serve and is skipped: %s.", version, error)
-                self._errors.append(str(error))
+            model = attempt(partial(_load, settings, store, version, self.error, threads))
+            if isinstance(model, Failed):
+                logger.warning("Model %s cannot serve and is skipped: %s.", version, model.text)
+                self._errors.append(model.text if model.is_data_error else f"model {version}: {model.text}")
+            else:
+                yield model
 
 
 def load_models(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[ModelChain, str | None]:
@@ -94,21 +97,20 @@ def load_models(settings: Pipeline, store: Store, issue_time: datetime) -> tuple
         At least one model and None, or no model and the reason.
     """
     nothing = ModelChain(settings, store, [])
-    try:
-        versions = registry.champions(store, settings.name, issue_time)
-    except DataError as error:
-        return nothing, str(error)
+    versions = attempt(partial(registry.champions, store, settings.name, issue_time))
+    if isinstance(versions, Failed):
+        return nothing, f"the champion is unknown: {versions.text}"
     if not versions:
-        later = registry.champions(store, settings.name)
-        if later:
-            return nothing, f"every champion was trained on data after the issue time {settings.local_text(issue_time)}"
-        return nothing, _explain_missing_champion(settings, store, issue_time)
+        reason = attempt(partial(_explain_missing_champion, settings, store, issue_time))
+        return nothing, f"there is no champion: {reason.text}" if isinstance(reason, Failed) else reason
     models = ModelChain(settings, store, versions)
     return (models, None) if models.first else (nothing, models.error)
 
 
 def _explain_missing_champion(settings: Pipeline, store: Store, issue_time: datetime) -> str:
     """Return why there is no champion: if the last training was refused, why, and when the next is due."""
+    if registry.champions(store, settings.name):
+        return f"every champion was trained on data after the issue time {settings.local_text(issue_time)}"
     reason = registry.explain_missing_champion(store, settings.name)
     manifests = registry.valid_manifests(store, settings.name)
     trained = [manifest for manifest in manifests if datetime.fromisoformat(manifest["as_of"]) <= issue_time]

@@ -14,7 +14,8 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_micros
 from storage import forecasts
 from storage import metrics as metrics_files
-from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
+from storage.schemas import BASELINE, MODEL, STALE_MODEL
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import FeedReport, Measures, RunRecord, ScoreReport
 from storage.store import Store, open_store
 
@@ -32,11 +33,10 @@ def write_metrics(settings: Pipeline, store: Store, record: RunRecord, now: date
         record: Record of the run, whether it published a forecast or not.
         now: Present instant.
     """
-    try:
-        newest = forecasts.list_issue_times(store, settings.name)[-1:]
-    except DataError as error:
+    newest = attempt(lambda: forecasts.list_issue_times(store, settings.name)[-1:])
+    if isinstance(newest, Failed):
         # All other metrics do not need the store, and a run with such an error must be reported.
-        logger.warning("The metrics are written without the newest forecast, which cannot be read: %s.", error)
+        logger.warning("The metrics are written without the newest forecast, which cannot be read: %s.", newest.text)
         newest = []
     text = metrics_text(record, now, newest[0] if newest else None, next_due(settings, record["started_at"]))
     collector = settings.monitoring.metrics

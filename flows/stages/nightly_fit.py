@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.loaded_models import LoadedModel
 from flows.stages.panels import revision_panel, to_micros
 from flows.stages.training_data import crop_to_values, past_issue_times, without_implausible_newest
 from model.forecaster import Forecaster
-from model.linear_refit import refit_linear
+from model.linear_refit import LinearRefit, refit_linear
 from model.panel import Panel
-from storage.schemas import DataError
 from storage.store import Store
-
-logger = logging.getLogger(__name__)
 
 _LONGEST = timedelta(days=8 * 365)  # history of a fit, which bounds its memory
 
@@ -36,6 +33,7 @@ class NightlyFit:
         issue_time: Issue time of the forecast.
         has_time: Function that returns False once no time is left for a fit.
         digests: sha256 of the tables of each series that was fitted, by name.
+        steps: Steps that may fail. Without the fit, a model keeps the tables of its file.
     """
 
     settings: Pipeline
@@ -44,6 +42,7 @@ class NightlyFit:
     issue_time: datetime
     has_time: Callable[[], bool]
     digests: dict[str, bytes] = field(default_factory=dict)
+    steps: AdvisorySteps = field(default_factory=AdvisorySteps)
 
     def apply(self, model: LoadedModel) -> Forecaster:
         """Return the forecaster of `model` with tables of this issue time, or as it is if it has no linear expert.
@@ -52,25 +51,18 @@ class NightlyFit:
         """
         if not model.forecaster.spec.linear or not self.has_time():
             return model.forecaster
-        as_of = to_micros(self.issue_time)
-        try:
-            panel, spec = self._panel, model.forecaster.spec
-            last = panel.first + panel.columns - spec.horizon - 1
-            refit = refit_linear(
-                model.forecaster,
-                panel,
-                past_issue_times(self.settings, panel, spec, self.issue_time, last),
-                as_of,
-                self.has_time,
-            )
-        except (np.linalg.LinAlgError, DataError) as error:
-            # An older part of the history may be damaged that the context does not need.
-            logger.warning("Model %s keeps its own tables of the linear expert: %s.", model.version, error)
-            return model.forecaster
+        # An older part of the history may be damaged that the context does not need.
+        refit = self.steps.run("linear expert", partial(self._refit, model.forecaster), None)
         if refit is None:
             return model.forecaster
         self.digests.update(refit.digests)
         return model.forecaster.with_tables(refit.tables)
+
+    def _refit(self, forecaster: Forecaster) -> LinearRefit | None:
+        panel, spec = self._panel, forecaster.spec
+        last = panel.first + panel.columns - spec.horizon - 1
+        issue_times = past_issue_times(self.settings, panel, spec, self.issue_time, last)
+        return refit_linear(forecaster, panel, issue_times, to_micros(self.issue_time), self.has_time)
 
     @cached_property
     def _panel(self) -> Panel:

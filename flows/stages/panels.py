@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.history_grid import require_same_grid
-from model.panel import Channel, Panel
+from model.panel import Channel, Panel, RevisionLayer
 from model.scatter import PanelLayout, scatter_channels
 from storage import history
 from storage.store import PartialStore, Store
@@ -65,8 +68,9 @@ def newest_target(settings: Pipeline, store: Store, not_after: datetime) -> date
 
 
 def visible_panel(
-    settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int
-) -> Panel:
+    settings: Pipeline, store: Store, series: tuple[str, ...], as_of: datetime, first: int, columns: int,
+    steps: AdvisorySteps | None = None,
+) -> Panel:  # fmt: skip
     """Return the as-of view of `as_of`, the input of a forecast.
 
     Args:
@@ -76,8 +80,15 @@ def visible_panel(
         as_of: Instant at which values must have been available.
         first: First step of the panel.
         columns: Number of steps.
+        steps: Steps that may fail. A covariate whose history cannot be read is then missing, and its feeds have a
+            failure under `history_step`. An unusable part is an error in any case, because a run goes on without it.
     """
-    return _panel(settings, store, series, _Range(as_of, first, columns, revised=False))
+    return _panel(settings, store, series, _Range(as_of, first, columns, revised=False), steps)
+
+
+def history_step(feed: str) -> str:
+    """Return the name of the step that reads the history of a covariate feed."""
+    return f"history:{feed}"
 
 
 def revision_panel(
@@ -124,7 +135,9 @@ class _Range:
     revised: bool
 
 
-def _panel(settings: Pipeline, store: Store, series: tuple[str, ...], part: _Range) -> Panel:
+def _panel(
+    settings: Pipeline, store: Store, series: tuple[str, ...], part: _Range, steps: AdvisorySteps | None = None
+) -> Panel:
     def covariates(role: str) -> tuple[Channel, ...]:
         # Covariates of the same feeds are read together.
         names_by_feeds: dict[tuple[str, ...], dict[str, str]] = {}
@@ -133,12 +146,28 @@ def _panel(settings: Pipeline, store: Store, series: tuple[str, ...], part: _Ran
             names_by_feeds.setdefault(feeds, {})[name] = name
         by_name: dict[str, Channel] = {}
         for feeds, names in names_by_feeds.items():
-            read = _channels(settings, store, dict.fromkeys(feeds, names), series, part)
-            by_name |= {channel.name: channel for channel in read}
+            channels = partial(_channels, settings, store, dict.fromkeys(feeds, names), series, part)
+            for read in _read_or_missing(channels, feeds, list(names), part.columns, steps):
+                by_name[read.name] = read
         return tuple(by_name[name] for name in settings.covariates(role))
 
     (target,) = _channels(settings, store, _target_columns(settings), series, part)
     return Panel(settings.grid, series, part.first, target, covariates("known_future"), covariates("observed"))
+
+
+def _read_or_missing(
+    read: Callable[[], list[Channel]], feeds: tuple[str, ...], names: list[str], columns: int,
+    steps: AdvisorySteps | None,
+) -> list[Channel]:  # fmt: skip
+    """Return the channels of some feeds, without any value if they cannot be read and `steps` are given."""
+    if steps is None:
+        return read()
+    missing = RevisionLayer(np.full((1, columns), np.nan, np.float32), None)
+    otherwise = [Channel(name, (missing,)) for name in names]
+    channels = steps.run(history_step(feeds[0]), read, otherwise, (history.UnusableHistory,))
+    if history_step(feeds[0]) in steps.failures:
+        steps.failures.update(dict.fromkeys(map(history_step, feeds), steps.failures[history_step(feeds[0])]))
+    return channels
 
 
 def _channels(

@@ -20,6 +20,7 @@ from flows.stages.train import train
 from flows.stages.trained_models import read_trained_models
 from storage import forecasts
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import FitRecord, ForecastReport
 from storage.store import Store
 
@@ -81,10 +82,13 @@ def replay_issue_times(
     waiting: list[tuple[datetime, str | None]] = []
 
     def publish(issue_time: datetime, stale_reason: str | None) -> None:
-        try:
-            result.published[issue_time] = forecast(settings, store, issue_time, stale_reason=stale_reason)
-        except DataError as error:
-            result.failures[f"forecast {issue_time.isoformat()}"] = str(error)
+        report = attempt(partial(forecast, settings, store, issue_time, stale_reason=stale_reason))
+        if isinstance(report, Failed):
+            result.failures[f"forecast {issue_time.isoformat()}"] = report.text
+            return
+        result.published[issue_time] = report
+        for step, error in report["failures"].items():
+            result.failures[f"{step} {issue_time.isoformat()}"] = error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 
@@ -98,19 +102,22 @@ def replay_issue_times(
             if forecasts.exists(store, settings.name, settings.pipeline.timezone, issue_time):
                 continue
             stale_reason = None
-            models = read_trained_models(settings, store, issue_time)
-            if retrain_reason(settings, models, issue_time):
-                publish_waiting(number)
-                progress(f"train {issue_time:%Y-%m-%d}", number / len(issue_times))
-                find = partial(find_fit, issue_time) if find_fit else None
-                try:
+
+            def train_if_due(number: int, issue_time: datetime) -> None:
+                models = read_trained_models(settings, store, issue_time)
+                if retrain_reason(settings, models, issue_time):
+                    publish_waiting(number)
+                    progress(f"train {issue_time:%Y-%m-%d}", number / len(issue_times))
+                    find = partial(find_fit, issue_time) if find_fit else None
                     train(
                         settings, store, issue_time, now, models=models, find_fit=find,
                         requires_promotion=requires_promotion,
                     )  # fmt: skip
-                except DataError as error:
-                    result.failures[f"train {issue_time.isoformat()}"] = str(error)
-                    stale_reason = summary.stale_reason({"train": str(error)})
+
+            trained = attempt(partial(train_if_due, number, issue_time))
+            if isinstance(trained, Failed):
+                result.failures[f"train {issue_time.isoformat()}"] = trained.text
+                stale_reason = summary.stale_reason({"train": trained.text})
             waiting.append((issue_time, stale_reason))
         publish_waiting(len(issue_times))
     return result

@@ -212,8 +212,8 @@ def _read_scores(store: Store, name: str, before: datetime) -> pl.DataFrame:
 
     In a replay the instant is the issue time, as for the score stage of that run. So both have the same figures.
     """
-    keys = store.keys(layout.scores(name), "*.parquet")
-    files = [key for key in keys if layout.issue_time(key) < before][-SCORED_ISSUE_TIMES:]
+    times = layout.issue_times(store.keys(layout.scores(name), "*.parquet"))
+    files = [key for key, time in times.items() if time < before][-SCORED_ISSUE_TIMES:]
     if not files:
         return pl.DataFrame(schema=SCORE_SCHEMA)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,7 +19,8 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_micros, visible_target
 from model.sample_paths import Floats, choose_templates, shuffle, spread_quantiles
 from storage import forecasts, sample_paths
-from storage.schemas import INSTANT, DataError, quantile_column, quantile_levels
+from storage.schemas import INSTANT, quantile_column, quantile_levels
+from storage.schemas.attempts import attempt
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -35,10 +37,9 @@ class _OutOfTime(Exception):
 def write_sample_paths(
     settings: Pipeline, store: Store, issue_time: datetime, has_time: Callable[[], bool]
 ) -> str | None:
-    """Write the sample paths of a published forecast and return their uri, None if that fails.
+    """Write the sample paths of a published forecast and return their uri, None if no time is left.
 
-    A failure is logged, because the forecast itself is published. Paths of an earlier forecast of this issue time are
-    then removed.
+    Without new paths, those of an earlier forecast of this issue time are removed.
 
     Args:
         settings: Settings of the pipeline.
@@ -54,10 +55,11 @@ def write_sample_paths(
         return sample_paths.write(store, name, timezone, issue_time, blocks, dependence)
     except _OutOfTime:
         logger.warning("No time was left for sample paths. The forecast is published without them.")
-    except (DataError, OSError) as error:
-        logger.warning("Cannot write the sample paths: %s. The forecast is published without them.", error)
-    sample_paths.remove(store, name, timezone, issue_time)
-    return None
+        sample_paths.remove(store, name, timezone, issue_time)
+        return None
+    except BaseException:
+        attempt(partial(sample_paths.remove, store, name, timezone, issue_time))
+        raise
 
 
 def _blocks(

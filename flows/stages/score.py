@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from model.evaluation.scoring import score_rows
 from storage import forecasts, scores
 from storage.history import KEY
 from storage.schemas import DataError, quantile_levels, score_schema
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import Measures, ScoreReport, ScoreSummary
 from storage.store import Store
 
@@ -51,11 +53,11 @@ def score(
     actuals = known_actuals(settings, store, issue_times[0]) if issue_times else pl.DataFrame()
     for number, issue_time in enumerate(issue_times):
         progress("score", number / len(issue_times))
-        try:
-            outcome, written = _score_issue_time(settings, store, issue_time, actuals)
-        except DataError as error:
-            failures[issue_time] = str(error)
+        scored = attempt(partial(_score_issue_time, settings, store, issue_time, actuals))
+        if isinstance(scored, Failed):
+            failures[issue_time] = scored.text
             continue
+        outcome, written = scored
         counts[outcome] += 1
         rows += written
     progress("score", 1.0)

@@ -12,8 +12,7 @@ from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from model.checks.feed_rows import CheckedRows
 from model.checks.series_matching import match_series, no_match_error, similar_ids
-from storage import history
-from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import FeedReport, SeriesMatching
 
 logger = logging.getLogger(__name__)
@@ -54,10 +53,8 @@ def match_feeds(
     ids_of_targets = {feed.name: checked[feed.name].series_ids for feed in targets}
     series: Set[str] = frozenset().union(*ids_of_targets.values())
     # A series of the history that is not in this read may go on under an id in other writing.
-    try:
-        missing = frozenset(known_series()) - series
-    except history.UnusableHistory:
-        missing = frozenset()
+    known = attempt(known_series)
+    missing = frozenset() if isinstance(known, Failed) else frozenset(known) - series
     for feed in targets:
         earlier = (ids for name, ids in ids_of_targets.items() if name < feed.name)
         others: Set[str] = missing.union(*earlier)
@@ -85,11 +82,11 @@ def match_feeds(
 
 def _may_be_known(ids: Set[str], known_series: Callable[[], Set[str]], feed: Feed) -> bool:
     """Return whether any id may be one of a series of the history."""
-    try:
-        return not ids.isdisjoint(known_series())
-    except DataError as error:
-        logger.warning("The series of feed %r cannot be compared with those of the history: %s.", feed.name, error)
-        return True
+    known = attempt(known_series)
+    if not isinstance(known, Failed):
+        return not ids.isdisjoint(known)
+    logger.warning("The series of feed %r cannot be compared with those of the history: %s.", feed.name, known.text)
+    return True
 
 
 def log_matching(reports: dict[str, FeedReport]) -> None:

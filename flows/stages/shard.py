@@ -12,25 +12,29 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.baseline_history import NO_VALUE, has_ended, newest_steps, visible_history_with_newest
 from flows.stages.fallback import FallbackOrder, FallbackResult, forecast_with_fallback
 from flows.stages.implausible_values import implausible_reasons, implausible_values
 from flows.stages.late_inputs import find_late_inputs
 from flows.stages.loaded_models import LoadedModel
 from flows.stages.nightly_fit import NightlyFit
-from flows.stages.panels import to_micros, visible_panel
+from flows.stages.panels import history_step, to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import clip_probability
 from model.panel import Channel, Panel, RevisionLayer
+from storage.history import UnusableHistory
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, shard_result_schema
 from storage.schemas.records import LateInput, ShardModel
 from storage.store import Store
 
+_LATE, _IMPLAUSIBLE = "late inputs", "implausible values"  # steps that may fail
 _MAX_VALUES = 1_500_000  # target values read at once, 75 MB in the history's layout
 
 
@@ -64,22 +68,27 @@ def forecast_shard(
     """Forecast `series` (sorted ids) as of `issue_time`."""
     context, horizon = settings.pipeline.context, settings.pipeline.horizon
     first = settings.grid.first_step(to_micros(issue_time))
-    panel = visible_panel(settings, store, series, issue_time, first - context, context + horizon)
+    steps = AdvisorySteps()
+    panel = visible_panel(settings, store, series, issue_time, first - context, context + horizon, steps)
     # Without any visible value the target has one row for all series.
     target = np.broadcast_to(panel.target.layers[0].values, (len(series), context + horizon))
     # Values that are left out below have arrived, so they are not late.
-    incomplete = find_late_inputs(settings, store, issue_time, panel)
-    left_out = implausible_values(settings, store, series, issue_time, first - context, target[:, :context])
+    incomplete = _incomplete_inputs(settings, store, issue_time, panel, order, steps)
+    left_out = steps.run(
+        _IMPLAUSIBLE,
+        partial(implausible_values, settings, store, series, issue_time, first - context, target[:, :context]), None,
+        (UnusableHistory,),
+    )  # fmt: skip
     if left_out is not None:
         left_out_reasons = implausible_reasons(settings, target, left_out, first - context)
         for row in np.flatnonzero(left_out.any(axis=1)):
-            found: list[LateInput] = [
-                {"feed": feed.name, "reason": left_out_reasons[row]} for feed in settings.feeds("target")
-            ]
-            incomplete.setdefault(series[row], []).extend(found)
+            _add_reason(incomplete, settings, series[row], left_out_reasons[row])
         target = target.copy()
         target[:, :context][left_out] = np.nan
         panel = replace(panel, target=_with_values(panel.target, target))
+    if _IMPLAUSIBLE in steps.failures:
+        for name in series:
+            _add_reason(incomplete, settings, name, f"its values are not checked: {steps.failures[_IMPLAUSIBLE]}")
     newest = newest_steps(target[:, :context], first)
     was_known = newest != NO_VALUE
     without_value = np.flatnonzero(~was_known)
@@ -91,7 +100,7 @@ def forecast_shard(
     kept = np.flatnonzero(~has_ended(settings, newest, was_known))
     if len(kept) < len(series):
         panel = panel.take(kept)
-    fit = NightlyFit(settings, store, panel.series, issue_time, order.has_time)
+    fit = NightlyFit(settings, store, panel.series, issue_time, order.has_time, steps=steps)
     result = forecast_with_fallback(settings, order, panel, fit)
     if incomplete:
         _mark_stale(result, _join_reasons(panel.series, incomplete))
@@ -115,7 +124,32 @@ def forecast_shard(
     if len(kept) < len(series):
         values = np.full((len(series), *values.shape[1:]), np.nan)
         values[kept] = result.values
+    order.steps.failures.update(steps.failures)
     return ShardResult(table, values, _model_record(result.first_model))
+
+
+def _incomplete_inputs(
+    settings: Pipeline, store: Store, issue_time: datetime, panel: Panel, order: FallbackOrder, steps: AdvisorySteps
+) -> dict[str, list[LateInput]]:
+    """Return the late, unreadable and unchecked inputs of each series that has one."""
+    nothing: dict[str, list[LateInput]] = {}
+    find = partial(find_late_inputs, settings, store, issue_time, panel, order.failed_feeds)
+    incomplete = steps.run(_LATE, find, nothing, (UnusableHistory,))
+    unread = {feed.name: steps.failures.get(history_step(feed.name)) for feed in settings.feed}
+    for name in panel.series:
+        for feed, error in unread.items():
+            if error is not None:
+                reason = f"{feed}: its history cannot be read: {error}"
+                incomplete.setdefault(name, []).append({"feed": feed, "reason": reason})
+        if _LATE in steps.failures:
+            _add_reason(incomplete, settings, name, f"it is not known what is late: {steps.failures[_LATE]}")
+    return incomplete
+
+
+def _add_reason(incomplete: dict[str, list[LateInput]], settings: Pipeline, name: str, reason: str) -> None:
+    """Add a reason about the target of one series."""
+    found: list[LateInput] = [{"feed": feed.name, "reason": reason} for feed in settings.feeds("target")]
+    incomplete.setdefault(name, []).extend(found)
 
 
 def _with_values(channel: Channel, values: np.ndarray) -> Channel:

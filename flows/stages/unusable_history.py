@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from flows.settings.pipeline import Pipeline
 from storage import history
-from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.store import PartialStore, Store
 
 _T = TypeVar("_T")
@@ -28,18 +29,17 @@ def publish_despite_damage(settings: Pipeline, store: Store, publish: Callable[[
     hidden: list[str] = []
     reasons: list[str] = []
 
-    def attempt() -> _T:
+    def publish_known() -> _T:
         return publish(PartialStore(store, hidden) if hidden else store, "; ".join(reasons) or None)
 
     for _ in range(_MAX_ATTEMPTS):
         try:
-            return attempt()
+            return publish_known()
         except history.UnusableHistory as error:
             hidden += error.parts
             reasons.append(str(error))
             if isinstance(error, history.DamagedHistory):
-                try:
-                    history.set_aside(store, settings.name, error.feed)
-                except DataError as problem:
-                    reasons.append(str(problem))
-    return attempt()
+                moved = attempt(partial(history.set_aside, store, settings.name, error.feed))
+                if isinstance(moved, Failed):
+                    reasons.append(moved.text)
+    return publish_known()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,7 +17,8 @@ from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.panels import to_instant, to_micros
 from storage import history, run_records
-from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
+from storage.schemas.records import RunRecord
 from storage.store import Store
 
 logger = logging.getLogger(__name__)
@@ -141,16 +143,22 @@ def _earlier_issue_times(settings: Pipeline, issue_time: datetime) -> list[datet
 def _publication_times(settings: Pipeline, store: Store, times: Sequence[datetime]) -> dict[datetime, datetime]:
     """Return when the forecast of each issue time was published: as its run record says, else by its deadline."""
     published = {time: time + settings.forecast.deadline for time in times}
-    try:
-        records = run_records.read(store, settings.name, times[0])
-    except DataError as error:
-        logger.warning("Cannot read when earlier forecasts were published (%s). Their deadlines are used.", error)
+    records = attempt(partial(run_records.read, store, settings.name, times[0]))
+    if isinstance(records, Failed):
+        logger.warning(
+            "Cannot read when earlier forecasts were published (%s). Their deadlines are used.", records.text
+        )
         return published
     for record in records:
-        time = datetime.fromisoformat(record["issue_time"]) if "issue_time" in record else None
-        if time in published and record["published_at"]:
-            published[time] = datetime.fromisoformat(record["published_at"])
+        found = attempt(partial(_publication_time, record))
+        if not isinstance(found, Failed) and found[0] in published:
+            published[found[0]] = found[1]
     return published
+
+
+def _publication_time(record: RunRecord) -> tuple[datetime, datetime]:
+    """Return issue time and time of publication. Raises an error if the record lacks one of them."""
+    return datetime.fromisoformat(record["issue_time"]), datetime.fromisoformat(str(record["published_at"]))
 
 
 def _read_arrivals(

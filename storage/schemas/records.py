@@ -300,6 +300,8 @@ class ForecastReport(TypedDict):
     above: NotRequired[list[dict[str, str | int | float]]]
     #: Uri of the sample paths that `[forecast] samples` requests. Missing if they were not written.
     samples: NotRequired[str]
+    #: Error by step without which the forecast was published, such as the copy to `latest/`.
+    failures: dict[str, str]
 
 
 class ShardModel(TypedDict):
@@ -320,6 +322,8 @@ class ShardPlan(TypedDict):
     versions: list[str]
     no_model_reason: str | None
     stale_reason: str | None
+    #: Error by feed of which the last ingest failed.
+    failed_feeds: dict[str, str]
     #: Hash of the settings that the plan was made with.
     settings: str
 
@@ -466,7 +470,7 @@ class RunRecord(TypedDict):
     deadline: str
     #: Absent until the issue time is known.
     issue_time: NotRequired[str]
-    #: Error by stage, or by `ingest:<feed>`.
+    #: Error by stage, by `ingest:<feed>`, or by `forecast:<step>` of the forecast that was published nevertheless.
     failures: dict[str, str]
     #: Wall-clock seconds by stage.
     seconds: dict[str, float]

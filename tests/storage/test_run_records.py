@@ -9,7 +9,6 @@ from typing import cast
 import pytest
 
 from storage import layout, run_records
-from storage.schemas import DataError
 from storage.schemas.records import RunRecord
 from storage.store import Store
 from tests.support.narrow import present
@@ -46,8 +45,18 @@ def test_a_record_of_an_earlier_version_has_the_current_keys(store: Store, utc: 
         assert run_records.read(store, "load") == [cast(RunRecord, incomplete)]
 
 
-def test_a_damaged_record_is_named(store: Store, utc: Callable[..., datetime]) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"\xff"])
+def test_a_damaged_record_is_left_out_and_named(
+    content: bytes, store: Store, utc: Callable[..., datetime], caplog: pytest.LogCaptureFixture
+) -> None:
     run_records.write(store, "load", utc(2026, 10, 25), of_day(1))
-    store.put(layout.run_record("load", utc(2026, 10, 25)), b"{")
-    with pytest.raises(DataError, match=r"20261025T000000Z\.json is not valid JSON"):
-        run_records.read(store, "load")
+    store.put(layout.run_record("load", utc(2026, 10, 26)), content)
+    assert run_records.read(store, "load") == [of_day(1)]
+    assert "20261026T000000Z.json is left out: it is not " in caplog.text
+
+
+def test_other_files_beside_the_records_are_ignored(store: Store, utc: Callable[..., datetime]) -> None:
+    run_records.write(store, "load", utc(2026, 10, 25), of_day(1))
+    for name in ("notes.json", "20261025T000000Z copy.json", "20269999T000000Z.json", "20261025T000000Z.json.json"):
+        store.put(f"nights/load/{name}", b"{}")
+    assert run_records.read(store, "load") == [of_day(1)]
