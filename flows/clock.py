@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
+
+# Outside them, differences of times leave the range of datetime.
+_FIRST_YEAR, _LAST_YEAR = 1900, 2199
 
 
 class TimeError(ValueError):
@@ -30,11 +34,15 @@ def parse_time(text: str, timezone: str, issue_at: time = time(0)) -> datetime:
         TimeError: If the text is not ISO 8601.
     """
     try:
-        return issue_time_on(date.fromisoformat(text), issue_at, timezone)
+        return issue_time_on(_within_years(text, date.fromisoformat(text)), issue_at, timezone)
+    except TimeError:
+        raise
     except ValueError:
         pass  # not a day alone
     try:
-        parsed = datetime.fromisoformat(text)
+        parsed = _within_years(text, datetime.fromisoformat(text))
+    except TimeError:
+        raise
     except ValueError:
         raise TimeError(
             f"{text!r} is not a time in ISO 8601. Examples: 2018-09-01 (the issue time of that day), "
@@ -45,6 +53,16 @@ def parse_time(text: str, timezone: str, issue_at: time = time(0)) -> datetime:
     return parsed.astimezone(UTC)
 
 
+_D = TypeVar("_D", bound=date)
+
+
+def _within_years(text: str, day: _D) -> _D:
+    """Return the day or time of a text unchanged. Raises TimeError if its year cannot be meant."""
+    if _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        return day
+    raise TimeError(f"{text!r} must be in one of the years {_FIRST_YEAR} to {_LAST_YEAR}. Correct the year.")
+
+
 def parse_day(text: str) -> date:
     """Return an ISO 8601 day.
 
@@ -52,7 +70,9 @@ def parse_day(text: str) -> date:
         TimeError: If the text is not ISO 8601.
     """
     try:
-        return date.fromisoformat(text)
+        return _within_years(text, date.fromisoformat(text))
+    except TimeError:
+        raise
     except ValueError:
         raise TimeError(f"{text!r} is not a day in ISO 8601. Example: 2018-09-01.") from None
 

@@ -24,7 +24,7 @@ class PanelLayout(NamedTuple):
 
 
 def scatter_channels(
-    layout: PanelLayout, frame: pl.DataFrame, values: list[str], grouped: bool = False
+    layout: PanelLayout, frame: pl.DataFrame, values: list[str], grouped: bool = False, shared: bool = True
 ) -> list[Channel]:
     """Scatter a history table onto the panel.
 
@@ -34,10 +34,14 @@ def scatter_channels(
             available_at, ascending. Without available_at there is one row per key, and all rows are always available.
         values: Names of the value columns.
         grouped: Whether rows are sorted by series and time, with one row per key.
+        shared: Whether a frame whose ids are all null, such as an empty one, holds values that all series share.
 
     Returns:
-        One channel per value column.
+        One channel per value column, with one row if its values are shared, else with S rows.
     """
+    if not shared and frame["series_id"].null_count() == len(frame):
+        shape = (len(layout.series), layout.columns)
+        return [Channel(name, (RevisionLayer(np.full(shape, np.nan, np.float32), None),)) for name in values]
     tables = _reshape(layout, frame, values) if grouped else None
     if tables is None and "available_at" not in frame.columns:
         tables = _scatter_values(layout, frame, values)

@@ -10,11 +10,13 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from storage import layout
 from storage.renamed_keys import update_manifest
 from storage.schemas import DataError, Missing
+from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import ChampionEntry, ChampionState, Manifest
 from storage.store import Store
 
@@ -54,11 +56,14 @@ def read_manifests(store: Store, pipeline: str) -> tuple[list[Manifest], list[st
     """Return the valid manifests, oldest as-of time first, and one error for each invalid one."""
     manifests, errors = [], []
     keys = store.keys(layout.models(pipeline), "manifest.json")
-    for key, content in zip(keys, store.get_all(keys), strict=True):
-        try:
-            manifests.append(_parse_manifest(store, key, content))
-        except DataError as error:
-            errors.append(str(error))
+    contents: list[bytes] | Failed = attempt(lambda: store.get_all(keys))
+    for number, key in enumerate(keys):
+        content = attempt(partial(store.get, key)) if isinstance(contents, Failed) else contents[number]
+        manifest = content if isinstance(content, Failed) else attempt(partial(_parse_manifest, store, key, content))
+        if isinstance(manifest, Failed):
+            errors.append(manifest.text)
+        else:
+            manifests.append(manifest)
     return sorted(manifests, key=lambda manifest: (manifest["as_of"], manifest["version"])), errors
 
 
@@ -90,9 +95,11 @@ def _parse_manifest(store: Store, key: str, content: bytes) -> Manifest:
     version = key.split("/")[-2]
     manifest: Manifest = update_manifest(_parse_json(store, key, content))
     try:
-        stamp = layout.stamp(datetime.fromisoformat(manifest["as_of"]))
+        as_of = datetime.fromisoformat(manifest["as_of"])
+        stamp = layout.stamp(as_of)
         is_valid = (
-            manifest["version"] == version == f"{stamp}-{manifest['sha256'][:8]}"
+            as_of.tzinfo is not None
+            and manifest["version"] == version == f"{stamp}-{manifest['sha256'][:8]}"
             and isinstance(manifest["decision"]["promoted"], bool)
             and isinstance(manifest["decision"]["reason"], str)
         )
@@ -118,6 +125,8 @@ def find_by_fingerprint(store: Store, pipeline: str, as_of: datetime, fingerprin
 def promote(store: Store, pipeline: str, version: str) -> None:
     """Make `version` the champion from its as-of time on, until the as-of time of a later champion.
 
+    A damaged `champion.json` is replaced by one with `version` alone.
+
     Raises:
         OutdatedComparison: The champion that it was compared with was rolled back meanwhile. Nothing is changed.
     """
@@ -125,7 +134,7 @@ def promote(store: Store, pipeline: str, version: str) -> None:
     entry, compared_with = _champion_entry(manifest), manifest.get("compared_with")
 
     def change(content: bytes | None) -> bytes:
-        state = _parse_champion_state(store, pipeline, content)
+        state = _parse_or_renew_champion_state(store, pipeline, content)
         rolled_back_at = state["rolled_back"].get(compared_with or "")
         if rolled_back_at:
             raise OutdatedComparison(
@@ -159,11 +168,7 @@ def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
     entry = _champion_entry(manifest)
 
     def change(content: bytes | None) -> bytes:
-        try:
-            state = _parse_champion_state(store, pipeline, content)
-        except DataError as error:
-            logger.warning("The champion file is written anew: %s.", error)
-            state = {"served": [], "rolled_back": {}}
+        state = _parse_or_renew_champion_state(store, pipeline, content)
         former = {*(entry["version"] for entry in state["served"]), *state["rolled_back"]}
         if not manifest["decision"]["promoted"] and version not in former:
             raise DataError(
@@ -253,6 +258,15 @@ def prune(store: Store, pipeline: str, keep: int, as_of: datetime, now: datetime
 
 def _champion_entry(manifest: Manifest) -> ChampionEntry:
     return {"version": manifest["version"], "as_of": manifest["as_of"]}
+
+
+def _parse_or_renew_champion_state(store: Store, pipeline: str, content: bytes | None) -> ChampionState:
+    """Return the state as `_parse_champion_state` does, an empty one if the content is damaged."""
+    try:
+        return _parse_champion_state(store, pipeline, content)
+    except DataError as error:
+        logger.warning("The champion file is written anew: %s.", error)
+        return {"served": [], "rolled_back": {}}
 
 
 def _read_champion_state(store: Store, pipeline: str) -> ChampionState:

@@ -244,9 +244,11 @@ def backtest(
 
     Each forecast and training uses only the data known then.
     """
+    from flows.issue_time import check_days
     from flows.stages import backtest as stage
 
     settings, store = open_pipeline(pipeline_path)
+    check_days(settings, start, end)
     interval = options.parse_interval(retrain_every)
     plan = stage.Plan(*clock.parse_days(start, end), interval, not no_promotion)
     with output.progress() as progress:

@@ -35,6 +35,7 @@ _OTHER_VARIABLES = frozenset(
 )  # fmt: skip
 _TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
 _DATA_SUFFIXES = _TEXT_SUFFIXES | {".parquet", ".pq", ".json", ".xlsx", ".xls", ".zip", ".gz"}
+_SQLITE = "sqlite:///"
 _NAME = re.compile(r"\$\{(\w+)\}")
 
 
@@ -79,6 +80,7 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
     # Before the validation, whose errors show values.
     register_secrets(environment_secrets(environment.items()))
     register_secrets(_secrets_of_uris(content, written, variables, secrets))
+    _refuse_nul(content, path)
     try:
         settings = Pipeline.model_validate(content)
     except ValidationError as error:
@@ -116,6 +118,19 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PipelineFileError(f"{path}: {toml_errors.describe(text, error)}") from None
+    except RecursionError:
+        raise PipelineFileError(f"{path}: has tables or lists in each other too often. Remove them.") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise PipelineFileError(f"{path}: has a value that cannot be read: {error}. Correct it.") from None
+
+
+def _refuse_nul(value: Any, path: Path, key: str = "the file") -> None:
+    """Raise PipelineFileError if a text holds the character NUL, which no path and no name may have."""
+    if isinstance(value, str) and "\0" in value:
+        raise PipelineFileError(f"{path}: {key}: must not hold the character NUL. Remove it.")
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in pairs:
+        _refuse_nul(part, path, str(name) if key == "the file" else f"{key}.{name}")
 
 
 def _resolve_feed(
@@ -248,7 +263,7 @@ def _toml_value(text: str) -> Any:
     """Return the number, list, table or boolean that the text is in TOML, or else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -262,4 +277,10 @@ def _substitute(text: str, key: str, path: Path, environment: Mapping[str, str])
 
 
 def _absolute(uri: str, folder: Path) -> str:
-    return uri if "://" in uri else os.path.normpath(folder / uri)
+    """Return a path relative to the pipeline file, also that of a SQLite database, as an absolute one."""
+    if uri.startswith(_SQLITE):
+        database = uri.removeprefix(_SQLITE)
+        is_path = database and not database.startswith((":", "file:"))
+        return f"{_SQLITE}{_absolute(database, folder)}" if is_path else uri
+    # The home of an unknown user stays as it is written.
+    return uri if "://" in uri else os.path.normpath(folder / os.path.expanduser(uri))  # noqa: PTH111

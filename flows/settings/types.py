@@ -22,6 +22,7 @@ from storage.store import open_store
 
 _LONGEST_IN_SECONDS = 120
 _SIMILAR_CITY = 0.75  # of difflib, between 0 and 1
+_LONGEST = timedelta(days=36525)  # Longer durations leave the range of datetime.
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 #: Pattern of a duration: a number and a unit.
 DURATION = r"(\d+(?:\.\d+)?)([smhd])"
@@ -56,7 +57,10 @@ def parse_duration(value: object) -> timedelta:
     match = re.fullmatch(DURATION, value) if isinstance(value, str) else None
     if match is None:
         raise SettingError("must be a number and a unit of s, m, h or d", "90s")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
+    count = float(match[1])
+    if count > _LONGEST / timedelta(**{_UNITS[match[2]]: 1}):
+        raise SettingError(f"must be at most {_LONGEST.days}d")
+    return timedelta(**{_UNITS[match[2]]: count})
 
 
 def duration_text(value: timedelta) -> str:

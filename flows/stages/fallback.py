@@ -116,7 +116,7 @@ def forecast_with_fallback(settings: Pipeline, order: FallbackOrder, panel: Pane
 def _require_models(settings: Pipeline, panel: Panel, rows: np.ndarray, result: FallbackResult) -> None:
     """Raise DataError if one of the series at `rows`, which no model forecast, has enough values for a model."""
     context, spec = panel.target.layers[0].values[:, : settings.pipeline.context], settings.spec()
-    visible = np.broadcast_to((~np.isnan(context)).sum(axis=1), len(panel.series))
+    visible = (~np.isnan(context)).sum(axis=1)
     failed = [row for row in rows if visible[row] >= spec.min_visible]
     if failed:
         raise DataError(

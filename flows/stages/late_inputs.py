@@ -99,7 +99,7 @@ def _late_series(
     is_behind = (ends.newest < due) | (ends.missing > _MAX_GAPS * horizon)
     if not is_behind.any():
         return
-    # A covariate has one row if all series share it, or if no series has a value in this span.
+    # A covariate has one row if all series share it, or if it could not be read.
     newest, missing = (np.broadcast_to(values, len(series)) for values in (ends.newest, ends.missing))
     rows = np.flatnonzero(np.broadcast_to(is_behind, len(series)))
     names = tuple(series[row] for row in rows)

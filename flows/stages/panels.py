@@ -106,8 +106,7 @@ def visible_target(
 ) -> np.ndarray:
     """Return the target of `visible_panel`, float32, shape (S, N), NaN where no value is visible. Read-only."""
     (target,) = _channels(settings, store, _target_columns(settings), series, _Range(as_of, first, columns, False))
-    # Without any visible value the channel has one row for all series.
-    return np.broadcast_to(target.layers[0].values, (len(series), columns))
+    return target.layers[0].values
 
 
 def known_actuals(settings: Pipeline, store: Store, since: datetime) -> pl.DataFrame:
@@ -180,7 +179,9 @@ def _channels(
     # The as-of view of one feed is sorted by series. Rows of several feeds are in no order.
     is_grouped = len(columns) == 1 and not part.revised
     names = list(next(iter(columns.values())).values())
-    return scatter_channels(PanelLayout(grid, series, part.first, part.columns), table, names, is_grouped)
+    # The settings decide whether series share the values, not the rows that happen to be read.
+    is_shared = all(feed.series_id is None and feed.role != "target" for feed in settings.feed if feed.name in columns)
+    return scatter_channels(PanelLayout(grid, series, part.first, part.columns), table, names, is_grouped, is_shared)
 
 
 def _read_feeds(

@@ -28,7 +28,7 @@ def retrain_reason(
             model younger than `monitoring.recent`, because those scores are mostly of its predecessor.
     """
     champion = models.champion
-    if champion is None and models.versions:
+    if champion is None and (models.versions or models.is_champion_unknown):
         return models.no_champion_reason
     if champion and champion.stale_reason:
         return champion.stale_reason

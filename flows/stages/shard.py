@@ -70,8 +70,7 @@ def forecast_shard(
     first = settings.grid.first_step(to_micros(issue_time))
     steps = AdvisorySteps()
     panel = visible_panel(settings, store, series, issue_time, first - context, context + horizon, steps)
-    # Without any visible value the target has one row for all series.
-    target = np.broadcast_to(panel.target.layers[0].values, (len(series), context + horizon))
+    target = panel.target.layers[0].values
     # Values that are left out below have arrived, so they are not late.
     incomplete = _incomplete_inputs(settings, store, issue_time, panel, order, steps)
     left_out = steps.run(

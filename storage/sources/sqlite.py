@@ -37,7 +37,8 @@ _AS_ID = (
 
 def check_path(path: str, request: Request) -> None:
     """Raise DataError if the database does not exist, because the driver would create an empty one."""
-    if not path.startswith(("file:", ":")) and not Path(path).is_file():
+    file = path.removeprefix("file:").partition("?")[0] if path.startswith("file:") else path
+    if not file.startswith(":") and not Path(file).is_file():
         raise DataError(f"{request.redacted_uri}: there is no such file; check the uri of the feed")
 
 
