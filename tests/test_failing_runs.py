@@ -112,10 +112,20 @@ def test_a_source_that_hangs(run_nightly_process: Callable[..., Finished]) -> No
 
 
 def test_a_source_that_fails(run_nightly: Callable[..., Finished], pipeline: Path) -> None:
-    (pipeline.parent / "temperature.parquet").write_bytes(b"not parquet")
+    (pipeline.parent / "load.parquet").write_bytes(b"not parquet")
     rows = degraded_rows(run_nightly("--issue-time", NEXT_DAY))
     assert rows["status"].unique().to_list() == ["stale_model"]
-    assert rows["reason"].str.contains("temperature.parquet").all()
+    assert rows["reason"].str.contains("load.parquet").all()
+
+
+def test_a_source_that_fails_although_the_history_has_every_value(
+    run_nightly: Callable[..., Finished], pipeline: Path
+) -> None:
+    (pipeline.parent / "temperature.parquet").write_bytes(b"not parquet")
+    done = run_nightly("--issue-time", ISSUE)
+    report = json_report(done)
+    assert done.returncode == 3 and set(report["failures"]) == {"ingest:weather"}
+    assert report["late"] == {} and report["forecast"]["status"] == {"model": 72}
 
 
 def test_a_training_that_fails(run_nightly: Callable[..., Finished], pipeline: Path) -> None:

@@ -62,7 +62,7 @@ def is_failure(error: BaseException) -> bool:
 def failure_text(error: BaseException) -> str:
     """Return an error in one line: one of the file system with its file first, an unexpected one with its type."""
     if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}. Check the path and its permissions."
+        text = f"{error.filename}: {error.strerror}; check the path and its permissions"
     elif isinstance(error, DataError | OSError):
         text = str(error)
     else:

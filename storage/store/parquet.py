@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import queue
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ CONTENT_ERRORS: tuple[type[BaseException], ...] = (
 )  # fmt: skip
 #: Errors of reading a Parquet file that is damaged or cannot be read.
 READ_ERRORS: tuple[type[BaseException], ...] = (*CONTENT_ERRORS, OSError)
+
+_PROBED_BYTES = 1 << 16
 
 # A low compression level makes writing fast. Small row groups make reading one series fast.
 _OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 1, "row_group_size": 24_000}
@@ -65,7 +68,14 @@ def parquet_writer(
         while not written.done():
             with suppress(queue.Full):
                 return blocks.put(block, timeout=0.1)
-        written.result()
+        require_written()
+
+    def require_written() -> None:
+        try:
+            written.result()
+        except pl.exceptions.PolarsError:
+            _require_space(path)
+            raise
 
     with ThreadPoolExecutor(1) as pool:
         frame = register_io_source(read_blocks, schema=dict(schema))
@@ -77,5 +87,14 @@ def parquet_writer(
             raise
         finally:
             append(None)
-        written.result()
+        require_written()
     add_checksum_to_file(path)
+
+
+def _require_space(path: Path) -> None:
+    """Raise OSError if nothing more can be written to a file, because Polars does not name that as the reason."""
+    if path.exists():
+        with path.open("ab") as file:
+            file.write(bytes(_PROBED_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
