@@ -59,8 +59,9 @@ def _with_older_values(
     for row, older in zip(np.flatnonzero(is_empty), full_history, strict=True):
         known = np.flatnonzero(~np.isnan(older))
         if len(known):
-            # The shift is a multiple of the season, so that each value keeps its position in the season.
-            shift = -(-(len(older) - 1 - known[-1] + 1) // season) * season
+            # The shift is a multiple of the season, so that each value keeps its position in the season. It is the
+            # largest one that does not move the newest value beyond the end.
+            shift = (len(older) - 1 - known[-1]) // season * season
             moved = older[max(0, len(older) - shift - values.shape[1]) : len(older) - shift]
             values[row, values.shape[1] - len(moved) :] = moved
     return values

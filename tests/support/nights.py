@@ -32,8 +32,8 @@ FAULTS: dict[str, Callable[[], BaseException]] = {
     "PanicException": lambda: pl.exceptions.PanicException("a panic"),
 }
 _LIMIT = {"within": 600.0}
-_NOTHING = {"feeds": {}, "failures": {}}
-_SCORES = {"alerts": [], "decay": None}
+_NOTHING: dict[str, object] = {"feeds": {}, "failures": {}}
+_SCORES: dict[str, object] = {"alerts": [], "decay": None}
 #: Stages without a result that any test of the forecast needs.
 STUBS: Mapping[str, object] = {"ingest": _NOTHING, "score": _SCORES | {"summary": {}}, "report": {"path": "page"}}
 
