@@ -25,6 +25,11 @@ def parse_stamp(stamp: str) -> datetime:
     return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
 
 
+def issue_time(key: str) -> datetime:
+    """Return the issue time (UTC) of a key that this package wrote."""
+    return parse_stamp(key.rpartition("/")[2].partition(".")[0])
+
+
 def issue_times(keys: Iterable[str]) -> dict[str, datetime]:
     """Return the issue time (UTC) of each key whose last part is one and a suffix, in the order of the keys.
 
