@@ -42,8 +42,8 @@ def publish_shards(
 ) -> ForecastReport:
     """Write the forecast file of `issue_time`, then its sample paths if the settings request them.
 
-    The bytes do not depend on the number of shards. A degraded forecast does not replace a complete one: the report is
-    then of the complete one, with the degradation as a failure.
+    The bytes do not depend on the number of shards. A forecast that is degraded although its inputs are complete does
+    not replace a complete one: the report is then of the complete one, with the degradation as a failure.
 
     Args:
         settings: Settings of the pipeline.
@@ -64,7 +64,8 @@ def publish_shards(
 
     def metadata() -> forecasts.ForecastMetadata:
         facts = assembly.metadata()
-        if assembly.is_degraded and forecasts.is_complete(store, name, timezone, issue_time):
+        lost_its_model = assembly.is_degraded and assembly.has_complete_inputs
+        if lost_its_model and forecasts.is_complete(store, name, timezone, issue_time):
             raise _CompleteExists
         return facts
 
@@ -170,6 +171,11 @@ class _Assembly:
     def is_degraded(self) -> bool:
         """True if a row to publish does not come from the champion. Valid once all shards are read."""
         return bool((self._series.filter(~self._has_ended)["status"].cast(pl.String) != MODEL).any())
+
+    @property
+    def has_complete_inputs(self) -> bool:
+        """True if no input of a row to publish was late or missing. Valid once all shards are read."""
+        return bool(self._series.filter(~self._has_ended)["incomplete"].is_null().all())
 
     @property
     def _has_ended(self) -> pl.Series:

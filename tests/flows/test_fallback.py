@@ -171,6 +171,7 @@ def test_a_missing_provider_is_reported_and_with_strict_an_error(opened: Opened)
     assert any("first provider is CUDAExecutionProvider" in line for line in summary.reason_lines(report))
     with pytest.raises(DataError, match="first provider is CUDAExecutionProvider"):
         forecast(preferring_cuda(True), store, at, needs_champion=True)
+    Path(report["path"]).unlink()
     report = forecast(preferring_cuda(True), store, at)
     assert set(report["status"]) == {"baseline"} and "first provider is CUDA" in report["reasons"][0]["reason"]
 

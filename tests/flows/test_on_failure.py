@@ -66,6 +66,7 @@ def test_a_refused_training_is_named_with_its_reason_and_the_day_of_the_next(tmp
 
 def test_a_series_that_is_too_new_for_a_model_may_come_from_the_baseline(tmp_path: Path) -> None:
     pipeline = make(tmp_path, 3)
+    Path(forecasts.uri(pipeline.store, "made", str(ZONE), ISSUE)).unlink()
     report = forecast(with_error(pipeline), pipeline.store, ISSUE, needs_champion=False)
     assert report["status"] == {"baseline": 48}
 

@@ -156,13 +156,16 @@ def test_a_missing_file_is_one_clear_error(store: Store) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"served": []}', b'{"served": [{"version": "x"}]}'])
-def test_a_broken_champion_file_is_an_error_that_a_rollback_repairs(store: Store, content: bytes) -> None:
+def test_a_broken_champion_file_is_an_error_that_a_promotion_or_a_rollback_repairs(
+    store: Store, content: bytes
+) -> None:
     old, new = added(store, 0), added(store, 1)
     store.put(layout.champion(NAME), content)
     with pytest.raises(DataError, match=r"champion\.json"):
         registry.champions(store, NAME)
-    with pytest.raises(DataError, match=r"champion\.json"):
-        registry.promote(store, NAME, old)
+    registry.promote(store, NAME, old)
+    assert registry.champions(store, NAME) == [old]
+    store.put(layout.champion(NAME), content)
     registry.roll_back(store, NAME, new, NOW)
     assert registry.champions(store, NAME) == [new]
 
