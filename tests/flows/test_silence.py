@@ -47,7 +47,7 @@ values = ["y"]
 _SILENCE = st.sampled_from([0, 1, 5, 30, 60, 150, _HOURS - 1])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(silent=st.lists(_SILENCE, min_size=1, max_size=5))
 def test_any_silence_gives_a_row_for_each_series(tmp_path_factory: pytest.TempPathFactory, silent: list[int]) -> None:
     path = Path(tmp_path_factory.mktemp("silence")) / "p.toml"
