@@ -164,7 +164,6 @@ def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
         DataError: The version never was the champion, was pruned, or its files are damaged. Nothing is changed.
     """
     manifest = read_manifest(store, pipeline, version)
-    load(store, pipeline, version)
     entry = _champion_entry(manifest)
 
     def change(content: bytes | None) -> bytes:
@@ -175,6 +174,7 @@ def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
                 f"model {version} never was the champion ({manifest['decision']['reason']}); "
                 "choose a version that `gatecast models` shows as promoted"
             )
+        load(store, pipeline, version)  # A version whose file is damaged must not serve.
         later = [
             other["version"] for other in state["served"]
             if other["as_of"] >= entry["as_of"] and other["version"] != version
