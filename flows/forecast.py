@@ -28,4 +28,5 @@ def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Sta
     report: ForecastReport = sharded.forecast_runner(settings.scale.engine)(
         pipeline, chosen, needs_champion=settings.forecast.strict
     )
-    return completed_state(summary.forecast_sentence(report), report, report["degraded"])
+    is_degraded = summary.exit_status(report["degraded"], report["failures"]) == summary.DEGRADED
+    return completed_state(summary.forecast_sentence(report), report, is_degraded)

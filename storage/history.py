@@ -15,7 +15,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 KEY = ["series_id", "valid_time"]
 _REVISION = [*KEY, "available_at"]
+_CLOCK_TOLERANCE = timedelta(minutes=10)  # Two ingests at once may differ by less.
 _MAX_PARTS = 64  # with more, a feed's parts are merged into one
 _READ_ATTEMPTS = 30
 _BATCH_ROWS = 240_000
@@ -49,12 +50,14 @@ class Appended(NamedTuple):
         known: Number of given rows whose series, period and availability the history had.
         replaced: Number of these that have other values now.
         emptied: Rows that were added without a value that the history has. None: there are none.
+        newest_ingest: Newest time of an ingest in the history before, None for an empty one.
     """
 
     rows: pl.DataFrame
     known: int = 0
     replaced: int = 0
     emptied: pl.DataFrame | None = None
+    newest_ingest: datetime | None = None
 
 
 class UnusableHistory(DataError):
@@ -94,6 +97,14 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
     is_first = not has_rows(store, pipeline, feed)
     added = Appended(rows) if is_first else _new_rows(store, pipeline, feed, rows, values)
     new = added.rows
+    ahead = added.newest_ingest - ingested_at if added.newest_ingest else timedelta(0)
+    if added.newest_ingest is not None and ahead > _CLOCK_TOLERANCE and not new.is_empty():
+        # Of equal revisions the last ingested one counts, also after the clock was set back.
+        logger.warning(
+            "The history of feed %r has rows that were ingested at %s, but the clock shows %s. Check the clock. The "
+            "rows of this ingest replace them.", feed, added.newest_ingest.isoformat(), ingested_at.isoformat(),
+        )  # fmt: skip
+        ingested_at = added.newest_ingest + timedelta(microseconds=1)
     # Most sources are sorted already, and sorting is the slowest step here.
     new = new if is_sorted(new) else new.sort(_REVISION)
     new = new.with_columns(ingested_at=pl.lit(ingested_at, dtype=pl.Datetime("us", "UTC")))
@@ -149,6 +160,7 @@ def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values
     stored = _without_repeated_ingests(_read(store, pipeline, feed, values, lambda rows: rows))
     # A leading colon keeps these names apart from those of value columns.
     columns = [pl.col(v).alias(f":stored:{v}") for v in values]
+    newest_ingest: datetime | None = stored["ingested_at"].max()  # type: ignore[assignment]
     stored = stored.select(*_REVISION, *columns, pl.lit(True).alias(":stored"))
     joined = rows.join(stored, on=_REVISION, how="left", nulls_equal=True, maintain_order="left")
     new = joined.filter(pl.col(":stored").is_null() | is_changed)
@@ -159,6 +171,7 @@ def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values
         joined[":stored"].count(),
         new[":stored"].count(),
         None if emptied.is_empty() else emptied,
+        newest_ingest,
     )
 
 

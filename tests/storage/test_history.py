@@ -60,6 +60,20 @@ def test_the_revision_ingested_last_counts_at_equal_availability(store: Store, u
     assert history.read_as_of(store, "p", "f", ["y"], utc(2019, 1, 1))["y"].to_list() == [1.0]
 
 
+def test_a_clock_that_was_set_back_neither_hides_rows_nor_adds_them_at_each_ingest(
+    store: Store, utc: Callable[..., datetime], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = hourly(utc(2018, 1, 1), np.array([1.0]))
+    add(store, rows, utc(2018, 1, 2))
+    add(store, rows.with_columns(y=pl.lit(5.0)), utc(2018, 2, 1))
+    assert not caplog.records
+    revised = rows.with_columns(y=pl.lit(7.0))
+    assert add(store, revised, utc(2018, 1, 3)) == 1
+    assert "the clock shows 2018-01-03" in caplog.text
+    assert [add(store, revised, utc(2018, 1, day)) for day in (4, 5)] == [0, 0]
+    assert history.read_as_of(store, "p", "f", ["y"], utc(2019, 1, 1))["y"].to_list() == [7.0]
+
+
 def test_shared_covariates_and_values_always_known(store: Store, utc: Callable[..., datetime]) -> None:
     rows = hourly(utc(2018, 1, 1), np.arange(3.0)).with_columns(
         series_id=pl.lit(None, pl.String), available_at=pl.lit(None, INSTANT)
