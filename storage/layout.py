@@ -12,6 +12,7 @@ HISTORY = "history"  # first part of every key of the history
 FORECASTS = "forecasts"  # first part of every key of a forecast file
 _STAMP = "%Y%m%dT%H%M%SZ"
 _FORECAST_PARTS = 4  # of the key of a forecast file
+_FIRST_YEAR, _LAST_YEAR = 1800, 2300  # outside which a stamp is not one of this store
 _ISSUE_FILE = re.compile(r"(\d{8}T\d{6}Z)\.[a-z]+")
 
 
@@ -39,8 +40,8 @@ def issue_times(keys: Iterable[str]) -> dict[str, datetime]:
     for key in keys:
         match = _ISSUE_FILE.fullmatch(key.rpartition("/")[2])
         try:
-            if match is not None:
-                found[key] = parse_stamp(match[1])
+            if match is not None and _FIRST_YEAR < (time := parse_stamp(match[1])).year < _LAST_YEAR:
+                found[key] = time
         except ValueError:
             continue  # digits that are no time
     return found

@@ -12,6 +12,7 @@ import html
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
@@ -26,6 +27,8 @@ _SECRET_NAMES = (
 )
 _PARAMETER = re.compile(rf"(?i)((?:^|[?&;\s])[\w.-]*(?:{_SECRET_NAMES})=)([^&\s'\"]+)")
 _HEADER = re.compile(r"(?i)(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:(?:basic|bearer|digest|token)\s+)?)([^\s'\",;]+)")
+#: Variables of the shell and the desktop whose names look like those of secrets.
+_PUBLIC_VARIABLES = frozenset({"PWD", "OLDPWD", "DESKTOP_SESSION"})
 _VARIABLE = re.compile(rf"(?i)(?:^|_)(?:{_SECRET_NAMES}|auth_string|apikey)s?$")
 # A password that is not escaped may contain any character, so it ends at the last @ of the word. This may redact too
 # much, but never too little.
@@ -124,7 +127,9 @@ def environment_secrets(environment: Iterable[tuple[str, str]]) -> set[str]:
     for name, value in environment:
         if "://" in value:
             secrets |= find_secrets(value)
-        if _VARIABLE.search(name):
+        # The path of a file that holds a secret is none.
+        is_path = Path(value).is_absolute() and Path(value).exists()
+        if _VARIABLE.search(name) and name not in _PUBLIC_VARIABLES and not is_path:
             secrets |= {value, *((value.partition(":")[2],) if ":" in value and "://" not in value else ())}
     return secrets
 

@@ -277,6 +277,12 @@ def _read_champion_state(store: Store, pipeline: str) -> ChampionState:
     return _parse_champion_state(store, pipeline, content)
 
 
+def _has_own_time(entry: ChampionEntry) -> bool:
+    """Return whether the as-of time of an entry is that in its version, so that no altered time is trusted."""
+    as_of = datetime.fromisoformat(entry["as_of"])
+    return as_of.tzinfo is not None and entry["version"].startswith(f"{layout.stamp(as_of)}-")
+
+
 def _parse_champion_state(store: Store, pipeline: str, stored: bytes | None) -> ChampionState:
     """Return the state from the content of `champion.json`, None for a file that does not exist."""
     if stored is None:
@@ -288,7 +294,7 @@ def _parse_champion_state(store: Store, pipeline: str, stored: bytes | None) -> 
             {"version": str(entry["version"]), "as_of": str(entry["as_of"])} for entry in content["served"]
         ]
         rolled_back = dict(content.get("rolled_back", {}))
-        is_valid = bool(served) and all(datetime.fromisoformat(entry["as_of"]).tzinfo for entry in served)
+        is_valid = bool(served) and all(_has_own_time(entry) for entry in served)
     except (KeyError, TypeError, ValueError):
         is_valid = False
     if not is_valid:

@@ -25,8 +25,8 @@ _MOST_LEVELS = 4  # Levels of escapes within escapes.
 # Words of Base64 that are this long are the compressed tables of the page, which are made of redacted texts.
 _DATA = re.compile(r"[A-Za-z0-9+/=]{1000,}")
 _ESCAPE = re.compile(
-    r"%u(?P<percent4>[0-9a-fA-F]{4})|%(?P<percent>[0-9a-fA-F]{2})|&#[xX](?P<entity16>[0-9a-fA-F]{1,6});?"
-    r"|&#(?P<entity>[0-9]{1,7});?|&(?P<name>[a-zA-Z]{2,8});|\\u\{(?P<braces>[0-9a-fA-F]{1,6})\}"
+    r"%u(?P<percent4>[0-9a-fA-F]{4})|%(?P<percent>[0-9a-fA-F]{2})|&#[xX]0*(?P<entity16>[0-9a-fA-F]{1,6});?"
+    r"|&#0*(?P<entity>[0-9]{1,7});?|&(?P<name>[a-zA-Z]{2,8});|\\u\{(?P<braces>[0-9a-fA-F]{1,6})\}"
     r"|\\u(?P<unicode>[0-9a-fA-F]{4})|\\U(?P<unicode8>[0-9a-fA-F]{8})|\\x(?P<byte>[0-9a-fA-F]{2})"
     r"|\\(?P<octal>[0-3][0-7]{2})|\\(?P<plain>[\"'/\\])"
 )

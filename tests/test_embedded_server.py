@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 
 from flows.private_files import make_private, sqlite_path
+from tests.support.commands import json_report, nightly_process
+from tests.support.pipelines import ISSUE
 
 _START, _END = 300.0, 60.0  # seconds on a busy machine
 
@@ -141,3 +144,14 @@ def test_a_server_that_starts_ends_with_its_killed_command(command: subprocess.P
     command.send_signal(signal.SIGKILL)
     command.wait()
     wait_until_gone(home)
+
+
+def test_a_server_that_does_not_start_in_time_costs_no_forecast(pipeline: Path, tmp_path: Path) -> None:
+    limit = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "1"}
+    done = nightly_process(pipeline, tmp_path, "--issue-time", ISSUE, "--json", **limit)
+    assert done.returncode == 3, done.stderr
+    assert "did not answer within 1 s" in done.stderr
+    assert "This run ingests and forecasts without Prefect" in done.stderr
+    report = json_report(done)
+    rows = pl.read_parquet(report["path"], hive_partitioning=False)
+    assert set(rows["status"]) == {"model"} and len(rows) == 72

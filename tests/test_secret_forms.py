@@ -49,6 +49,7 @@ FORMS = {
     "entities": html.escape(SECRET).replace("@", "&commat;").replace("/", "&sol;").replace("4", "&#52;"),
     "decimal entities": "".join(f"&#{code};" for code in _CODES),
     "hexadecimal entities": "".join(f"&#x{code:X};" for code in _CODES),
+    "long entities": "".join(f"&#x{code:010x};" if code % 2 else f"&#{code:010d};" for code in _CODES),
     "unicode": "".join(f"\\u{code:04x}" for code in _CODES),
     "unicode in JSON in JSON": json.dumps(json.dumps("".join(f"\\u{code:04X}" for code in _CODES))),
     "unicode of eight digits": "".join(f"\\U{code:08x}" for code in _CODES),

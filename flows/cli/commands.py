@@ -13,13 +13,15 @@ import click
 
 from flows import clock, summary, terminal
 from flows.cli import options
-from flows.cli.flow_runs import run_flow
+from flows.cli.flow_runs import NoServer, run_flow
 from flows.cli.quiet_panics import quiet_panics
 from flows.coloured_text import Coloured, Line, Meaning, outcome
 from flows.deadline import Deadline
 from flows.settings.file import open_pipeline, read
+from flows.settings.pipeline import Pipeline
 from flows.settings.questions import open_questions
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
+from storage.store import Store
 
 _ISSUE_TIME = (
     "ISO 8601; a day means its issue time. Default: the last issue time. newest: the last one for which the target is "
@@ -201,7 +203,11 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     settings, store = open_pipeline(pipeline_path)
     check_requested(settings, issue_time)
     options.warn_of_questions(pipeline_path)
-    record: RunRecord = run_flow("nightly", output, pipeline_path, issue_time)
+    try:
+        record: RunRecord = run_flow("nightly", output, pipeline_path, issue_time)
+    except NoServer as error:
+        _publish_without_prefect(pipeline_path, settings, store, issue_time, str(error), output)
+        return
     report = record["forecast"]
     assert report is not None, "a run without a forecast fails"
     lines: list[Line] = []
@@ -224,6 +230,28 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     for alert in record["alerts"]:
         terminal.print_error(f"warning: {alert['detail']}")
     sys.exit(summary.exit_status(record["degraded"], record["failures"]))
+
+
+def _publish_without_prefect(
+    path: Path, settings: Pipeline, store: Store, issue_time: str | None, error: str, output: terminal.Output
+) -> None:
+    """Publish the forecast of a nightly run whose Prefect server did not start, and end the command."""
+    from flows.cli.without_prefect import run_without_prefect
+    from flows.stage_process.runner import StageFailed
+
+    terminal.print_error(
+        f"warning: {error} This run ingests and forecasts without Prefect. It neither trains nor scores."
+    )
+    try:
+        run = run_without_prefect(path, settings, store, issue_time)
+    except StageFailed as failure:
+        terminal.print_error(f"error: {failure}")
+        sys.exit(summary.FAILED)
+    lines: list[Line] = [outcome(summary.forecast_sentence(run.forecast), True), *summary.reason_lines(run.forecast)]
+    output.print_result(run.forecast, [*lines, *terminal.preview_lines(settings, store, run.forecast)])
+    for stage, text in run.failures.items():
+        terminal.print_error(f"warning: {stage} failed, and the run continued without it: {text}")
+    sys.exit(summary.DEGRADED)
 
 
 @main.command()

@@ -27,8 +27,16 @@ _SETTINGS = {
 _LOG_VARIABLES = {"PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"}
 
 
+class NoServer(Exception):
+    """Prefect's embedded server did not start, so that no flow can run. Exit status 1."""
+
+
 def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments: object) -> Any:
-    """Run the flow of that name and return its report. If the run fails, end the command."""
+    """Run the flow of that name and return its report. If the run fails, end the command.
+
+    Raises:
+        NoServer: No API is configured, and the embedded server did not start.
+    """
     shows_log = bool(_LOG_VARIABLES & os.environ.keys())
     for variable, value in _SETTINGS.items():
         os.environ.setdefault(variable, value)
@@ -46,8 +54,7 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
         try:
             embedded_server.start_if_needed(os.environ)
         except embedded_server.ServerError as failure:
-            terminal.print_error(f"error: {failure}")
-            sys.exit(summary.FAILED)
+            raise NoServer(str(failure)) from None
         flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
         try:
             state: Any = flow(str(pipeline_path), *arguments, return_state=True)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from flows import clock, logs, summary, terminal
+from flows.cli.flow_runs import NoServer
 from flows.deployment_plan import DEFAULT_DELAY
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
@@ -34,7 +35,7 @@ class Group(click.Group):
         except (pipeline_file.PipelineFileError, clock.TimeError, OptionError) as error:
             terminal.print_error(f"error: {error}")
             ctx.exit(summary.WRONG)
-        except (DataError, OSError) as error:
+        except (DataError, OSError, NoServer) as error:
             terminal.print_error(f"error: {_problem(error)}")
             ctx.exit(summary.FAILED)
         except KeyboardInterrupt:

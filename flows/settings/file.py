@@ -25,6 +25,7 @@ from storage.store import Store, open_store
 
 __all__ = ["OpenPipeline", "Pipeline", "PipelineFileError", "open_pipeline", "read"]
 
+_DEEPEST = 20  # tables and lists in each other
 _PREFIX = "GATECAST_"
 # Variables of this project that are no settings of a pipeline file.
 _OTHER_VARIABLES = frozenset(
@@ -115,13 +116,26 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise PipelineFileError(f"{path}: cannot be read: {error.strerror}. Check its permissions.") from None
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
+        _refuse_depth(content, path)
+        return content
     except tomllib.TOMLDecodeError as error:
         raise PipelineFileError(f"{path}: {toml_errors.describe(text, error)}") from None
     except RecursionError:
         raise PipelineFileError(f"{path}: has tables or lists in each other too often. Remove them.") from None
     except ValueError as error:  # an integer of thousands of digits
         raise PipelineFileError(f"{path}: has a value that cannot be read: {error}. Correct it.") from None
+
+
+def _refuse_depth(content: dict[str, Any], path: Path) -> None:
+    """Raise PipelineFileError if tables or lists are nested deeper than any setting, without recursion."""
+    values: list[tuple[Any, int]] = [(content, 0)]
+    while values:
+        value, depth = values.pop()
+        if depth > _DEEPEST:
+            raise PipelineFileError(f"{path}: has tables or lists in each other too often. Remove them.")
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        values += [(one, depth + 1) for one in inner]
 
 
 def _refuse_nul(value: Any, path: Path, key: str = "the file") -> None:

@@ -80,8 +80,16 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
 
 def _plan(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.distributed import plan
+    from flows.stages.unusable_history import publish_despite_damage
 
-    return plan(pipeline.settings, pipeline.store, issue_time, clock.now(), **options)
+    stale_reason = options.pop("stale_reason", None)
+
+    def make_plan(store: Store, damage: str | None) -> Mapping[str, Any]:
+        reason = "; ".join(filter(None, (stale_reason, damage))) or None
+        return plan(pipeline.settings, store, issue_time, clock.now(), stale_reason=reason, **options)
+
+    # Damaged parts are set aside before the shards are given out, so that all workers read the same history.
+    return publish_despite_damage(pipeline.settings, pipeline.store, make_plan)
 
 
 def _assemble(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:

@@ -81,6 +81,11 @@ class Limits:
         """Add the size of a file in memory after decompression. Errors are those of `count_file`."""
         self._count_unpacked(io.BytesIO(content), len(content))
 
+    def count_if_packed(self, content: bytes) -> None:
+        """Add the size of a body after decompression if it is a compressed file. Errors are those of `count_file`."""
+        if content.startswith((_GZIP, _ZSTD)):
+            self.count_unpacked(content)
+
     def _count_unpacked(self, file: BinaryIO, size: int) -> None:
         head = file.read(18)
         if head.startswith(_ZSTD):

@@ -63,6 +63,8 @@ def _pages(request: Request, client: httpx.Client) -> Iterator[bytes]:
 
 
 def _read_csv(request: Request, body: bytes) -> pl.DataFrame:
+    # The body may be a compressed file whatever the transfer did, and the reader unpacks it.
+    request.limits.count_if_packed(body)
     try:
         return read_csv(body, request.redacted_uri, request.columns, CsvForm.of(request.options))
     except pl.exceptions.NoDataError:

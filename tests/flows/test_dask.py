@@ -147,25 +147,24 @@ def test_the_loss_of_a_worker_does_not_change_the_file(
         assert set(client.run(os.getpid).values()) != set(before.values()), "a worker was lost"
 
 
-def test_series_of_failing_shards_come_from_the_baseline(
+def test_a_damaged_part_is_set_aside_before_the_shards_are_given_out(
     local_forecast: LocalForecast, start: StartForecast, cluster: LocalCluster
 ) -> None:
-    """Damage the history of some series on the disk, so that their shards fail on every worker."""
     pipeline, store, local, _ = local_forecast
     added = Path(store.uri(store.keys("history/small/demand", "*.parquet")[-1]))
     content = bytearray(added.read_bytes())
     content[-len(content) // 3 : -len(content) // 6] = bytes(len(content) // 3 - len(content) // 6)
     added.write_bytes(content)
     published = finish(start(pipeline, cluster.scheduler_address))
-    assert 0 < published["stood_in"] < SHARDS and published["degraded"]
+    assert published["stood_in"] == 0 and published["degraded"]
     rows = pl.read_parquet(published["path"], hive_partitioning=False)
-    hit = pl.col("reason").str.contains("its shard failed: .*damaged").fill_null(False)
-    assert set(rows.filter(hit)["status"]) == {"baseline"}
-    assert set(rows.filter(~hit & pl.col("series_id").str.starts_with("L"))["status"]) == {"model"}
-    whole = pl.read_parquet(local)
-    assert rows.select("series_id", "valid_time").equals(whole.select("series_id", "valid_time"))
-    spared = pl.col("series_id").is_in(rows.filter(status="model")["series_id"].unique().to_list())
-    assert rows.filter(spared).equals(whole.filter(spared))
+    assert set(rows["status"]) == {"stale_model"}
+    assert rows["reason"].str.contains("demand.*is damaged").all()
+    # The series of the other part have the forecast that they had before.
+    spared = pl.read_parquet(local).filter(pl.col("series_id").str.starts_with("LDC"))
+    names = ["series_id", "valid_time", "q50"]
+    assert rows.select(names).equals(spared.select(names))
+    assert not added.exists() and added.with_name(f"{added.name}.damaged").exists()
     assert staged(store) == []
 
 

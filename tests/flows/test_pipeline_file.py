@@ -226,3 +226,10 @@ def test_a_zone_is_meant_only_if_its_city_is_written_alike(zone: str, meant: str
     with pytest.raises(SettingError, match="a large city of each country") as caught:
         check_zone(zone)
     assert caught.value.meant == meant
+
+
+def test_a_key_of_thousands_of_parts_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(".".join(["a"] * 5000) + " = 1\n")
+    with pytest.raises(PipelineFileError, match="in each other too often"):
+        read(path, {})

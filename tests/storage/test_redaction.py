@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 import json
 import string
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.redaction import find_secrets, redact
+from storage.redaction import environment_secrets, find_secrets, redact
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,11 @@ def test_a_secret_is_redacted_in_every_spelling(secret: str) -> None:
     escaped = (quote(secret), quote(secret, safe=""), quote(secret).lower())
     for spelling in (secret, *escaped, html.escape(secret), json.dumps(secret)[1:-1]):
         assert spelling not in redact(f"no answer: <{spelling}>, line 1", {secret})
+
+
+def test_folders_and_paths_of_secret_files_are_no_secrets(tmp_path: Path) -> None:
+    variables = {
+        "PWD": "/home/me/gas", "OLDPWD": "/home/me", "DESKTOP_SESSION": "ubuntu",
+        "APP_CREDENTIALS": str(tmp_path), "DB_PWD": "hunter2hunter2", "API_KEY": "/not/a/path",
+    }  # fmt: skip
+    assert environment_secrets(variables.items()) == {"hunter2hunter2", "/not/a/path"}

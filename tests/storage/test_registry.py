@@ -206,3 +206,13 @@ def test_a_manifest_of_version_0_1_0_has_the_present_keys_when_it_is_read(store:
     }
     assert manifest == {**written, **renamed}
     assert registry.valid_manifests(store, NAME) == [manifest]
+
+
+def test_an_altered_as_of_time_of_a_champion_is_not_trusted(store: Store) -> None:
+    added(store, 0)
+    key = layout.champion(NAME)
+    altered = store.get(key).replace(b'"as_of": "2026', b'"as_of": "2066')
+    assert altered != store.get(key)
+    store.put(key, altered)
+    with pytest.raises(DataError, match=r"champion\.json"):
+        registry.champions(store, NAME)

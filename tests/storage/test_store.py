@@ -275,3 +275,14 @@ def test_a_damaged_copy_in_latest_is_replaced(store: Store, utc: Callable[..., d
     assert store.get(layout.latest("p")) == newest
     forecasts.publish(store, "p", "UTC", utc(2023, 1, 1), [rows], [0.5], lambda: forecasts.ForecastMetadata(None, ""))
     assert store.get(layout.latest("p")) == newest, "an older forecast does not replace the newest"
+
+
+def test_a_pipe_in_place_of_a_file_is_an_error_and_blocks_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "champion.json")
+    with pytest.raises(DataError, match="not a regular file"):
+        open_store(str(tmp_path)).get("champion.json")
+
+
+def test_stamps_of_other_ages_are_no_issue_times() -> None:
+    keys = ["forecasts/00010101T000000Z.parquet", "forecasts/99991231T235959Z.parquet", "x/20180901T040000Z.json"]
+    assert list(layout.issue_times(keys)) == ["x/20180901T040000Z.json"]

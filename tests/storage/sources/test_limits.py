@@ -179,3 +179,14 @@ def test_a_read_that_never_ends_is_given_up() -> None:
     assert run_within(60, "a feed", lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         run_within(60, "a feed", lambda: 1 // 0)
+
+
+def test_a_body_that_is_a_compressed_file_counts_unpacked(web: Web, request_of: Callable[..., Request]) -> None:
+    packed = gzip.compress(b"t,y\n" + b"2018-09-01T00:00,1.5\n" * 200_000)
+    for path, headers, body in (
+        ("/once.csv.gz", {}, packed),
+        ("/twice.csv.gz", {"Content-Encoding": "gzip"}, gzip.compress(packed)),
+    ):
+        web.respond(path, (200, headers, body))
+        with pytest.raises(DataError, match="max_megabytes = 1 after decompression"):
+            source.read(request_of(f"{web.address}{path}", COLUMNS, max_megabytes=1))
