@@ -7,7 +7,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 # Outside them, differences of times leave the range of datetime.
-_FIRST_YEAR, _LAST_YEAR = 1900, 2199
+_FIRST_YEAR, _LAST_YEAR = 1900, 9900
 
 
 class TimeError(ValueError):

@@ -29,6 +29,10 @@ def read(store: Store, pipeline: str, feed: str) -> Grid | None:
         return None
     if not isinstance(content, dict):
         # The record only protects from changed settings. A forecast must not fail because it cannot be read.
+        if isinstance(content, Failed) and content.is_expected:
+            # The store cannot be read now. Whoever needs the rows reports it.
+            logger.info("%s cannot be read: %s.", store.uri(key), content.text)
+            return None
         problem = content.text if isinstance(content, Failed) else "it is not a JSON object"
         logger.warning("%s is ignored, because it is damaged: %s. The next ingest writes it.", store.uri(key), problem)
         return None

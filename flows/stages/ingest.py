@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from datetime import datetime
 from functools import partial
@@ -94,6 +95,8 @@ def ingest(
             return history.newest_valid_time(store_of(feed), settings.name, feed.name)
 
     def series_in_history() -> frozenset[str]:
+        if damaged:
+            raise DataError(f"damaged parts were set aside: {', '.join(itertools.chain(*damaged.values()))}")
         return frozenset(known_series(settings, store, now))
 
     checked, failures, unmatched = check_feeds(settings, as_of, since, progress, now, timeout, series_in_history)
