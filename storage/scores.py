@@ -14,6 +14,11 @@ from storage.store import Store
 from storage.store.checksum import verify
 from storage.store.parquet import READ_ERRORS
 
+
+class DamagedScores(DataError):
+    """A score file with another content than was written. Its forecast and the actuals give it again."""
+
+
 _FORECAST = "gatecast.forecast_sha256"
 
 
@@ -41,7 +46,7 @@ def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFram
     """Return the scores of one issue time and the hash of the forecast file that was scored, or None.
 
     Raises:
-        DataError: The file is damaged.
+        DamagedScores: The file is damaged.
     """
     key = layout.score(pipeline, issue_time)
     try:
@@ -55,8 +60,8 @@ def find(store: Store, pipeline: str, issue_time: datetime) -> tuple[pl.DataFram
         content.seek(0)
         return pl.read_parquet(content, columns=list(score_schema())), forecast_sha256
     except READ_ERRORS as error:
-        raise DataError(
-            f"{store.uri(key)} cannot be read as a score file: {error}. Delete it: the next run writes it again."
+        raise DamagedScores(
+            f"{store.uri(key)} cannot be read as a score file: {error}. The next run writes it again."
         ) from None
 
 

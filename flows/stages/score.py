@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from functools import partial
 from typing import cast
@@ -24,6 +25,8 @@ from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import Measures, ScoreReport, ScoreSummary
 from storage.store import Store
 
+logger = logging.getLogger(__name__)
+
 LOOK_BACK = timedelta(days=90)  # span before the newest issue time in which forecasts are scored
 _WINDOW = 28  # issue times summarised by series, step and weekday
 _MAX_SERIES = 20  # series in the summary
@@ -35,8 +38,8 @@ def score(
 ) -> ScoreReport:
     """Score the published forecasts whose actuals are known, and summarise the newest scores.
 
-    A forecast is scored again when more actuals are known, an actual was revised, or it was published again. All other
-    score files keep their bytes.
+    A forecast is scored again when more actuals are known, an actual was revised, it was published again, or its score
+    file is damaged. All other score files keep their bytes.
 
     Args:
         settings: Settings of the pipeline.
@@ -85,7 +88,7 @@ def _score_issue_time(settings: Pipeline, store: Store, issue_time: datetime, ac
         Outcome (`scored`, `revised`, `unchanged` or `waiting`) and the number of rows written.
     """
     rows, sha256 = forecasts.read(store, settings.name, settings.pipeline.timezone, issue_time)
-    earlier = scores.find(store, settings.name, issue_time)
+    earlier = _find_earlier(settings, store, issue_time)
     known = with_actuals(rows, actuals).select(*KEY, "actual")
     if earlier is None and known.is_empty():
         return "waiting", 0
@@ -94,6 +97,16 @@ def _score_issue_time(settings: Pipeline, store: Store, issue_time: datetime, ac
     scored = score_forecast(settings, store, rows, actuals)
     scores.write(store, settings.name, issue_time, scored, sha256)
     return "scored" if earlier is None else "revised", len(scored)
+
+
+def _find_earlier(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[pl.DataFrame, str] | None:
+    """Return the scores of an issue time and the hash of the forecast, or None if they are missing or damaged."""
+    try:
+        return scores.find(store, settings.name, issue_time)
+    except scores.DamagedScores as error:
+        # No other file is made from the scores, and they are made again from the forecast and the actuals.
+        logger.warning("%s", error)
+        return None
 
 
 def score_summary(score_table: pl.LazyFrame, timezone: str) -> ScoreSummary:
