@@ -131,8 +131,12 @@ class TimeGrid:
 
     def first_step(self, instant: int) -> int:
         """Return the first step that starts at or after `instant`, which is step 1 of a forecast issued then."""
-        step = int(self.index(np.array([instant]))[0])
-        return step if int(self.start(np.array([step]))[0]) >= instant else step + 1
+        return int(self.first_steps(np.array([instant]))[0])
+
+    def first_steps(self, instants: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the first step that starts at or after each instant."""
+        steps = self.index(instants)
+        return steps + (self.start(steps) < instants)
 
     def is_period_date(self, dates: NDArray[np.datetime64]) -> NDArray[np.bool_]:
         """Return whether local dates (datetime64[D]) have a period. All have, except on a business-day grid."""

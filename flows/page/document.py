@@ -44,6 +44,7 @@ def pack_json(content: Mapping[str, object]) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
+@cache
 def _template(name: str) -> jinja2.Template:
     # Only the pages need Jinja, so that other commands do not pay for its import.
     import jinja2

@@ -215,6 +215,6 @@ def issue_times_before(grid: TimeGrid, as_of: datetime, last: int, count: int) -
     days = day - days_back.astype("timedelta64[D]")
     days = days[grid.is_period_date(days)]
     issues = day_starts(days, grid.timezone) + int((local - day).astype("timedelta64[us]").astype(np.int64))
-    steps = np.array([grid.first_step(int(issue)) for issue in issues])
+    steps = grid.first_steps(issues)
     is_before = steps <= last
     return IssueTimes(issues[is_before][-count:], steps[is_before][-count:])

@@ -36,6 +36,8 @@ def test_steps_have_no_gap_or_overlap(frequency: str, zone: str, instant: int) -
     assert start[2] <= instant < start[3]
     if frequency != "1b":
         assert (grid.end(steps)[:-1] == start[1:]).all()
+    assert (grid.first_steps(start) == steps).all()
+    assert (grid.first_steps(start + 1) == steps + 1).all()
     first = grid.first_step(instant)
     assert grid.start(np.array([first]))[0] >= instant > grid.start(np.array([first - 1]))[0]
 
