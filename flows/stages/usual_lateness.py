@@ -86,7 +86,7 @@ def usual_lateness(
 
     At an earlier issue time, a value counts if it was available then. Since the first ingest of its feed it must also
     have been ingested before that forecast was published. Issue times since which no period has arrived are part of the
-    present delay and do not count.
+    present delay and do not count. Neither do runs whose ingest failed, however often it fails.
 
     Args:
         settings: Settings of the pipeline.
@@ -99,10 +99,12 @@ def usual_lateness(
     arrivals = _read_arrivals(settings, store, source, series, issue_time)
     if not times or arrivals.is_empty():
         return UsualLateness({}, {})
-    published_at = _publication_times(settings, store, times)
+    published_at = _publication_times(settings, store, source, times)
+    if not published_at:
+        return UsualLateness({}, {})
     horizon = settings.pipeline.horizon
     tables = []
-    for time in times:
+    for time in published_at:
         due = due_step(settings, source, time)
         known = pl.col("available_at").is_null() | (pl.col("available_at") <= time)
         in_time = pl.col("ingested_at") <= published_at[time]
@@ -140,8 +142,13 @@ def _earlier_issue_times(settings: Pipeline, issue_time: datetime) -> list[datet
     return [clock.issue_time_on(day, local.time(), zone) for day in days.tolist()]
 
 
-def _publication_times(settings: Pipeline, store: Store, times: Sequence[datetime]) -> dict[datetime, datetime]:
-    """Return when the forecast of each issue time was published: as its run record says, else by its deadline."""
+def _publication_times(
+    settings: Pipeline, store: Store, source: Input, times: Sequence[datetime]
+) -> dict[datetime, datetime]:
+    """Return when the forecast of each issue time was published: as its run record says, else by its deadline.
+
+    Issue times whose run could not ingest a feed of the input are left out.
+    """
     published = {time: time + settings.forecast.deadline for time in times}
     records = attempt(partial(run_records.read, store, settings.name, times[0]))
     if isinstance(records, Failed):
@@ -149,16 +156,21 @@ def _publication_times(settings: Pipeline, store: Store, times: Sequence[datetim
             "Cannot read when earlier forecasts were published (%s). Their deadlines are used.", records.text
         )
         return published
+    ingests = {"ingest", *(f"ingest:{feed.name}" for feed in source.feeds)}
     for record in records:
-        found = attempt(partial(_publication_time, record))
-        if not isinstance(found, Failed) and found[0] in published:
-            published[found[0]] = found[1]
+        found = attempt(partial(_publication, record))
+        if isinstance(found, Failed) or found[0] not in published:
+            continue
+        issue_time, published[issue_time], failures = found
+        if ingests & failures:
+            del published[issue_time]
     return published
 
 
-def _publication_time(record: RunRecord) -> tuple[datetime, datetime]:
-    """Return issue time and time of publication. Raises an error if the record lacks one of them."""
-    return datetime.fromisoformat(record["issue_time"]), datetime.fromisoformat(str(record["published_at"]))
+def _publication(record: RunRecord) -> tuple[datetime, datetime, set[str]]:
+    """Return issue time, time of publication and failures of a run. Raises an error if the record lacks one of them."""
+    published_at = datetime.fromisoformat(str(record["published_at"]))
+    return datetime.fromisoformat(record["issue_time"]), published_at, set(record["failures"])
 
 
 def _read_arrivals(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pytest
@@ -18,8 +19,8 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.late_inputs import find_late_inputs
 from flows.stages.panels import to_micros, visible_panel
-from storage import history
-from storage.schemas.records import LateInput
+from storage import history, run_records
+from storage.schemas.records import LateInput, RunRecord
 from storage.store import Store, open_store
 
 FILE = """
@@ -181,6 +182,23 @@ def test_a_delay_of_each_ingest_is_usual(tmp_path: Path) -> None:
     assert "3 periods late by available_after = 0h (usual: 2)" in world.reasons()["a"]
     world.add("demand", 4, world.issue)
     assert world.late() == {}
+
+
+def test_a_delay_by_failed_ingests_is_not_usual(tmp_path: Path) -> None:
+    """The same delays, but of runs that could not ingest the feed, so that they are no property of the source."""
+    world = World(tmp_path)
+    world.add("weather", -7, world.issue - timedelta(days=9))
+    for back in range(8, 0, -1):
+        issue = world.issue - timedelta(days=back)
+        world.add("demand", 4 + back, issue)
+        record = {
+            "issue_time": issue.isoformat(),
+            "published_at": issue.isoformat(),
+            "failures": {"ingest:demand": "?"},
+        }
+        run_records.write(world.store, "p", issue, cast(RunRecord, record))
+    world.add("demand", 4, world.issue)
+    assert "2 periods late by available_after = 0h (usual: 0)" in world.reasons()["a"]
 
 
 @given(usual=st.integers(0, 5), present=st.integers(0, 5))
