@@ -30,7 +30,7 @@ def read(store: Store, pipeline: str, feed: str) -> Grid | None:
     if not isinstance(content, dict):
         # The record only protects from changed settings. A forecast must not fail because it cannot be read.
         if isinstance(content, Failed) and content.is_expected:
-            # The store cannot be read now. Whoever needs the rows reports it.
+            # The store cannot be read now. The read of the rows reports it.
             logger.info("%s cannot be read: %s.", store.uri(key), content.text)
             return None
         problem = content.text if isinstance(content, Failed) else "it is not a JSON object"
