@@ -29,4 +29,4 @@ def forecast(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Sta
         pipeline, chosen, needs_champion=settings.forecast.strict
     )
     is_degraded = summary.exit_status(report["degraded"], report["failures"]) == summary.DEGRADED
-    return completed_state(summary.forecast_sentence(report), report, is_degraded)
+    return completed_state(summary.run_sentence(report, report["failures"]), report, is_degraded)

@@ -90,7 +90,7 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
     finally:
         _write_records(run)
     is_degraded = summary.exit_status(record["degraded"], record["failures"]) == summary.DEGRADED
-    return completed_state(summary.forecast_sentence(forecast), record, is_degraded)
+    return completed_state(summary.run_sentence(forecast, record["failures"]), record, is_degraded)
 
 
 def _run_stages(

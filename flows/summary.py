@@ -64,6 +64,22 @@ def forecast_sentence(report: ForecastReport) -> str:
     return f"{state}: {report['series']} series, {rows}, file {report['path']}. {inputs_sentence(report)}"
 
 
+def run_sentence(report: ForecastReport, failures: Mapping[str, str]) -> str:
+    """Return what a run published, and in a further sentence which of its stages or steps failed, with one error."""
+    sentence = forecast_sentence(report)
+    if not failures:
+        return sentence
+    name, error = next(iter(failures.items()))
+    more = f", and {counted(len(failures) - 1, 'more step')}" if len(failures) > 1 else ""
+    return f"{sentence} Failed: {step_name(name)} ({error.rstrip('.')}){more}."
+
+
+def step_name(stage: str) -> str:
+    """Return the name of a stage or step of a run for people, such as `ingest of weather`."""
+    first, _, part = stage.partition(":")
+    return f"{first} of {part}" if part and first == "ingest" else f"{first}, {part}" if part else stage
+
+
 def inputs_sentence(report: ForecastReport) -> str:
     """Return whether the inputs of a forecast were complete, with the feeds that were late or missing."""
     incomplete = list(report["incomplete"])

@@ -205,7 +205,7 @@ def test_a_failed_or_degraded_run_is_reported_to_the_webhook(
     (path.parent / "temperature.parquet").write_bytes(b"not parquet")
     for day, status, name, words in (
         ("2001-01-01", 1, "Failed", "no target value was known"),
-        (ISSUE, 3, "CompletedPartial", "Published but degraded"),
+        (ISSUE, 3, "CompletedPartial", "Failed: ingest of weather (feed 'weather'"),
     ):  # fmt: skip
         for _ in range(RUNS):
             done = nightly(path, prefect_server, "--issue-time", day, "--json", GATECAST_TRAINING__EVERY="30d")

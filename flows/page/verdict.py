@@ -61,6 +61,7 @@ def make_verdict(data: PageData, times: LocalTimeFormat, figures: Figures, score
     sentence = f"{headline}{_when_published(data, record, times, delay)}: {_content(data, times)}"
     if not is_complete:
         sentence += f"; {_degradation(data, record)}"
+        notes = _notes(data, times, with_failures=False)  # The sentence has them.
     return Verdict(colour, headline, f"{sentence}. {_quality(figures, scored)}.", notes)
 
 
@@ -78,7 +79,7 @@ def _is_overdue(data: PageData) -> bool:
 def _nothing_published(data: PageData, times: LocalTimeFormat) -> str:
     deadline = data.due + data.settings.forecast.deadline
     record = data.run_record(data.due)
-    failures = [f"{stage} failed: {error}" for stage, error in _failures(record).items()]
+    failures = [f"{stage.replace(':', ' of ')} failed: {error}" for stage, error in _failures(record).items()]
     reason = f" ({'; '.join(failures)})" if failures else ""
     newest = (
         f"The newest forecast was issued {times.format_moment(data.latest_issue_time)}"
@@ -151,7 +152,7 @@ def _degradation(data: PageData, record: RunRecord | None) -> str:
             f"{rows['series_id'].n_unique():,} of {total:,} series by {source} because "
             f"{', or because '.join(str(reason) for reason in reasons[:_MAX_REASONS])}{more}"
         )
-    parts += [f"{stage} failed: {error}" for stage, error in _failures(record).items()]
+    parts += [f"{stage.replace(':', ' of ')} failed: {error}" for stage, error in _failures(record).items()]
     return "; ".join(parts) or "the run record has no reason for this"
 
 
@@ -170,15 +171,18 @@ def _quality(figures: Figures, scored: int) -> str:
     return f"Over the last {nights}, {by}, pinball was {format_percent(abs(skill))} {side} the baseline's{interval}"
 
 
-def _notes(data: PageData, times: LocalTimeFormat) -> list[str]:
+def _notes(data: PageData, times: LocalTimeFormat, with_failures: bool = True) -> list[str]:
     notes = []
     if data.is_replay:
         notes.append(
             "This is a replay of the past: its issue time is long before the page was made. The verdict is for "
             f"{times.format_day(data.due, year=True)}."
         )
-    failures = _failures(data.run_record(data.latest_issue_time))
-    notes += [f"{stage} failed, and the run continued without it: {error}" for stage, error in failures.items()]
+    failures = _failures(data.run_record(data.latest_issue_time)) if with_failures else {}
+    notes += [
+        f"{stage.replace(':', ' of ')} failed, and the run continued without it: {error}"
+        for stage, error in failures.items()
+    ]
     return notes
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from flows import summary
 from storage.schemas.counts import counted
-from storage.schemas.records import BackfillReport, Manifest, ScoreReport
+from storage.schemas.records import BackfillReport, ForecastReport, Manifest, ScoreReport
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,19 @@ def test_a_backfill_states_how_many_existed_and_failed(issues: int, failed: int,
     failures = {"score": "no", **{f"forecast {number}": "no" for number in range(failed)}}
     report = {"issues": issues, "published": [{"degraded": True}, {"degraded": False}], "failures": failures}
     assert summary.backfill_sentence(cast(BackfillReport, report)) == text
+
+
+def test_a_run_with_a_failed_step_names_it_and_its_error() -> None:
+    report: dict[str, Any] = {
+        "degraded": False,
+        "series": 2,
+        "status": {"model": 48},
+        "path": "x.parquet",
+        "incomplete": {},
+    }
+    published = "Published: 2 series, 48 model rows, file x.parquet. Inputs complete."
+    assert summary.run_sentence(cast(ForecastReport, report), {}) == published
+    failures = {"ingest:weather": "feed 'weather': no such file.", "score": "no"}
+    assert summary.run_sentence(cast(ForecastReport, report), failures) == (
+        f"{published} Failed: ingest of weather (feed 'weather': no such file), and 1 more step."
+    )

@@ -124,7 +124,7 @@ def test_a_failed_stage_is_amber_and_named(path: Path) -> None:
     change_record(path, ISSUE, degraded=True, failures={"ingest:weather": "<b>404</b>"})
     result, html = page(path)
     assert result["colour"] == "amber"
-    assert "ingest:weather failed: <b>404</b>" in result["sentence"]
+    assert "ingest of weather failed: <b>404</b>" in result["sentence"]
     assert "<b>404</b>" not in html
     assert html.count("&lt;b&gt;404&lt;/b&gt;") >= 3
 
