@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from model.training.linear_fit import FittedLinear
 from model.training.samples import LabeledWindows, Sampler
+
+if TYPE_CHECKING:
+    from model.training.linear_fit import FittedLinear
 
 
 @dataclass(frozen=True)
