@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+#: Seconds that the baseline may take even after the deadline.
+BASELINE_LIMIT = 60.0
 # Shares of the total time.
 _INGEST = 0.4  # a source that has not responded by then is left out.
 _FORECAST = 0.25  # reserved for the forecast, however long training takes.

@@ -8,7 +8,7 @@ nothing fails.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -18,7 +18,7 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 
 from flows import artifacts, clock, logs, run_names, sharded, summary, tasks
-from flows.deadline import Deadline
+from flows.deadline import BASELINE_LIMIT, Deadline
 from flows.issue_time import NEWEST, check_requested, choose_issue_time_without_history, parse_requested
 from flows.parameters import IssueTime, PipelineFile
 from flows.settings import file as pipeline_file
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 # Seconds that a training takes in addition to its budget: a process, torch, reading, exporting, comparing.
 _TRAINING_OVERHEAD = 20.0
 _AFTER_FORECAST_LIMIT = 900.0  # seconds for each stage after the forecast is published.
-_BASELINE_LIMIT = 60.0  # seconds that the baseline may take even after the deadline.
 _MAX_SCORE_AGE = timedelta(days=7)  # age of the last run's scores that may still make a retrain due.
 
 
@@ -137,7 +136,7 @@ def _train(run: _Run, issue_time: datetime, reason: str | None, limit: float) ->
 
 def _forecast(run: _Run, run_forecast: Callable[..., Any], issue_time: datetime, deadline: Deadline) -> ForecastReport:
     """Publish the model's forecast, or the baseline's if the model's is not ready in time."""
-    failed_feeds = _failed_feeds(run.settings, run.record["failures"])
+    failed_feeds = summary.failed_feeds((feed.name for feed in run.settings.feed), run.record["failures"])
     report: ForecastReport | None = _run_stage(
         run, "forecast", run_forecast, issue_time.isoformat(), deadline.for_forecast,
         stale_reason=summary.stale_reason(run.record["failures"]), failed_feeds=failed_feeds,
@@ -150,17 +149,10 @@ def _forecast(run: _Run, run_forecast: Callable[..., Any], issue_time: datetime,
     return tasks.forecast_task(
         run.pipeline_path,
         issue_time.isoformat(),
-        max(deadline.remaining, _BASELINE_LIMIT),
+        max(deadline.remaining, BASELINE_LIMIT),
         no_model_reason=f"the model's forecast failed: {failure}",
         failed_feeds=failed_feeds,
     )
-
-
-def _failed_feeds(settings: Pipeline, failures: Mapping[str, str]) -> dict[str, str]:
-    """Return the error of each feed that could not be ingested, so that its newest values may be missing."""
-    whole = {feed.name: failures["ingest"] for feed in settings.feed} if "ingest" in failures else {}
-    single = {name.removeprefix("ingest:"): text for name, text in failures.items() if name.startswith("ingest:")}
-    return whole | single
 
 
 def _run_stage(run: _Run, stage: str, task: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

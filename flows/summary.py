@@ -23,6 +23,7 @@ from storage.schemas.records import (
     RunRecord,
     ScoreReport,
 )
+from storage.schemas.steps import step_name
 
 _MAX_NAMES = 3  # series in one line
 
@@ -74,12 +75,6 @@ def run_sentence(report: ForecastReport, failures: Mapping[str, str]) -> str:
     return f"{sentence} Failed: {step_name(name)} ({error.rstrip('.')}){more}."
 
 
-def step_name(stage: str) -> str:
-    """Return the name of a stage or step of a run for people, such as `ingest of weather`."""
-    first, _, part = stage.partition(":")
-    return f"{first} of {part}" if part and first == "ingest" else f"{first}, {part}" if part else stage
-
-
 def inputs_sentence(report: ForecastReport) -> str:
     """Return whether the inputs of a forecast were complete, with the feeds that were late or missing."""
     incomplete = list(report["incomplete"])
@@ -128,6 +123,18 @@ def budget_lines(manifest: Manifest) -> list[str]:
     return [
         "The budget ended the fit before its loss stopped to improve. A larger training.budget may forecast better."
     ]
+
+
+def failed_feeds(feeds: Iterable[str], failures: Mapping[str, str]) -> dict[str, str]:
+    """Return the error of each feed that could not be ingested, so that its newest values may be missing.
+
+    Args:
+        feeds: Names of all feeds.
+        failures: Error by stage of a run.
+    """
+    whole = dict.fromkeys(feeds, failures["ingest"]) if "ingest" in failures else {}
+    single = {name.removeprefix("ingest:"): text for name, text in failures.items() if name.startswith("ingest:")}
+    return whole | single
 
 
 def stale_reason(failures: Mapping[str, str]) -> str | None:

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from flows import clock
-from flows.deadline import Deadline, response_limit
+from flows import clock, summary
+from flows.deadline import BASELINE_LIMIT, Deadline, response_limit
 from flows.settings.pipeline import Pipeline
 from flows.stage_process.runner import run_stage
 from storage.schemas.attempts import Failed, attempt
@@ -32,7 +32,7 @@ def run_without_prefect(path: Path, settings: Pipeline, store: Store, requested:
         requested: Requested issue time, as of the command.
 
     Raises:
-        StageFailed: Not even the baseline's forecast could be published.
+        StageFailed: Not even the baseline's forecast could be published, or `forecast.on_failure` forbids it.
     """
     from flows.issue_time import NEWEST, choose_issue_time_without_history, parse_requested
 
@@ -44,9 +44,7 @@ def run_without_prefect(path: Path, settings: Pipeline, store: Store, requested:
         failures["ingest"] = ingested.text
     else:
         failures |= {f"ingest:{feed}": error for feed, error in ingested["failures"].items()}
-    failed_feeds = {feed.name: failures["ingest"] for feed in settings.feed} if "ingest" in failures else {
-        name.removeprefix("ingest:"): error for name, error in failures.items()
-    }  # fmt: skip
+    failed_feeds = summary.failed_feeds((feed.name for feed in settings.feed), failures)
     issue_time = choose_issue_time_without_history(settings, store, requested, now)
     limit = deadline.for_forecast
     publish = partial(
@@ -54,10 +52,13 @@ def run_without_prefect(path: Path, settings: Pipeline, store: Store, requested:
     )
     published = attempt(partial(publish, limit, within=response_limit(limit)))
     if isinstance(published, Failed):
+        if settings.forecast.on_failure == "error":
+            raise published.error
         failures["forecast"] = published.text
         report: ForecastReport = publish(
-            max(deadline.remaining, 60.0), within=None, no_model_reason=f"the model's forecast failed: {published.text}"
-        )
+            max(deadline.remaining, BASELINE_LIMIT), within=None,
+            no_model_reason=f"the model's forecast failed: {published.text}",
+        )  # fmt: skip
         return UnservedRun(report, failures)
     report = published
     return UnservedRun(report, failures | {f"forecast:{step}": text for step, text in report["failures"].items()})

@@ -16,6 +16,7 @@ from flows.page.series_table import STATUS_NAMES
 from flows.page.skill import Figures
 from storage.schemas import BASELINE, MODEL, STALE_MODEL
 from storage.schemas.records import RunRecord
+from storage.schemas.steps import step_name
 
 _MAX_REASONS = 2
 _PERIOD_NAMES = {"15m": "quarter-hours", "30m": "half-hours", "1h": "hours", "1d": "days", "1b": "business days"}
@@ -79,7 +80,7 @@ def _is_overdue(data: PageData) -> bool:
 def _nothing_published(data: PageData, times: LocalTimeFormat) -> str:
     deadline = data.due + data.settings.forecast.deadline
     record = data.run_record(data.due)
-    failures = [f"{stage.replace(':', ' of ')} failed: {error}" for stage, error in _failures(record).items()]
+    failures = [f"{step_name(stage)} failed: {error}" for stage, error in _failures(record).items()]
     reason = f" ({'; '.join(failures)})" if failures else ""
     newest = (
         f"The newest forecast was issued {times.format_moment(data.latest_issue_time)}"
@@ -152,7 +153,7 @@ def _degradation(data: PageData, record: RunRecord | None) -> str:
             f"{rows['series_id'].n_unique():,} of {total:,} series by {source} because "
             f"{', or because '.join(str(reason) for reason in reasons[:_MAX_REASONS])}{more}"
         )
-    parts += [f"{stage.replace(':', ' of ')} failed: {error}" for stage, error in _failures(record).items()]
+    parts += [f"{step_name(stage)} failed: {error}" for stage, error in _failures(record).items()]
     return "; ".join(parts) or "the run record has no reason for this"
 
 
@@ -180,8 +181,7 @@ def _notes(data: PageData, times: LocalTimeFormat, with_failures: bool = True) -
         )
     failures = _failures(data.run_record(data.latest_issue_time)) if with_failures else {}
     notes += [
-        f"{stage.replace(':', ' of ')} failed, and the run continued without it: {error}"
-        for stage, error in failures.items()
+        f"{step_name(stage)} failed, and the run continued without it: {error}" for stage, error in failures.items()
     ]
     return notes
 

@@ -63,19 +63,19 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
     def has_time() -> bool:
         return time.monotonic() < end and (within is not None or deadline.has_forecast_time())
 
-    def publish(store: Store, damage: str | None) -> Mapping[str, Any]:
+    def publish(store: Store, reason: str | None) -> Mapping[str, Any]:
         return forecast(
             pipeline.settings,
             store,
             issue_time,
-            stale_reason="; ".join(filter(None, (stale_reason, damage))) or None,
+            stale_reason=reason,
             has_time=has_time,
             progress=_report_progress,
             now=clock.now(),
             **options,
         )
 
-    return publish_despite_damage(pipeline.settings, pipeline.store, publish)
+    return publish_despite_damage(pipeline.settings, pipeline.store, publish, stale_reason)
 
 
 def _plan(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
@@ -84,12 +84,11 @@ def _plan(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any])
 
     stale_reason = options.pop("stale_reason", None)
 
-    def make_plan(store: Store, damage: str | None) -> Mapping[str, Any]:
-        reason = "; ".join(filter(None, (stale_reason, damage))) or None
+    def make_plan(store: Store, reason: str | None) -> Mapping[str, Any]:
         return plan(pipeline.settings, store, issue_time, clock.now(), stale_reason=reason, **options)
 
     # Damaged parts are set aside before the shards are given out, so that all workers read the same history.
-    return publish_despite_damage(pipeline.settings, pipeline.store, make_plan)
+    return publish_despite_damage(pipeline.settings, pipeline.store, make_plan, stale_reason)
 
 
 def _assemble(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:

@@ -16,7 +16,9 @@ _T = TypeVar("_T")
 _MAX_ATTEMPTS = 20  # A forecast reads each feed several times. Each attempt finds unusable parts of one feed.
 
 
-def publish_despite_damage(settings: Pipeline, store: Store, publish: Callable[[Store, str | None], _T]) -> _T:
+def publish_despite_damage(
+    settings: Pipeline, store: Store, publish: Callable[[Store, str | None], _T], stale_reason: str | None = None
+) -> _T:
     """Publish a forecast without the parts of the history that cannot be used, and with the reason in its rows.
 
     Damaged parts are set aside. The others, such as those without a permission, stay as they are.
@@ -25,9 +27,10 @@ def publish_despite_damage(settings: Pipeline, store: Store, publish: Callable[[
         settings: Settings of the pipeline.
         store: Store of the pipeline.
         publish: Publishes from a store, with a reason why all rows are stale or None.
+        stale_reason: Reason why all rows are stale in any case.
     """
     hidden: list[str] = []
-    reasons: list[str] = []
+    reasons: list[str] = [stale_reason] if stale_reason else []
 
     def publish_known() -> _T:
         return publish(PartialStore(store, hidden) if hidden else store, "; ".join(reasons) or None)
