@@ -8,10 +8,12 @@ PYTHON ?= python3
 VENV := .venv
 PICTURE := $(CURDIR)/store/picture
 BIN := $(VENV)/bin
+OPERATION ?= store/operation
+SOAK := POLARS_MAX_THREADS=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE nice $(BIN)/python -m benchmarks.soak
 PEERS := store/league/$(if $(QUICK),.venv-quick,.venv)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run quick test test-deployment serve unserve check lint types quick-tests audit hooks bench memory race operation league picture clean
+.PHONY: run quick test test-deployment serve unserve check lint types quick-tests audit hooks bench memory race operation operation-sample operation-daily league picture clean
 
 run: $(VENV)/.run
 	$(BIN)/gatecast nightly deployments/load.toml --issue-time newest
@@ -65,9 +67,15 @@ race: $(VENV)/.dev store/league/.venv/.made
 memory: $(VENV)/.dev
 	nice -n 19 $(BIN)/python -m benchmarks.memory benchmarks/results/memory.md benchmarks/results/memory.png
 
+# An interrupted operation goes on. With one thread each, two operations do not compete. A bucket ends with its server.
 operation: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.operation sample store/operation/sample
-	$(BIN)/python -m benchmarks.operation daily store/operation/daily
+	$(MAKE) --no-print-directory --jobs 2 operation-sample operation-daily
+	$(SOAK) run sample $(OPERATION)/sample-s3 --s3 --runs 60
+	$(SOAK) report benchmarks/results/operation.md benchmarks/results/operation.png \
+		$(OPERATION)/sample $(OPERATION)/daily $(OPERATION)/sample-s3
+
+operation-sample operation-daily: operation-%: $(VENV)/.dev
+	$(SOAK) run $* $(OPERATION)/$*
 
 league: $(VENV)/.dev $(PEERS)/.made
 	$(BIN)/python -m benchmarks.league --peers $(PEERS)/bin/python $(if $(QUICK),--quick) $(LEAGUE)
