@@ -26,6 +26,7 @@ from storage.schemas.records import (
 from storage.schemas.steps import step_name
 
 _MAX_NAMES = 3  # series in one line
+LATE_HINT = "If this is normal, set available_after of the feed."
 
 #: Exit statuses. 3 means published, but some rows do not come from the champion, or a stage or step failed.
 PUBLISHED, FAILED, WRONG, DEGRADED = 0, 1, 2, 3

@@ -105,18 +105,26 @@ def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) 
     lines = [f"{pipeline_path}: pipeline {settings.name!r}, {feeds}, next issue time {next_issue}"]
     for name, feed in report["feeds"].items():
         lines.append(
-            f"{name}: {counted(feed['read'], 'row')}, {feed['accepted']:,} accepted, {feed['series'] or 'no'} series"
+            f"{name}: {counted(feed['read'], 'row')}, {feed['accepted']:,} accepted, "
+            + _series_text(feed["series"], feed["accepted"])
             + (f", {_local(settings, feed['first'])} to {_local(settings, feed['last'])}" if feed["first"] else "")
         )
         lines += [f"  {line}" for line in summary.finding_lines({name: feed}, settings.pipeline.timezone)]
         lines += [f"  {name}: {line}" for line in summary.matching_lines(feed)]
         lateness = feed.get("late")
-        lines += [f"  {name}: late: {lateness}"] if lateness else []
+        lines += [f"  {name}: late: {lateness}. {summary.LATE_HINT}"] if lateness else []
     return lines + _ended_lines(pipeline_path, settings, report)
 
 
 def _local(settings: Pipeline, instant: str | None) -> str:
     return settings.local_text(datetime.fromisoformat(instant)) if instant else ""
+
+
+def _series_text(series: int, accepted: int) -> str:
+    """Return the number of series of a feed. The rows of a feed without ids belong to all series."""
+    if series:
+        return f"{series:,} series"
+    return "shared by all series" if accepted else "no series"
 
 
 def _ended_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:

@@ -227,7 +227,7 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
     output.print_result(record, lines)
     terminal.print_failures(record["failures"])
     for lateness in record["late"].values():
-        terminal.print_error(f"warning: {lateness}")
+        terminal.print_error(f"warning: {lateness.rstrip('.')}. {summary.LATE_HINT}")
     for alert in record["alerts"]:
         terminal.print_error(f"warning: {alert['detail']}")
     sys.exit(summary.exit_status(record["degraded"], record["failures"]))

@@ -22,6 +22,11 @@ from flows.stage_process.panics import without_panics
 from flows.stage_process.table import Job
 
 _LAST_LINES = 3  # of the output of a crashed stage, for the error
+#: What a user can do about a stage that exceeded its limit, by stage.
+_REMEDIES = {
+    "train": ". Raise forecast.deadline, lower training.budget, or run gatecast train FILE, which has no limit",
+    "ingest": ". Raise forecast.deadline, or run gatecast ingest FILE before it",
+}
 
 
 class StageFailed(Exception):
@@ -79,7 +84,7 @@ def _run(stage: str, pipeline_path: str, time: str, limit: float | None, options
             process.stdin.flush()
         process.wait(limit)
     except subprocess.TimeoutExpired:
-        raise StageFailed(f"stopped after {limit:.0f} s, its time limit") from None
+        raise StageFailed(f"stopped after {limit:.0f} s, its time limit{_REMEDIES.get(stage, '')}") from None
     finally:
         # The session includes all processes that the stage started.
         with contextlib.suppress(ProcessLookupError):

@@ -33,6 +33,7 @@ def proposed_text(csv: InspectedCsv, found: FileInspection, name: str, uri: str,
         _pipeline(found, name, timezone),
         _feed(found, uri, timezone),
         _options(csv, found),
+        _second_feed(found),
     ]
     return "\n".join("\n".join(lines) for lines in parts if lines)
 
@@ -63,7 +64,7 @@ def _pipeline(found: FileInspection, name: str, timezone: str | None) -> list[st
         _line("frequency", found.frequency or "1h", _frequency_comment(found)),
         _line("timezone", timezone or "UTC", None if timezone else _zone_question()),
         '# holidays = "DE"                      # country, COUNTRY-SUBDIVISION or financial market',
-        _line("issue_at", "00:00", "local time of day at which a forecast is issued"),
+        _line("issue_at", "00:00", "local time of the issue; the first period of the forecast begins then"),
     ]
     if found.smallest is not None and found.smallest >= 0:
         lines.append("# bounds = { min = 0.0 }               # the file has no negative value; not for prices")
@@ -150,6 +151,19 @@ def _options(csv: InspectedCsv, found: FileInspection) -> list[str]:
     if not csv.ends_with_line:
         lines.append(_line("last_line", "accept", "the last line has no line end, but the file is complete"))
     return ["[feed.options]", *lines, ""] if lines else []
+
+
+def _second_feed(found: FileInspection) -> list[str]:
+    """Return a covariate's feed as a comment: a weather forecast improves most load forecasts."""
+    zone = [] if found.has_offset or found.frequency in ("1d", "1b") else ['# time_zone = "UTC"']
+    return [
+        "# A covariate, such as a forecast of the temperature, is a further feed. Each row of it must have been known",
+        "# in advance: actual temperatures of the past are not forecasts, and a test with them is too good.",
+        "# [[feed]]", '# name = "weather"',
+        '# role = "known_future"                 # "observed" if its values are not known ahead',
+        '# uri = "weather.csv"', '# valid_time = "time"', '# values = ["temperature"]', *zone,
+        '# available_at = "issued_at"            # column of the instant at which a row was known, if there is one', "",
+    ]  # fmt: skip
 
 
 def _wide_comment(found: FileInspection) -> str:

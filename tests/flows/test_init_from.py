@@ -308,3 +308,15 @@ def test_a_file_without_a_table_is_one_error(tmp_path: Path, content: bytes, wor
 def test_a_data_file_in_place_of_a_pipeline_file_names_the_command(tmp_path: Path) -> None:
     path = written(tmp_path, ["time,load", "2024-01-01,5"])
     clear(gatecast("check", path), 2, "is a data file", f"gatecast init DIR --from {path}")
+
+
+def test_the_example_of_a_covariate_is_a_valid_feed(tmp_path: Path) -> None:
+    csv = tmp_path / "load.csv"
+    csv.write_text("time,load\n" + "".join(f"{time:%Y-%m-%d %H:%M},{hour}.5\n" for hour, time in enumerate(HOURS)))
+    init_from(tmp_path / "new", csv, "Europe/Berlin")
+    path = tmp_path / "new" / "pipeline.toml"
+    begin = path.read_text().index("# [[feed]]")
+    text = path.read_text()
+    path.write_text(text[:begin] + text[begin:].replace("# ", "", 1).replace("\n# ", "\n"))
+    target, weather = pipeline_file.read(path, {}).feed
+    assert (target.role, weather.role, weather.values) == ("target", "known_future", ("temperature",))
