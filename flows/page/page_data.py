@@ -87,6 +87,7 @@ class PageData:
         manifests: Manifests of all models, oldest first.
         champion: Version of the champion.
         quarantined: Refused rows by feed, newest last.
+        unreadable: Error by part of the page that could not be read.
     """
 
     settings: Pipeline
@@ -117,6 +118,7 @@ class PageData:
     manifests: tuple[Manifest, ...] = ()
     champion: str | None = None
     quarantined: dict[str, pl.DataFrame] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     @property
     def latest_issue_time(self) -> datetime | None:

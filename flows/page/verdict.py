@@ -183,6 +183,9 @@ def _notes(data: PageData, times: LocalTimeFormat, with_failures: bool = True) -
     notes += [
         f"{step_name(stage)} failed, and the run continued without it: {error}" for stage, error in failures.items()
     ]
+    notes += [
+        f"Not on this page, because it could not be read: {part} ({error})" for part, error in data.unreadable.items()
+    ]
     return notes
 
 

@@ -13,6 +13,7 @@ from storage.schemas.attempts import Failed, attempt
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class AdvisorySteps:
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(
-        self, step: str, action: Callable[[], T], otherwise: T, passes: tuple[type[Exception], ...] = ()
-    ) -> T:  # fmt: skip
+        self, step: str, action: Callable[[], T], otherwise: Other, passes: tuple[type[Exception], ...] = ()
+    ) -> T | Other:  # fmt: skip
         """Return the result of a step, or `otherwise` if it fails. Errors of the types in `passes` are raised."""
         result = attempt(action, passes)
         if not isinstance(result, Failed):

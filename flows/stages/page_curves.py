@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -12,13 +11,12 @@ import polars as pl
 
 from flows.page.page_data import InputCurves
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.panels import to_micros, visible_panel, visible_target
 from model.panel import Channel
 from model.timegrid import holiday_calendar
-from storage.schemas import DataError, quantile_column
+from storage.schemas import quantile_column
 from storage.store import Store
-
-logger = logging.getLogger(__name__)
 
 # Steps shown before the newest issue time: about four weeks of days, else two days.
 _STEPS_BACK = {"1d": 28, "1b": 20}
@@ -47,9 +45,14 @@ class Actuals(NamedTuple):
 
 
 def read_actuals(
-    settings: Pipeline, store: Store, series: tuple[str, ...], issue_time: datetime, now: datetime
+    settings: Pipeline,
+    store: Store,
+    series: tuple[str, ...],
+    issue_time: datetime,
+    now: datetime,
+    steps: AdvisorySteps,
 ) -> Actuals:
-    """Read the target around the forecast of `issue_time`, as known at `now`."""
+    """Read the target around the forecast of `issue_time`, as known at `now`, NaN if it cannot be read."""
     grid, horizon = settings.grid, settings.pipeline.horizon
     begin = grid.first_step(to_micros(issue_time))
     first = begin - max(_STEPS_BACK.get(settings.pipeline.frequency, _DAYS_BACK * grid.steps_per_day), horizon)
@@ -57,7 +60,12 @@ def read_actuals(
     local = issue_time.astimezone(ZoneInfo(settings.pipeline.timezone))
     week = grid.first_step(to_micros(local - timedelta(days=7)))
     oldest = min(first, past, week)
-    values = visible_target(settings, store, series, now, oldest, begin + horizon - oldest)
+    count = begin + horizon - oldest
+    values = steps.run(
+        "actuals",
+        lambda: visible_target(settings, store, series, now, oldest, count),
+        np.full((len(series), count), np.nan, np.float32),
+    )
     return Actuals(
         first_step=first,
         values=values[:, first - oldest :],
@@ -99,11 +107,7 @@ def read_inputs(
     size = pl.col("q50").abs().mean()
     largest = latest.group_by("series_id").agg(size).sort("q50", "series_id", descending=[True, False])
     chosen = tuple(sorted(largest["series_id"].head(_MAX_INPUT_SERIES).to_list()))
-    try:
-        panel = visible_panel(settings, store, chosen, issue_time, first_step, columns)
-    except DataError as error:
-        logger.warning("The page is written without covariates, which cannot be read: %s.", error)
-        return ()
+    panel = visible_panel(settings, store, chosen, issue_time, first_step, columns)
     row_of = {series_id: row for row, series_id in enumerate(series)}
     rows = [row_of[series_id] for series_id in chosen]
     curves = [_input_curves(channel, rows, columns, to_micros(issue_time)) for channel in panel.known_future]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -19,17 +20,15 @@ from flows.page.page_data import (
 )
 from flows.page.report_page import render_report_page
 from flows.settings.pipeline import Pipeline
+from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.kept_pages import inspection_links, keep_page, list_pages
 from flows.stages.lateness import REPLAY_AGE
 from flows.stages.page_curves import Actuals, holiday_names, past_forecasts, read_actuals, read_inputs
 from flows.stages.panels import newest_target, to_micros
 from storage import forecasts, layout, quarantine, registry, run_records
 from storage.redaction import redact_registered
-from storage.schemas import DataError
 from storage.schemas.records import PageReport
 from storage.store import Store, open_store
-
-logger = logging.getLogger(__name__)
 
 # Limits of the files within the page, so that it stays small: rows of the CSV file, bytes of the Parquet file.
 _MAX_CSV_ROWS = 50_000
@@ -37,7 +36,7 @@ _MAX_PARQUET_BYTES = 4_000_000
 
 
 def report(settings: Pipeline, store: Store, now: datetime, output: Path | None = None) -> PageReport:
-    """Write the page of a pipeline as of `now`, even if parts of its content are missing.
+    """Write the page of a pipeline as of `now`, without the parts that cannot be read. The page names them.
 
     Args:
         settings: Settings of the pipeline.
@@ -45,9 +44,6 @@ def report(settings: Pipeline, store: Store, now: datetime, output: Path | None 
         now: Present instant.
         output: File to write, by default `reports/<name>.html` in the store, and a copy under
             `reports/<name>/` that later pages do not replace.
-
-    Raises:
-        DataError: A file that the page needs is damaged.
     """
     data = collect_page_data(settings, store, now, with_links=output is None)
     page, verdict = render_report_page(data)
@@ -65,52 +61,80 @@ def report(settings: Pipeline, store: Store, now: datetime, output: Path | None 
 def collect_page_data(settings: Pipeline, store: Store, now: datetime, with_links: bool = True) -> PageData:
     """Read everything that the page shows, as of `now`, with links to other pages of the store if requested."""
     name, issue_at, timezone = settings.name, settings.pipeline.issue_at, settings.pipeline.timezone
-    newest = newest_target(settings, store, now)
+    steps = AdvisorySteps()
+    newest = steps.run("newest value", lambda: newest_target(settings, store, now), None)
     due = clock.last_issue_time(issue_at, timezone, now - settings.forecast.deadline)
-    published, tables = _read_forecasts(settings, store, now)
+    published, tables = _read_forecasts(settings, store, now, steps)
     latest = tables[published[-1]] if published else None
-    is_replayed = _is_replayed(settings, store, published)
+    is_replayed = steps.run("run records", lambda: _is_replayed(settings, store, published), False)
     is_replay = is_replayed or (newest is not None and now - newest > REPLAY_AGE)
     if is_replay:
         # The data may go on long after the replayed issue time. No later forecast is due.
         due = published[-1] if published else clock.default_issue_time(issue_at, timezone, newest, now)
-    series = tuple(latest["series_id"].unique().sort()) if latest is not None else ()
-    actuals = read_actuals(settings, store, series, published[-1], now) if published else Actuals()
-    columns = actuals.values.shape[1]
     shown = _shown_issue_times(settings, published, due)
     oldest_record = now - timedelta(days=2 * SHOWN_ISSUE_TIMES)
     since = shown[0] if shown else oldest_record
-    champions = registry.champions(store, name)
-    scores = _read_scores(store, name, published[-1] if is_replayed else now)
-    return PageData(
+    champions = steps.run("champion", lambda: registry.champions(store, name), [])
+    no_scores = pl.DataFrame(schema=SCORE_SCHEMA)
+    scores = steps.run(
+        "scores", lambda: _read_scores(store, name, published[-1] if is_replayed else now, steps), no_scores
+    )
+    data = PageData(
         settings=settings,
         made_at=now,
         due=due,
         is_replay=is_replay,
         latest=latest,
         earlier=tables[published[-2]] if len(published) > 1 else None,
-        data_until=newest_target(settings, store, published[-1]) if published else None,
         newest_target=newest,
+        past_forecasts=past_forecasts(settings, [tables[time] for time in published if time in tables]),
+        complete_night=_complete_night(scores, tables),
+        issue_times=shown,
+        status_counts=_status_counts([tables[time] for time in published if time >= since]),
+        scores=scores,
+        run_records=steps.run(
+            "run records", lambda: tuple(run_records.read(store, name, min(since, oldest_record))), ()
+        ),
+        manifests=steps.run("models", lambda: tuple(registry.valid_manifests(store, name)), ()),
+        champion=champions[0] if champions else None,
+        quarantined={feed.name: _read_quarantine(store, name, feed.name, steps) for feed in settings.feed},
+        unreadable=steps.failures,
+    )
+    return data if latest is None else _with_forecast(data, store, latest, with_links, steps)
+
+
+def _with_forecast(
+    data: PageData, store: Store, latest: pl.DataFrame, with_links: bool, steps: AdvisorySteps
+) -> PageData:  # fmt: skip
+    """Add what surrounds the newest forecast: actuals, covariates, holidays, files and links."""
+    settings, name, issue_time = data.settings, data.settings.name, latest["issue_time"][0]
+    series = tuple(latest["series_id"].unique().sort())
+    actuals = read_actuals(settings, store, series, issue_time, data.made_at, steps)
+    columns = actuals.values.shape[1]
+    return replace(
+        data,
+        series_ids=series,
+        data_until=steps.run("newest value", lambda: newest_target(settings, store, issue_time), None),
         first_step=actuals.first_step,
         actuals=actuals.values,
         past_first_step=actuals.past_first_step,
         past_actuals=actuals.past,
         last_week=actuals.last_week,
-        past_forecasts=past_forecasts(settings, [tables[time] for time in published if time in tables]),
-        complete_night=_complete_night(scores, tables),
-        inputs=() if latest is None else read_inputs(settings, store, latest, actuals.first_step, columns),
-        holidays=_holidays(settings, actuals),
-        downloads=_downloads(settings, store, latest),
-        pages=list_pages(store, name, published[-1] if published else None) if with_links else (),
-        inspections=inspection_links(store, name, published[-1], series) if with_links and published else {},
-        series_ids=series,
-        issue_times=shown,
-        status_counts=_status_counts([tables[time] for time in published if time >= since]),
-        scores=scores,
-        run_records=tuple(run_records.read(store, name, min(since, oldest_record))),
-        manifests=tuple(registry.valid_manifests(store, name)),
-        champion=champions[0] if champions else None,
-        quarantined={feed.name: quarantine.read(store, name, feed.name) for feed in settings.feed},
+        inputs=steps.run("covariates", lambda: read_inputs(settings, store, latest, actuals.first_step, columns), ()),
+        holidays=steps.run("holidays", lambda: _holidays(settings, actuals), {}),
+        downloads=steps.run("files of the forecast", lambda: _downloads(settings, store, latest), ()),
+        pages=steps.run("earlier pages", lambda: list_pages(store, name, issue_time), ()) if with_links else (),
+        inspections=steps.run("inspections", lambda: inspection_links(store, name, issue_time, series), {})
+        if with_links
+        else {},
+    )
+
+
+def _read_quarantine(store: Store, name: str, feed: str, steps: AdvisorySteps) -> pl.DataFrame:
+    return steps.run(
+        f"refused rows of {feed}",
+        lambda: quarantine.read(store, name, feed),
+        pl.DataFrame(schema={"reason": pl.String}),
     )
 
 
@@ -165,18 +189,21 @@ def _downloads(settings: Pipeline, store: Store, latest: pl.DataFrame | None) ->
 
 
 def _read_forecasts(
-    settings: Pipeline, store: Store, now: datetime
+    settings: Pipeline, store: Store, now: datetime, steps: AdvisorySteps
 ) -> tuple[list[datetime], dict[datetime, pl.DataFrame]]:
-    """Return the issue times up to `now` with a forecast, and the rows of the last SHOWN_ISSUE_TIMES of them."""
-    issue_times = [time for time in forecasts.list_issue_times(store, settings.name) if time <= now]
+    """Return the issue times up to `now` with a forecast, and the rows of the last SHOWN_ISSUE_TIMES of them.
+
+    A file that cannot be read is shown as a missing forecast.
+    """
+    listed = steps.run("forecasts", lambda: forecasts.list_issue_times(store, settings.name), [])
+    issue_times = [time for time in listed if time <= now]
     recent = issue_times[-SHOWN_ISSUE_TIMES:]
     tables = {}
     for issue_time in recent:
-        try:
-            tables[issue_time] = forecasts.read(store, settings.name, settings.pipeline.timezone, issue_time)[0]
-        except DataError as error:
-            # A file that nobody can read is shown as a missing forecast.
-            logger.warning("The page is written without a forecast that cannot be read: %s.", error)
+        read = partial(forecasts.read, store, settings.name, settings.pipeline.timezone, issue_time)
+        found = steps.run(f"forecast of {issue_time:%Y-%m-%d %H:%M} UTC", read, None)
+        if found is not None:
+            tables[issue_time] = found[0]
     return [time for time in issue_times if time in tables or time < recent[0]], tables
 
 
@@ -207,20 +234,17 @@ def _status_counts(tables: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=STATUS_SCHEMA), *(table.select(STATUS_SCHEMA.keys()) for table in counts)])
 
 
-def _read_scores(store: Store, name: str, before: datetime) -> pl.DataFrame:
+def _read_scores(store: Store, name: str, before: datetime, steps: AdvisorySteps) -> pl.DataFrame:
     """Return the scores of periods before an instant, of the last SCORED_ISSUE_TIMES scored issue times.
 
     In a replay the instant is the issue time, as for the score stage of that run. So both have the same figures.
     """
     times = layout.issue_times(store.keys(layout.scores(name), "*.parquet"))
     files = [key for key, time in times.items() if time < before][-SCORED_ISSUE_TIMES:]
-    if not files:
-        return pl.DataFrame(schema=SCORE_SCHEMA)
-    try:
-        columns = [pl.col(name).cast(dtype) for name, dtype in SCORE_SCHEMA.items()]
-        return store.scan(files).select(columns).filter(pl.col("valid_time") < before).collect()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(
-            f"the scores in {store.uri(layout.scores(name))} cannot be read: {error}; remove the damaged file, and the "
-            "next run writes it again"
-        ) from None
+    columns = [pl.col(name).cast(dtype) for name, dtype in SCORE_SCHEMA.items()]
+
+    def read(key: str) -> pl.DataFrame:
+        return store.scan([key]).select(columns).filter(pl.col("valid_time") < before).collect()
+
+    empty = pl.DataFrame(schema=SCORE_SCHEMA)
+    return pl.concat([empty, *(steps.run(f"scores {key}", partial(read, key), empty) for key in files)])

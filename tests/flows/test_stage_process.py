@@ -33,7 +33,7 @@ def test_the_error_of_a_stage_comes_back(pipeline: Path) -> None:
 
 def test_a_stage_that_takes_too_long_is_stopped(pipeline: Path) -> None:
     begun = time.monotonic()
-    with pytest.raises(runner.StageFailed, match="stopped after 1 s, its time limit. Raise forecast.deadline"):
+    with pytest.raises(runner.StageFailed, match=r"stopped after 1 s, its time limit\. Raise forecast.deadline"):
         runner.run_stage("train", str(pipeline), "2018-09-01T04:00:00+00:00", 1)
     assert time.monotonic() - begun < 10
     with pytest.raises(runner.StageFailed, match="no time was left"):

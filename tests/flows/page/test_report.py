@@ -29,7 +29,6 @@ from flows.stages.ingest import ingest
 from flows.stages.report import collect_page_data, report
 from model.checks.series_matching import match_series
 from storage import layout, registry, run_records
-from storage.schemas import DataError
 from storage.schemas.records import PageReport, RunRecord
 from storage.store import Store, open_store
 from tests.support.commands import block, gatecast, gatecast_process, json_report
@@ -384,11 +383,31 @@ def test_same_store_has_the_same_page(path: Path) -> None:
     assert Path(page(path)[0]["path"]).read_bytes() == first
 
 
-def test_error_names_a_damaged_file(path: Path) -> None:
-    scores = next((path.parent / "store/scores/made").iterdir())
-    scores.write_bytes(b"not parquet")
-    with pytest.raises(DataError, match="scores"):
-        report(*opened(path), NOW)
+@pytest.mark.parametrize("content", [b"null", b"{", b"\x00PAR1"])
+@pytest.mark.parametrize(
+    ("pattern", "part"),
+    [
+        ("models/made/champion.json", "champion"), ("scores/made/*.parquet", "scores"),
+        ("nights/made/*.json", None), ("quarantine/made/demand/*", None), ("models/made/*/manifest.json", None),
+        ("forecasts/pipeline=made/issue_date=2026-10-24/*", "forecast of 2026-10-23 22:00 UTC"),
+        ("history/made/demand/*.parquet", None),
+    ],
+)  # fmt: skip
+def test_a_damaged_part_is_left_out_and_named(path: Path, pattern: str, part: str | None, content: bytes) -> None:
+    damaged = sorted((path.parent / "store").glob(pattern))[0]
+    damaged.unlink()
+    damaged.write_bytes(content)
+    result, html = page(path)
+    assert result["colour"] == "green"
+    if part:
+        assert f"Not on this page, because it could not be read: {part}" in html
+
+
+def test_a_directory_in_place_of_a_file_is_left_out(path: Path) -> None:
+    champion = path.parent / "store/models/made/champion.json"
+    champion.unlink(missing_ok=True)
+    champion.mkdir()
+    assert "could not be read: champion" in page(path)[1]
 
 
 @pytest.mark.process
