@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 
 from benchmarks.first_light import processor
 from model import forecaster
 from model.evaluation.metrics import pinball
 from model.forecaster import Forecaster
+from model.onnx_runtime import ort
 from model.panel import Channel, Panel, RevisionLayer
 from model.spec import ModelSpec
 from model.training.export import to_onnx

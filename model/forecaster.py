@@ -12,12 +12,12 @@ from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from model.distribution import clip_probability, probability_above
 from model.external_data import names_external_data
 from model.linear_expert import LINEAR_TABLES, TABLE_OUTPUTS
+from model.onnx_runtime import ort
 from model.spec import ModelSpec
 from model.windows import Windows
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import polars as pl
 
 from model.forecaster import CHUNK
+from model.onnx_runtime import ort
 
 CHUNKS = (32, 64, 128, 256, 512, 1024)
 #: Columns of the history that a forecast reads.
