@@ -46,6 +46,10 @@ _GAP = 7  # windows beside a left-out block whose horizons and lags overlap it
 NEWEST_RESIDUALS = 90  # issue times that the residual quantiles are from
 _FLOOR = 1e-6
 _SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
+#: Least known share of the context in a window that coefficients are fitted on.
+_FEWEST_KNOWN = 0.5
+#: Largest distance of an actual from the window's location, in the window's scale, in such a window.
+_MOST_SCALES = 50.0
 _SHARE_PRIOR = 28.0  # windows that an equal weight counts as
 
 
@@ -113,10 +117,25 @@ def fit_scaled(
         The fit, and the left-out residuals in scales, without the transform, (N, H).
     """
     scaled = (actual.astype(np.float64) - window[:, :1]) / window[:, 1:]
+    if not scaling[1]:
+        # The scale of an empty or constant context is almost 0. One such window would decide on all coefficients.
+        most = np.sinh(MOST_ASINH) if scaling[2] else _MOST_SCALES
+        scaled[(np.abs(scaled) > most).any(axis=1)] = np.nan
     transformed = np.arcsinh(scaled) if scaling[2] else scaled
     fit = fit_linear(design, transformed, length, float(scaling[3]), newest)
     forecast = transformed - fit.residuals
     return fit, scaled - (np.sinh(forecast.clip(-MOST_ASINH, MOST_ASINH)) if scaling[2] else forecast)
+
+
+def with_context(actual: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the actuals (N, H), NaN for windows of which less than half of the context is known.
+
+    Args:
+        actual: Actuals, (N, H).
+        target: Contexts, (N, C), NaN where unknown.
+    """
+    is_short = np.isfinite(target).mean(axis=1) < _FEWEST_KNOWN
+    return np.where(is_short[:, None], np.float32(np.nan), actual)
 
 
 def block_steps(horizon: int, length: int) -> Iterator[slice]:

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 
 from model.evaluation.comparison import IssueTimes
 from model.forecaster import CHUNK, Forecaster, Tables
-from model.linear_expert import LINEAR_TABLES, MIN_WINDOWS, NEWEST_RESIDUALS, fit_scaled, residual_quantiles
+from model.linear_expert import (
+    LINEAR_TABLES,
+    MIN_WINDOWS,
+    NEWEST_RESIDUALS,
+    fit_scaled,
+    residual_quantiles,
+    with_context,
+)
 from model.panel import Panel
 from model.spec import UNKNOWN
 from model.windows import build_windows, embedding_index
@@ -73,8 +80,9 @@ def refit_linear(
         actual = panel.target.as_of(rows, own.steps - panel.first, spec.horizon, np.full(len(own), as_of))
         if np.isfinite(actual).all(axis=1).sum() < MIN_WINDOWS:
             continue
-        design, window = _design(forecaster, panel, rows, own)
-        fit, residuals = fit_scaled(design, actual, scaling[entry], window, length, NEWEST_RESIDUALS)
+        design, window, target = _design(forecaster, panel, rows, own)
+        known = with_context(actual, target)
+        fit, residuals = fit_scaled(design, known, scaling[entry], window, length, NEWEST_RESIDUALS)
         if not np.isfinite(fit.coefficients).all() or not np.isfinite(residuals).any(axis=0).all():
             continue
         new = {
@@ -98,13 +106,14 @@ def _since_first_value(panel: Panel, row: int, issue_times: IssueTimes, context:
 
 def _design(
     forecaster: Forecaster, panel: Panel, rows: NDArray[np.int64], issue_times: IssueTimes
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the design (N, G, F), and location and scale (N, 2) of the windows of one series."""
-    designs, windows = [], []
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float32]]:
+    """Return design (N, G, F), location and scale (N, 2), and context (N, C) of the windows of one series."""
+    designs, windows, targets = [], [], []
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
         inputs = build_windows(forecaster.spec, panel, rows[part], issue_times.steps[part], issue_times.issues[part])
         design, window = forecaster.outputs(inputs, _OUTPUTS)
         designs.append(design)
         windows.append(window)
-    return np.concatenate(designs), np.concatenate(windows).astype(np.float64)
+        targets.append(inputs.target)
+    return np.concatenate(designs), np.concatenate(windows).astype(np.float64), np.concatenate(targets)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.linear_expert import FOLDS, MIN_WINDOWS, Floats, LinearFit, fit_scaled, residual_quantiles
+from model.linear_expert import FOLDS, MIN_WINDOWS, Floats, LinearFit, fit_scaled, residual_quantiles, with_context
 from model.panel import Panel
 from model.spec import UNKNOWN, ModelSpec
 from model.training.devices import to_tensors
@@ -153,8 +153,11 @@ def _scaling(sample: LabeledWindows, is_fixed: bool, is_asinh: bool) -> torch.Te
 
 def _fit_once(design: _Design, sample: LabeledWindows, penalty: float) -> _SampleFit:
     scaling = torch.cat([design.scaling[:3], torch.tensor([penalty])])
-    fit, residuals = fit_scaled(design.features, sample.actual, scaling.numpy(), design.window, design.length)
-    return _SampleFit(fit, scaling, residuals, float(np.nanmean(np.abs(residuals * design.window[:, 1:]))))
+    actual = with_context(sample.actual, sample.windows.target)
+    fit, residuals = fit_scaled(design.features, actual, scaling.numpy(), design.window, design.length)
+    errors = np.abs(residuals * design.window[:, 1:])
+    known = errors[np.isfinite(errors)]
+    return _SampleFit(fit, scaling, residuals, float(known.mean()) if len(known) else np.inf)
 
 
 def _design(expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor) -> _Design:

@@ -15,9 +15,10 @@ from model.linear_expert import LINEAR_TABLES
 from model.linear_refit import refit_linear
 from model.panel import Channel, Panel, RevisionLayer
 from model.training import linear_fit
+from model.training.devices import to_tensors
 from model.training.export import from_onnx, to_onnx, verify_export, with_tables
 from model.training.linear_fit import FittedLinear, fit_linear_expert
-from model.training.network import Ensemble, untrained_network
+from model.training.network import Ensemble, linear_outputs, linear_tables, untrained_network
 from model.training.samples import LabeledWindows, make_batch
 from tests.support import made
 
@@ -128,6 +129,24 @@ def test_a_series_is_fitted_by_itself(fitted: Fitted) -> None:
 def test_too_few_windows_keep_the_tables_of_the_file(fitted: Fitted) -> None:
     past = issue_times(fitted.panel, 3, 40)
     assert refit_linear(Forecaster(fitted.content), fitted.panel, past, int(past.issues[-1])) is None
+
+
+def test_a_series_that_begins_late_leaves_the_coefficients_of_new_series_as_they_are() -> None:
+    panel = made.panel(SPEC, columns=24 * (DAYS + 2))
+    past = issue_times(panel, 3, DAYS)
+    values = panel.target.layers[0].values.copy()
+    values[0, : 24 * 60] = np.nan
+    # A meter that stands still has no scale either.
+    values[1, 24 * 30 : 24 * 40] = values[1, 24 * 30]
+    layer = RevisionLayer(values, panel.target.layers[0].available)
+    late = replace(panel, target=Channel("target", (layer,)))
+    complete, own = (fit_linear_expert(SPEC, one, past.steps, past.issues).expert for one in (panel, late))
+    assert own.coefficients[0].abs().max() < 2 * complete.coefficients[0].abs().max()
+    steps = panel.first + 24 * np.arange(100, 110)
+    sample = make_batch(SPEC, late, np.zeros(10, np.int64), steps, panel.grid.start(steps))
+    as_new = replace(sample.windows, series=np.zeros(10, sample.windows.series.dtype))
+    forecast = linear_outputs(own, **to_tensors(as_new), **linear_tables(own))[1].numpy()
+    assert np.abs(forecast - sample.actual).mean() < sample.actual.std()
 
 
 def test_no_window_of_a_batch_depends_on_the_others(fitted: Fitted) -> None:
