@@ -42,7 +42,8 @@ CALIBRATION_WINDOWS = (364, 728, None)
 MOST_ASINH = 8.0
 #: Contiguous parts of the windows that are left out, one after the other.
 FOLDS = 12
-_GAP = 7  # windows beside a left-out block whose horizons and lags overlap it
+_GAP = 7  # windows beside a left-out fold whose horizons and lags overlap it
+_REFIT_EVERY = 15  # windows forecast by one set of coefficients of older windows
 NEWEST_RESIDUALS = 90  # issue times that the residual quantiles are from
 _FLOOR = 1e-6
 _SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
@@ -59,49 +60,88 @@ class LinearFit:
 
     Attributes:
         coefficients: Coefficients of the features, then the intercept, (H, F + 1).
-        folds: The same without each left-out fold, (folds, H, F + 1).
-        fold: Fold of each window, (N,).
+        parts: The same without each left-out part, (parts, H, F + 1).
+        part: Left-out part of each window, -1 without one, (N,).
         residuals: Scaled residuals of the left-out forecasts, (N, H), NaN where unknown.
     """
 
     coefficients: Floats
-    folds: Floats
-    fold: NDArray[np.int64]
+    parts: Floats
+    part: NDArray[np.int64]
     residuals: Floats
 
 
+@dataclass(frozen=True)
+class _LeftOut:
+    """Windows that are forecast by a fit on others.
+
+    Attributes:
+        rows: Windows to forecast.
+        begin: First window that the fit leaves out.
+        end: First window after it that the fit uses.
+    """
+
+    rows: slice
+    begin: int
+    end: int
+
+
 def fit_linear(
-    design: NDArray[np.float32], actual: Floats, length: int, penalty: float, newest: int | None = None
+    design: NDArray[np.float32], actual: Floats, length: int, penalty: float, is_forward: bool = False
 ) -> LinearFit:
-    """Fit the coefficients of one series, on all windows and without each fold.
+    """Fit the coefficients of one series, on all windows and without each left-out part.
 
     Args:
         design: Features of each block, oldest window first, (N, G, F).
         actual: Scaled and transformed actuals, (N, H), NaN if unknown.
         length: Steps per block.
         penalty: Ridge penalty. It is multiplied by the root of the number of windows.
-        newest: Number of newest windows of which the folds are left out. None: all.
+        is_forward: Whether only the newest windows are forecast, each from older ones alone, as at night. Otherwise
+            all windows are, each from those before and after its fold.
     """
     count = len(design)
-    fold = np.arange(count) * FOLDS // max(count, 1)
-    left_out = np.unique(fold if newest is None else fold[-newest:])
-    coefficients, folds, forecasts = [], [], np.full(actual.shape, np.nan)
+    part, forecasts = np.full(count, -1), np.full(actual.shape, np.nan)
+    coefficients, others = [], []
     # A few threads sum in another order, and the result must not depend on their number.
     with threadpool_limits(1, "blas"):
         for block, steps in enumerate(block_steps(actual.shape[1], length)):
             features = design[:, block].astype(np.float64)
-            solutions = _fit_block(features, actual[:, steps], penalty, fold, left_out)
+            left_out = _newest_parts(count, (steps.stop - 1) // length) if is_forward else _folds(count)
+            solutions = _fit_block(features, actual[:, steps], penalty, left_out)
             coefficients.append(solutions[0])
-            folds.append(solutions[1:])
-            for number, solution in zip(left_out, solutions[1:], strict=True):
-                rows = fold == number
-                forecasts[rows, steps] = features[rows] @ solution[:, :-1].T + solution[:, -1]
-    return LinearFit(np.concatenate(coefficients), np.concatenate(folds, axis=1), fold, actual - forecasts)
+            others.append(solutions[1:])
+            for number, (one, solution) in enumerate(zip(left_out, solutions[1:], strict=True)):
+                part[one.rows] = number
+                forecasts[one.rows, steps] = features[one.rows] @ solution[:, :-1].T + solution[:, -1]
+    return LinearFit(np.concatenate(coefficients), np.concatenate(others, axis=1), part, actual - forecasts)
+
+
+def _folds(count: int) -> list[_LeftOut]:
+    """Return the folds of `count` windows, each with the windows beside it that overlap it."""
+    fold = np.arange(count) * FOLDS // max(count, 1)
+    edges = [np.flatnonzero(fold == number)[[0, -1]] for number in np.unique(fold)]
+    return [
+        _LeftOut(slice(first, last + 1), max(first - _GAP, 0), min(last + _GAP + 1, count)) for first, last in edges
+    ]
+
+
+def _newest_parts(count: int, overlap: int) -> list[_LeftOut]:
+    """Return parts of the newest windows, each left out with all newer windows.
+
+    Args:
+        count: Number of windows.
+        overlap: Number of older windows whose steps are unknown when a window is forecast.
+    """
+    first = max(count - NEWEST_RESIDUALS, count // 2)
+    return [
+        _LeftOut(slice(begin, min(begin + _REFIT_EVERY, count)), max(begin - overlap, 0), count)
+        for begin in range(first, count, _REFIT_EVERY)
+    ]
 
 
 def fit_scaled(
     design: NDArray[np.float32], actual: NDArray[np.float32], scaling: NDArray[np.float32], window: Floats, length: int,
-    newest: int | None = None,
+    is_forward: bool = False,
 ) -> tuple[LinearFit, Floats]:  # fmt: skip
     """Fit the coefficients of one series in the scale of its windows.
 
@@ -111,7 +151,7 @@ def fit_scaled(
         scaling: Row of the table `scaling`, (4,).
         window: Location and scale of each window, (N, 2).
         length: Steps per block.
-        newest: As in `fit_linear`.
+        is_forward: As in `fit_linear`.
 
     Returns:
         The fit, and the left-out residuals in scales, without the transform, (N, H).
@@ -122,7 +162,7 @@ def fit_scaled(
         most = np.sinh(MOST_ASINH) if scaling[2] else _MOST_SCALES
         scaled[(np.abs(scaled) > most).any(axis=1)] = np.nan
     transformed = np.arcsinh(scaled) if scaling[2] else scaled
-    fit = fit_linear(design, transformed, length, float(scaling[3]), newest)
+    fit = fit_linear(design, transformed, length, float(scaling[3]), is_forward)
     forecast = transformed - fit.residuals
     return fit, scaled - (np.sinh(forecast.clip(-MOST_ASINH, MOST_ASINH)) if scaling[2] else forecast)
 
@@ -188,10 +228,8 @@ def fit_shares(
     return result
 
 
-def _fit_block(
-    features: Floats, actual: Floats, penalty: float, fold: NDArray[np.int64], left_out: NDArray[np.int64]
-) -> Floats:
-    """Return the coefficients of one block, then those without each fold of `left_out`, (1 + folds, D, F + 1)."""
+def _fit_block(features: Floats, actual: Floats, penalty: float, left_out: list[_LeftOut]) -> Floats:
+    """Return the coefficients of one block, then those without each part of `left_out`, (1 + parts, D, F + 1)."""
     usable = np.asarray(np.isfinite(features).all(axis=1) & ~np.isnan(actual).any(axis=1))
     mean, deviation = _standardisation(features[usable])
     standardised = np.concatenate([(features - mean) / deviation, np.ones((len(features), 1))], axis=1)
@@ -203,7 +241,7 @@ def _fit_block(
         used = usable.copy()
         used[: len(used) - length] = False
         known = np.where(used[:, None], actual, 0.0)
-        means += _solve_folds(standardised, known, penalty, fold, left_out, used) / len(windows)
+        means += _solve_parts(standardised, known, penalty, left_out, used) / len(windows)
     slopes = means[:, :-1] / deviation[:, None]
     intercepts = means[:, -1:] - (mean / deviation)[None, None] @ means[:, :-1]
     return np.concatenate([slopes, intercepts], axis=1).swapaxes(1, 2)
@@ -217,21 +255,16 @@ def _standardisation(features: Floats) -> tuple[Floats, Floats]:
     return features.mean(axis=0), np.where(deviation > _FLOOR, deviation, np.inf)
 
 
-def _solve_folds(
-    standardised: Floats, actual: Floats, penalty: float, fold: NDArray[np.int64], left_out: NDArray[np.int64],
-    used: NDArray[np.bool_],
-) -> Floats:  # fmt: skip
-    """Return the standardised coefficients on all used windows, then without each fold, (1 + folds, F + 1, D)."""
+def _solve_parts(
+    standardised: Floats, actual: Floats, penalty: float, left_out: list[_LeftOut], used: NDArray[np.bool_]
+) -> Floats:
+    """Return the standardised coefficients on all used windows, then without each part, (1 + parts, F + 1, D)."""
     rows = np.flatnonzero(used)
     gram = standardised[rows].T @ standardised[rows]
     moments = standardised[rows].T @ actual[rows]
     solutions = [_solve(gram, moments, penalty, len(rows))]
-    position = np.arange(len(used))
-    for number in left_out:
-        inside = np.flatnonzero(fold == number)
-        near = used.copy()
-        near &= (position >= inside[0] - _GAP) & (position <= inside[-1] + _GAP)
-        out = np.flatnonzero(near)
+    for one in left_out:
+        out = one.begin + np.flatnonzero(used[one.begin : one.end])
         solutions.append(
             solutions[0] if not len(out) else _solve(
                 gram - standardised[out].T @ standardised[out], moments - standardised[out].T @ actual[out], penalty,

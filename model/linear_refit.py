@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 
 from model.evaluation.comparison import IssueTimes
 from model.forecaster import CHUNK, Forecaster, Tables
-from model.linear_expert import (
-    LINEAR_TABLES,
-    MIN_WINDOWS,
-    NEWEST_RESIDUALS,
-    fit_scaled,
-    residual_quantiles,
-    with_context,
-)
+from model.linear_expert import LINEAR_TABLES, MIN_WINDOWS, fit_scaled, residual_quantiles, with_context
 from model.panel import Panel
 from model.spec import UNKNOWN
 from model.windows import build_windows, embedding_index
@@ -82,7 +75,7 @@ def refit_linear(
             continue
         design, window, target = _design(forecaster, panel, rows, own)
         known = with_context(actual, target)
-        fit, residuals = fit_scaled(design, known, scaling[entry], window, length, NEWEST_RESIDUALS)
+        fit, residuals = fit_scaled(design, known, scaling[entry], window, length, is_forward=True)
         if not np.isfinite(fit.coefficients).all() or not np.isfinite(residuals).any(axis=0).all():
             continue
         new = {

@@ -7,7 +7,7 @@ uses the coefficients that were fitted without the window's fold (stacking: Wolp
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -81,12 +81,12 @@ def fit_linear_expert(
     ).eval()  # fmt: skip
     folds = torch.zeros(len(expert.coefficients), FOLDS, *expert.coefficients.shape[1:])
     # The entry of unknown series is fitted on all series together, in the location and spread of each window.
-    shared = _fit_sample(expert, make_batch(spec, panel, *every), (_SCALINGS[-2],))
+    shared = _fit_sample(expert, make_batch(spec, panel, *every), (_SCALINGS[-2],), is_ordered=False)
     _write_row(expert, folds, np.arange(len(expert.coefficients)), shared)
     for row, entry in zip(rows, embedding_index(spec, panel.series), strict=True):
         sample = make_batch(spec, panel, np.full(len(steps), row), steps, issues)
         if entry != UNKNOWN and np.isfinite(sample.actual).all(axis=1).sum() >= MIN_WINDOWS:
-            _write_row(expert, folds, np.array([entry]), _fit_sample(expert, sample, _SCALINGS))
+            _write_row(expert, folds, np.array([entry]), _fit_sample(expert, sample, _SCALINGS, is_ordered=True))
     return FittedLinear(expert, steps, folds.flatten(0, 1))
 
 
@@ -97,7 +97,8 @@ class _SampleFit:
     Attributes:
         fit: Coefficients with and without each fold.
         scaling: Location, scale and transform, (4,).
-        residuals: Left-out residuals in scales, (N, H).
+        residuals: Residuals in scales of the newest windows, forecast from older ones, (N, H). Of windows of several
+            series they are left-out residuals.
         loss: Mean absolute left-out residual in the target's unit.
     """
 
@@ -128,18 +129,33 @@ def _write_row(expert: LinearExpert, folds: torch.Tensor, entries: NDArray[np.in
     expert.coefficients[entries] = torch.from_numpy(sample.fit.coefficients).float()
     expert.scaling[entries] = sample.scaling
     expert.residuals[entries] = torch.from_numpy(residual_quantiles(sample.residuals, expert.spec.levels)).float()
-    folds[entries] = torch.from_numpy(sample.fit.folds).float()
+    folds[entries] = torch.from_numpy(sample.fit.parts).float()
 
 
-def _fit_sample(expert: LinearExpert, sample: LabeledWindows, scalings: tuple[tuple[bool, bool], ...]) -> _SampleFit:
-    """Fit with the scaling, then with the penalty, that have the smallest left-out absolute error."""
+def _fit_sample(
+    expert: LinearExpert, sample: LabeledWindows, scalings: tuple[tuple[bool, bool], ...], is_ordered: bool
+) -> _SampleFit:
+    """Fit with the scaling, then with the penalty, that have the smallest left-out absolute error.
+
+    Args:
+        expert: The expert, for its features.
+        sample: Windows to fit on.
+        scalings: Scalings to compare.
+        is_ordered: Whether the windows are of one series, oldest first.
+    """
     designs = [_design(expert, sample, _scaling(sample, *scalings[0]))]
     for choice in scalings[1:]:
         designs.append(_rescaled(expert, sample, _scaling(sample, *choice), designs[0]))
     tried = [_fit_once(design, sample, _PENALTIES[1]) for design in designs]
     best = min(range(len(tried)), key=lambda number: tried[number].loss)
     others = [_fit_once(designs[best], sample, penalty) for penalty in _PENALTIES if penalty != _PENALTIES[1]]
-    return min((tried[best], *others), key=lambda fitted: (fitted.loss, float(fitted.scaling[3])))
+    chosen = min((tried[best], *others), key=lambda fitted: (fitted.loss, float(fitted.scaling[3])))
+    if not is_ordered:
+        return chosen
+    design = designs[best]
+    scaling = chosen.scaling.numpy()
+    _, residuals = fit_scaled(design.features, sample.actual, scaling, design.window, design.length, is_forward=True)
+    return replace(chosen, residuals=residuals)
 
 
 def _scaling(sample: LabeledWindows, is_fixed: bool, is_asinh: bool) -> torch.Tensor:

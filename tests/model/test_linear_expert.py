@@ -42,20 +42,36 @@ def test_a_fold_is_forecast_without_its_own_actuals() -> None:
     design, actual, _ = sample(noise=0.5)
     fit = fit_linear(design, actual, LENGTH, 1.0)
     changed = actual.copy()
-    changed[fit.fold == 4] += 100
+    changed[fit.part == 4] += 100
     other = fit_linear(design, changed, LENGTH, 1.0)
     forecast, changed_forecast = actual - fit.residuals, changed - other.residuals
-    assert np.allclose(forecast[fit.fold == 4], changed_forecast[fit.fold == 4])
-    assert not np.allclose(forecast[fit.fold == 5], changed_forecast[fit.fold == 5])
-    assert fit.folds.shape[0] == FOLDS
+    assert np.allclose(forecast[fit.part == 4], changed_forecast[fit.part == 4])
+    assert not np.allclose(forecast[fit.part == 5], changed_forecast[fit.part == 5])
+    assert fit.parts.shape[0] == FOLDS
 
 
-def test_the_newest_folds_alone_give_the_same_newest_residuals() -> None:
+def test_forward_residuals_are_of_fits_on_older_windows() -> None:
     design, actual, _ = sample(noise=0.5)
-    all_folds, newest = fit_linear(design, actual, LENGTH, 1.0), fit_linear(design, actual, LENGTH, 1.0, newest=90)
-    assert np.array_equal(all_folds.coefficients, newest.coefficients)
-    assert np.array_equal(all_folds.residuals[-90:], newest.residuals[-90:])
-    assert np.isnan(newest.residuals[0]).all()
+    fit = fit_linear(design, actual, LENGTH, 1.0, is_forward=True)
+    assert np.array_equal(fit.coefficients, fit_linear(design, actual, LENGTH, 1.0).coefficients)
+    assert np.isnan(fit.residuals[:-90]).all() and np.isfinite(fit.residuals[-90:]).all()
+    changed = actual.copy()
+    begin = np.flatnonzero(fit.part == 3)[0]
+    # The second block of the window before is not known yet at the first issue time of the part.
+    changed[begin:] += 100
+    changed[begin - 1, LENGTH:] += 100
+    other = fit_linear(design, changed, LENGTH, 1.0, is_forward=True)
+    rows = fit.part == 3
+    assert np.allclose((actual - fit.residuals)[rows], (changed - other.residuals)[rows])
+    assert not np.allclose((actual - fit.residuals)[-1], (changed - other.residuals)[-1])
+
+
+def test_a_recent_change_of_level_moves_the_residual_quantiles() -> None:
+    design, actual, _ = sample(noise=0.5)
+    actual[-90:] += 20
+    forward, both_sides = (fit_linear(design, actual, LENGTH, 1.0, is_forward) for is_forward in (True, False))
+    medians = [residual_quantiles(fit.residuals, (0.5,)).mean() for fit in (forward, both_sides)]
+    assert medians[0] > medians[1] > 0
 
 
 def test_unknown_actuals_and_constant_features_do_not_matter() -> None:
