@@ -43,8 +43,10 @@ MOST_ASINH = 8.0
 #: Contiguous parts of the windows that are left out, one after the other.
 FOLDS = 12
 _GAP = 7  # windows beside a left-out fold whose horizons and lags overlap it
-_REFIT_EVERY = 15  # windows forecast by one set of coefficients of older windows
-NEWEST_RESIDUALS = 90  # issue times that the residual quantiles are from
+#: Windows forecast by one set of coefficients of older windows.
+_REFIT_EVERY = 15
+#: Issue times that the residual quantiles are from.
+NEWEST_RESIDUALS = 90
 _FLOOR = 1e-6
 _SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
 #: Least known share of the context in a window that coefficients are fitted on.

@@ -22,10 +22,11 @@ from model.training.standardise import Standardise
 _DAY_LAGS = (1, 2, 3, 7)  # days
 _STEP_LAGS = (1, 2, 3, 4, 5, 6, 7, 14)  # steps of daily data
 _COVARIATE_LAGS = (1, 7)
-#: Days over which the weights of smoothed covariates halve.
+#: Days over which the weights of smoothed covariates halve, for data with several steps a day.
 _HALF_LIVES = (1.0, 3.0)
 #: Covariates times steps per day above which powers would have too many coefficients.
 _MOST_POWERS = 200
+_POINTS = 3  # of a block at which smoothed covariates are taken: its first, middle and last step
 _MOST_DEVIATIONS = 4.0  # limit of a standardised covariate, because its cube grows fast beyond the fitted range
 _MOST_SCALES = 50.0
 _SEASONS_BACK = 4
@@ -37,6 +38,8 @@ class LinearFeatures:
 
     Attributes:
         length: D, steps per block: a day, or one step of daily data.
+        ahead: Steps of the horizon whose covariates a block receives: its own, or all of daily data, where the weather
+            of the days before and after a step matters too.
         blocks: G, blocks of the horizon.
         size: F, number of features.
     """
@@ -49,14 +52,16 @@ class LinearFeatures:
         self.target_lags = [lag for lag in lags if lag * self.length <= spec.context]
         self.covariate_lags = [lag for lag in _COVARIATE_LAGS if lag * self.length <= spec.context]
         known, observed = len(spec.known_future), len(spec.observed)
-        self.powers = 3 if known * self.length <= _MOST_POWERS else 1
-        self.points = 1 if self.length == 1 else 3
-        calendars = 1 if self.length == 1 else 2
+        is_daily = self.length == 1
+        self.ahead = spec.horizon if is_daily else self.length
+        self.powers = 3 if known * self.ahead <= _MOST_POWERS else 1
+        self.half_lives = () if is_daily else _HALF_LIVES
+        calendars = 1 if is_daily else 2
         self.size = (
             len(self.target_lags) * self.length
-            + known * self.powers * self.length * (1 + len(self.covariate_lags))
+            + known * self.powers * (self.ahead + self.length * len(self.covariate_lags))
             + observed * self.length
-            + known * len(_HALF_LIVES) * self.points * min(self.powers, 2)
+            + known * len(self.half_lives) * _POINTS * min(self.powers, 2)
             + (len(CALENDAR) - _FIRST_CALENDAR) * calendars
         )
 
@@ -85,12 +90,13 @@ class LinearFeatures:
         blocks = []
         for block in range(self.blocks):
             begin = spec.context + block * length
-            ahead = covariates[:, begin : begin + length]
-            if ahead.shape[1] < length:  # The horizon ends within a day.
-                ahead = torch.cat([ahead, ahead[:, -1:].expand(-1, length - ahead.shape[1], -1)], dim=1)
+            first = begin if self.ahead == length else spec.context
+            ahead = covariates[:, first : first + self.ahead]
+            if ahead.shape[1] < self.ahead:  # The horizon ends within a day.
+                ahead = torch.cat([ahead, ahead[:, -1:].expand(-1, self.ahead - ahead.shape[1], -1)], dim=1)
             parts = [power.flatten(1) for power in self._powers(ahead)]
             parts += self._smoothed(covariates, begin)
-            ends = [begin] if self.points == 1 else [begin, min(begin + length, calendar.shape[1]) - 1]
+            ends = [begin] if length == 1 else [begin, min(begin + length, calendar.shape[1]) - 1]
             parts += [calendar[:, end, _FIRST_CALENDAR:].expand(count, -1) for end in ends]
             blocks.append(torch.cat([shared, *parts], dim=1))
         return torch.stack(blocks, dim=1)
@@ -120,9 +126,9 @@ class LinearFeatures:
     def _smoothed(self, covariates: Tensor, begin: int) -> list[Tensor]:
         """Return exponentially smoothed covariates at points of a block, and their squares, each (B, points * K)."""
         last = min(begin + self.length, covariates.shape[1]) - 1
-        points = [begin] if self.points == 1 else [begin, (begin + last + 1) // 2, last]
+        points = [begin, (begin + last + 1) // 2, last]
         parts = []
-        for half_life in _HALF_LIVES:
+        for half_life in self.half_lives:
             steps = torch.arange(covariates.shape[1], dtype=covariates.dtype, device=covariates.device)
             rows = []
             for point in points:

@@ -152,9 +152,9 @@ def _fit_sample(
     chosen = min((tried[best], *others), key=lambda fitted: (fitted.loss, float(fitted.scaling[3])))
     if not is_ordered:
         return chosen
-    design = designs[best]
+    design, actual = designs[best], with_context(sample.actual, sample.windows.target)
     scaling = chosen.scaling.numpy()
-    _, residuals = fit_scaled(design.features, sample.actual, scaling, design.window, design.length, is_forward=True)
+    _, residuals = fit_scaled(design.features, actual, scaling, design.window, design.length, is_forward=True)
     return replace(chosen, residuals=residuals)
 
 
