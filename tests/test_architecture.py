@@ -99,7 +99,7 @@ def test_only_the_pipeline_file_reads_the_environment_and_only_flows_the_clock()
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         }
         name = path.relative_to(ROOT).as_posix()
-        # flows/coloured_text.py reads what a terminal can show: TERM and NO_COLOR. model/onnx_runtime.py sets a variable.
+        # flows/coloured_text.py reads what a terminal can show: TERM, NO_COLOR. model/onnx_runtime.py sets a variable.
         readers = ("flows/settings/file.py", "flows/cli/flow_runs.py", "flows/__main__.py", "flows/coloured_text.py",
                    "model/onnx_runtime.py")  # fmt: skip
         if name not in readers:
