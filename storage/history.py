@@ -434,7 +434,7 @@ def _read(
         try:
             return collect(query(_scan_parts(store, parts, values)))
         except _ERRORS as error:
-            if all(store.has(part) for part in parts):
+            if all(_exists(store, part) for part in parts):
                 unusable = _find_unusable(store, feed, parts)
                 raise unusable or error from None
             time.sleep(0.01 * attempt)
@@ -442,6 +442,14 @@ def _read(
         f"the history of feed {feed!r} cannot be read: it was compacted during each of {_READ_ATTEMPTS} attempts. "
         "Run the command again, and let only one ingest run at a time"
     )
+
+
+def _exists(store: Store, part: str) -> bool:
+    """Return whether a part exists. One whose path leads nowhere, such as a link to itself, does: it is unreadable."""
+    try:
+        return store.has(part)
+    except Unreadable:
+        return True
 
 
 def _find_unusable(store: Store, feed: str, parts: list[str]) -> UnusableHistory | None:

@@ -153,6 +153,17 @@ def test_a_part_that_cannot_be_read_is_not_taken_for_a_damaged_one(
     assert len(history.read_as_of(rest, "p", "f", ["y"], utc(2018, 3, 1))) == 24
 
 
+def test_a_part_that_is_a_link_to_itself_is_unreadable(folder: FolderStore, utc: Callable[..., datetime]) -> None:
+    for day in (1, 2):
+        add(folder, hourly(utc(2018, 1, day), np.ones(24)), utc(2018, 2, day))
+    part = folder.keys("history/p/f", "*.parquet")[0]
+    folder.path(part).unlink()
+    folder.path(part).symlink_to(folder.path(part).name)
+    with pytest.raises(history.UnreadableHistory, match="1 of 2 parts that cannot be read") as raised:
+        history.read_as_of(folder, "p", "f", ["y"], utc(2018, 3, 1))
+    assert raised.value.parts == [part]
+
+
 def test_a_damaged_part_counts_as_restored_if_all_its_rows_were_added_again(
     store: Store, utc: Callable[..., datetime]
 ) -> None:
