@@ -47,7 +47,8 @@ def read(
         pipeline: Name of the pipeline.
         start: First issue time. A date means the begin of the local day. Default: the first forecast if `end` is
             given, else the newest.
-        end: Last issue time. A date includes the whole local day. Default: the newest forecast.
+        end: Last issue time. A date includes the whole local day. Default: the newest forecast. One issued for more
+            than a day ahead is not the newest.
         actuals: Whether to add the column `actual`: the newest known value of each period, null if there is none.
         timezone: Zone of the local times. Default: that of the pipeline.
 
@@ -104,7 +105,7 @@ def _select(
     store: str | PathLike[str], pipeline: str, start: When | None, end: When | None, timezone: str | None
 ) -> _Selection:
     opened = open_store(fspath(store))
-    facts = forecasts.newest_facts(opened, pipeline)
+    facts = forecasts.newest_facts(opened, pipeline, datetime.now(UTC))
     if facts is None:
         others = ", ".join(forecasts.list_pipelines(opened)) or "none"
         raise DataError(

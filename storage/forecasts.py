@@ -178,8 +178,10 @@ def list_pipelines(store: Store) -> list[str]:
     return sorted({layout.pipeline_of_forecast(key) for key in store.keys(layout.FORECASTS, "*.parquet")})
 
 
-def newest_facts(store: Store, pipeline: str) -> PipelineFacts | None:
+def newest_facts(store: Store, pipeline: str, now: datetime) -> PipelineFacts | None:
     """Return facts about a pipeline from its newest forecast file, None if it has no forecast.
+
+    As for `latest/`, an issue time more than a day after `now` is not the newest, unless there is no other.
 
     Raises:
         DataError: The file is damaged.
@@ -187,13 +189,14 @@ def newest_facts(store: Store, pipeline: str) -> PipelineFacts | None:
     issue_times = list_issue_times(store, pipeline)
     if not issue_times:
         return None
-    (key,) = _keys_between(store, pipeline, issue_times[-1], issue_times[-1])
+    newest = max((time for time in issue_times if time <= now + _NEAR_FUTURE), default=issue_times[-1])
+    (key,) = _keys_between(store, pipeline, newest, newest)
     try:
         metadata = store.read_metadata(key)
     except READ_ERRORS as error:
         raise _unreadable(store, key, error) from None
     targets = json.loads(metadata.get("gatecast.targets", "{}")) or None
-    return PipelineFacts(issue_times[-1], metadata.get("gatecast.timezone"), targets)
+    return PipelineFacts(newest, metadata.get("gatecast.timezone"), targets)
 
 
 def read_between(store: Store, pipeline: str, start: datetime, end: datetime) -> pl.DataFrame:

@@ -69,6 +69,17 @@ def test_the_newest_forecast_has_its_pipeline_and_local_times(folder: Path) -> N
     assert gatecast.read(str(folder), "made", timezone="UTC").schema["valid_time_local"] == pl.Datetime("us", "UTC")
 
 
+def test_a_forecast_of_the_far_future_is_not_the_newest(folder: Path) -> None:
+    store, shift = open_store(str(folder)), timedelta(days=20_000)
+    rows, _ = forecasts.read(store, "made", str(BERLIN), ISSUE)
+    rows = rows.with_columns(pl.col("issue_time", "valid_time") + shift)
+    forecasts.publish(
+        store, "made", str(BERLIN), ISSUE + shift, [rows], LEVELS, lambda: forecasts.ForecastMetadata(None, "")
+    )
+    assert gatecast.read(folder, "made")["issue_time"].unique().to_list() == [ISSUE]
+    assert len(gatecast.read(folder, "made", ISSUE + shift, ISSUE + shift)) == 48
+
+
 def test_two_pipelines_are_never_mixed(folder: Path) -> None:
     made, other = gatecast.read(folder, "made"), gatecast.read(folder, "other")
     assert len(made) == len(other)
