@@ -17,7 +17,7 @@ from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
 from flows.stages.series_matching import log_matching
 from model.checks.feed_findings import emptied_finding
-from storage import history, quarantine
+from storage import history, history_parts, quarantine
 from storage.schemas import DataError
 from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import FeedReport, IngestReport
@@ -61,10 +61,10 @@ def ingest(
     """
     changed = changed_grids(settings, store)
     damaged: dict[str, list[str]] = {}
-    unreadable: dict[str, history.UnreadableHistory] = {}
+    unreadable: dict[str, history_parts.UnreadableHistory] = {}
 
     def set_aside(feed: Feed) -> None:
-        paths = history.set_aside(store_of(feed), settings.name, feed.name)
+        paths = history_parts.set_aside(store_of(feed), settings.name, feed.name)
         damaged.setdefault(feed.name, []).extend(paths)
 
     def store_of(feed: Feed) -> Store:
@@ -78,10 +78,10 @@ def ingest(
             return feed.start
         try:
             newest = newest_valid_time(feed)
-        except history.DamagedHistory:
+        except history_parts.DamagedHistory:
             set_aside(feed)
             newest = None
-        if newest is None or history.damaged_parts(store, settings.name, feed.name):
+        if newest is None or history_parts.damaged_parts(store, settings.name, feed.name):
             # A damaged part may be of any time.
             return feed.start
         # A wrong row of the far future must not exclude all earlier rows from the request.
@@ -90,7 +90,7 @@ def ingest(
     def newest_valid_time(feed: Feed) -> datetime | None:
         try:
             return history.newest_valid_time(store_of(feed), settings.name, feed.name)
-        except history.UnreadableHistory as error:
+        except history_parts.UnreadableHistory as error:
             unreadable[feed.name] = error
             return history.newest_valid_time(store_of(feed), settings.name, feed.name)
 
@@ -110,11 +110,11 @@ def ingest(
     def store_rows(feed: Feed) -> FeedReport:
         rows = checked[feed.name]
         if feed.name in changed:
-            replaced[feed.name] = history.set_all_aside(store, settings.name, feed.name)
+            replaced[feed.name] = history_parts.set_all_aside(store, settings.name, feed.name)
         try:
             record_grid(settings, store, feed)
             appended = history.append(store_of(feed), settings.name, feed.name, rows.accepted, now)
-        except history.DamagedHistory:
+        except history_parts.DamagedHistory:
             set_aside(feed)
             rows = check_feed(settings, feed, as_of, feed.start, now)
             appended = history.append(store_of(feed), settings.name, feed.name, rows.accepted, now)
@@ -155,9 +155,9 @@ def ingest(
 
 def _lost_rows(settings: Pipeline, store: Store, feed: Feed, appended: history.Appended) -> str | None:
     """Return which damaged parts the source could not replace, None if it had all rows of the damaged parts again."""
-    damaged = history.damaged_parts(store, settings.name, feed.name)
-    lost = [store.uri(part) for part in damaged if not history.is_restored(store, part, appended.rows)]
-    history.mark_as_reread(store, damaged)
+    damaged = history_parts.damaged_parts(store, settings.name, feed.name)
+    lost = [store.uri(part) for part in damaged if not history_parts.is_restored(store, part, appended.rows)]
+    history_parts.mark_as_reread(store, damaged)
     if not lost:
         return None
     return (

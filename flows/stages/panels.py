@@ -15,7 +15,7 @@ from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.history_grid import require_same_grid
 from model.panel import Channel, Panel, RevisionLayer
 from model.scatter import PanelLayout, scatter_channels
-from storage import history
+from storage import history, history_parts
 from storage.store import PartialStore, Store
 
 _TARGET = "target"
@@ -60,7 +60,7 @@ def newest_target(settings: Pipeline, store: Store, not_after: datetime) -> date
     for feed in settings.feeds("target"):
         try:
             time = history.newest_available_at(store, settings.name, feed.name, feed.values[0], not_after)
-        except history.UnusableHistory as error:
+        except history_parts.UnusableHistory as error:
             rest = PartialStore(store, error.parts)
             time = history.newest_available_at(rest, settings.name, feed.name, feed.values[0], not_after)
         times.append(time)
@@ -163,7 +163,7 @@ def _read_or_missing(
         return read()
     missing = RevisionLayer(np.full((1, columns), np.nan, np.float32), None)
     otherwise = [Channel(name, (missing,)) for name in names]
-    channels = steps.run(history_step(feeds[0]), read, otherwise, (history.UnusableHistory,))
+    channels = steps.run(history_step(feeds[0]), read, otherwise, (history_parts.UnusableHistory,))
     if history_step(feeds[0]) in steps.failures:
         steps.failures.update(dict.fromkeys(map(history_step, feeds), steps.failures[history_step(feeds[0])]))
     return channels

@@ -29,7 +29,7 @@ from flows.stages.panels import history_step, to_micros, visible_panel
 from model.baseline import naive_probability_above, seasonal_naive
 from model.distribution import clip_probability
 from model.panel import Channel, Panel, RevisionLayer
-from storage.history import UnusableHistory
+from storage.history_parts import UnusableHistory
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, shard_result_schema
 from storage.schemas.records import LateInput, ShardModel
 from storage.store import Store

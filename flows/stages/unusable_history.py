@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from flows.settings.pipeline import Pipeline
-from storage import history
+from storage import history_parts
 from storage.schemas.attempts import Failed, attempt
 from storage.store import PartialStore, Store
 
@@ -38,11 +38,11 @@ def publish_despite_damage(
     for _ in range(_MAX_ATTEMPTS):
         try:
             return publish_known()
-        except history.UnusableHistory as error:
+        except history_parts.UnusableHistory as error:
             hidden += error.parts
             reasons.append(str(error))
-            if isinstance(error, history.DamagedHistory):
-                moved = attempt(partial(history.set_aside, store, settings.name, error.feed))
+            if isinstance(error, history_parts.DamagedHistory):
+                moved = attempt(partial(history_parts.set_aside, store, settings.name, error.feed))
                 if isinstance(moved, Failed):
                     reasons.append(moved.text)
     return publish_known()

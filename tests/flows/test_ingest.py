@@ -15,7 +15,7 @@ from flows.stages.check import check
 from flows.stages.feed_checks import check_feed
 from flows.stages.ingest import ingest
 from flows.stages.unusable_history import publish_despite_damage
-from storage import history, quarantine
+from storage import history, history_parts, quarantine
 from storage.schemas import DataError
 from storage.store import Store, checksum, open_store
 from tests.support.commands import gatecast
@@ -215,8 +215,8 @@ def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Pat
     settings = pipeline_of(tmp_path, "load.parquet")
     store = open_folder(settings.pipeline.store)
     problems = iter([
-        history.DamagedHistory("demand", "is damaged", ["history/p/demand/a.parquet"]),
-        history.UnreadableHistory("demand", "cannot be read", ["history/p/demand/b.parquet"]),
+        history_parts.DamagedHistory("demand", "is damaged", ["history/p/demand/a.parquet"]),
+        history_parts.UnreadableHistory("demand", "cannot be read", ["history/p/demand/b.parquet"]),
     ])  # fmt: skip
     for name in "abc":
         store.put_parquet(f"history/p/demand/{name}.parquet", sample(1))

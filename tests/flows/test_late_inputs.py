@@ -19,7 +19,7 @@ from flows.settings.pipeline import Pipeline
 from flows.stages.forecast import forecast
 from flows.stages.late_inputs import find_late_inputs
 from flows.stages.panels import to_micros, visible_panel
-from storage import history, run_records
+from storage import history, history_parts, run_records
 from storage.schemas.records import LateInput, RunRecord
 from storage.store import Store, open_store
 
@@ -237,7 +237,7 @@ def test_revisions_show_what_is_usual(tmp_path: Path, loaded: datetime) -> None:
         available_at=pl.when(pl.col("valid_time") < world.issue - timedelta(days=7)).then(known)
         .otherwise(pl.lit(world.issue + timedelta(days=1)))
     )  # fmt: skip
-    history.set_all_aside(world.store, "p", "demand")
+    history_parts.set_all_aside(world.store, "p", "demand")
     history.append(world.store, "p", "demand", pl.concat([rows, held]), loaded)
     assert world.late().keys() == {"b"}
     assert "late by the end of the last period (usual: 3)" in world.reasons()["b"]

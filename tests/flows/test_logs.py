@@ -66,7 +66,7 @@ def test_the_lines_of_a_stage_keep_their_logger_and_level(pipeline: Path, lines:
     (part,) = (pipeline.parent / "store/history/small/demand").glob("*.parquet")
     part.write_bytes(part.read_bytes()[:1000])
     runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=40)
-    (error,) = [line for line in lines() if line["logger"] == "storage.history"]
+    (error,) = [line for line in lines() if line["logger"] == "storage.history_parts"]
     assert error["level"] == "ERROR" and "is damaged" in error["message"]
     assert (error["run"], error["pipeline"], error["stage"]) == ("r1", "small", "ingest")
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import forecasts, history, quarantine, scores
+from storage import forecasts, history, history_parts, quarantine, scores
 from storage.schemas import DataError, forecast_schema, score_schema
 from storage.store import FolderStore, PartialStore, Store
 from storage.store.checksum import WrongChecksum, add_checksum, add_checksum_to_file, verify
@@ -86,7 +86,7 @@ def test_no_flipped_bit_of_a_part_changes_what_is_read(folder: FolderStore, utc:
         content = folder.get(part)
         for bit in random_bits(content, 20):
             folder.path(part).write_bytes(flipped(content, bit))
-            with pytest.raises(history.DamagedHistory, match="is damaged"):
+            with pytest.raises(history_parts.DamagedHistory, match="is damaged"):
                 history.read_as_of(folder, "p", "f", ["y"], utc(2018, 3, 1))
         folder.path(part).write_bytes(content)
     assert len(history.read_as_of(folder, "p", "f", ["y"], utc(2018, 3, 1))) == 72
@@ -145,10 +145,10 @@ def test_a_part_that_cannot_be_read_is_not_taken_for_a_damaged_one(
             return really(store, keys)
 
     monkeypatch.setattr(FolderStore, "polars_sources", sources)
-    with pytest.raises(history.UnreadableHistory, match=r"1 of 2 parts that cannot be read: .*not now") as raised:
+    with pytest.raises(history_parts.UnreadableHistory, match=r"1 of 2 parts that cannot be read: .*not now") as raised:
         history.read_as_of(folder, "p", "f", ["y"], utc(2018, 3, 1))
     assert raised.value.parts == [part]
-    assert history.set_aside(folder, "p", "f") == [] and folder.has(part)
+    assert history_parts.set_aside(folder, "p", "f") == [] and folder.has(part)
     rest = PartialStore(folder, raised.value.parts)
     assert len(history.read_as_of(rest, "p", "f", ["y"], utc(2018, 3, 1))) == 24
 
@@ -159,7 +159,7 @@ def test_a_part_that_is_a_link_to_itself_is_unreadable(folder: FolderStore, utc:
     part = folder.keys("history/p/f", "*.parquet")[0]
     folder.path(part).unlink()
     folder.path(part).symlink_to(folder.path(part).name)
-    with pytest.raises(history.UnreadableHistory, match="1 of 2 parts that cannot be read") as raised:
+    with pytest.raises(history_parts.UnreadableHistory, match="1 of 2 parts that cannot be read") as raised:
         history.read_as_of(folder, "p", "f", ["y"], utc(2018, 3, 1))
     assert raised.value.parts == [part]
 
@@ -173,9 +173,9 @@ def test_a_damaged_part_counts_as_restored_if_all_its_rows_were_added_again(
     content = store.get(part)
     # A bit of the block that holds the checksum: the rows can still be counted.
     store.put(part, flipped(content, 8 * content.index(b"gatecrc")))
-    assert history.set_aside(store, "p", "f")
-    (damaged,) = history.damaged_parts(store, "p", "f")
-    assert history.is_restored(store, damaged, rows)
-    assert not history.is_restored(store, damaged, rows.tail(23))
-    history.mark_as_reread(store, [damaged])
-    assert history.damaged_parts(store, "p", "f") == []
+    assert history_parts.set_aside(store, "p", "f")
+    (damaged,) = history_parts.damaged_parts(store, "p", "f")
+    assert history_parts.is_restored(store, damaged, rows)
+    assert not history_parts.is_restored(store, damaged, rows.tail(23))
+    history_parts.mark_as_reread(store, [damaged])
+    assert history_parts.damaged_parts(store, "p", "f") == []

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage import history, layout, quarantine
+from storage import history, history_parts, layout, quarantine
 from storage.schemas import INSTANT, DataError
 from storage.store import FolderStore, Store
 from tests.support.examples import examples
@@ -281,10 +281,10 @@ def test_a_damaged_part_is_named_and_can_be_set_aside(store: Store, utc: Callabl
     part = store.keys("history/p/f", "*.parquet")[0]
     half = store.get(part)[: len(store.get(part)) // 2]
     store.put(part, half)
-    with pytest.raises(history.DamagedHistory, match=re.escape(store.uri(part))):
+    with pytest.raises(history_parts.DamagedHistory, match=re.escape(store.uri(part))):
         history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
-    (uri,) = history.set_aside(store, "p", "f")
+    (uri,) = history_parts.set_aside(store, "p", "f")
     assert uri == store.uri(f"{part}.damaged")
     assert store.get(f"{part}.damaged") == half and not store.has(part), "nothing is deleted"
     assert len(history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
-    assert history.set_aside(store, "p", "f") == []
+    assert history_parts.set_aside(store, "p", "f") == []
