@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
+from flows.stage_process import supervision
 from flows.stage_process.environment import PASSIVE_WAIT, SINGLE_THREAD_NUMPY
 
 
@@ -12,6 +14,8 @@ def main() -> None:
     """Run the command line."""
     os.environ.setdefault(*PASSIVE_WAIT)
     os.environ.setdefault(*SINGLE_THREAD_NUMPY)
+    if "forecast" in sys.argv[1:2]:
+        supervision.supervise()
     # Imported objects are permanent. Scanning them costs the garbage collector 40 ms per stage, so freeze them.
     gc.disable()
     from flows import cli

@@ -45,8 +45,8 @@ def parse_time(text: str, timezone: str, issue_at: time = time(0)) -> datetime:
         raise
     except ValueError:
         raise TimeError(
-            f"{text!r} is not a time in ISO 8601. Examples: 2018-09-01 (the issue time of that day), "
-            "2018-09-01T10:30+02:00."
+            f"{text!r} is not a time in ISO 8601, or its day does not exist. Write year, month, day. Examples: "
+            "2018-09-01 (the issue time of that day), 2018-09-01T10:30+02:00."
         ) from None
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=ZoneInfo(timezone))
@@ -74,7 +74,9 @@ def parse_day(text: str) -> date:
     except TimeError:
         raise
     except ValueError:
-        raise TimeError(f"{text!r} is not a day in ISO 8601. Example: 2018-09-01.") from None
+        raise TimeError(
+            f"{text!r} is not a day in ISO 8601, or does not exist. Write year, month, day. Example: 2018-09-01."
+        ) from None
 
 
 def issue_time_on(day: date, issue_at: time, timezone: str) -> datetime:

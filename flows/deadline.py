@@ -49,6 +49,11 @@ class Deadline:
         """Seconds that the model's forecast may take."""
         return self.remaining - min(_BASELINE * self.total, _MAX_FOR_BASELINE)
 
+    @property
+    def for_supervision(self) -> float:
+        """Seconds until a process that should have ended by itself is killed. Some are left for the baseline."""
+        return (self.for_forecast + self.remaining) / 2
+
     def has_forecast_time(self) -> bool:
         """Return whether the model may still forecast. After that, the remaining rows come from the baseline."""
         return self.for_forecast > 0

@@ -25,8 +25,6 @@ from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
 from flows.stages.advisory_steps import AdvisorySteps
 from flows.stages.metrics import write_metrics
-from flows.stages.retrain import retrain_reason
-from flows.stages.trained_models import read_trained_models
 from flows.states import completed_state
 from storage import run_records
 from storage.redaction import redact
@@ -39,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds that a training takes in addition to its budget: a process, torch, reading, exporting, comparing.
 _TRAINING_OVERHEAD = 20.0
+_DECISION_LIMIT = 20.0  # seconds that the decision about a training may take at least, also late in a run.
 _AFTER_FORECAST_LIMIT = 900.0  # seconds for each stage after the forecast is published.
 _MAX_SCORE_AGE = timedelta(days=7)  # age of the last run's scores that may still make a retrain due.
 
@@ -107,7 +106,8 @@ def _run_stages(
     record["issue_time"] = issue_time.isoformat()
     run_names.rename(settings, issue_time)
     logs.bind(issue_time=issue_time.isoformat())
-    reason = run.steps.run("training decision", partial(_retrain_reason, run, issue_time), None)
+    decide = partial(_retrain_reason, run, issue_time, deadline)
+    reason: str | None = run.steps.run("training decision", decide, None)
     budget = settings.training.budget.total_seconds()
     trains_first = deadline.for_training >= budget + _TRAINING_OVERHEAD
     if trains_first:
@@ -146,13 +146,15 @@ def _forecast(run: _Run, run_forecast: Callable[..., Any], issue_time: datetime,
     failure = run.record["failures"]["forecast"]
     if run.settings.forecast.on_failure == "error":
         raise DataError(failure)
-    return tasks.forecast_task(
-        run.pipeline_path,
-        issue_time.isoformat(),
-        max(deadline.remaining, BASELINE_LIMIT),
-        no_model_reason=f"the model's forecast failed: {failure}",
-        failed_feeds=failed_feeds,
-    )
+    publish = partial(
+        tasks.forecast_task, run.pipeline_path, issue_time.isoformat(), max(deadline.remaining, BASELINE_LIMIT),
+        no_model_reason=f"the model's forecast failed: {failure}", failed_feeds=failed_feeds,
+    )  # fmt: skip
+    published = attempt(publish)
+    if isinstance(published, Failed):
+        raise DataError(summary.without_forecast(published.text, failed_feeds))
+    result: ForecastReport = published
+    return result
 
 
 def _run_stage(run: _Run, stage: str, task: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -171,11 +173,14 @@ def _run_stage(run: _Run, stage: str, task: Callable[..., Any], *arguments: Any,
     return None
 
 
-def _retrain_reason(run: _Run, issue_time: datetime) -> str | None:
-    """Return why a model must be trained at `issue_time`, None if none must."""
+def _retrain_reason(run: _Run, issue_time: datetime, deadline: Deadline) -> str | None:
+    """Return why a model must be trained at `issue_time`, None if none must.
+
+    The decision loads the champion. A process of its own can be killed, whatever a model's file contains.
+    """
     alert_reason = run.steps.run("alerts of the last run", partial(_last_alert_reason, run, issue_time), None)
-    models = read_trained_models(run.settings, run.store, issue_time)
-    return retrain_reason(run.settings, models, issue_time, alert_reason)
+    limit = max(_DECISION_LIMIT, deadline.for_training / 2)
+    return tasks.decide(run.pipeline_path, issue_time.isoformat(), limit, alert_reason)
 
 
 def _last_alert_reason(run: _Run, issue_time: datetime) -> str | None:

@@ -26,7 +26,10 @@ from storage.schemas.records import (
 from storage.schemas.steps import step_name
 
 _MAX_NAMES = 3  # series in one line
-LATE_HINT = "If this is normal, set available_after of the feed."
+_LATE_HINTS = {
+    "known_future": "If this is normal, shorten the horizon, or let the feed reach further.",
+    "observed": "If this is normal, set available_after of the feed.",
+}
 
 #: Exit statuses. 3 means published, but some rows do not come from the champion, or a stage or step failed.
 PUBLISHED, FAILED, WRONG, DEGRADED = 0, 1, 2, 3
@@ -76,10 +79,15 @@ def run_sentence(report: ForecastReport, failures: Mapping[str, str]) -> str:
     return f"{sentence} Failed: {step_name(name)} ({error.rstrip('.')}){more}."
 
 
+def late_hint(role: str) -> str:
+    """Return what to do about a feed of some role that is always late."""
+    return _LATE_HINTS["known_future" if role == "known_future" else "observed"]
+
+
 def inputs_sentence(report: ForecastReport) -> str:
     """Return whether the inputs of a forecast were complete, with the feeds that were late or missing."""
     incomplete = list(report["incomplete"])
-    return f"Inputs incomplete: {_names(incomplete)}." if incomplete else "Inputs complete."
+    return f"Inputs incomplete: {names_text(incomplete)}." if incomplete else "Inputs complete."
 
 
 def backfill_sentence(report: BackfillReport) -> str:
@@ -138,6 +146,12 @@ def failed_feeds(feeds: Iterable[str], failures: Mapping[str, str]) -> dict[str,
     return whole | single
 
 
+def without_forecast(error: str, failed: Mapping[str, str]) -> str:
+    """Return why nothing was published, after the feeds whose failure explains it."""
+    feeds = "; ".join(f"the ingest of {feed!r} failed: {text.rstrip('.')}" for feed, text in failed.items())
+    return f"{feeds}. So no forecast could be published: {error}" if feeds else error
+
+
 def stale_reason(failures: Mapping[str, str]) -> str | None:
     """Return why the model's rows are stale, None if they are not: the model should have been retrained.
 
@@ -153,12 +167,13 @@ def reason_lines(report: ForecastReport) -> list[str]:
         lines.append(report["fell_back"])
     if report["ended"]:
         lines.append(
-            f"Not forecast, because without values for longer than forecast.ended_after: {_names(report['ended'])}"
+            f"Not forecast, because without values for longer than forecast.ended_after: {names_text(report['ended'])}"
         )
     return lines
 
 
-def _names(names: list[str]) -> str:
+def names_text(names: list[str]) -> str:
+    """Return the first names of a list, and the number of the others."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more
 

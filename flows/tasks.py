@@ -39,6 +39,13 @@ def ingest_task(pipeline_path: str, as_of: str, limit: float | None = None) -> I
     return report
 
 
+def decide(pipeline_path: str, issue_time: str, limit: float, alert_reason: str | None) -> str | None:
+    """Return why a model must be trained, None if none must. It takes a second, so that it is no task."""
+    decision = runner.run_stage("decide", pipeline_path, issue_time, limit, alert_reason=alert_reason)
+    reason: str | None = decision["reason"]
+    return reason
+
+
 @task(name="train", cache_policy=NO_CACHE, persist_result=False)
 def train_task(pipeline_path: str, as_of: str, limit: float | None = None) -> Manifest:
     """Train a challenger, and promote it or not."""

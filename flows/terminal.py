@@ -21,6 +21,7 @@ from flows.stages.progress import Progress, no_progress
 from storage import forecasts
 from storage.redaction import redact_registered, redact_values
 from storage.schemas.counts import counted
+from storage.schemas.errors import encodable
 from storage.schemas.records import BacktestReport, CheckReport, ForecastReport, InspectionReport, Manifest
 from storage.store import Store
 
@@ -89,7 +90,7 @@ def print_error(message: str) -> None:
 
 def _echo(text: str, is_error: bool = False) -> None:
     """Write a text without the secrets in use. Everything that a command prints passes here."""
-    click.echo(redact_registered(text), err=is_error)
+    click.echo(encodable(redact_registered(text)), err=is_error)
 
 
 def print_failures(failures: Mapping[str, str]) -> None:
@@ -106,13 +107,16 @@ def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) 
     for name, feed in report["feeds"].items():
         lines.append(
             f"{name}: {counted(feed['read'], 'row')}, {feed['accepted']:,} accepted, "
+            + (f"{feed['later']:,} not known yet, " if feed["later"] else "")
             + _series_text(feed["series"], feed["accepted"])
             + (f", {_local(settings, feed['first'])} to {_local(settings, feed['last'])}" if feed["first"] else "")
         )
         lines += [f"  {line}" for line in summary.finding_lines({name: feed}, settings.pipeline.timezone)]
         lines += [f"  {name}: {line}" for line in summary.matching_lines(feed)]
         lateness = feed.get("late")
-        lines += [f"  {name}: late: {lateness}. {summary.LATE_HINT}"] if lateness else []
+        if lateness:
+            (role,) = (feed.role for feed in settings.feed if feed.name == name)
+            lines.append(f"  {name}: late: {lateness}. {summary.late_hint(role)}")
     return lines + _ended_lines(pipeline_path, settings, report)
 
 

@@ -230,15 +230,16 @@ def _session(onnx: bytes, providers: tuple[str, ...]) -> tuple[ort.InferenceSess
         order = list(dict.fromkeys([*available, PROVIDERS["cpu"]]))
         session = ort.InferenceSession(onnx, options, providers=[(name, _OPTIONS.get(name, {})) for name in order])
         spec = ModelSpec.from_json(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
-        _check_output_shape(session, spec)
+        _check_output(session, spec)
         return session, spec
     except Exception as error:  # ONNX Runtime has a class of its own for every fault.
         raise ValueError(f"not a Gatecast model: {str(error).splitlines()[0]}") from None
 
 
-def _check_output_shape(session: ort.InferenceSession, spec: ModelSpec) -> None:
-    """Raise ValueError if the declared shape of the quantiles contradicts the spec. A name means any size."""
+def _check_output(session: ort.InferenceSession, spec: ModelSpec) -> None:
+    """Raise ValueError if the declared shape or type of the quantiles contradicts the spec. A name means any size."""
     shapes = {node.name: node.shape for node in session.get_outputs()}
+    types = {node.name: node.type for node in session.get_outputs()}
     declared, expected = shapes.get("quantiles"), (None, spec.horizon, len(spec.levels))
     if declared is None:
         raise ValueError(f"it has no output 'quantiles', but {', '.join(shapes)}")
@@ -248,6 +249,8 @@ def _check_output_shape(session: ort.InferenceSession, spec: ModelSpec) -> None:
     )
     if not fits:
         raise ValueError(f"its quantiles have the shape {declared} instead of windows, {expected[1]}, {expected[2]}")
+    if types["quantiles"] != "tensor(float)":
+        raise ValueError(f"its quantiles have the type {types['quantiles']} instead of tensor(float)")
 
 
 @lru_cache(1)

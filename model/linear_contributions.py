@@ -52,6 +52,8 @@ def linear_contributions(forecaster: Forecaster, window: Windows) -> LinearContr
     names = [*spec.known_future, *spec.observed]
     days = list(range(1, spec.context // day + 1))
     reference = _reference(window, spec.context, day)
+    # A missing value stays missing, so that what the graph puts in its place counts for the day that it is from.
+    reference.target[np.isnan(window.target)] = np.nan
     # Row 0 changes nothing, row 1 all inputs. Next are the days, the covariates and the calendar.
     count = 2 + len(days) + len(names) + 1
     target, future, past, calendar = (

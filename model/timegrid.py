@@ -174,7 +174,13 @@ def closest_calendar(name: str) -> str | None:
     if country in codes and subdivision:
         found = closest(subdivision, codes[country])
         return f"{country}-{found}" if found else country
-    by_name = {alias: code for alias, code, *_ in COUNTRIES.values()}
+    by_name = {name: code for alias, code, *others in COUNTRIES.values() for name in (alias, *others)}
+    # A code that people make themselves, such as GER, is the begin of one name.
+    begun = {
+        code for alias, code, *_ in COUNTRIES.values() if len(name) > 2 and alias.casefold().startswith(name.casefold())
+    }
+    if len(begun) == 1:
+        return begun.pop()
     by_name |= {code: code for code in [*codes, *holidays.list_supported_financial(include_aliases=True)]}
     found = closest(name.replace(" ", ""), by_name)
     return by_name[found] if found else None

@@ -32,6 +32,7 @@ _REVISION = [*KEY, "available_at"]
 _CLOCK_TOLERANCE = timedelta(minutes=10)  # Two ingests at once may differ by less.
 _MAX_PARTS = 64  # with more, a feed's parts are merged into one
 _READ_ATTEMPTS = 30
+_GOOD_ATTEMPTS = 3  # reads that may fail though all parts can be read
 _BATCH_ROWS = 240_000
 _DAMAGED = ".damaged"
 _REPLACED = ".replaced"
@@ -364,7 +365,9 @@ def _read(
         except _ERRORS as error:
             if all(history_parts.exists(store, part) for part in parts):
                 unusable = history_parts.find_unusable(store, feed, parts)
-                raise unusable or error from None
+                # A server may have answered once with an error or with other bytes. Then all parts are good now.
+                if unusable is not None or attempt >= _GOOD_ATTEMPTS:
+                    raise unusable or error from None
             time.sleep(0.01 * attempt)
     raise DataError(
         f"the history of feed {feed!r} cannot be read: it was compacted during each of {_READ_ATTEMPTS} attempts. "

@@ -37,6 +37,8 @@ _TOKEN = re.compile(r"(?<=://)([^/\s@:'\"]+)@")
 _RESERVED = re.compile(r"[/?#@:\[\]&=;\s]+")
 _MIN_PART_LENGTH = 4  # shorter parts of a secret occur in ordinary text
 _LONGEST_PUBLIC_PART = 15  # characters of a part of an address that is surely no key
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_KEY_IN_PATH = re.compile(r"[\w=+~-]+|[\w=+~-]{8,}(?:\.[\w=+~-]{8,}){2}")  # also a JSON web token
 
 # The secrets that this process uses. They only grow: a text may leave long after its pipeline was read.
 _in_use: set[str] = set()
@@ -137,12 +139,13 @@ def environment_secrets(environment: Iterable[tuple[str, str]]) -> set[str]:
 def find_secrets_of_hidden(uri: str) -> set[str]:
     """Return the secrets of a uri that stands in no file: also values and parts of the path that may be a key."""
     parts = urlsplit(uri)
-    values = [value for _, value in parse_qsl(parts.query)] + parts.path.split("/")
-    return find_secrets(uri) | {value for value in values if _may_be_key(value)}
+    values = {value for _, value in parse_qsl(parts.query) if _may_be_key(value) and not _DATE.match(value)}
+    # A dot in the path is mostly that of a file's name.
+    return find_secrets(uri) | values | {part for part in parts.path.split("/") if _may_be_key(part, _KEY_IN_PATH)}
 
 
-def _may_be_key(text: str) -> bool:
-    return len(text) > _LONGEST_PUBLIC_PART and not text.isalpha() and re.fullmatch(r"[\w=+~-]+", text) is not None
+def _may_be_key(text: str, pattern: re.Pattern[str] = re.compile(r"\S+")) -> bool:
+    return len(text) > _LONGEST_PUBLIC_PART and not text.isalpha() and pattern.fullmatch(text) is not None
 
 
 def find_secrets(uri: str) -> set[str]:

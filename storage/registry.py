@@ -165,9 +165,12 @@ def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
     """
     manifest = read_manifest(store, pipeline, version)
     entry = _champion_entry(manifest)
+    before, after = b"", b""
 
     def change(content: bytes | None) -> bytes:
+        nonlocal before, after
         state = _parse_or_renew_champion_state(store, pipeline, content)
+        before = content if content is not None else b""
         former = {*(entry["version"] for entry in state["served"]), *state["rolled_back"]}
         if not manifest["decision"]["promoted"] and version not in former:
             raise DataError(
@@ -182,9 +185,16 @@ def roll_back(store: Store, pipeline: str, version: str, now: datetime) -> None:
         rolled_back = state["rolled_back"] | dict.fromkeys(later, now.isoformat())
         rolled_back.pop(version, None)
         earlier = [other for other in state["served"] if other["as_of"] < entry["as_of"]]
-        return _encode_champion_state([*earlier, entry], rolled_back)
+        after = _encode_champion_state([*earlier, entry], rolled_back)
+        return after
 
     store.update(layout.champion(pipeline), change)
+    if "pruned" in read_manifest(store, pipeline, version) or not store.has(layout.model(pipeline, version)):
+        # A training has deleted its file meanwhile, see `prune`.
+        store.update(
+            layout.champion(pipeline), lambda content: before if content == after and before else content or b""
+        )
+        raise DataError(f"the file of model {version} was pruned meanwhile; choose another version")
 
 
 def rolled_back_versions(store: Store, pipeline: str) -> dict[str, str]:
@@ -242,15 +252,22 @@ def prune(store: Store, pipeline: str, keep: int, as_of: datetime, now: datetime
     stay. A manifest is marked as pruned before its file is deleted. After a crash between the two, the next call
     deletes the file, and no manifest refers to a missing file.
     """
-    serving = {*champions(store, pipeline)[:2], *champions(store, pipeline, as_of)[:2]}
+
+    def is_serving(version: str) -> bool:
+        return version in {*champions(store, pipeline)[:2], *champions(store, pipeline, as_of)[:2]}
+
     files = set(store.keys(layout.models(pipeline), "model.onnx"))
     pruned = []
     for manifest in valid_manifests(store, pipeline)[:-keep]:
         version = manifest["version"]
-        if version in serving or layout.model(pipeline, version) not in files:
+        if layout.model(pipeline, version) not in files or is_serving(version):
             continue
         if "pruned" not in manifest:
             store.put(layout.manifest(pipeline, version), _encode({**manifest, "pruned": now.isoformat()}))
+        # A rollback looks for the mark after it has made a version the champion. So one of the two sees the other.
+        if is_serving(version):
+            store.put(layout.manifest(pipeline, version), _encode(manifest))
+            continue
         store.remove(layout.model(pipeline, version))
         pruned.append(version)
     return pruned
@@ -280,7 +297,8 @@ def _read_champion_state(store: Store, pipeline: str) -> ChampionState:
 def _has_own_time(entry: ChampionEntry) -> bool:
     """Return whether the as-of time of an entry is that in its version, so that no altered time is trusted."""
     as_of = datetime.fromisoformat(entry["as_of"])
-    return as_of.tzinfo is not None and entry["version"].startswith(f"{layout.stamp(as_of)}-")
+    version = entry["version"]
+    return as_of.tzinfo is not None and version.isascii() and version.startswith(f"{layout.stamp(as_of)}-")
 
 
 def _parse_champion_state(store: Store, pipeline: str, stored: bytes | None) -> ChampionState:

@@ -20,6 +20,7 @@ from flows.deadline import Deadline
 from flows.settings.file import open_pipeline, read
 from flows.settings.pipeline import Pipeline
 from flows.settings.questions import open_questions
+from flows.stage_process import supervision
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
 from storage.schemas.steps import step_name
 from storage.store import Store
@@ -161,8 +162,10 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     from flows.stages.unusable_history import publish_despite_damage
 
     settings, store = open_pipeline(pipeline_path)
+    supervision.limit(Deadline(settings.forecast.deadline).for_supervision)
     thresholds = options.parse_thresholds(settings, above)
     chosen = choose_issue_time(settings, store, issue_time, clock.now())
+    failure = supervision.failure and f"the model gave no forecast: {supervision.failure}"
     with quiet_panics(), output.progress() as progress:
         has_time = Deadline(settings.forecast.deadline).has_forecast_time
         report = publish_despite_damage(
@@ -170,7 +173,7 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
             store,
             lambda readable, damage: stage.forecast(
                 settings, readable, chosen, needs_champion=settings.forecast.strict, stale_reason=damage,
-                has_time=has_time, progress=progress, now=clock.now(),
+                has_time=has_time, progress=progress, now=clock.now(), no_model_reason=failure,
             ),
         )  # fmt: skip
     lines: list[Line] = [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]
@@ -226,8 +229,9 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
         lines += [summary.score_sentence(record["score"]), f"Page: {record.get('page')}"]
     output.print_result(record, lines)
     terminal.print_failures(record["failures"])
-    for lateness in record["late"].values():
-        terminal.print_error(f"warning: {lateness.rstrip('.')}. {summary.LATE_HINT}")
+    roles = {feed.name: feed.role for feed in settings.feed}
+    for feed, lateness in record["late"].items():
+        terminal.print_error(f"warning: {lateness.rstrip('.')}. {summary.late_hint(roles[feed])}")
     for alert in record["alerts"]:
         terminal.print_error(f"warning: {alert['detail']}")
     sys.exit(summary.exit_status(record["degraded"], record["failures"]))
@@ -330,14 +334,14 @@ def report(pipeline_path: Path, path: Path | None, output: terminal.Output) -> N
 
 @main.command()
 @options.pipeline_argument
-@click.option("--series", "series_id", required=True, metavar="S", help="The series_id.")
+@click.option("--series", "series_id", metavar="S", help="The series_id. Default: the only one there is.")
 @click.option("--issue-time", metavar="T", help=f"Issue time of the forecast. {_ISSUE_TIME}")
 @click.option(
     "-o", "--output", "path", metavar="PATH", type=click.Path(path_type=Path),
     help="File to write instead of the store's.",
 )  # fmt: skip
 def inspect(
-    pipeline_path: Path, series_id: str, issue_time: str | None, path: Path | None, output: terminal.Output
+    pipeline_path: Path, series_id: str | None, issue_time: str | None, path: Path | None, output: terminal.Output
 ) -> None:
     """Explain one forecast on an HTML page.
 
@@ -349,7 +353,10 @@ def inspect(
     settings, store = open_pipeline(pipeline_path)
     now = clock.now()
     chosen = choose_issue_time(settings, store, issue_time, now)
-    inspection = stage.inspect(settings, store, series_id, chosen, now, path)
+    known = [series_id] if series_id else stage.series_to_choose(settings, store, chosen)
+    if len(known) != 1:
+        raise click.UsageError(f"Name one series with --series: {summary.names_text(list(known))}.")
+    inspection = stage.inspect(settings, store, known[0], chosen, now, path)
     output.print_result(inspection, terminal.inspection_lines(inspection))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from typing import NamedTuple, TypedDict
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -88,8 +89,22 @@ class ErrorProfile(NamedTuple):
     table: list[tuple[str, str, str]]
 
 
+class DayErrors(TypedDict):
+    """Errors of one local day as text: of which forecast, on average over all series, and the largest."""
+
+    day: str
+    issued: str
+    mae: str
+    largest: str
+    series_id: str
+    when: str
+
+
 class NightSection(TypedDict):
-    """The newest complete night. `is_complete` is False if some of its actuals are not known yet."""
+    """The newest complete night. `is_complete` is False if some of its actuals are not known yet.
+
+    `last_day` is None if the newest complete night is that of the last complete day.
+    """
 
     issue_time: str
     is_complete: bool
@@ -98,6 +113,7 @@ class NightSection(TypedDict):
     series: list[NightSeries]
     hidden: int
     charts: list[NightChart]
+    last_day: DayErrors | None
 
 
 def night_section(
@@ -153,7 +169,49 @@ def night_section(
             for number, series_id in enumerate(chosen)
             if (chart := _night_chart(data, night.filter(series_id=series_id), f"night-{number}", times)) is not None
         ],
+        "last_day": _last_day(data, rows, issue_time, times),
     }
+
+
+def _last_day(data: PageData, rows: pl.DataFrame, issue_time: datetime, times: LocalTimeFormat) -> DayErrors | None:
+    """Return the errors of the last local day with all actuals, by the newest forecast that covers the whole day.
+
+    Forecasts that begin within a day, or cover two, have no night for one day. None if the night of `issue_time` is
+    within one day.
+    """
+    section = data.settings.pipeline
+    if section.frequency in ("1d", "1b"):
+        return None
+    local = rows.with_columns(day=pl.col("valid_time").dt.convert_time_zone(section.timezone).dt.date())
+    if local.filter(issue_time=issue_time)["day"].n_unique() < 2:
+        return None
+    counts = local.group_by("day", "issue_time").agg(
+        periods=pl.col("valid_time").n_unique(), rows=pl.len(), series=pl.col("series_id").n_unique()
+    )
+    for day, issued, periods, count, series in counts.sort("day", "issue_time", descending=True).iter_rows():
+        if periods != _periods_of(day, data) or count != periods * series:
+            continue
+        chosen = local.filter(day=day, issue_time=issued)
+        worst = chosen.sort("absolute_error", descending=True).row(0, named=True)
+        return {
+            "day": times.format_day(worst["valid_time"]),
+            "issued": times.format_moment(issued),
+            "mae": format_number(float(chosen.select(pl.col("absolute_error").mean()).item())),
+            "largest": format_difference(worst["error"]),
+            "series_id": worst["series_id"],
+            "when": times.format_peak(worst["valid_time"]),
+        }
+    return None
+
+
+def _periods_of(day: date, data: PageData) -> int:
+    """Return the number of periods of a local day, which has 23 or 25 hours at a clock change."""
+    zone, grid = ZoneInfo(data.settings.pipeline.timezone), data.settings.grid
+    begin, end = (
+        grid.first_step(int(datetime.combine(day + timedelta(days=days), time(), zone).timestamp()) * 1_000_000)
+        for days in (0, 1)
+    )
+    return int(end - begin)
 
 
 def _night_sum(data: PageData, night: pl.DataFrame, times: LocalTimeFormat) -> NightSum | None:

@@ -225,10 +225,12 @@ class _FigureMaker(NamedTuple):
             curves.beside_earlier[: len(median) - shift], curves.earlier[shift:]
         )  # fmt: skip
 
-        def changes(measure: str) -> tuple[str, str]:
+        def changes(measure: str, position: int = 0) -> tuple[str, str]:
             of = getattr(np, measure)
+            # The forecast before does not cover a peak of its last periods, and another peak would mislead.
+            is_covered = shift is None or position < len(median) - shift
             return (
-                format_change(of(new), of(old)),
+                format_change(of(new), of(old)) if is_covered else MISSING,
                 _change_where_known(of, curves.beside_last_week, curves.last_week),
             )
 
@@ -238,8 +240,12 @@ class _FigureMaker(NamedTuple):
         )
         last_unit, last_measure = (self.unit, "mean") if self.total is None else (self.total.name, "sum")
         return [
-            OutlookFigure("Peak", peak, self.unit, self.names[int(median.argmax())], *changes("max")),
-            OutlookFigure("Minimum", minimum, self.unit, self.names[int(median.argmin())], *changes("min")),
+            OutlookFigure(
+                "Peak", peak, self.unit, self.names[int(median.argmax())], *changes("max", int(median.argmax()))
+            ),
+            OutlookFigure(
+                "Minimum", minimum, self.unit, self.names[int(median.argmin())], *changes("min", int(median.argmin()))
+            ),
             OutlookFigure(last, amount, last_unit, self.span, *changes(last_measure)),
         ]
 

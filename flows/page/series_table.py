@@ -13,7 +13,7 @@ from flows.page.page_data import PageData
 from storage.schemas import BASELINE, MODEL, STALE_MODEL
 
 #: Text for each status, as the source of a row.
-STATUS_NAMES = {MODEL: "the champion", STALE_MODEL: "a stale model", BASELINE: "the baseline"}
+STATUS_NAMES = {MODEL: "the champion", STALE_MODEL: "a model that is old or lacks inputs", BASELINE: "the baseline"}
 
 #: Largest number of series shown first.
 MAX_SELECTED = 6

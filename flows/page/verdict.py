@@ -55,8 +55,11 @@ def make_verdict(data: PageData, times: LocalTimeFormat, figures: Figures, score
     record = data.run_record(data.latest_issue_time)
     delay = _delay(record)
     is_complete = bool((data.latest["status"] == MODEL).all()) and not (record and record.get("degraded"))
-    colour: Colour = "green" if is_complete else "amber"
+    has_failures = bool(_failures(record))
+    colour: Colour = "green" if is_complete and not has_failures else "amber"
     headline = f"{'Complete' if is_complete else 'Degraded'} forecast published"
+    if is_complete and has_failures:
+        headline += ", but a step failed"
     if delay is not None and delay > timedelta(0):
         colour, headline = "red", "Forecast published too late"
     sentence = f"{headline}{_when_published(data, record, times, delay)}: {_content(data, times)}"
@@ -131,7 +134,7 @@ def _model(data: PageData, times: LocalTimeFormat) -> str:
 
 
 def _data_range(until: datetime | None, times: LocalTimeFormat) -> str:
-    return f"data available until {times.format_moment(until)}" if until else "no data"
+    return f"data available until {times.format_moment(until)}" if until else "no target values"
 
 
 def _degradation(data: PageData, record: RunRecord | None) -> str:

@@ -34,6 +34,12 @@ PATTERN_WORDS = {
     r"^[A-Za-z0-9_,.-]+$": "be the name of a data flow, such as EXR",
 }
 
+#: What a value of a type is, in words, by the type's name in pydantic's errors.
+_KINDS = {
+    "string": "a text in quotes", "int": "a whole number without quotes", "float": "a number without quotes",
+    "bool": "true or false without quotes",
+}  # fmt: skip
+
 #: Place of a value: keys, and numbers of list entries.
 Place = tuple[str | int, ...]
 
@@ -132,10 +138,28 @@ def _error_text(fault: ErrorDetails, variable: str | None) -> str:
     if fault["type"] == "string_pattern_mismatch":
         pattern = str(fault.get("ctx", {}).get("pattern"))
         return f"must {PATTERN_WORDS.get(pattern, f'match {pattern}')}{got}."
+    kind = next((kind for kind in _KINDS if fault["type"] in (f"{kind}_type", f"{kind}_parsing")), None)
+    if kind is not None:
+        return f"must be {_KINDS[kind]}{got}.{'' if is_hidden else _type_example(fault, kind)}"
     problem = fault["msg"].removeprefix("Value error, ")
     for old, new in (("Input should be", "must be"), ("Input should", "must"), ("String should", "must")):
         problem = problem.replace(old, new)
     return f"{problem}{got}.{_meant_value(fault)}"
+
+
+def _type_example(fault: ErrorDetails, kind: str) -> str:
+    """Return the line with the same value in the right type, if it has one."""
+    key, value = fault["loc"][-1], fault["input"]
+    if not isinstance(key, str):
+        return ""
+    if kind == "string" and isinstance(value, int | float | bool):
+        return f' Example: {key} = "{json.dumps(value)}".'
+    if kind != "string" and isinstance(value, str):
+        text = value.strip().lower()
+        patterns = {"int": r"-?\d+", "float": r"-?\d+(\.\d+)?", "bool": "true|false"}
+        if re.fullmatch(patterns[kind], text):
+            return f" Example: {key} = {text}."
+    return ""
 
 
 def _meant_value(fault: ErrorDetails) -> str:

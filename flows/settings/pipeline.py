@@ -372,7 +372,8 @@ class Pipeline(Section):
     def _check_feeds(self) -> Pipeline:
         names = [feed.name for feed in self.feed]
         if len(set(names)) != len(names):
-            raise ValueError("feed names must differ")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"feed names must differ, but two feeds have the name {twice!r}. Rename one")
         if not any(feed.role == "target" for feed in self.feed):
             raise ValueError('one feed must have role = "target"')
         if len({feed.unit for feed in self.feed if feed.role == "target"}) > 1:

@@ -21,6 +21,8 @@ from flows.stage_process import listener
 from flows.stage_process.panics import without_panics
 from flows.stage_process.table import Job
 
+#: Stages that take about a second and that nobody waits for.
+_HIDDEN = ("decide",)
 _LAST_LINES = 3  # of the output of a crashed stage, for the error
 #: What a user can do about a stage that exceeded its limit, by stage.
 _REMEDIES = {
@@ -46,7 +48,7 @@ def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **
     Raises:
         StageFailed: If the stage has no result, with the stage's own error if it has one.
     """
-    shown = listener.current()
+    shown = listener.Silent() if stage in _HIDDEN else listener.current()
     shown.start(stage)
     try:
         result = _run(stage, pipeline_path, time, limit, options)

@@ -44,6 +44,14 @@ def _ingest(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) ->
     return ingest(pipeline.settings, pipeline.store, as_of, clock.now(), _report_progress, timeout=options["within"])
 
 
+def _decide(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
+    from flows.stages.retrain import retrain_reason
+    from flows.stages.trained_models import read_trained_models
+
+    models = read_trained_models(pipeline.settings, pipeline.store, issue_time)
+    return {"reason": retrain_reason(pipeline.settings, models, issue_time, options["alert_reason"])}
+
+
 def _train(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.train import train
 
@@ -125,6 +133,7 @@ def _backfill(pipeline: OpenPipeline, now: datetime, options: dict[str, Any]) ->
 
 STAGES: dict[str, Stage] = {
     "ingest": _ingest,
+    "decide": _decide,
     "train": _train,
     "forecast": _forecast,
     "plan": _plan,

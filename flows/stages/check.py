@@ -25,6 +25,7 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
     """Return the report of an ingest at `now`, and how late each feed is for the next forecast."""
     issue_at, timezone = settings.pipeline.issue_at, settings.pipeline.timezone
     next_issue_time = clock.last_issue_time(issue_at, timezone, now + timedelta(days=1))
+    last_issue_time = clock.last_issue_time(issue_at, timezone, now)
     # A feed whose data ended longer ago is read from its start, as an ingest would.
     since = {feed.name: max(feed.start, now - _READ_BACK) for feed in settings.feed}
     checked, failures, _ = check_feeds(settings, now, lambda feed: since[feed.name], progress, from_start=True)
@@ -48,7 +49,7 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
     feeds: dict[str, FeedReport] = {
         feed.name: {
             **feed_report(checked[feed.name]),
-            "late": lateness(settings, feed, checked[feed.name], next_issue_time, now),
+            "late": lateness(settings, feed, checked[feed.name], next_issue_time, last_issue_time),
         }
         for feed in settings.feed
         if feed.name in checked

@@ -121,13 +121,23 @@ def collect_inspection(
     )
 
 
-def _require_known(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> None:
+def series_to_choose(settings: Pipeline, store: Store, issue_time: datetime) -> tuple[str, ...]:
+    """Return the ids of the series that were known at an issue time, sorted.
+
+    Raises:
+        DataError: No target value was known then.
+    """
     known = known_series(settings, store, issue_time)
     if not known:
         raise DataError(
             f"pipeline {settings.name!r}: no target value was known at {settings.local_text(issue_time)}; "
             "run `gatecast ingest` or choose a later issue time"
         )
+    return known
+
+
+def _require_known(settings: Pipeline, store: Store, series_id: str, issue_time: datetime) -> None:
+    known = series_to_choose(settings, store, issue_time)
     if series_id not in known:
         more = f" and {len(known) - _MAX_NAMED} more" if len(known) > _MAX_NAMED else ""
         raise DataError(

@@ -18,15 +18,20 @@ from model.checks.feed_rows import CheckedRows
 REPLAY_AGE = timedelta(days=30)
 
 
-def lateness(settings: Pipeline, feed: Feed, checked: CheckedRows, issue_time: datetime, now: datetime) -> str | None:
-    """Return by how much the newest value of a feed is late for `issue_time`, None if it is not late.
+def lateness(
+    settings: Pipeline, feed: Feed, checked: CheckedRows, issue_time: datetime, last_issue_time: datetime
+) -> str | None:
+    """Return by how much the newest value of a feed is late, None if it is not late.
+
+    A covariate known ahead must reach the horizon of the next forecast. Any other value must have been there for the
+    last one: during the day, no feed that is delivered at night is complete.
 
     Args:
         settings: Settings of the pipeline.
         feed: The feed.
         checked: Its rows.
         issue_time: Issue time of the next forecast.
-        now: Instant at which the feed was read.
+        last_issue_time: Last issue time that has passed.
     """
     grid = settings.grid
     has_value = pl.any_horizontal(pl.col(name).is_not_null() for name in feed.values)
@@ -38,7 +43,7 @@ def lateness(settings: Pipeline, feed: Feed, checked: CheckedRows, issue_time: d
         due = grid.first_step(to_micros(issue_time)) + settings.pipeline.horizon - 1
     else:
         # The last period that ended at least `available_after` ago.
-        due = int(grid.index(np.array([to_micros(now - feed.available_after)]))[0]) - 1
+        due = int(grid.index(np.array([to_micros(last_issue_time - feed.available_after)]))[0]) - 1
     if newest >= due:
         return None
     zone = ZoneInfo(settings.pipeline.timezone)

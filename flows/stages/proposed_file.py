@@ -65,10 +65,22 @@ def _pipeline(found: FileInspection, name: str, timezone: str | None) -> list[st
         _line("timezone", timezone or "UTC", None if timezone else _zone_question()),
         '# holidays = "DE"                      # country, COUNTRY-SUBDIVISION or financial market',
         _line("issue_at", "00:00", "local time of the issue; the first period of the forecast begins then"),
+        _horizon_line(found.frequency),
     ]
     if found.smallest is not None and found.smallest >= 0:
         lines.append("# bounds = { min = 0.0 }               # the file has no negative value; not for prices")
     return [*lines, ""]
+
+
+def _horizon_line(frequency: str | None) -> str:
+    """Return the default horizon as a comment, with what a day-ahead nomination needs."""
+    if frequency in ("1d", "1b"):
+        return "# horizon = 7                           # periods to forecast, the first is that of the issue time"
+    a_day = {"15m": 96, "30m": 48}.get(frequency or "1h", 24)
+    return (
+        f"# horizon = {a_day:<28}# periods to forecast; to the end of tomorrow: {2 * a_day - a_day * 10 // 24} with "
+        'issue_at = "10:00"'
+    )
 
 
 def _zone_question() -> str:

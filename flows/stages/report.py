@@ -27,6 +27,7 @@ from flows.stages.page_curves import Actuals, holiday_names, past_forecasts, rea
 from flows.stages.panels import newest_target, to_micros
 from storage import forecasts, layout, quarantine, registry, run_records
 from storage.redaction import redact_registered
+from storage.schemas.errors import encodable
 from storage.schemas.records import PageReport
 from storage.store import Store, open_store
 
@@ -48,7 +49,7 @@ def report(settings: Pipeline, store: Store, now: datetime, output: Path | None 
     data = collect_page_data(settings, store, now, with_links=output is None)
     page, verdict = render_report_page(data)
     page = redact_registered(page)
-    content = page.encode()
+    content = encodable(page).encode()
     if output is None:
         uri = store.put(layout.report(settings.name), content)
         if data.latest_issue_time is not None:

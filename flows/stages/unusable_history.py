@@ -39,10 +39,12 @@ def publish_despite_damage(
         try:
             return publish_known()
         except history_parts.UnusableHistory as error:
-            hidden += error.parts
-            reasons.append(str(error))
             if isinstance(error, history_parts.DamagedHistory):
                 moved = attempt(partial(history_parts.set_aside, store, settings.name, error.feed))
+                if moved == []:
+                    continue  # A server sent other bytes than it has. At the next look, the parts were good.
                 if isinstance(moved, Failed):
                     reasons.append(moved.text)
+            hidden += error.parts
+            reasons.append(str(error))
     return publish_known()

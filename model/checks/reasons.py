@@ -91,8 +91,8 @@ def first_text(example: str) -> str:
 
 #: How to declare the form of numbers. The two marks differ, so that nobody copies one comma into both.
 NUMBER_ADVICE = (
-    'Declare in [feed.options] how numbers are written: decimal = "," for 1,5; thousands = "," for 1,500; '
-    'missing = ["n/e"] for texts that mean a missing value.'
+    'Declare in [feed.options] how numbers are written: decimal = "," for 1,5; thousands = "," for 1,500, and "." for '
+    '1.500; missing = ["n/e"] for texts that mean a missing value.'
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from storage.schemas.errors import DataError
+from storage.schemas.errors import DataError, encodable
 
 T = TypeVar("T")
 
@@ -31,7 +31,8 @@ class Failed:
     @property
     def is_expected(self) -> bool:
         """True if the message alone says what to do. Any other error is a fault of the program or of a library."""
-        return isinstance(self.error, DataError | OSError)
+        # A file of a model that ONNX Runtime refuses is unusable data. The runtime has a class for each of its faults.
+        return isinstance(self.error, DataError | OSError) or type(self.error).__module__.startswith("onnxruntime")
 
     @property
     def text(self) -> str:
@@ -67,4 +68,4 @@ def failure_text(error: BaseException) -> str:
         text = str(error)
     else:
         text = f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    return encodable(" ".join(text.split()))

@@ -9,6 +9,18 @@ class DataError(Exception):
     The message names the input and what to do. The command line prints the message alone and exits with status 1.
     """
 
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(encodable(one) if isinstance(one, str) else one for one in arguments))
+
+
+def encodable(text: str) -> str:
+    """Return a text with escapes in place of what UTF-8 does not have.
+
+    The name of a file, or an escape in a JSON file, can hold half a character (a surrogate). A message with one could
+    neither be printed nor stored.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
 
 class MissingColumn(DataError):
     """A source lacks a column that a feed names.

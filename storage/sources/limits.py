@@ -11,12 +11,13 @@ from threading import Thread
 from typing import BinaryIO, TypeVar
 
 from storage.schemas import DataError
+from storage.sources import zstd_size
 
 _T = TypeVar("_T")
 
 _MEGABYTE = 1_000_000
 _CHUNK = 1 << 20
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
 _BEST_RATIO = 1032  # of deflate, by its format
 _MEMORY = 4  # A table of text takes about four times the size of its file in memory.
 _CELL = 8  # bytes of a number or time in memory
@@ -83,15 +84,15 @@ class Limits:
 
     def count_if_packed(self, content: bytes) -> None:
         """Add the size of a body after decompression if it is a compressed file. Errors are those of `count_file`."""
-        if content.startswith((_GZIP, _ZSTD)):
+        if content.startswith((_GZIP, zstd_size.MAGIC)):
             self.count_unpacked(content)
 
     def _count_unpacked(self, file: BinaryIO, size: int) -> None:
-        head = file.read(18)
-        if head.startswith(_ZSTD):
-            size = max(size, _declared_size(head))
+        head = file.read(4)
+        file.seek(0)
+        if head == zstd_size.MAGIC:
+            size = max(size, zstd_size.zstd_size(file, self.left))
         elif head.startswith(_GZIP) and size * _BEST_RATIO > self.left:
-            file.seek(0)
             size = self._unpacked_size(file)
         self.count_bytes(size)
 
@@ -119,16 +120,6 @@ class Limits:
             f"{self._name}: the source {problem} max_megabytes = {self._megabytes:g} after decompression; select less, "
             "or raise max_megabytes in [feed.options]"
         )
-
-
-def _declared_size(head: bytes) -> int:
-    """Return the size that a zstd file declares for its content, 0 if it declares none (RFC 8878, 3.1.1.1)."""
-    descriptor = head[4] if len(head) > 4 else 0
-    is_single = bool(descriptor & 0x20)
-    flag = descriptor >> 6
-    length = (1 if is_single else 0, 2, 4, 8)[flag]
-    start = 5 + (not is_single) + (0, 1, 2, 4)[descriptor & 3]
-    return int.from_bytes(head[start : start + length], "little") + (256 if flag == 1 else 0)
 
 
 def run_within(seconds: float, name: str, read: Callable[[], _T]) -> _T:

@@ -37,7 +37,7 @@ STORE_FAULTS = [
     ("keys", "history/small/weather", "stale_model", _UNREAD),
 ]
 CALL_FAULTS = [
-    ("flows.nightly.retrain_reason", "model", {"training decision"}),
+    ("flows.stages.retrain.retrain_reason", "model", {"training decision"}),
     ("flows.nightly.write_metrics", "model", {"metrics"}),
     ("flows.stages.shard.find_late_inputs", "stale_model", {"forecast:late inputs"}),
     ("flows.stages.shard.implausible_values", "stale_model", {"forecast:implausible values"}),

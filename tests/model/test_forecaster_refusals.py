@@ -75,6 +75,17 @@ def test_a_model_of_the_right_shape_forecasts() -> None:
     assert quantiles.shape == (3, _HORIZON, 3) and (quantiles == -_CONTEXT).all()
 
 
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.INT64])
+def test_quantiles_of_another_type_are_refused(kind: int) -> None:
+    """Integers would publish quantiles without their decimals."""
+    made = model()
+    made.graph.node[-1].output[0] = "exact"
+    made.graph.node.append(helper.make_node("Cast", ["exact"], ["quantiles"], to=kind))
+    made.graph.output[0].type.tensor_type.elem_type = kind
+    with pytest.raises(ValueError, match=r"its quantiles have the type tensor\(\w+\) instead of tensor\(float\)"):
+        Forecaster(made.SerializeToString())
+
+
 # NumPy repeats an axis of length 1, and a forecast of one step would be published as one of all steps.
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, _HORIZON, 1), (1, 1, 1), (2, _HORIZON, 3), (1, _HORIZON + 1, 3)])
 def test_quantiles_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:

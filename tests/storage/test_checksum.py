@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import forecasts, history, history_parts, quarantine, scores
-from storage.schemas import DataError, forecast_schema, score_schema
+from storage.schemas import DataError, Missing, Unreadable, forecast_schema, score_schema
 from storage.store import FolderStore, PartialStore, Store
 from storage.store.checksum import WrongChecksum, add_checksum, add_checksum_to_file, verify
 from storage.store.parquet import encode_parquet, parquet_writer
@@ -179,3 +179,19 @@ def test_a_damaged_part_counts_as_restored_if_all_its_rows_were_added_again(
     assert not history_parts.is_restored(store, damaged, rows.tail(23))
     history_parts.mark_as_reread(store, [damaged])
     assert history_parts.damaged_parts(store, "p", "f") == []
+
+
+@pytest.mark.parametrize("error", [WrongChecksum("changed on its way"), Unreadable("403"), Missing("404")])
+def test_one_wrong_answer_of_a_server_is_asked_again(
+    folder: FolderStore, utc: Callable[..., datetime], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    add(folder, hourly(utc(2018, 1, 1), np.ones(24)), utc(2018, 2, 1))
+    really, failures = FolderStore.polars_sources, [error]
+
+    def sources(store: FolderStore, keys: list[str]) -> object:
+        if failures:
+            raise failures.pop()
+        return really(store, keys)
+
+    monkeypatch.setattr(FolderStore, "polars_sources", sources)
+    assert len(history.read_as_of(folder, "p", "f", ["y"], utc(2018, 3, 1))) == 24

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.redaction import environment_secrets, find_secrets, redact
+from storage.redaction import environment_secrets, find_secrets, find_secrets_of_hidden, redact
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,15 @@ from storage.redaction import environment_secrets, find_secrets, redact
 def test_secrets_of_a_uri_are_redacted(text: str, shown: str) -> None:
     assert redact(text) == shown
     assert redact(shown) == shown
+
+
+def test_values_of_a_hidden_uri_that_may_be_keys_are_secret() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.Zq7xabcdefgh.Hh3sabcdefgh"
+    hidden = (
+        "https://h/electricity-load.2024.parquet/x?a=" + token + "&b=abc/def:ghi!jkl12345&start=2024-01-01T00:00:00Z"
+    )
+    assert find_secrets_of_hidden(hidden) == {token, "abc/def:ghi!jkl12345"}
+    assert find_secrets_of_hidden(f"https://h/{token}/load.csv") == {token}
 
 
 def test_the_user_of_a_database_is_public_and_the_token_of_a_server_is_secret() -> None:

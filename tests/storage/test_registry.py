@@ -216,3 +216,44 @@ def test_an_altered_as_of_time_of_a_champion_is_not_trusted(store: Store) -> Non
     store.put(key, altered)
     with pytest.raises(DataError, match=r"champion\.json"):
         registry.champions(store, NAME)
+
+
+def test_a_version_with_half_a_character_is_no_version(store: Store) -> None:
+    added(store, 0)
+    content = b'{"served": [{"as_of": "2026-01-01T00:00:00+00:00", "version": "20260101T000000Z-\\ud800"}]}'
+    store.put(layout.champion(NAME), content)
+    with pytest.raises(DataError, match="does not name the champion"):
+        registry.champions(store, NAME)
+
+
+def test_a_rollback_before_the_mark_of_a_pruning_keeps_the_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = [added(store, day) for day in range(6)]
+    put = store.put
+
+    def roll_back_first(key: str, content: bytes) -> str:
+        if key == layout.manifest(NAME, versions[0]) and b'"pruned"' in content:
+            monkeypatch.setattr(store, "put", put)
+            registry.roll_back(store, NAME, versions[0], NOW)
+        return put(key, content)
+
+    monkeypatch.setattr(store, "put", roll_back_first)
+    assert versions[0] not in registry.prune(store, NAME, 2, FIRST + 5 * DAY, NOW)
+    assert registry.champions(store, NAME) == [versions[0]]
+    assert registry.load(store, NAME, versions[0]) == b"model 0"
+
+
+def test_a_rollback_to_a_file_that_is_pruned_meanwhile_is_undone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = [added(store, day) for day in range(6)]
+    update = store.update
+
+    def prune_after(key: str, change: Any) -> None:
+        monkeypatch.setattr(store, "update", update)
+        update(key, change)
+        manifest = json.loads(store.get(layout.manifest(NAME, versions[0])))
+        store.put(layout.manifest(NAME, versions[0]), json.dumps(manifest | {"pruned": NOW.isoformat()}).encode())
+        store.remove(layout.model(NAME, versions[0]))
+
+    monkeypatch.setattr(store, "update", prune_after)
+    with pytest.raises(DataError, match="pruned meanwhile"):
+        registry.roll_back(store, NAME, versions[0], NOW)
+    assert registry.champions(store, NAME) == versions[::-1]

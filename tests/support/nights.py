@@ -43,12 +43,18 @@ def run_night(path: Path, issue_time: str, stubs: Mapping[str, object] = STUBS) 
     with pytest.MonkeyPatch.context() as patch:
         for stage in ("ingest", "train", "forecast", "score", "report"):
             patch.setattr(tasks, f"{stage}_task", _task(stage, stubs))
+        patch.setattr(tasks, "decide", _decide)
         # The metrics of a stub have no scores, and there is no server for artifacts.
         patch.setattr(artifacts, "publish_artifacts", lambda *_: None)
         if "score" in stubs:
             patch.setattr(nightly_flow, "write_metrics", lambda *_: "")
         state: Any = nightly_flow.nightly.fn(str(path), issue_time)
     return cast(RunRecord, state.data)
+
+
+def _decide(path: str, time: str, limit: float, alert_reason: str | None) -> Any:
+    run = _task("decide", {})
+    return run(path, time, alert_reason=alert_reason)["reason"]
 
 
 def _task(stage: str, stubs: Mapping[str, object]) -> Callable[..., Any]:

@@ -258,6 +258,28 @@ def test_error_of_the_sum_in_the_newest_complete_night(path: Path) -> None:
     assert less is not None and less["sum"] is not None and len(less["sum"]["table"]) == 22
 
 
+def test_the_last_day_is_told_beside_a_night_of_two_days(path: Path) -> None:
+    data = collect_page_data(*opened(path), NOW)
+    rows = skill.scorable_rows(data.scores)
+    times = LocalTimeFormat("Europe/Berlin", "1h")
+    one = night_section(data, rows, [0], times)
+    assert one is not None and one["last_day"] is None
+    # Forecasts of 48 hours. That of Sunday covers its 25 hours, and that of Monday is not scored yet.
+    later = rows.with_columns(pl.col("valid_time") + timedelta(days=1), pl.col("absolute_error") * 3)
+    two = pl.concat([rows, later])
+    night = night_section(data, two, [0], times)
+    assert night is not None and night["last_day"] is not None
+    sunday = two.filter(
+        pl.col("valid_time").dt.convert_time_zone("Europe/Berlin").dt.day() == 25,
+        issue_time=rows["issue_time"].max(),
+    )
+    assert len(sunday) == 25 * 3
+    assert night["last_day"]["day"] == "Sun 25 Oct"
+    assert night["last_day"]["issued"] == "Sun 25 Oct 00:00 CEST"
+    assert night["last_day"]["mae"] == format_number(float(sunday["absolute_error"].to_numpy().mean()))
+    assert night["last_day"]["largest"] == format_difference(sunday.sort("absolute_error").row(-1, named=True)["error"])
+
+
 def test_prices_and_a_single_series_have_no_error_of_a_sum(path: Path) -> None:
     path.write_text(path.read_text().replace('"MW"', '"EUR/MWh"'))
     assert "night-sum" not in packed(page(path)[1])["charts"]
@@ -320,7 +342,7 @@ def test_missing_part_of_the_store_leaves_a_gap(path: Path, missing: str) -> Non
     assert result["colour"] == "green"
     assert {"scores": "No forecast has been scored yet", "nights": "has no recorded row counts", "latest": "north",
             "quarantine": "<strong>demand</strong>", "models": "No model has been trained yet",
-            "history": "with no data"}[missing] in html  # fmt: skip
+            "history": "with no target values"}[missing] in html  # fmt: skip
 
 
 def test_a_real_market_without_a_champion(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import socket
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from storage.schemas import DataError
-from storage.sources import files, globs, sql
+from storage.sources import files, globs, sql, zstd_size
 from storage.sources import web as source
-from storage.sources.limits import Limits, run_within
+from storage.sources.limits import run_within
 from storage.sources.request import Request
 from tests.support.web_server import Web
 
@@ -139,15 +142,6 @@ def test_files_are_limited_after_decompression(tmp_path: Path, request_of: Calla
         files.read(request_of(str(tmp_path / "c.parquet"), COLUMNS, max_megabytes=2))
 
 
-def test_the_declared_size_of_a_zstd_file_counts(tmp_path: Path) -> None:
-    pl.DataFrame({"y": pl.repeat(1.0, 100_000, eager=True)}).write_csv(tmp_path / "a.csv.zst", compression="zstd")
-    header = b"\x28\xb5\x2f\xfd\xe0" + (7_000_000).to_bytes(8, "little")
-    limits = Limits("x", 5, None)
-    limits.count_file(tmp_path / "a.csv.zst")
-    with pytest.raises(DataError, match="max_megabytes = 5"):
-        limits.count_unpacked(header)
-
-
 def test_links_that_lead_back_are_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a/b/.hidden").mkdir(parents=True)
     for name in ("x.csv", "a/y.csv", "a/b/z.csv", "a/b/.hidden/no.csv"):
@@ -190,3 +184,41 @@ def test_a_body_that_is_a_compressed_file_counts_unpacked(web: Web, request_of: 
         web.respond(path, (200, headers, body))
         with pytest.raises(DataError, match="max_megabytes = 1 after decompression"):
             source.read(request_of(f"{web.address}{path}", COLUMNS, max_megabytes=1))
+
+
+def zstd_frame(*blocks: bytes, declared: int | None = None) -> bytes:
+    """A zstd frame with blocks, of one byte that is repeated, or as they are."""
+    head = b"\x20" + bytes([declared]) if declared is not None else b"\x00\x00"
+    parts = []
+    for number, block in enumerate(blocks):
+        is_repeated = len(set(block)) == 1 and len(block) > 1
+        fields = len(block) << 3 | is_repeated << 1 | (number == len(blocks) - 1)
+        parts.append(fields.to_bytes(3, "little") + (block[:1] if is_repeated else block))
+    return zstd_size.MAGIC + head + b"".join(parts)
+
+
+def test_the_size_of_a_zstd_file_is_that_of_all_frames_and_blocks() -> None:
+    frames = (
+        zstd_frame(b"t,y\n", b"1" * 1000, declared=3) + b"\x50\x2a\x4d\x18\x02\x00\x00\x00ab" + zstd_frame(b"2" * 500)
+    )
+    assert zstd_size.zstd_size(io.BytesIO(frames), 10**9) == 4 + 1000 + 500
+    assert zstd_size.zstd_size(io.BytesIO(zstd_frame(*[b"1" * 100_000] * 50)), 1_000_000) <= 1_100_000
+    assert zstd_size.zstd_size(io.BytesIO(frames[:9]), 10**9) <= 4
+
+
+@given(st.integers(0, 400_000), st.integers(1, 7))
+def test_the_size_of_a_compressed_csv_is_exact_but_for_one_block(rows: int, digits: int) -> None:
+    file = io.BytesIO()
+    frame = pl.DataFrame({"y": pl.int_range(rows, eager=True) % 10**digits})
+    frame.write_csv(file, compression="zstd")
+    size = len(frame.write_csv())
+    file.seek(0)
+    assert size <= zstd_size.zstd_size(file, 10**9) <= size + 2**17
+
+
+def test_a_zstd_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, request_of: Callable[..., Request]) -> None:
+    path = tmp_path / "a.csv.zst"
+    # The first frame declares its true size, which says nothing of the next.
+    path.write_bytes(zstd_frame(b"t,y\n", declared=4) + zstd_frame(*[b"1" * 2**17] * 1000))
+    with pytest.raises(DataError, match="more than max_megabytes = 20 after decompression"):
+        files.read(request_of(str(path), COLUMNS, max_megabytes=20))
