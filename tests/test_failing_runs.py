@@ -157,7 +157,7 @@ def test_a_training_that_is_killed(prefect_server: dict[str, str], pipeline: Pat
 
 
 def test_a_forecast_that_hangs(prefect_server: dict[str, str], pipeline: Path) -> None:
-    """Stop the process of the forecast as it starts, so that the baseline is published by the deadline."""
+    """Stop each process that loads the model: the decision about a training, then the forecast."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     settings = {"GATECAST_TRAINING__EVERY": "30d", "GATECAST_FORECAST__DEADLINE": "80s"}
     process = subprocess.Popen(
@@ -165,7 +165,7 @@ def test_a_forecast_that_hangs(prefect_server: dict[str, str], pipeline: Path) -
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **prefect_server, **settings},
     )  # fmt: skip
     stop = threading.Event()
-    stopper = threading.Thread(target=_stop_when, args=(process.pid, "onnxruntime", signal.SIGSTOP, stop))
+    stopper = threading.Thread(target=_stop_when, args=(process.pid, "onnxruntime", signal.SIGSTOP, stop, 2))
     stopper.start()
     out, errors = process.communicate(timeout=300)
     stop.set()
@@ -174,6 +174,7 @@ def test_a_forecast_that_hangs(prefect_server: dict[str, str], pipeline: Path) -
     rows = degraded_rows(done)
     assert rows["status"].unique().to_list() == ["baseline"]
     assert rows["reason"].str.contains("the model.s forecast failed: stopped after").all()
+    assert "stopped after" in json_report(done)["failures"]["training decision"]
     assert json_report(done)["published_at"] < json_report(done)["deadline"]
 
 
@@ -199,17 +200,18 @@ def test_a_run_that_cannot_publish_fails_and_leaves_a_record(
     assert (store / "reports/small.html").exists()
 
 
-def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.Event) -> None:
-    """Send `sign` to the first child of `parent` that has loaded `library`."""
-    while not done.is_set():
+def _stop_when(parent: int, library: str, sign: signal.Signals, done: threading.Event, count: int = 1) -> None:
+    """Send `sign` to the first `count` children of `parent` that load `library`."""
+    stopped = set[str]()
+    while not done.is_set() and len(stopped) < count:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 status = (path / "stat").read_text().rpartition(")")[2].split()
                 # Right after its start, the child is still a copy of its parent.
                 ours = int(status[1]) == parent and b"flows.stage_process" in (path / "cmdline").read_bytes()
-                if ours and f"/{library}/" in (path / "maps").read_text():
+                if ours and path.name not in stopped and f"/{library}/" in (path / "maps").read_text():
                     os.kill(int(path.name), sign)
-                    return
+                    stopped.add(path.name)
             except OSError:
                 continue
         time.sleep(0.02)

@@ -63,9 +63,11 @@ def collect_page_data(settings: Pipeline, store: Store, now: datetime, with_link
     """Read everything that the page shows, as of `now`, with links to other pages of the store if requested."""
     name, issue_at, timezone = settings.name, settings.pipeline.issue_at, settings.pipeline.timezone
     steps = AdvisorySteps()
+    # A store that cannot be listed has no part at all, and one error says so.
+    issue_times = [time for time in forecasts.list_issue_times(store, name) if time <= now]
     newest = steps.run("newest value", lambda: newest_target(settings, store, now), None)
     due = clock.last_issue_time(issue_at, timezone, now - settings.forecast.deadline)
-    published, tables = _read_forecasts(settings, store, now, steps)
+    published, tables = _read_forecasts(settings, store, issue_times, steps)
     latest = tables[published[-1]] if published else None
     is_replayed = steps.run("run records", lambda: _is_replayed(settings, store, published), False)
     is_replay = is_replayed or (newest is not None and now - newest > REPLAY_AGE)
@@ -190,14 +192,12 @@ def _downloads(settings: Pipeline, store: Store, latest: pl.DataFrame | None) ->
 
 
 def _read_forecasts(
-    settings: Pipeline, store: Store, now: datetime, steps: AdvisorySteps
+    settings: Pipeline, store: Store, issue_times: list[datetime], steps: AdvisorySteps
 ) -> tuple[list[datetime], dict[datetime, pl.DataFrame]]:
-    """Return the issue times up to `now` with a forecast, and the rows of the last SHOWN_ISSUE_TIMES of them.
+    """Return the issue times with a forecast, and the rows of the last SHOWN_ISSUE_TIMES of them.
 
     A file that cannot be read is shown as a missing forecast.
     """
-    listed = steps.run("forecasts", lambda: forecasts.list_issue_times(store, settings.name), [])
-    issue_times = [time for time in listed if time <= now]
     recent = issue_times[-SHOWN_ISSUE_TIMES:]
     tables = {}
     for issue_time in recent:

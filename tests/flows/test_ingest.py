@@ -74,12 +74,14 @@ values = ["w"]
 def test_check_reports_late_feeds(tmp_path: Path) -> None:
     sample(30).write_parquet(tmp_path / "load.parquet")
     settings = pipeline_of(tmp_path, "load.parquet")
-    report = check(settings, datetime(2018, 7, 1, 7, tzinfo=UTC))
-    assert report["next_issue"] == "2018-07-02T04:00:00+00:00"
+    report = check(settings, datetime(2018, 7, 2, 7, tzinfo=UTC))
+    assert report["next_issue"] == "2018-07-03T04:00:00+00:00"
     assert report["feeds"]["demand"]["late"] == (
-        "the newest value is of 2018-06-30 23:00, values up to 2018-07-01 02:00 are due: 3 periods missing"
+        "the newest value is of 2018-06-30 23:00, values up to 2018-07-01 23:00 are due: 24 periods missing"
     )
-    assert check(settings, datetime(2018, 7, 1, 4, tzinfo=UTC))["feeds"]["demand"]["late"] is None
+    # A feed that is delivered once a day is not late during the day.
+    for hour in (4, 7, 23):
+        assert check(settings, datetime(2018, 7, 1, hour, tzinfo=UTC))["feeds"]["demand"]["late"] is None
 
 
 def test_findings_are_reported_and_quarantined_as_the_file_says(tmp_path: Path) -> None:
