@@ -222,6 +222,7 @@ def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Pat
     ])  # fmt: skip
     for name in "abc":
         store.put_parquet(f"history/p/demand/{name}.parquet", sample(1))
+    store.put("history/p/demand/a.parquet", b"PAR1")
 
     def publish(store: Store, reason: str | None) -> dict[str, object]:
         for problem in problems:
@@ -232,3 +233,8 @@ def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Pat
         "reason": "the history of feed 'demand' is damaged; the history of feed 'demand' cannot be read",
         "parts": ["history/p/demand/c.parquet"],
     }
+    # A part that proves to be good was only read wrong, and stays.
+    problems = iter([history_parts.DamagedHistory("demand", "is damaged", ["history/p/demand/b.parquet"])])
+    assert publish_despite_damage(settings, store, publish) == {
+        "reason": None, "parts": ["history/p/demand/b.parquet", "history/p/demand/c.parquet"],
+    }  # fmt: skip

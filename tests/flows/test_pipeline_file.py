@@ -55,7 +55,7 @@ def test_paths_are_relative_to_the_file(path: Path) -> None:
         ('frequency = "1h"', 'frequency = "2h"', ["pipeline.frequency", "2h", "15m"]),
         ('store = "./store"', 'store = "gs://bucket/x"', ["pipeline.store", "gs://bucket/x", "s3://bucket/prefix"]),
         ("horizon = 24", "horizon = 0", ["pipeline.horizon", "0"]),
-        ("horizon = 24", 'horizon = "24"', ["pipeline.horizon", "integer"]),
+        ("horizon = 24", 'horizon = "24"', ["pipeline.horizon", "a whole number", "Example: horizon = 24."]),
         ("horizon = 24", "horizons = 24", ["pipeline.horizons", "no such key"]),
         ('"America/New_York"\nholidays', '"America/Nowhere"\nholidays', ["pipeline.timezone", "Nowhere"]),
         ('holidays = "US"', 'holidays = "ZZ"', ["pipeline.holidays", "ZZ", "NYSE"]),
