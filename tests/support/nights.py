@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +49,10 @@ def run_night(path: Path, issue_time: str, stubs: Mapping[str, object] = STUBS) 
         patch.setattr(artifacts, "publish_artifacts", lambda *_: None)
         if "score" in stubs:
             patch.setattr(nightly_flow, "write_metrics", lambda *_: "")
-        state: Any = nightly_flow.nightly.fn(str(path), issue_time)
+        # Not in the main thread: the browser of other tests keeps an event loop running there, and Prefect's states
+        # would give coroutines.
+        with ThreadPoolExecutor(1) as beside:
+            state: Any = beside.submit(nightly_flow.nightly.fn, str(path), issue_time).result()
     return cast(RunRecord, state.data)
 
 
