@@ -68,21 +68,21 @@ def _hung_source(operation: Operation) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _killed_process(operation: Operation, library: str) -> Iterator[dict[str, str]]:
-    """Kill the first stage process of the command that loads `library`."""
-    stop = threading.Event()
+def _killed_process(operation: Operation, library: str, count: int = 1) -> Iterator[dict[str, str]]:
+    """Kill the first `count` stage processes of the command that load `library`."""
+    stop, killed = threading.Event(), set[str]()
 
     def kill() -> None:
-        while not stop.wait(0.03):
+        while len(killed) < count and not stop.wait(0.03):
             for process in Path("/proc").glob("[0-9]*"):
                 try:
                     parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
                     is_stage = (
                         parent == operation.running and b"flows.stage_process" in (process / "cmdline").read_bytes()
                     )
-                    if is_stage and f"/{library}/" in (process / "maps").read_text():
+                    if is_stage and process.name not in killed and f"/{library}/" in (process / "maps").read_text():
                         os.kill(int(process.name), signal.SIGKILL)
-                        return
+                        killed.add(process.name)
                 except OSError:
                     continue
 
@@ -105,8 +105,8 @@ def _killed_training(operation: Operation) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _killed_writer(operation: Operation) -> Iterator[dict[str, str]]:
-    """Kill the process that forecasts and writes."""
-    with _killed_process(operation, "onnxruntime") as environment:
+    """Kill the process that decides about a training, and the one that forecasts and writes."""
+    with _killed_process(operation, "onnxruntime", 2) as environment:
         yield environment
 
 
