@@ -47,7 +47,7 @@ def supervise() -> None:
 
 
 def limit(seconds: float) -> None:
-    """Tell the parent how long this process may still take. Without a parent nothing happens."""
+    """Send the parent the time that this process may still take. Without a parent nothing happens."""
     global _to_parent
     if _to_parent is not None:
         os.write(_to_parent, f"{time.monotonic() + seconds}\n".encode())
