@@ -238,19 +238,19 @@ def _session(onnx: bytes, providers: tuple[str, ...]) -> tuple[ort.InferenceSess
 
 def _check_output(session: ort.InferenceSession, spec: ModelSpec) -> None:
     """Raise ValueError if the declared shape or type of the quantiles contradicts the spec. A name means any size."""
-    shapes = {node.name: node.shape for node in session.get_outputs()}
-    types = {node.name: node.type for node in session.get_outputs()}
-    declared, expected = shapes.get("quantiles"), (None, spec.horizon, len(spec.levels))
-    if declared is None:
-        raise ValueError(f"it has no output 'quantiles', but {', '.join(shapes)}")
+    outputs = {node.name: node for node in session.get_outputs()}
+    quantiles, expected = outputs.get("quantiles"), (None, spec.horizon, len(spec.levels))
+    if quantiles is None:
+        raise ValueError(f"it has no output 'quantiles', but {', '.join(outputs)}")
+    declared = quantiles.shape
     fits = len(declared) == len(expected) and all(
         not isinstance(size, int) or wanted is None or size == wanted
         for size, wanted in zip(declared, expected, strict=True)
     )
     if not fits:
         raise ValueError(f"its quantiles have the shape {declared} instead of windows, {expected[1]}, {expected[2]}")
-    if types["quantiles"] != "tensor(float)":
-        raise ValueError(f"its quantiles have the type {types['quantiles']} instead of tensor(float)")
+    if quantiles.type != "tensor(float)":
+        raise ValueError(f"its quantiles have the type {quantiles.type} instead of tensor(float)")
 
 
 @lru_cache(1)

@@ -162,18 +162,18 @@ def forecast(pipeline_path: Path, issue_time: str | None, above: tuple[float, ..
     from flows.stages.unusable_history import publish_despite_damage
 
     settings, store = open_pipeline(pipeline_path)
-    supervision.limit(Deadline(settings.forecast.deadline).for_supervision)
+    deadline = Deadline(settings.forecast.deadline)
+    supervision.limit(deadline.for_supervision)
     thresholds = options.parse_thresholds(settings, above)
     chosen = choose_issue_time(settings, store, issue_time, clock.now())
     failure = supervision.failure and f"the model gave no forecast: {supervision.failure}"
     with quiet_panics(), output.progress() as progress:
-        has_time = Deadline(settings.forecast.deadline).has_forecast_time
         report = publish_despite_damage(
             settings,
             store,
             lambda readable, damage: stage.forecast(
                 settings, readable, chosen, needs_champion=settings.forecast.strict, stale_reason=damage,
-                has_time=has_time, progress=progress, now=clock.now(), no_model_reason=failure,
+                has_time=deadline.has_forecast_time, progress=progress, now=clock.now(), no_model_reason=failure,
             ),
         )  # fmt: skip
     lines: list[Line] = [outcome(summary.forecast_sentence(report), report["degraded"]), *summary.reason_lines(report)]

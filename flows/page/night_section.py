@@ -103,7 +103,7 @@ class DayErrors(TypedDict):
 class NightSection(TypedDict):
     """The newest complete night. `is_complete` is False if some of its actuals are not known yet.
 
-    `last_day` is None if the newest complete night is that of the last complete day.
+    `last_day` is None if the newest complete night is within one local day.
     """
 
     issue_time: str
@@ -206,12 +206,9 @@ def _last_day(data: PageData, rows: pl.DataFrame, issue_time: datetime, times: L
 
 def _periods_of(day: date, data: PageData) -> int:
     """Return the number of periods of a local day, which has 23 or 25 hours at a clock change."""
-    zone, grid = ZoneInfo(data.settings.pipeline.timezone), data.settings.grid
-    begin, end = (
-        grid.first_step(int(datetime.combine(day + timedelta(days=days), time(), zone).timestamp()) * 1_000_000)
-        for days in (0, 1)
-    )
-    return int(end - begin)
+    zone = ZoneInfo(data.settings.pipeline.timezone)
+    begin, end = (data.first_step_at(datetime.combine(day + timedelta(days=days), time(), zone)) for days in (0, 1))
+    return end - begin
 
 
 def _night_sum(data: PageData, night: pl.DataFrame, times: LocalTimeFormat) -> NightSum | None:

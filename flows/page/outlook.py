@@ -6,7 +6,7 @@ The sum over all series comes first if their unit allows one, then the largest s
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -115,7 +115,7 @@ def make_outlook(
     previous = np.full_like(medians, np.nan) if earlier is None else earlier
     last_week = data.last_week if data.last_week.shape == medians.shape else np.full_like(medians, np.nan)
     total = total_unit(data.settings.unit, data.settings.pipeline.frequency)
-    steps = _first_step(data, data.latest["issue_time"][0]) + np.arange(horizon)
+    steps = data.first_step_at(data.latest["issue_time"][0]) + np.arange(horizon)
     names = [times.format_peak(instant_from_micros(int(start))) for start in data.settings.grid.start(steps)]
     has_overlap = earlier is not None and 0 <= shift < horizon
     days = _days(data, steps, times)
@@ -143,7 +143,7 @@ def make_outlook(
     elif has_sum:
         head = {"row": None, "name": f"Sum of {len(medians):,} series", "figures": make.figures(sums)}
     week_before = times.local(data.latest["issue_time"][0]) - timedelta(days=7)
-    week_days = _days(data, _first_step(data, week_before) + np.arange(horizon), times)
+    week_days = _days(data, data.first_step_at(week_before) + np.arange(horizon), times)
     return {
         "head": head,
         "rows": rows if len(rows) > 1 else [],
@@ -160,10 +160,6 @@ def make_outlook(
         "curves": [name for name in _SUM_CURVES if chart and any(row.get(name) is not None for row in chart["rows"])],
         "chart": chart,
     }
-
-
-def _first_step(data: PageData, issue_time: datetime) -> int:
-    return int(data.settings.grid.first_step(int(issue_time.timestamp()) * 1_000_000))
 
 
 def _days(data: PageData, steps: np.ndarray, times: LocalTimeFormat) -> list[str]:
@@ -238,14 +234,11 @@ class _FigureMaker(NamedTuple):
             format_number(float(value), places)
             for value, places in zip(self.values(median[None])[0], decimals or (None, None, None), strict=True)
         )
+        highest, lowest = int(median.argmax()), int(median.argmin())
         last_unit, last_measure = (self.unit, "mean") if self.total is None else (self.total.name, "sum")
         return [
-            OutlookFigure(
-                "Peak", peak, self.unit, self.names[int(median.argmax())], *changes("max", int(median.argmax()))
-            ),
-            OutlookFigure(
-                "Minimum", minimum, self.unit, self.names[int(median.argmin())], *changes("min", int(median.argmin()))
-            ),
+            OutlookFigure("Peak", peak, self.unit, self.names[highest], *changes("max", highest)),
+            OutlookFigure("Minimum", minimum, self.unit, self.names[lowest], *changes("min", lowest)),
             OutlookFigure(last, amount, last_unit, self.span, *changes(last_measure)),
         ]
 

@@ -130,6 +130,10 @@ class PageData:
         """The target's unit for display."""
         return self.settings.unit or "the target's unit"
 
+    def first_step_at(self, instant: datetime) -> int:
+        """Return the first step of the grid that begins at or after an instant."""
+        return int(self.settings.grid.first_step(int(instant.timestamp()) * 1_000_000))
+
     def run_record(self, issue_time: datetime | None) -> RunRecord | None:
         """Return the newest run record of an issue time, None if there is none."""
         for record in reversed(self.run_records):

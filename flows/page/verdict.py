@@ -76,8 +76,7 @@ def _is_overdue(data: PageData) -> bool:
     """
     latest = data.latest_issue_time
     assert latest is not None
-    grid = data.settings.grid
-    return grid.first_step(_micros(latest)) < grid.first_step(_micros(data.due))
+    return data.first_step_at(latest) < data.first_step_at(data.due)
 
 
 def _nothing_published(data: PageData, times: LocalTimeFormat) -> str:
@@ -216,7 +215,3 @@ def format_duration(length: timedelta) -> str:
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes // (24 * 60)} days"
-
-
-def _micros(instant: datetime) -> int:
-    return int(instant.timestamp()) * 1_000_000

@@ -38,7 +38,7 @@ def supervise() -> None:
         return
     os.close(to_parent)
     before = signal.signal(signal.SIGTERM, lambda number, frame: _forward(child, number, frame))
-    # The terminal sends an interrupt to the child too, which says what was interrupted.
+    # The terminal sends an interrupt to the child too, which ends with a message of its own.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     failure = _wait(child, from_child)
     os.close(from_child)
@@ -48,7 +48,6 @@ def supervise() -> None:
 
 def limit(seconds: float) -> None:
     """Send the parent the time that this process may still take. Without a parent nothing happens."""
-    global _to_parent
     if _to_parent is not None:
         os.write(_to_parent, f"{time.monotonic() + seconds}\n".encode())
 

@@ -182,7 +182,7 @@ def test_a_damaged_part_counts_as_restored_if_all_its_rows_were_added_again(
 
 
 @pytest.mark.parametrize("error", [WrongChecksum("changed on its way"), Unreadable("403"), Missing("404")])
-def test_one_wrong_answer_of_a_server_is_asked_again(
+def test_a_read_is_repeated_after_one_wrong_response_of_a_server(
     folder: FolderStore, utc: Callable[..., datetime], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     add(folder, hourly(utc(2018, 1, 1), np.ones(24)), utc(2018, 2, 1))

@@ -258,7 +258,7 @@ def test_error_of_the_sum_in_the_newest_complete_night(path: Path) -> None:
     assert less is not None and less["sum"] is not None and len(less["sum"]["table"]) == 22
 
 
-def test_the_last_day_is_told_beside_a_night_of_two_days(path: Path) -> None:
+def test_the_last_day_has_its_errors_beside_a_night_of_two_days(path: Path) -> None:
     data = collect_page_data(*opened(path), NOW)
     rows = skill.scorable_rows(data.scores)
     times = LocalTimeFormat("Europe/Berlin", "1h")
