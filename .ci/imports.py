@@ -18,7 +18,7 @@ _FLOW = (
 #: that no longer name covers. A module may also be named alone. `late:X` may be imported within a function only, or
 #: for type checkers only, which keeps X out of the runs that do not call it.
 RULES: dict[str, str] = {
-    "storage.schemas": "numpy polars",
+    "storage.schemas": "storage.errors numpy polars",
     "storage.sources": "storage storage.schemas httpx polars tenacity late:adbc_driver_manager",
     "storage": "storage.schemas storage.sources numpy polars late:obstore",
     "model": "storage.schemas numpy polars onnxruntime threadpoolctl late:holidays late:scipy",
@@ -30,8 +30,8 @@ RULES: dict[str, str] = {
     "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
     "flows.stages": "flows.clock flows.summary flows.page flows.settings model late:model.training numpy polars "
     "prometheus_client late:scipy " + _STORAGE,
-    "flows.stage_process": "flows.clock flows.deadline flows.logs flows.stages.progress late:flows.settings "
-    "late:flows.stages late:storage late:storage.schemas",
+    "flows.stage_process": "flows.clock flows.deadline flows.logs flows.stages.progress storage.errors "
+    "late:flows.settings late:flows.stages late:storage late:storage.schemas",
     # Flows, and the only modules that know Prefect.
     "flows.artifacts": "flows flows.settings flows.stages polars prefect " + _STORAGE,
     "flows.deploy": "flows flows.backfill flows.ingest flows.nightly flows.report flows.settings flows.train httpx "

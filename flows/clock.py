@@ -6,11 +6,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from storage.errors import ExpectedError
+
 # Outside them, differences of times leave the range of datetime.
 _FIRST_YEAR, _LAST_YEAR = 1900, 9900
 
 
-class TimeError(ValueError):
+class TimeError(ExpectedError, ValueError):
     """A text that is not a time or day. Exit status 2."""
 
 

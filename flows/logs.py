@@ -15,14 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from storage.errors import ExpectedError
 from storage.redaction import redact
 
 #: Path for `PREFECT_LOGGING_SETTINGS_PATH`.
 SETTINGS = Path(__file__).with_name("logging.yml")
 _PACKAGES = ("flows", "model", "storage")
 _STAGE_PROCESS = "flows.stage_process"
-# Errors by name, because most of their modules import this one.
-_EXPECTED = frozenset({"DataError", "PipelineFileError", "StageFailed", "TimeError"})
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 _TRACEBACK = logging.Formatter()
 
@@ -44,7 +43,7 @@ class Redacting(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
-        if record.exc_info and _is_expected(record.exc_info[1]):
+        if record.exc_info and isinstance(record.exc_info[1], ExpectedError):
             # The message has the sentence of the error, and a traceback would hide it.
             record.exc_info = record.exc_text = None
         if record.exc_info:
@@ -72,11 +71,6 @@ class WithoutRunStates(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (WithoutRunStates.is_active and record.name.startswith(_RUN_LOGGERS))
-
-
-def _is_expected(error: BaseException | None) -> bool:
-    """Return whether an error states in a sentence what a user can correct."""
-    return any(kind.__name__ in _EXPECTED for kind in type(error).__mro__)
 
 
 class JsonLines(logging.Formatter):

@@ -103,10 +103,16 @@ def backfill_sentence(report: BackfillReport) -> str:
 
 def score_sentence(report: ScoreReport) -> str:
     """Return the number of scored forecasts and their scores over four weeks in one sentence."""
-    scored = f"Scored {counted(report['scored'] + report['revised'], 'forecast')}."
+    count = report["scored"] + report["revised"]
+    if count:
+        scored = f"Scored {counted(count, 'forecast')}."
+    elif report["unchanged"]:
+        scored = f"Scored no further forecast; the scores of {counted(report['unchanged'], 'forecast')} are unchanged."
+    else:
+        scored = "Scored no forecast, because no actuals of one are known yet."
     window = report["summary"].get("last_28_nights")
     if not window or window["skill"] is None:
-        return f"{scored} There are too few actuals for a skill."
+        return f"{scored} There are too few actuals for a skill." if count or report["unchanged"] else scored
     nights = report["summary"].get("nights", 0)
     over = "The newest night with actuals" if nights == 1 else f"Last {nights or 28} nights with actuals"
     return f"{scored} {over}: pinball {window['pinball']:.4g}, skill {window['skill']:+.0%} against the baseline."
@@ -129,9 +135,7 @@ def budget_lines(manifest: Manifest) -> list[str]:
     """Return a sentence if the budget ended the fit, none otherwise."""
     if not manifest.get("is_cut_short"):
         return []
-    return [
-        "The budget ended the fit before its loss stopped to improve. A larger training.budget may forecast better."
-    ]
+    return ["The budget ended the fit before its loss stopped improving. A larger training.budget may forecast better."]
 
 
 def failed_feeds(feeds: Iterable[str], failures: Mapping[str, str]) -> dict[str, str]:

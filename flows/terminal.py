@@ -19,9 +19,9 @@ from flows.settings.pipeline import Pipeline
 from flows.stage_process.listener import listening
 from flows.stages.progress import Progress, no_progress
 from storage import forecasts
+from storage.errors import encodable
 from storage.redaction import redact_registered, redact_values
 from storage.schemas.counts import counted
-from storage.schemas.errors import encodable
 from storage.schemas.records import BacktestReport, CheckReport, ForecastReport, InspectionReport, Manifest
 from storage.store import Store
 

@@ -78,7 +78,7 @@ def test_late_feeds_are_reported_and_known_actuals_are_scored(
     done = run_nightly("--issue-time", NEXT_DAY)
     assert done.returncode == 3, "a late feed is masked; the rows are the champion's, and say so"
     report = json_report(done)
-    how = "demand: the newest period is 2018-09-01 13:00, 10 periods late by available_after = 0h (usual: 0)"
+    how = "demand: the newest period is 2018-09-01 13:00, 10 periods late by available_after = 0h, usually 0"
     assert report["late"] == {"demand": how}
     assert report["score"]["scored"] == 1 and report["score"]["rows"] == 3 * 14
     scores = pl.read_parquet(pipeline.parent / "store/scores/small/20180901T040000Z.parquet")

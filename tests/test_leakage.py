@@ -59,7 +59,7 @@ def test_a_late_feed_is_masked_and_not_an_error(pipeline: Path) -> None:
     assert by_series == {"LDC1": "model", "LDC2": "stale_model", "LDC3": "model"}
     reason = rows.filter(series_id="LDC2")["reason"].unique().item()
     assert reason == (
-        "demand: the newest period is 2018-08-31 13:00, 10 periods late by available_after = 0h (usual: 0)"
+        "demand: the newest period is 2018-08-31 13:00, 10 periods late by available_after = 0h, usually 0"
     )
 
 

@@ -187,7 +187,7 @@ def _fit_facts(manifest: Mapping[str, object], days: Mapping[str, str]) -> list[
         if delay > _SOON:
             facts.append(("trained", f"{format_duration(delay)} after this time, for a forecast of the past"))
     if manifest.get("is_cut_short"):
-        facts.append(("end of the fit", "by its budget, before the loss stopped to improve"))
+        facts.append(("end of the fit", "by its budget, before the loss stopped improving"))
     seconds = manifest.get("seconds")
     if isinstance(seconds, int | float):
         facts.append(("time", format_duration(timedelta(seconds=seconds))))

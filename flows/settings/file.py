@@ -19,6 +19,7 @@ from flows.settings import toml_errors
 from flows.settings.feed import Feed
 from flows.settings.file_errors import SECRET, Place, error_lines, keys_at
 from flows.settings.pipeline import Pipeline
+from storage.errors import ExpectedError
 from storage.redaction import environment_secrets, find_secrets, find_secrets_of_hidden, register_secrets
 from storage.schemas.suggestions import closest, did_you_mean
 from storage.store import Store, open_store
@@ -40,7 +41,7 @@ _SQLITE = "sqlite:///"
 _NAME = re.compile(r"\$\{(\w+)\}")
 
 
-class PipelineFileError(Exception):
+class PipelineFileError(ExpectedError):
     """A wrong pipeline file. The message names the key, the value and what is allowed. Exit status 2."""
 
 

@@ -20,6 +20,7 @@ from flows import logs
 from flows.stage_process import listener
 from flows.stage_process.panics import without_panics
 from flows.stage_process.table import Job
+from storage.errors import ExpectedError
 
 #: Stages that take about a second and that nobody waits for.
 _HIDDEN = ("decide",)
@@ -31,7 +32,7 @@ _REMEDIES = {
 }
 
 
-class StageFailed(Exception):
+class StageFailed(ExpectedError):
     """A stage without a result: it failed, crashed or exceeded its limit. The message names the cause."""
 
 

@@ -168,14 +168,14 @@ def _lateness_text(
         if late <= usual_late:
             return None
         return (
-            f"the newest period is {_period(settings, newest)}, {periods_text(late)} late by {_declared(source)} "
-            f"(usual: {usual_late})"
+            f"the newest period is {_period(settings, newest)}, {periods_text(late)} late by {_declared(source)}, "
+            f"usually {usual_late}"
         )
     has_gaps = missing > usual_missing and missing - min(late, horizon) > _MAX_GAPS * horizon
     if late <= usual_late and not has_gaps:
         return None
     return (
-        f"{horizon - missing} of {horizon} periods of the horizon (usual: {horizon - usual_missing}), the newest "
+        f"{horizon - missing} of {horizon} periods of the horizon, usually {horizon - usual_missing}; the newest "
         f"period is {_period(settings, newest)}"
     )
 

@@ -26,8 +26,8 @@ from flows.stages.lateness import REPLAY_AGE
 from flows.stages.page_curves import Actuals, holiday_names, past_forecasts, read_actuals, read_inputs
 from flows.stages.panels import newest_target, to_micros
 from storage import forecasts, layout, quarantine, registry, run_records
+from storage.errors import encodable
 from storage.redaction import redact_registered
-from storage.schemas.errors import encodable
 from storage.schemas.records import PageReport
 from storage.store import Store, open_store
 

@@ -59,7 +59,11 @@ def mean_celsius(columns: list[str]) -> pl.Expr:
 
 
 def read_closes(wheel: zipfile.ZipFile) -> pl.DataFrame:
-    """Return daily closes in index points, volatility points and US dollars a barrel."""
+    """Return daily closes in index points, volatility points and US dollars a barrel.
+
+    They end on the last day on which all series have a close. A series that ended earlier than the others would be a
+    late input of the sample's forecast.
+    """
     columns = {"sp500": "Close", "nasdaq": "Close", "vix": "vix", "wti": "DCOILWTICO"}
     frames = []
     for series, column in columns.items():
@@ -67,7 +71,9 @@ def read_closes(wheel: zipfile.ZipFile) -> pl.DataFrame:
             table = pl.read_csv(file.read(), infer_schema_length=None, null_values=".")  # FRED's mark of a gap
         day = pl.col("Date").str.to_date("%m/%d/%Y")
         frames.append(table.select(series_id=pl.lit(series), ds=day, y=pl.col(column).cast(pl.Float64)))
-    return pl.concat(frames).drop_nulls("y").sort("series_id", "ds")
+    closes = pl.concat(frames).drop_nulls("y").sort("series_id", "ds")
+    complete = closes.group_by("ds").len().filter(pl.col("len") == len(columns))
+    return closes.filter(pl.col("ds") <= complete["ds"].max())
 
 
 if __name__ == "__main__":

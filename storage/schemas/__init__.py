@@ -1,6 +1,6 @@
-"""Schemas of all tables and records in the store, and the errors of unusable data."""
+"""Schemas of all tables and records in the store."""
 
-from storage.schemas.errors import DataError, Missing, MissingColumn, Unreadable
+from storage.errors import DataError, Missing, MissingColumn, Unreadable
 from storage.schemas.order import is_sorted, series_bounds
 from storage.schemas.row_problems import ROW_PROBLEM
 from storage.schemas.series_ids import distinct_ids, to_series_id, to_series_ids

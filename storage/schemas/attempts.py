@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from storage.schemas.errors import DataError, encodable
+from storage.errors import DataError, ExpectedError, encodable
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Failed:
     def is_expected(self) -> bool:
         """True if the message alone says what to do. Any other error is a fault of the program or of a library."""
         # A file of a model that ONNX Runtime refuses is unusable data. The runtime has a class for each of its faults.
-        return isinstance(self.error, DataError | OSError) or type(self.error).__module__.startswith("onnxruntime")
+        return isinstance(self.error, ExpectedError | OSError) or type(self.error).__module__.startswith("onnxruntime")
 
     @property
     def text(self) -> str:
@@ -64,7 +64,7 @@ def failure_text(error: BaseException) -> str:
     """Return an error in one line: one of the file system with its file first, an unexpected one with its type."""
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}; check the path and its permissions"
-    elif isinstance(error, DataError | OSError):
+    elif isinstance(error, ExpectedError | OSError):
         text = str(error)
     else:
         text = f"{type(error).__name__}: {error}"

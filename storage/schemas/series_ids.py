@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 
-from storage.schemas.errors import DataError
+from storage.errors import DataError
 
 _EXACT = 2**53  # From here on, neighbouring integers are the same floating-point number.
 _HOW_TO_STORE = "Store the ids as text or integers in the source."

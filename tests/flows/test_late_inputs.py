@@ -132,7 +132,7 @@ def test_a_gas_day_that_is_missing_is_late(tmp_path: Path, loaded: datetime) -> 
         "a": [
             {
                 "feed": "demand",
-                "reason": "demand: the newest period is 2018-12-01, 1 period late by available_after = 0h (usual: 0)",
+                "reason": "demand: the newest period is 2018-12-01, 1 period late by available_after = 0h, usually 0",
             }
         ]
     }
@@ -179,7 +179,7 @@ def test_a_delay_of_each_ingest_is_usual(tmp_path: Path) -> None:
     world.add("weather", -7, world.issue - timedelta(days=9))
     for back in range(8, 0, -1):
         world.add("demand", 4 + back, world.issue - timedelta(days=back))
-    assert "3 periods late by available_after = 0h (usual: 2)" in world.reasons()["a"]
+    assert "3 periods late by available_after = 0h, usually 2" in world.reasons()["a"]
     world.add("demand", 4, world.issue)
     assert world.late() == {}
 
@@ -198,7 +198,7 @@ def test_a_delay_by_failed_ingests_is_not_usual(tmp_path: Path) -> None:
         }
         run_records.write(world.store, "p", issue, cast(RunRecord, record))
     world.add("demand", 4, world.issue)
-    assert "2 periods late by available_after = 0h (usual: 0)" in world.reasons()["a"]
+    assert "2 periods late by available_after = 0h, usually 0" in world.reasons()["a"]
 
 
 @given(usual=st.integers(0, 5), present=st.integers(0, 5))
@@ -240,7 +240,7 @@ def test_revisions_show_what_is_usual(tmp_path: Path, loaded: datetime) -> None:
     history_parts.set_all_aside(world.store, "p", "demand")
     history.append(world.store, "p", "demand", pl.concat([rows, held]), loaded)
     assert world.late().keys() == {"b"}
-    assert "late by the end of the last period (usual: 3)" in world.reasons()["b"]
+    assert "late by the end of the last period, usually 3" in world.reasons()["b"]
 
 
 def test_a_covariate_of_the_horizon_that_is_missing(tmp_path: Path, loaded: datetime) -> None:
@@ -249,8 +249,8 @@ def test_a_covariate_of_the_horizon_that_is_missing(tmp_path: Path, loaded: date
     world.add("weather", 1, loaded, "a")
     world.add("weather", -4, loaded, "b")
     assert world.reasons() == {
-        "a": "weather: 0 of 7 periods of the horizon (usual: 7), the newest period is 2018-12-03",
-        "b": "weather: 5 of 7 periods of the horizon (usual: 7), the newest period is 2018-12-08",
+        "a": "weather: 0 of 7 periods of the horizon, usually 7; the newest period is 2018-12-03",
+        "b": "weather: 5 of 7 periods of the horizon, usually 7; the newest period is 2018-12-08",
     }
 
 
@@ -276,7 +276,7 @@ def test_a_week_without_weather_is_not_usual(tmp_path: Path, utc: Callable[..., 
     world = World(tmp_path)
     world.add("demand", 2, world.issue)
     world.add("weather", 1, world.issue - timedelta(days=8))
-    assert "0 of 7 periods of the horizon (usual: 7)" in world.reasons()["a"]
+    assert "0 of 7 periods of the horizon, usually 7" in world.reasons()["a"]
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def late_world(tmp_path: Path, loaded: datetime) -> Iterator[World]:
 
 def test_the_report_names_late_inputs_by_feed_and_rows_by_series(late_world: World) -> None:
     report = forecast(late_world.settings, late_world.store, late_world.issue, needs_champion=False)
-    weather = "weather: 0 of 7 periods of the horizon (usual: 7), the newest period is 2018-12-03"
+    weather = "weather: 0 of 7 periods of the horizon, usually 7; the newest period is 2018-12-03"
     assert report["incomplete"] == {"weather": f"{weather} (1 of 2 series)"}
     rows = pl.read_parquet(report["path"])
     reasons = dict(rows.select("series_id", "reason").unique().iter_rows())

@@ -1,9 +1,13 @@
-"""Errors of data, models and stores that cannot be used."""
+"""Errors that a user can correct: of data, models and stores that cannot be used, and others by their base class."""
 
 from __future__ import annotations
 
 
-class DataError(Exception):
+class ExpectedError(Exception):
+    """An error whose message alone states what happened and what to do. It needs no type and no traceback."""
+
+
+class DataError(ExpectedError):
     """An input that cannot be used: a feed, a store or a model.
 
     The message names the input and what to do. The command line prints the message alone and exits with status 1.
