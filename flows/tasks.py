@@ -11,7 +11,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from flows import clock
-from flows.deadline import response_limit
 from flows.settings import file as pipeline_file
 from flows.settings import types as setting_types
 from flows.stage_process import runner
@@ -34,8 +33,7 @@ _SHARD_RETRIES = 2
 @task(name="ingest", cache_policy=NO_CACHE, persist_result=False)
 def ingest_task(pipeline_path: str, as_of: str, limit: float | None = None) -> IngestReport:
     """Write the feeds to the history. With a limit in seconds, a feed that responds too late is left out."""
-    within = None if limit is None else response_limit(limit)
-    report: IngestReport = runner.run_stage("ingest", pipeline_path, as_of, limit, within=within)
+    report: IngestReport = runner.run_stage("ingest", pipeline_path, as_of, limit)
     return report
 
 
@@ -69,7 +67,6 @@ def forecast_task(
         pipeline_path,
         issue_time,
         limit,
-        within=None if limit is None else response_limit(limit),
         needs_champion=needs_champion,
         stale_reason=stale_reason,
         no_model_reason=no_model_reason,

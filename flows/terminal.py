@@ -23,6 +23,7 @@ from storage.errors import encodable
 from storage.redaction import redact_registered, redact_values
 from storage.schemas.counts import counted
 from storage.schemas.records import BacktestReport, CheckReport, ForecastReport, InspectionReport, Manifest
+from storage.schemas.steps import step_name
 from storage.store import Store
 
 _MAX_PROBABILITY_ROWS = 96
@@ -93,10 +94,10 @@ def _echo(text: str, is_error: bool = False) -> None:
     click.echo(encodable(redact_registered(text)), err=is_error)
 
 
-def print_failures(failures: Mapping[str, str]) -> None:
-    """Print the failures of a run that published its forecast, as warnings, by stage or step."""
+def print_failures(failures: Mapping[str, str], run: str = "run") -> None:
+    """Print the failures of a run or backfill that went on, as warnings, by stage or step."""
     for step, error in failures.items():
-        print_error(f"warning: {step} failed, and the run continued without it: {error}")
+        print_error(f"warning: {step_name(step)} failed, and the {run} continued without it: {error}")
 
 
 def check_lines(pipeline_path: object, settings: Pipeline, report: CheckReport) -> list[str]:

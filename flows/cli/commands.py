@@ -22,7 +22,6 @@ from flows.settings.pipeline import Pipeline
 from flows.settings.questions import open_questions
 from flows.stage_process import supervision
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
-from storage.schemas.steps import step_name
 from storage.store import Store
 
 _ISSUE_TIME = (
@@ -254,8 +253,7 @@ def _publish_without_prefect(
         sys.exit(summary.FAILED)
     lines: list[Line] = [outcome(summary.forecast_sentence(run.forecast), True), *summary.reason_lines(run.forecast)]
     output.print_result(run.forecast, [*lines, *terminal.preview_lines(settings, store, run.forecast)])
-    for stage, text in run.failures.items():
-        terminal.print_error(f"warning: {step_name(stage)} failed, and the run continued without it: {text}")
+    terminal.print_failures(run.failures)
     sys.exit(summary.DEGRADED)
 
 
@@ -312,8 +310,7 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
     lines += [summary.champion_sentence(report["champion"])] if report["champion"] else []
     lines += [f"Page: {report['page']['path']}"] if report["page"] else []
     output.print_result(report, lines)
-    for stage, error in report["failures"].items():
-        terminal.print_error(f"warning: {step_name(stage)} failed, and the backfill continued without it: {error}")
+    terminal.print_failures(report["failures"], "backfill")
     sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows import clock, summary
-from flows.deadline import BASELINE_LIMIT, Deadline, response_limit
+from flows.deadline import BASELINE_LIMIT, Deadline
 from flows.settings.pipeline import Pipeline
 from flows.stage_process.runner import run_stage
 from storage.schemas.attempts import Failed, attempt
@@ -46,17 +46,16 @@ def run_without_prefect(path: Path, settings: Pipeline, store: Store, requested:
         failures |= {f"ingest:{feed}": error for feed, error in ingested["failures"].items()}
     failed_feeds = summary.failed_feeds((feed.name for feed in settings.feed), failures)
     issue_time = choose_issue_time_without_history(settings, store, requested, now)
-    limit = deadline.for_forecast
     publish = partial(
         run_stage, "forecast", str(path), issue_time.isoformat(), failed_feeds=failed_feeds, needs_champion=False
     )
-    published = attempt(partial(publish, limit, within=response_limit(limit)))
+    published = attempt(partial(publish, deadline.for_forecast))
     if isinstance(published, Failed):
         if settings.forecast.on_failure == "error":
             raise published.error
         failures["forecast"] = published.text
         report: ForecastReport = publish(
-            max(deadline.remaining, BASELINE_LIMIT), within=None,
+            max(deadline.remaining, BASELINE_LIMIT),
             no_model_reason=f"the model's forecast failed: {published.text}",
         )  # fmt: skip
         return UnservedRun(report, failures)

@@ -17,6 +17,7 @@ import threading
 from typing import IO, Any
 
 from flows import logs
+from flows.deadline import response_limit
 from flows.stage_process import listener
 from flows.stage_process.panics import without_panics
 from flows.stage_process.table import Job
@@ -44,7 +45,8 @@ def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **
         pipeline_path: Path of the pipeline file.
         time: As-of time, issue time or present time of the stage, ISO 8601 with an offset.
         limit: Seconds until the stage is killed, None for no limit.
-        options: Options of the stage, ready for JSON.
+        options: Options of the stage, ready for JSON. `within` is added: seconds after which the stage should end
+            by itself, None without a limit.
 
     Raises:
         StageFailed: If the stage has no result, with the stage's own error if it has one.
@@ -63,7 +65,8 @@ def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **
 def _run(stage: str, pipeline_path: str, time: str, limit: float | None, options: dict[str, Any]) -> Any:
     if limit is not None and limit <= 0:
         raise StageFailed("no time was left for it before the deadline")
-    job: Job = {"stage": stage, "pipeline": pipeline_path, "time": time, "options": options}
+    within = None if limit is None else response_limit(limit)
+    job: Job = {"stage": stage, "pipeline": pipeline_path, "time": time, "options": {"within": within} | options}
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.stage_process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True

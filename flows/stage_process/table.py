@@ -41,7 +41,9 @@ Stage = Callable[["OpenPipeline", datetime, dict[str, Any]], Mapping[str, Any]]
 def _ingest(pipeline: OpenPipeline, as_of: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
     from flows.stages.ingest import ingest
 
-    return ingest(pipeline.settings, pipeline.store, as_of, clock.now(), _report_progress, timeout=options["within"])
+    return ingest(
+        pipeline.settings, pipeline.store, as_of, clock.now(), _report_progress, timeout=options.get("within")
+    )
 
 
 def _decide(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any]) -> Mapping[str, Any]:
@@ -62,7 +64,7 @@ def _forecast(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, A
     from flows.stages.forecast import forecast
     from flows.stages.unusable_history import publish_despite_damage
 
-    within = options.pop("within")
+    within = options.pop("within", None)
     stale_reason = options.pop("stale_reason", None)
     end = math.inf if within is None else time.monotonic() + within
     # Without a limit of its own, as in the flow `forecast`, the deadline of the pipeline holds.
@@ -91,6 +93,7 @@ def _plan(pipeline: OpenPipeline, issue_time: datetime, options: dict[str, Any])
     from flows.stages.unusable_history import publish_despite_damage
 
     stale_reason = options.pop("stale_reason", None)
+    options.pop("within", None)  # the shards have a limit of their own
 
     def make_plan(store: Store, reason: str | None) -> Mapping[str, Any]:
         return plan(pipeline.settings, store, issue_time, clock.now(), stale_reason=reason, **options)

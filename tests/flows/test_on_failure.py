@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.cli.without_prefect import run_without_prefect
 from flows.settings import file as pipeline_file
 from flows.settings.file import OpenPipeline, PipelineFileError
 from flows.settings.pipeline import Pipeline
+from flows.stage_process.runner import StageFailed
 from flows.stages.forecast import forecast
 from flows.stages.loaded_models import load_models
 from flows.stages.training_data import excluded_steps
@@ -69,6 +71,23 @@ def test_a_series_that_is_too_new_for_a_model_may_come_from_the_baseline(tmp_pat
     Path(forecasts.uri(pipeline.store, "made", str(ZONE), ISSUE)).unlink()
     report = forecast(with_error(pipeline), pipeline.store, ISSUE, needs_champion=False)
     assert report["status"] == {"baseline": 48}
+
+
+@pytest.mark.process
+def test_without_prefect_the_key_has_the_same_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, 20)
+    path, issue = tmp_path / "made.toml", ISSUE + timedelta(days=1)
+    opened = pipeline_file.open_pipeline(path)
+    monkeypatch.setenv("GATECAST_FORECAST__ON_FAILURE", "error")
+    with pytest.raises(StageFailed, match='on_failure = "error" and no model could forecast'):
+        run_without_prefect(path, pipeline_file.read(path), opened.store, issue.isoformat())
+    assert not forecasts.exists(opened.store, "made", str(ZONE), issue)
+    monkeypatch.delenv("GATECAST_FORECAST__ON_FAILURE")
+    run = run_without_prefect(path, opened.settings, opened.store, issue.isoformat())
+    assert run.forecast["status"] == {"baseline": 48}
+    # Ingest ran: the feeds of this pipeline do not exist.
+    assert set(run.failures) == {"ingest:demand", "ingest:weather"}
+    assert all("none.parquet" in error for error in run.failures.values())
 
 
 def test_excluded_days_are_local_and_include_both_ends(tmp_path: Path) -> None:

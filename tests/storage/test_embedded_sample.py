@@ -5,8 +5,6 @@ import pytest
 
 from storage import samples
 
-pytestmark = pytest.mark.quick
-
 
 @pytest.mark.parametrize("name", ["load", "market"])
 def test_all_series_of_the_sample_end_in_the_same_period(name: str) -> None:

@@ -32,7 +32,6 @@ FAULTS: dict[str, Callable[[], BaseException]] = {
     "ValueError": lambda: ValueError("a wrong value"),
     "PanicException": lambda: pl.exceptions.PanicException("a panic"),
 }
-_LIMIT = {"within": 600.0}
 _NOTHING: dict[str, object] = {"feeds": {}, "failures": {}}
 _SCORES: dict[str, object] = {"alerts": [], "decay": None}
 #: Stages without a result that any test of the forecast needs.
@@ -84,8 +83,6 @@ def _result(stage: str, path: str, time: str, options: dict[str, Any], stubs: Ma
         raise stub
     if stub is not None:
         return json.loads(json.dumps(stub))
-    if stage in ("ingest", "forecast"):
-        options |= _LIMIT
     result = STAGES[stage](open_pipeline(path), datetime.fromisoformat(time), options)
     return json.loads(json.dumps(result, default=str))
 
