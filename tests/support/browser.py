@@ -68,7 +68,7 @@ class Reader:
         assert box is not None
         tooltip, texts = self.page.locator("#tooltip"), []
         for share_x in (0.2, 0.35, 0.5, 0.65, 0.8, 0.95):
-            for share_y in (0.3, 0.45, 0.6, 0.75):
+            for share_y in (0.35, 0.65):
                 self.page.mouse.move(box["x"] + share_x * box["width"], box["y"] + share_y * box["height"])
                 if tooltip.is_visible():
                     texts.append(tooltip.inner_text())
