@@ -53,7 +53,7 @@ def from_onnx(content: bytes, spec: ModelSpec) -> Ensemble | None:
     if metadata.get(SPEC_KEY) != spec.to_json() or WEIGHTS_KEY not in metadata:
         return None
     initializers = {initializer.name: initializer for initializer in model.graph.initializer}
-    network = untrained_network(spec)
+    network = untrained_network(spec, has_volatility="volatility_roots" in metadata[WEIGHTS_KEY])
     state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # not in files
     try:
         sources = weight_map(metadata[WEIGHTS_KEY], spec.members, metadata.get(LINEAR_WEIGHTS_KEY))

@@ -36,7 +36,9 @@ class Features:
         count = len(spec.known_future)
         self.direct_size = len(self.lag_segments) * (2 + count) + 6 * count + LEVELS + 2 * (NEWEST + count)
 
-    def window_statistics(self, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def window_statistics(
+        self, value: Tensor, mask: Tensor, volatility_root: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return location, standard deviation and scale of the context, shape (B, 1) each.
 
         The scale is the mean absolute change over a segment, or over a season if that is shorter. A longer season would
@@ -44,7 +46,14 @@ class Features:
         It is at least the standard deviation times the squared share of the context that is missing.
 
         A market's base forecast is its last value. There the scale is the squared mean of the changes' square roots,
-        which one spike moves less, and recent changes count more (docs/experiments.md, "Markets").
+        which one spike moves less, and recent changes count more. Where the volatility of the series over its whole
+        history is known, it has a third of the weight (docs/experiments.md, "Markets").
+
+        Args:
+            value: Context of the target, 0 where not visible, (B, C).
+            mask: 1 where visible, (B, C).
+            volatility_root: Long-run volatility of each window's series, see `statistics.volatility_roots`, (B, 1). 0
+                if unknown; None if it is unknown for all.
         """
         lag = min(self.spec.season, self.spec.segment)
         count = mask.sum(dim=1, keepdim=True).clamp(min=1.0)
@@ -62,7 +71,11 @@ class Features:
         if self.spec.season == 1:
             weights = self._volatility_weights(change)
             roots = stable_sum(torch.sqrt(change + _TINY) * weights)
-            change = (roots / stable_sum(both * weights).clamp(min=_TINY)) ** 2
+            weight = stable_sum(both * weights)
+            if volatility_root is not None:
+                roots = roots + volatility_root * torch.sqrt(torch.sqrt(location * location + spread * spread))
+                weight = weight + (volatility_root > 0).to(weight.dtype)
+            change = (roots / weight.clamp(min=_TINY)) ** 2
         else:
             change = stable_sum(change) / pairs.clamp(min=1.0)
         # The more is missing, the more steps have no base forecast but the mean, whose residuals have the size of the

@@ -41,6 +41,21 @@ class CovariateStatistics:
     observed_deviation: Tensor
 
 
+@dataclass(frozen=True)
+class MarketStatistics:
+    """Statistics of the training data that a member of a market keeps. Other members have neither.
+
+    Attributes:
+        residual_quantiles: Quantiles of the scaled residuals at each step over the training windows, (H, Q). None
+            without a residual prior, see `uses_residual_prior`.
+        volatility_roots: Long-run volatility of each entry of the series embedding, (series + 1,), see
+            `statistics.volatility_roots`. None also in a file of an earlier version.
+    """
+
+    residual_quantiles: Tensor | None = None
+    volatility_roots: Tensor | None = None
+
+
 class SequenceDropout(nn.Module):
     """Dropout of (B, T, Z) with one mask for all steps of a sequence (Gal and Ghahramani 2016)."""
 
@@ -59,14 +74,18 @@ class SegmentLSTM(nn.Module):
         spec: Shape and meaning of inputs and outputs.
         statistics: Statistics of the covariates.
         edges: Edges of the softmax head's bins in scales, (N + 1,). The quantile head ignores them.
-        residual_quantiles: Quantiles of the scaled residuals at each step over the training windows, (H, Q). None
-            without a residual prior, see `uses_residual_prior`.
+        market: Statistics of a market.
     """
 
     half_residual_quantiles: Tensor | None
+    volatility_roots: Tensor | None
 
     def __init__(
-        self, spec: ModelSpec, statistics: CovariateStatistics, edges: Tensor, residual_quantiles: Tensor | None = None
+        self,
+        spec: ModelSpec,
+        statistics: CovariateStatistics,
+        edges: Tensor,
+        market: MarketStatistics = MarketStatistics(),
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -95,8 +114,9 @@ class SegmentLSTM(nn.Module):
         nn.init.zeros_(self.linear_skip.weight)
         self.head: Head = HEADS[spec.head](size, spec.levels, edges)
         # Halved here, because the exporter would replace a division of weights by a constant, see heads.SoftmaxHead.
-        half = None if residual_quantiles is None else residual_quantiles / 2
+        half = None if market.residual_quantiles is None else market.residual_quantiles / 2
         self.register_buffer("half_residual_quantiles", half)
+        self.register_buffer("volatility_roots", market.volatility_roots)
         for recurrent in (self.encoder, self.decoder):
             if isinstance(recurrent, nn.LSTM):
                 raise_forget_bias(recurrent)
@@ -123,7 +143,8 @@ class SegmentLSTM(nn.Module):
         value = torch.where(visible, target, torch.zeros_like(target))
         mask = visible.to(target.dtype)
         # Mean and standard deviation of the context, and its mean absolute change over a season or a segment.
-        location, spread, scale = features.window_statistics(value, mask)
+        root = None if self.volatility_roots is None else self.volatility_roots[series][:, None]
+        location, spread, scale = features.window_statistics(value, mask, root)
         base_forecast, base_lag = features.seasonal_base(value, mask, location)
         if linear_forecast is not None:
             base_forecast = linear_forecast[..., None]
@@ -317,8 +338,13 @@ def uses_residual_prior(spec: ModelSpec) -> bool:
     return spec.season == 1 and spec.head == "quantile"
 
 
-def untrained_network(spec: ModelSpec) -> Ensemble:
-    """Return a network of `spec` with random weights and neutral statistics."""
+def untrained_network(spec: ModelSpec, has_volatility: bool = True) -> Ensemble:
+    """Return a network of `spec` with random weights and neutral statistics.
+
+    Args:
+        spec: Shape and meaning of inputs and outputs.
+        has_volatility: Whether members of a market have the long-run volatility. Those of earlier versions have none.
+    """
     known, observed = len(spec.known_future), len(spec.observed)
     edges = torch.linspace(-1, 1, BINS + 1) if spec.head == "softmax" else torch.empty(0)
 
@@ -326,8 +352,11 @@ def untrained_network(spec: ModelSpec) -> Ensemble:
         statistics = CovariateStatistics(
             torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed)
         )
-        residual_quantiles = torch.zeros(spec.horizon, len(spec.levels)) if uses_residual_prior(spec) else None
-        return SegmentLSTM(spec, statistics, edges.clone(), residual_quantiles)
+        market = MarketStatistics(
+            torch.zeros(spec.horizon, len(spec.levels)) if uses_residual_prior(spec) else None,
+            torch.zeros(len(spec.series) + 1) if spec.season == 1 and has_volatility else None,
+        )
+        return SegmentLSTM(spec, statistics, edges.clone(), market)
 
     members = [member() for _ in range(spec.members)]
     linear = None

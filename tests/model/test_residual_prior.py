@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from model.spec import UNKNOWN
 from model.training.devices import to_tensors
 from model.training.features import Features
 from model.training.fit import fit
 from model.training.options import FitOptions
+from model.training.statistics import volatility_roots
 from tests.support import made
 
 pytestmark = pytest.mark.training
@@ -46,3 +48,37 @@ def test_a_market_forecast_is_the_mean_of_network_and_residual_quantiles() -> No
     expected = torch.nanquantile(residual[..., 0], torch.tensor(spec.levels), dim=0).T
     np.testing.assert_allclose(prior.mean(dim=0), expected, atol=0.15)
     np.testing.assert_allclose(prior.std(dim=0), 0, atol=1e-2)
+
+
+def test_the_scale_of_a_calm_market_leans_on_its_whole_history() -> None:
+    features = Features(made.spec(season=1, segment=5, context=60))
+    walk = 100 + torch.cumsum(0.1 * (-1.0) ** torch.arange(60), 0)[None]
+    mask = torch.ones_like(walk)
+
+    def scale(root: float | None) -> float:
+        return float(features.window_statistics(walk, mask, None if root is None else torch.tensor([[root]]))[2])
+
+    calm = scale(None)
+    assert calm == pytest.approx(0.1, rel=1e-3)
+    assert scale(0.0) == calm, "an unknown volatility changes nothing"
+    # Changes of 1 of 100 over the history: a root of 0.1 relative to the level. Its share of the mean is a third.
+    assert scale(0.1) == pytest.approx(((2 * 0.1**0.5 + 1) / 3) ** 2, rel=1e-3)
+
+
+def test_the_volatility_of_a_series_is_that_of_its_visible_changes() -> None:
+    spec = made.spec(season=1, horizon=5, segment=5, context=20)
+    data = made.training_data(spec)
+    roots = volatility_roots(data.source)
+    assert roots is not None and roots[UNKNOWN] == 0 and (roots[1:] > 0).all()
+    panel, source = data.source.panel, data.source
+    last = source.last - panel.first + 1
+    values = panel.target.final(np.array([0]), np.array([0]), last)[0]
+    layer = panel.target.layers[0].values
+    layer[0, :last:7] = np.nan
+    gaps = volatility_roots(source)
+    assert gaps is not None and gaps[1] == pytest.approx(float(roots[1]), rel=0.25)
+    layer[0, : last - 2 * spec.context] = np.nan
+    short = volatility_roots(source)
+    assert short is not None and short[1] == 0, "too few changes"
+    layer[0, :last] = values
+    assert volatility_roots(made.training_data(made.spec()).source) is None

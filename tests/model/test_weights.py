@@ -16,7 +16,7 @@ from model.training import export
 from model.training.export import from_onnx, to_onnx, verify_export
 from model.training.export_cache import ExportCache, use_export_cache
 from model.training.graph import graph_template
-from model.training.network import CovariateStatistics, Ensemble, SegmentLSTM, uses_residual_prior
+from model.training.network import CovariateStatistics, Ensemble, MarketStatistics, SegmentLSTM, uses_residual_prior
 from model.training.samples import build_sampler
 from tests.support import made
 
@@ -46,7 +46,8 @@ def random_network(spec: ModelSpec, seed: int) -> Ensemble:
         )
         edges = torch.cumsum(torch.rand(65) / 5, 0) - 6 if spec.head == "softmax" else torch.empty(0)
         prior = torch.randn(spec.horizon, len(spec.levels)).sort(dim=1).values if uses_residual_prior(spec) else None
-        network = SegmentLSTM(spec, statistics, edges, prior)
+        roots = torch.rand(len(spec.series) + 1) if spec.season == 1 else None
+        network = SegmentLSTM(spec, statistics, edges, MarketStatistics(prior, roots))
         for parameter in (network.linear_skip.weight, *network.head.out.parameters()):  # zero by default
             torch.nn.init.normal_(parameter, std=0.1)
         return network
