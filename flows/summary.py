@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypedDict, cast
 from zoneinfo import ZoneInfo
 
+from flows.settings.pipeline import Pipeline
 from model.checks.reasons import first_text
 from model.checks.series_matching import describe
 from model.evaluation.monitoring import skill
@@ -27,8 +29,10 @@ from storage.schemas.steps import step_name
 
 _MAX_NAMES = 3  # series in one line
 _LATE_HINTS = {
-    "known_future": "If this is normal, shorten the horizon, or let the feed reach further.",
-    "observed": "If this is normal, set available_after of the feed.",
+    "known_future": (
+        "Deliver them before the issue time. If this is normal, shorten the horizon, or let the feed reach further."
+    ),
+    "observed": "Deliver them before the issue time. If this is normal, set available_after of the feed.",
 }
 
 #: Exit statuses. 3 means published, but some rows do not come from the champion, or a stage or step failed.
@@ -115,7 +119,8 @@ def score_sentence(report: ScoreReport) -> str:
         return f"{scored} There are too few actuals for a skill." if count or report["unchanged"] else scored
     nights = report["summary"].get("nights", 0)
     over = "The newest night with actuals" if nights == 1 else f"Last {nights or 28} nights with actuals"
-    return f"{scored} {over}: pinball {window['pinball']:.4g}, skill {window['skill']:+.0%} against the baseline."
+    pinball = number_text(cast(float, window["pinball"]))
+    return f"{scored} {over}: pinball {pinball}, skill {window['skill']:+.0%} against the baseline."
 
 
 def held_out_sentence(manifest: Manifest) -> str:
@@ -204,23 +209,37 @@ def _score_row(candidate: str, scores: CandidateScores, baseline: float) -> Scor
     }
 
 
+def number_text(value: float) -> str:
+    """Return a number with four significant digits, or all its whole digits, and without an exponent."""
+    if not value or not math.isfinite(value):
+        return f"{value:.4g}"
+    decimals = max(0, 3 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
 def _skill_text(pinball: float, baseline_pinball: float) -> str:
     value = skill(pinball, baseline_pinball)
     return "" if value is None else f"{value:+.1%}"
 
 
-def model_rows(manifests: Iterable[Manifest], champions: list[str], rolled_back: Mapping[str, str]) -> list[Row]:
+def model_rows(
+    settings: Pipeline, manifests: Iterable[Manifest], champions: list[str], rolled_back: Mapping[str, str]
+) -> list[Row]:
     """Return every model, one row each, the champion marked with a star.
 
     Args:
+        settings: Settings of the pipeline.
         manifests: Manifests of the models.
         champions: Versions that serve, the champion first.
         rolled_back: Time of the rollback, by version.
     """
-    return [_model_row(manifest, champions, rolled_back) for manifest in manifests]
+    return [_model_row(settings, manifest, champions, rolled_back) for manifest in manifests]
 
 
-def _model_row(manifest: Manifest, champions: list[str], rolled_back: Mapping[str, str]) -> Row:
+def _model_row(
+    settings: Pipeline, manifest: Manifest, champions: list[str], rolled_back: Mapping[str, str]
+) -> Row:  # fmt: skip
     version, decision = manifest["version"], manifest["decision"]
     states = {
         "champion": version in champions[:1],
@@ -232,12 +251,12 @@ def _model_row(manifest: Manifest, champions: list[str], rolled_back: Mapping[st
     scores = manifest.get("scores") or {}
 
     def pinball(candidate: str) -> str:
-        return format(scores[candidate]["pinball"], ".4g") if candidate in scores else ""
+        return number_text(scores[candidate]["pinball"]) if candidate in scores else ""
 
     return {
         " ": "*" if states["champion"] else "",
         "version": version,
-        "trained_as_of": manifest["as_of"][:16],
+        "trained_as_of": settings.local_text(datetime.fromisoformat(manifest["as_of"])),
         "seconds": manifest.get("seconds", ""),
         "pinball": pinball("challenger"),
         "champion": pinball("champion"),

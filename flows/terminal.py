@@ -13,7 +13,7 @@ from typing import Any
 import click
 import polars as pl
 
-from flows import summary
+from flows import clock, summary
 from flows.coloured_text import Coloured, Line, escape, is_live, outcome, render
 from flows.settings.pipeline import Pipeline
 from flows.stage_process.listener import listening
@@ -169,7 +169,7 @@ def backtest_lines(report: BacktestReport) -> list[str]:
         f"{counted(int(scores['n'] or 0), 'row')} with actuals",
     ]
     if scores["n"]:
-        texts = {name: "-" if value is None else f"{value:.4g}" for name, value in scores.items()}
+        texts = {name: "-" if value is None else summary.number_text(value) for name, value in scores.items()}
         ours = {name: texts[name] for name in ("pinball", "mae", "mase", "coverage_80")}
         baseline = {"pinball": texts["baseline_pinball"], "mae": texts["baseline_mae"], "mase": "", "coverage_80": ""}
         lines += table_lines([{"": "gatecast", **ours}, {"": "baseline", **baseline}])
@@ -179,14 +179,15 @@ def backtest_lines(report: BacktestReport) -> list[str]:
     return lines
 
 
-def inspection_lines(report: InspectionReport) -> list[str]:
+def inspection_lines(settings: Pipeline, report: InspectionReport) -> list[str]:
     """Return the model of a forecast, and the effect of each covariate on its median."""
     unit = report["unit"] or "in the target's unit"
     rows = [
-        {"hidden": name, f"moves the median by ({unit})": f"{effect:.4g}"} for name, effect in report["moved"].items()
+        {"hidden": name, f"moves the median by ({unit})": summary.number_text(effect)}
+        for name, effect in report["moved"].items()
     ]
     return [
-        f"{report['series_id']} at {report['issue_time']} by model {report['model_version']}",
+        f"{report['series_id']} at {_local(settings, report['issue_time'])} by model {report['model_version']}",
         *table_lines(rows),
         *(
             f"{name} higher by 1: the median changes by {change:+.4g} {unit} on average"
@@ -215,7 +216,10 @@ def probability_lines(settings: Pipeline, probabilities: pl.DataFrame) -> list[s
 
 
 def preview_lines(settings: Pipeline, store: Store, report: ForecastReport) -> list[str]:
-    """Return the first steps of the first series as a table in local time, with the median and the outer quantiles."""
+    """Return the first steps of the first series as a table in local time, with the median and the outer quantiles.
+
+    A last line names the newest forecast where the published one is older.
+    """
     section = settings.pipeline
     issue_time = datetime.fromisoformat(report["issue_time"])
     count = _PREVIEW_SERIES * section.horizon
@@ -223,11 +227,15 @@ def preview_lines(settings: Pipeline, store: Store, report: ForecastReport) -> l
     levels = [name for name in rows.columns if name.startswith("q")]
     columns = dict.fromkeys([levels[0], "q50", levels[-1]])
     preview = rows.group_by("series_id", maintain_order=True).head(_PREVIEW_STEPS)
-    return table_lines(
+    lines = table_lines(
         preview.select(
             "series_id", _local_time(settings), "step", *(pl.col(name).round(2) for name in columns), "status",
         ).to_dicts()
     )  # fmt: skip
+    newest = forecasts.newest_issue_time(store, settings.name, clock.now())
+    if newest is not None and newest > issue_time:
+        lines.append(f"latest/ and the page have the forecast of {settings.local_text(newest)}, which is newer.")
+    return lines
 
 
 def _local_time(settings: Pipeline) -> pl.Expr:

@@ -178,6 +178,14 @@ def list_pipelines(store: Store) -> list[str]:
     return sorted({layout.pipeline_of_forecast(key) for key in store.keys(layout.FORECASTS, "*.parquet")})
 
 
+def newest_issue_time(store: Store, pipeline: str, now: datetime) -> datetime | None:
+    """Return the issue time of the newest forecast, as `newest_facts` chooses it; None if there is none."""
+    issue_times = list_issue_times(store, pipeline)
+    return max(
+        (time for time in issue_times if time <= now + _NEAR_FUTURE), default=issue_times[-1] if issue_times else None
+    )
+
+
 def newest_facts(store: Store, pipeline: str, now: datetime) -> PipelineFacts | None:
     """Return facts about a pipeline from its newest forecast file, None if it has no forecast.
 
@@ -186,10 +194,9 @@ def newest_facts(store: Store, pipeline: str, now: datetime) -> PipelineFacts | 
     Raises:
         DataError: The file is damaged.
     """
-    issue_times = list_issue_times(store, pipeline)
-    if not issue_times:
+    newest = newest_issue_time(store, pipeline, now)
+    if newest is None:
         return None
-    newest = max((time for time in issue_times if time <= now + _NEAR_FUTURE), default=issue_times[-1])
     (key,) = _keys_between(store, pipeline, newest, newest)
     try:
         metadata = store.read_metadata(key)

@@ -354,7 +354,7 @@ def inspect(
     if len(known) != 1:
         raise click.UsageError(f"Name one series with --series: {summary.names_text(list(known))}.")
     inspection = stage.inspect(settings, store, known[0], chosen, now, path)
-    output.print_result(inspection, terminal.inspection_lines(inspection))
+    output.print_result(inspection, terminal.inspection_lines(settings, inspection))
 
 
 @main.command()
@@ -406,7 +406,7 @@ def models(pipeline_path: Path, rollback: str | None, output: terminal.Output) -
     champions = registry.champions(store, settings.name)
     manifests, errors = registry.read_manifests(store, settings.name)
     result: ModelsReport = {"champion": champions[0] if champions else None, "models": manifests}
-    rows = summary.model_rows(manifests, champions, registry.rolled_back_versions(store, settings.name))
+    rows = summary.model_rows(settings, manifests, champions, registry.rolled_back_versions(store, settings.name))
     lines = terminal.table_lines(rows) or [f"Pipeline {settings.name!r} has no models. Run `gatecast train`."]
     output.print_result(result, lines)
     for error in errors:

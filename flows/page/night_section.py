@@ -90,11 +90,15 @@ class ErrorProfile(NamedTuple):
 
 
 class DayErrors(TypedDict):
-    """Errors of one local day as text: of which forecast, on average over all series, and the largest."""
+    """Errors of one local day as text: of which forecast, on average over all series, and the largest.
+
+    `total` is the change from the forecast total to the actual total in percent, None if the unit allows no total.
+    """
 
     day: str
     issued: str
     mae: str
+    total: str | None
     largest: str
     series_id: str
     when: str
@@ -176,12 +180,10 @@ def night_section(
 def _last_day(data: PageData, rows: pl.DataFrame, issue_time: datetime, times: LocalTimeFormat) -> DayErrors | None:
     """Return the errors of the last local day with all actuals, by the newest forecast that covers the whole day.
 
-    Forecasts that begin within a day, or cover two, have no night for one day. None if the night of `issue_time` is
-    within one day.
+    Forecasts that begin within a day, or cover several, have no night for one day. None if the night of `issue_time`
+    is within one day.
     """
     section = data.settings.pipeline
-    if section.frequency in ("1d", "1b"):
-        return None
     local = rows.with_columns(day=pl.col("valid_time").dt.convert_time_zone(section.timezone).dt.date())
     if local.filter(issue_time=issue_time)["day"].n_unique() < 2:
         return None
@@ -197,11 +199,20 @@ def _last_day(data: PageData, rows: pl.DataFrame, issue_time: datetime, times: L
             "day": times.format_day(worst["valid_time"]),
             "issued": times.format_moment(issued),
             "mae": format_number(float(chosen.select(pl.col("absolute_error").mean()).item())),
+            "total": _total_change(data, chosen),
             "largest": format_difference(worst["error"]),
             "series_id": worst["series_id"],
             "when": times.format_peak(worst["valid_time"]),
         }
     return None
+
+
+def _total_change(data: PageData, rows: pl.DataFrame) -> str | None:
+    """Return the change from the total of the medians to that of the actuals; None if the unit allows no total."""
+    if total_unit(data.settings.unit, data.settings.pipeline.frequency) is None:
+        return None
+    actual, error = (float(rows[name].cast(pl.Float64).sum()) for name in ("actual", "error"))
+    return format_change(actual, actual - error)
 
 
 def _periods_of(day: date, data: PageData) -> int:

@@ -31,12 +31,13 @@ def format_number(value: float | None, decimals: int | None = None) -> str:
 def column_decimals(values: Iterable[float | None]) -> int:
     """Return the number of decimals for all numbers of one column, so that their digits align.
 
-    The largest has four significant digits, or more if the smallest otherwise had less than two.
+    The largest has four significant digits. It has more, with two decimals at most, if the smallest otherwise had less
+    than three.
     """
     sizes = [abs(value) for value in values if value is not None and math.isfinite(value) and value]
     if not sizes:
         return 0
-    for_smallest = 1 - math.floor(math.log10(min(sizes)))
+    for_smallest = 2 - math.floor(math.log10(min(sizes)))
     return max(_decimals(max(sizes)), min(for_smallest, 2))
 
 

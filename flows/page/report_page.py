@@ -214,7 +214,7 @@ def _card(
         "id": table["series_id"][row],
         "reasons": choice.reasons,
         "figures": outlook["cards"][row] if outlook else [],
-        "skill": format_percent(table["recent_skill"][row]),
+        "skill": format_percent(table["skill"][row]),
         "coverage": format_percent(table["coverage"][row]),
         "has_curves": curves is not None,
         "inputs": [

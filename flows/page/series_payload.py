@@ -84,7 +84,6 @@ class SeriesPayload(TypedDict, total=False):
     decimals: list[int]
     mean_q50: list[float | None]
     skill: list[float | None]
-    recent_skill: list[float | None]
     coverage: list[float | None]
     periods: list[str]
     ticks: list[Tick]
@@ -163,7 +162,6 @@ def series_payload(
         "decimals": decimals,
         "mean_q50": [_round_or_none(value, places) for value, places in zip(table["mean_q50"], decimals, strict=True)],
         "skill": [_round_or_none(value, 4) for value in table["skill"]],
-        "recent_skill": [_round_or_none(value, 4) for value in table["recent_skill"]],
         "coverage": [_round_or_none(value, 4) for value in table["coverage"]],
         "periods": [times.format_period(start) for start in starts],
         "ticks": times.period_ticks(starts),

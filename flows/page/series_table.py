@@ -26,7 +26,7 @@ _MIN_SCORED_ROWS = 24
 
 SELECTION_RULE = (
     f"At most {MAX_SELECTED} series, the largest first: the {_MAX_LARGEST} largest, up to three that the champion does "
-    f"not forecast, two with an alert, the two with the lowest skill below zero over the last {skill.RECENT} nights, "
+    "not forecast, two with an alert, the two with the lowest skill below zero over the nights on this page, "
     "and the one whose coverage of the 80% interval is furthest from 80%."
 )
 
@@ -52,7 +52,7 @@ def series_table(data: PageData, rows: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         Columns series_id, status, reason, mean_q50 (mean of the median), skill, coverage, n and other figures of all
-        rows, recent_skill, alert.
+        rows, alert.
     """
     if data.latest is None:
         return pl.DataFrame()
@@ -66,8 +66,7 @@ def series_table(data: PageData, rows: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("series_id")
     )
-    recent = skill.by_series(skill.newest_issue_times(rows, skill.RECENT)).select("series_id", recent_skill="skill")
-    table = table.join(skill.by_series(rows), on="series_id", how="left").join(recent, on="series_id", how="left")
+    table = table.join(skill.by_series(rows), on="series_id", how="left")
     return table.join(_alerts(data), on="series_id", how="left").sort("series_id")
 
 
@@ -105,9 +104,9 @@ def select_series(table: pl.DataFrame) -> list[SelectedSeries]:
     select(rows.filter(pl.col("alert").is_not_null()), _MAX_ALERTED, lambda row: f"alert: {row['alert']}")
     scored = rows.filter(pl.col("n") >= _MIN_SCORED_ROWS)
     select(
-        scored.filter(pl.col("recent_skill") < 0).sort("recent_skill"),
+        scored.filter(pl.col("skill") < 0).sort("skill"),
         _MAX_LOWEST_SKILL,
-        lambda row: f"lowest skill of the last {skill.RECENT} nights: {format_percent(row['recent_skill'])}",
+        lambda row: f"lowest skill: {format_percent(row['skill'])}",
     )
     error = (pl.col("coverage") - _NOMINAL_COVERAGE).abs()
     select(

@@ -15,8 +15,6 @@ import polars as pl
 from model.evaluation.monitoring import skill_expression
 from storage.schemas import INSTANT
 
-#: Number of issue times in "recent" figures.
-RECENT = 7
 _ROUNDING = 1e-9
 _NORMAL_QUANTILE = 1.96  # of the 95% confidence interval
 
@@ -102,12 +100,6 @@ def by_weekday(rows: pl.DataFrame, timezone: str) -> pl.DataFrame:
 def by_series(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a table of series_id and the figures of `overall`."""
     return rows.group_by("series_id").agg(*_figures())
-
-
-def newest_issue_times(rows: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Return the rows of the last `count` issue times."""
-    issue_times = rows["issue_time"].unique().sort().tail(count)
-    return rows.filter(pl.col("issue_time").is_in(issue_times.implode()))
 
 
 def score_arrays(rows: pl.DataFrame, series_ids: tuple[str, ...], issue_times: list[datetime]) -> ScoreArrays:

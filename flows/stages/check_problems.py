@@ -143,7 +143,7 @@ def short_history(
         first = min(first, stored)
     begin, end = grid.index(np.array([to_micros(first), to_micros(last)])).tolist()
     steps = end - begin + 1
-    until = f"from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    until = f"from {settings.local_text(first)[:10]} to {settings.local_text(last)[:10]}"
     window = f"the context of {section.context:,} and the horizon of {section.horizon:,} steps"
     if steps < section.context + section.horizon:
         key = "horizon" if section.horizon > section.context else "context"

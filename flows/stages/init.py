@@ -66,7 +66,9 @@ def init_from(directory: Path, file: Path, timezone: str | None = None) -> InitR
 def _require_absent(paths: Iterable[Path]) -> None:
     for path in paths:
         if path.exists():
-            raise DataError(f"{path} is there already. Edit it, choose another folder, or move it away.")
+            raise DataError(
+                f"{path} is there already. Edit it, or remove it and repeat the command, or choose another folder."
+            )
 
 
 def _write(texts: dict[Path, str], written: list[Path], questions: list[str]) -> InitReport:

@@ -11,8 +11,8 @@ from flows.stages.file_inspection import FileInspection
 from storage.sources.csv_inspection import InspectedCsv
 
 _WIDTH = 40  # columns before a comment
-# A unit at the end of a column's name, or alone: Load (MW), load_mwh, GWh.
-_UNIT = re.compile(r"(?:^|[^A-Za-z])([kKMmGgTt]?[Ww][Hh]?|(?:EUR|USD|GBP)/[kMG]Wh|mcm|therms|m3|°C)[)\]]?$")
+# A unit in brackets, at the end of a column's name, or alone: Load (MW) a, load_mwh, GWh.
+_UNIT = re.compile(r"(?:^|[^A-Za-z])([kKMmGgTt]?[Ww][Hh]?|(?:EUR|USD|GBP)/[kMG]Wh|mcm|therms|m3|°C)(?:[)\]]|$)")
 # Column names are often in lower case.
 _UNIT_NAMES = {name.lower(): name for name in ("W", "kW", "MW", "GW", "TW", "Wh", "kWh", "MWh", "GWh", "TWh")}
 _SHOWN = 4  # names in a comment
@@ -64,12 +64,20 @@ def _pipeline(found: FileInspection, name: str, timezone: str | None) -> list[st
         _line("frequency", found.frequency or "1h", _frequency_comment(found)),
         _line("timezone", timezone or "UTC", None if timezone else _zone_question()),
         '# holidays = "DE"                      # country, COUNTRY-SUBDIVISION or financial market',
+        *_day_start_lines(found.frequency),
         _line("issue_at", "00:00", "local time of the issue; the first period of the forecast begins then"),
         _horizon_line(found.frequency),
     ]
     if found.smallest is not None and found.smallest >= 0:
         lines.append("# bounds = { min = 0.0 }               # the file has no negative value; not for prices")
     return [*lines, ""]
+
+
+def _day_start_lines(frequency: str | None) -> list[str]:
+    """Return the begin of a day as a comment: gas days begin in the morning."""
+    if frequency != "1d":
+        return []
+    return ['# day_start = "06:00"                   # begin of a gas day; issue_at is then "06:00"']
 
 
 def _horizon_line(frequency: str | None) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from model.checks.feed_shape import FeedShape
+from model.checks.wall_clock import to_wall_clock
 from storage.schemas import DataError
 
 _KEY = ["series_id", "valid_time", "available_at"]
@@ -153,7 +154,7 @@ def _example(rows: pl.DataFrame, repeated: pl.DataFrame, feed: FeedShape) -> str
     same = rows.join(of_first.select(_KEY), on=_KEY, how="semi", nulls_equal=True, maintain_order="left")
     name = next(name for name in feed.values if same[name].n_unique() > 1)
     series = f"{of_first['series_id'][0]} " if feed.series_id else ""
-    time = of_first["valid_time"].dt.strftime("%Y-%m-%d %H:%MZ")[0]
+    time = to_wall_clock(of_first["valid_time"], feed.time_zone).dt.strftime("%Y-%m-%d %H:%M")[0]
     values = [f"{value:g}" if value is not None else "missing" for value in same[name].head(_SHOWN).to_list()]
     return f"first: {series}{time} has {name} {', '.join(values)}{', ...' if len(same) > _SHOWN else ''}"
 

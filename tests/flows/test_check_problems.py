@@ -67,9 +67,9 @@ def test_the_right_frequency_has_no_failure(tmp_path: Path) -> None:
     ("extra", "words"),
     [
         ("horizon = 4000", "pipeline.horizon: the context of 336 and the horizon of 4,000 steps need 4,336 steps, but "
-         "the target has only 2,999, from 2017-12-31 to 2018-05-05"),
+         "the target has only 2,999, from 2018-01-01 to 2018-05-05"),
         ("context = 4000", "pipeline.context: the context of 4,000"),
-        ("context = 2900", "feed 'demand': 2,999 steps of history, from 2017-12-31 to 2018-05-05, are too few"),
+        ("context = 2900", "feed 'demand': 2,999 steps of history, from 2018-01-01 to 2018-05-05, are too few"),
     ],
 )  # fmt: skip
 def test_steps_beyond_the_history(tmp_path: Path, extra: str, words: str) -> None:

@@ -71,6 +71,22 @@ values = ["w"]
     assert ingest(settings, store, LATE, LATE)["feeds"]["weather"]["added"] == 1
 
 
+def test_a_second_pipeline_of_one_name_and_store_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sample(3).write_parquet(tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, "load.parquet")
+    store = open_store(settings.pipeline.store)
+    ingest(settings, store, LATE, LATE)
+    newer = sample(4).with_columns(pl.col("series_id").replace("LDC1", "LDC0"))
+    newer.write_parquet(tmp_path / "load.parquet")
+    ingest(settings, store, LATE, LATE)
+    assert not caplog.records, "a new series among known ones is no second pipeline"
+    newer.with_columns(pl.format("other {}", "series_id").alias("series_id")).write_parquet(tmp_path / "load.parquet")
+    ingest(settings, store, LATE, LATE)
+    (record,) = caplog.records
+    assert "none of its 3 series is in the history, which has 4 others, such as 'LDC0'" in record.getMessage()
+    assert "pipeline.name = 'p' and this store, give it another name" in record.getMessage()
+
+
 def test_check_reports_late_feeds(tmp_path: Path) -> None:
     sample(30).write_parquet(tmp_path / "load.parquet")
     settings = pipeline_of(tmp_path, "load.parquet")

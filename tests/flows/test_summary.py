@@ -36,6 +36,15 @@ def scored(count: int, nights: int) -> str:
     return summary.score_sentence(cast(ScoreReport, report))
 
 
+def test_a_run_that_scored_nothing_states_why() -> None:
+    nothing: dict[str, Any] = {"scored": 0, "revised": 0, "unchanged": 0, "summary": {}}
+    assert summary.score_sentence(cast(ScoreReport, nothing)) == (
+        "Scored no forecast, because no actuals of one are known yet."
+    )
+    before = summary.score_sentence(cast(ScoreReport, nothing | {"unchanged": 10}))
+    assert before.startswith("Scored no further forecast; the scores of 10 forecasts are unchanged.")
+
+
 def test_a_skill_names_the_number_of_its_nights() -> None:
     assert scored(1, 1) == (
         "Scored 1 forecast. The newest night with actuals: pinball 4.5, skill +25% against the baseline."
@@ -71,3 +80,18 @@ def test_a_run_with_a_failed_step_names_it_and_its_error() -> None:
     assert summary.run_sentence(cast(ForecastReport, report), failures) == (
         f"{published} Failed: ingest of weather (feed 'weather': no such file), and 1 more step."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (64310.2, "64310"),
+        (999.96, "1000"),
+        (12.5, "12.5"),
+        (7.0, "7"),
+        (0.00012345, "0.0001234"),
+        (-3.2e-6, "-0.0000032"),
+    ],
+)
+def test_a_number_has_no_exponent(value: float, text: str) -> None:
+    assert summary.number_text(value) == text

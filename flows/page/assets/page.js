@@ -46,7 +46,7 @@
   const largest = Math.max(...sizes.slice(0, 50_000)), smallest = Math.min(...sizes.slice(0, 50_000));
   const meanPlaces = !sizes.length ? 0 : Math.max(
     largest >= 1000 ? 0 : largest >= 100 ? 1 : largest >= 10 ? 2 : largest >= 1 ? 3 : 4,
-    Math.min(1 - Math.floor(Math.log10(smallest)), 2));
+    Math.min(2 - Math.floor(Math.log10(smallest)), 2));
   const percentOf = (quantileName) => `${quantileName.slice(1).replace("_", ".")}%`;
 
   // Return one row per period: actual, quantiles (q...) and quantiles of the previous forecast (eq...).
@@ -184,7 +184,7 @@
     const reason = number === null ? "" : ` (${series.reasons[number]})`;
     byId("chosen-figures").textContent = `Status: ${statusNames[series.status[row]]}${reason}. `
       + `Mean forecast: ${formatNumber(series.mean_q50[row])} (${unit}). `
-      + `Skill: ${formatPercent(series.recent_skill[row])} over the last 7 nights, ${formatPercent(series.skill[row])} over all nights on this page. `
+      + `Skill over the nights on this page: ${formatPercent(series.skill[row])}. `
       + `Coverage of the 80% interval: ${formatPercent(series.coverage[row])}.`;
     byId("chosen-fan").hidden = byId("chosen-past").hidden = !curves;
     byId("chosen-over-actual").hidden = !curves?.past;
@@ -251,7 +251,7 @@
       button.append(Object.assign(document.createElement("bdi"), { textContent: series.ids[row] }));
       head.append(button);
       line.append(head);
-      for (const text of [formatDecimals(series.mean_q50[row], meanPlaces), formatPercent(series.recent_skill[row]), formatPercent(series.coverage[row])]) {
+      for (const text of [formatDecimals(series.mean_q50[row], meanPlaces), formatPercent(series.skill[row]), formatPercent(series.coverage[row])]) {
         line.append(Object.assign(line.insertCell(), { textContent: text, className: "number" }));
       }
       line.insertCell().textContent = statusNames[series.status[row]];

@@ -90,7 +90,7 @@ def test_a_new_series_is_left_out_of_the_changes_of_the_sum(made: PageData) -> N
 def test_numbers_of_a_column_have_the_same_decimals(made: PageData) -> None:
     outlook = make_outlook(made, curves(1800.4, 60.0), None, 0, [0], TIMES)
     assert outlook is not None
-    assert [row["figures"][0].value for row in outlook["rows"]] == ["1,800", "60"]
+    assert [row["figures"][0].value for row in outlook["rows"]] == ["1,800.4", "60.0"]
     assert outlook["cards"][0][0].value == "1,800"
     assert [column_decimals(column) for column in ([38.1, 4.67], [0.02, 5000.0], [], [None, 0.0])] == [2, 2, 0, 0]
 

@@ -20,7 +20,7 @@ from flows.page import skill
 from flows.page.document import pack_json
 from flows.page.local_time import LocalTimeFormat
 from flows.page.night_section import night_section
-from flows.page.number_format import format_difference, format_number
+from flows.page.number_format import format_change, format_difference, format_number
 from flows.page.report_page import render_report_page
 from flows.settings import file as pipeline_file
 from flows.settings.pipeline import Pipeline
@@ -278,6 +278,32 @@ def test_the_last_day_has_its_errors_beside_a_night_of_two_days(path: Path) -> N
     assert night["last_day"]["issued"] == "Sun 25 Oct 00:00 CEST"
     assert night["last_day"]["mae"] == format_number(float(sunday["absolute_error"].to_numpy().mean()))
     assert night["last_day"]["largest"] == format_difference(sunday.sort("absolute_error").row(-1, named=True)["error"])
+
+
+def test_daily_data_have_the_errors_of_the_last_day_one_day_ahead(path: Path) -> None:
+    """Daily forecasts of two days: the newest complete night is a day older than the newest actual."""
+    hourly = collect_page_data(*opened(path), NOW)
+    text = path.read_text()
+    for old, new in (('"1h"', '"1d"'), ("horizon = 24", "horizon = 2"), ("season = 168", "season = 7"), ("MW", "GWh")):
+        text = text.replace(old, new)
+    (path.parent / "daily.toml").write_text(text)
+    data = replace(hourly, settings=pipeline_file.read(path.parent / "daily.toml"))
+    first = skill.scorable_rows(hourly.scores).filter(step=1)
+    local = pl.col("valid_time").dt.convert_time_zone("Europe/Berlin")
+    second = first.with_columns(local.dt.offset_by("1d").dt.convert_time_zone("UTC"), pl.col("absolute_error") * 3)
+    newest = first["issue_time"].max()
+    # The newest forecast has the actuals of its first day only.
+    rows = pl.concat([first, second.filter(pl.col("issue_time") < newest)])
+    complete = second.filter(pl.col("issue_time") < newest)["issue_time"].max()
+    night = night_section(
+        replace(data, complete_night=rows.filter(issue_time=complete).with_columns(q50=pl.col("actual"))), rows, [],
+        LocalTimeFormat("Europe/Berlin", "1d"),
+    )  # fmt: skip
+    assert night is not None and night["last_day"] is not None
+    last = first.filter(issue_time=newest)
+    assert night["last_day"]["mae"] == format_number(float(last["absolute_error"].to_numpy().mean()))
+    actual, error = (float(last[name].cast(pl.Float64).sum()) for name in ("actual", "error"))
+    assert night["last_day"]["total"] == format_change(actual, actual - error)
 
 
 def test_prices_and_a_single_series_have_no_error_of_a_sum(path: Path) -> None:

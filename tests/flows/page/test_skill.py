@@ -76,11 +76,6 @@ def test_skill_is_undefined_for_a_perfect_baseline() -> None:
     assert skill.overall(skill.scorable_rows(rows(baseline_pinball=[0.0])))["skill"] is None
 
 
-def test_newest_issue_times() -> None:
-    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
-    assert skill.newest_issue_times(rows(issue_time=days), 2)["issue_time"].to_list() == days[1:]
-
-
 def test_calibration_from_pit() -> None:
     # Half of the actuals are below q10, none are between q10 and q90, half are above q90.
     scores = rows(pit=[0.05, 0.05, 0.95, 0.95])
