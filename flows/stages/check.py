@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from flows import clock
 from flows.settings.pipeline import Pipeline
-from flows.stages.check_problems import other_frequency, short_history, unwritable_store
+from flows.stages.check_problems import other_frequency, other_series, short_history, unwritable_store
 from flows.stages.feed_checks import check_feeds, feed_report, refusal_failure
 from flows.stages.history_grid import changed_grids
 from flows.stages.known_future import actuals_as_known_future
@@ -37,6 +37,7 @@ def check(settings: Pipeline, now: datetime, progress: Progress = no_progress) -
         # A frequency that the rows do not have explains a changed grid, so it comes first.
         failure = other_frequency(settings, feed, rows) or (str(changed[feed.name]) if feed.name in changed else None)
         failure = failure or refusal_failure(feed, rows) or warnings.get(feed.name)
+        failure = failure or other_series(settings, store, feed, rows, now)
         if failure is not None:
             failures.setdefault(feed.name, failure)
     for name, error in changed.items():

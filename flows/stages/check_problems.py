@@ -1,9 +1,10 @@
-"""Problems that a check finds in feeds that can be read: another frequency, too little history, an unused covariate."""
+"""Problems that a check finds in feeds that can be read: another frequency, too little history, other series."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -15,9 +16,12 @@ from flows.stages.training_data import excluded_days
 from model.checks.feed_rows import CheckedRows
 from model.evaluation.promotion import MIN_ISSUE_TIMES
 from model.timegrid import DAY, SUBDAILY
+from storage import history
 from storage.schemas import DataError
+from storage.schemas.attempts import Failed, attempt
 from storage.store import Store
 
+_MOST_COMPARED = 1000  # series. With more, the ids of the history take seconds to read.
 _SAMPLE = 10_000  # rows of a feed from which its spacing is measured
 _OFF_GRID = 0.4  # share of refused rows from which a feed may be finer than the pipeline
 _WALL = pl.Datetime("us")
@@ -177,3 +181,30 @@ def _excluded_history(settings: Pipeline, begin: int, end: int, until: str) -> s
 def _span(checked: CheckedRows) -> tuple[datetime, datetime] | None:
     first, last = checked.accepted.select(first=pl.col("valid_time").min(), last=pl.col("valid_time").max()).row(0)
     return None if first is None else (first, last)
+
+
+def other_series(settings: Pipeline, store: Store, feed: Feed, rows: CheckedRows, now: datetime) -> str | None:
+    """Return what to do if the history of a target has series, and none of them is among those of its feed.
+
+    That is so where a second pipeline file of the same name and store has other data. Its series would be forecast by
+    the model of the first one.
+
+    Args:
+        settings: Settings of the pipeline.
+        store: Store of the pipeline.
+        feed: The feed.
+        rows: Checked rows of the feed.
+        now: Present instant.
+    """
+    ids = rows.accepted["series_id"].unique()
+    if feed.role != "target" or len(ids) > _MOST_COMPARED or ids.is_empty():
+        return None
+    # An ingest sets damaged parts aside. Nothing can be compared with them.
+    earlier = attempt(partial(history.read_series_ids, store, settings.name, feed.name, now))
+    if isinstance(earlier, Failed) or not earlier or not ids.is_in(earlier).not_().all():
+        return None
+    return (
+        f"feed {feed.name!r}: none of its {len(ids):,} series is in the history, which has {len(earlier):,} others, "
+        f"such as {earlier[0]!r}. If another pipeline file uses pipeline.name = {settings.name!r} and this store, give "
+        "it another name. If the series were renamed, begin a new store"
+    )

@@ -10,6 +10,7 @@ from functools import partial
 from flows import clock
 from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
+from flows.stages.check_problems import other_series
 from flows.stages.feed_checks import check_feed, check_feeds, feed_report, refusal_failure, with_findings
 from flows.stages.history_grid import changed_grids, record_grid
 from flows.stages.lateness import lateness
@@ -17,17 +18,14 @@ from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
 from flows.stages.series_matching import log_matching
 from model.checks.feed_findings import emptied_finding
-from model.checks.feed_rows import CheckedRows
 from storage import history, history_parts, quarantine
 from storage.schemas import DataError
 from storage.schemas.attempts import Failed, attempt
-from storage.schemas.counts import counted
 from storage.schemas.records import FeedReport, IngestReport
 from storage.store import PartialStore, Store
 
 logger = logging.getLogger(__name__)
 
-_MOST_COMPARED = 1000  # series. With more, the ids of the history take seconds to read.
 _FEWEST_KNOWN = 24  # With fewer values read again, a revision may change most of them.
 
 
@@ -114,7 +112,9 @@ def ingest(
         rows = checked[feed.name]
         if feed.name in changed:
             replaced[feed.name] = history_parts.set_all_aside(store, settings.name, feed.name)
-        _warn_of_other_series(settings, store, feed, rows, now)
+        other = other_series(settings, store, feed, rows, now)
+        if other is not None:
+            logger.warning("%s", other)
         try:
             record_grid(settings, store, feed)
             appended = history.append(store_of(feed), settings.name, feed.name, rows.accepted, now)
@@ -168,25 +168,6 @@ def _lost_rows(settings: Pipeline, store: Store, feed: Feed, appended: history.A
         f"feed {feed.name!r}: damaged parts of the history were set aside, and the source does not have all of their "
         f"rows any more: {', '.join(lost)}. Restore them from a backup, under their names without '.damaged'"
     )
-
-
-def _warn_of_other_series(settings: Pipeline, store: Store, feed: Feed, rows: CheckedRows, now: datetime) -> None:
-    """Log a warning if the history of a target has series, and none of them is among those of its feed.
-
-    That is so where a second pipeline file of the same name and store has other data. Its series would be forecast by
-    the model of the first one.
-    """
-    ids = rows.accepted["series_id"].unique()
-    if feed.role != "target" or len(ids) > _MOST_COMPARED or ids.is_empty():
-        return
-    earlier = attempt(partial(history.read_series_ids, store, settings.name, feed.name, now))
-    if isinstance(earlier, Failed) or not earlier or not ids.is_in(earlier).not_().all():
-        return
-    logger.warning(
-        "feed %r: none of its %s is in the history, which has %s, such as %r. If another pipeline file uses "
-        "pipeline.name = %r and this store, give it another name. If the series were renamed, begin a new store.",
-        feed.name, counted(len(ids), "series", "series"), f"{len(earlier):,} others", earlier[0], settings.name,
-    )  # fmt: skip
 
 
 def _warn_of_replaced(settings: Pipeline, feed: Feed, appended: history.Appended) -> None:

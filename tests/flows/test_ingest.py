@@ -80,9 +80,12 @@ def test_a_second_pipeline_of_one_name_and_store_is_named(tmp_path: Path, caplog
     newer.write_parquet(tmp_path / "load.parquet")
     ingest(settings, store, LATE, LATE)
     assert not caplog.records, "a new series among known ones is no second pipeline"
+    assert "none of its" not in str(check(settings, LATE)["failures"])
     newer.with_columns(pl.format("other {}", "series_id").alias("series_id")).write_parquet(tmp_path / "load.parquet")
+    failure = check(settings, LATE)["failures"]["demand"]
     ingest(settings, store, LATE, LATE)
     (record,) = caplog.records
+    assert record.getMessage() == failure
     assert "none of its 3 series is in the history, which has 4 others, such as 'LDC0'" in record.getMessage()
     assert "pipeline.name = 'p' and this store, give it another name" in record.getMessage()
 
