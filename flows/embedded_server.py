@@ -12,7 +12,7 @@ import secrets
 import selectors
 import subprocess
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import IO
 
 from prefect.context import refresh_global_settings_context
@@ -29,11 +29,14 @@ class ServerError(Exception):
     """Prefect's embedded server did not start."""
 
 
-def start_if_needed(environment: MutableMapping[str, str]) -> None:
+def start_if_needed(
+    environment: MutableMapping[str, str], meanwhile: Callable[[], object] = lambda: None
+) -> None:  # fmt: skip
     """Start a server and have Prefect use it, if no API is configured. It ends with this process.
 
     Args:
         environment: Variables of this process, which get the address and the key of the server.
+        meanwhile: Function that is called while the server starts, which takes seconds.
 
     Raises:
         ServerError: The server ended, or did not answer in time.
@@ -43,13 +46,13 @@ def start_if_needed(environment: MutableMapping[str, str]) -> None:
         return
     key = f"{_USER}:{secrets.token_urlsafe(32)}"
     register_secrets([key, key.removeprefix(f"{_USER}:")])
-    port = _start(key, environment, settings.server.ephemeral.startup_timeout_seconds)
+    port = _start(key, environment, settings.server.ephemeral.startup_timeout_seconds, meanwhile)
     environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     environment["PREFECT_API_AUTH_STRING"] = key
     refresh_global_settings_context()
 
 
-def _start(key: str, environment: Mapping[str, str], limit: float) -> int:
+def _start(key: str, environment: Mapping[str, str], limit: float, meanwhile: Callable[[], object]) -> int:
     """Start the server process with a key, and return its port."""
     # An interrupt from the keyboard must reach this process only, whose last state the server still records.
     process = subprocess.Popen(
@@ -60,6 +63,7 @@ def _start(key: str, environment: Mapping[str, str], limit: float) -> int:
     # The pipe to the server stays open as long as this process lives, however it ends. The server ends when it closes.
     assert process.stdout is not None
     atexit.register(_stop, process)
+    meanwhile()
     line = _read_line(process.stdout, limit)
     if line is None:
         process.kill()

@@ -9,7 +9,7 @@ from typing import TypedDict, cast
 from zoneinfo import ZoneInfo
 
 from flows.settings.pipeline import Pipeline
-from model.checks.reasons import first_text
+from model.checks.reasons import NOT_A_NUMBER, first_text
 from model.checks.series_matching import describe
 from model.evaluation.monitoring import skill
 from storage.schemas.counts import counted
@@ -280,7 +280,7 @@ def finding_lines(feeds: Mapping[str, FeedReport], timezone: str) -> list[str]:
     for name, feed in feeds.items():
         lines += [
             f"{name}: {count:,} of {counted(feed['read'], 'row')} refused: {reason}"
-            f"{first_text(feed.get('examples', {}).get(reason, ''))}"
+            f"{first_text(feed.get('examples', {}).get(reason, ''))}{_missing_hint(reason)}"
             for reason, count in feed["reasons"].items()
         ]
         lines += [f"{name}: damaged part of the history set aside: {path}" for path in feed.get("damaged", ())]
@@ -293,6 +293,13 @@ def finding_lines(feeds: Mapping[str, FeedReport], timezone: str) -> list[str]:
             more = f"; and {len(worst) - _MAX_NAMES} more series" if len(worst) > _MAX_NAMES else ""
             lines.append(f"{name}: {check}: {details}{more}")
     return lines
+
+
+def _missing_hint(reason: str) -> str:
+    """Return what to do about cells that are no numbers and perhaps mean a missing value."""
+    if not reason.endswith(NOT_A_NUMBER):
+        return ""
+    return ". If such texts mean a missing value, add them to missing in [feed.options]"
 
 
 def _finding_text(finding: FindingRecord, timezone: str) -> str:

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
         from flows import embedded_server
 
         try:
-            embedded_server.start_if_needed(os.environ)
+            embedded_server.start_if_needed(os.environ, partial(importlib.import_module, f"flows.{name}"))
         except embedded_server.ServerError as failure:
             raise NoServer(str(failure)) from None
         flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
