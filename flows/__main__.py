@@ -6,12 +6,14 @@ import gc
 import os
 import sys
 
+from flows import standard_streams
 from flows.stage_process import supervision
 from flows.stage_process.environment import PASSIVE_WAIT, SINGLE_THREAD_NUMPY
 
 
 def main() -> None:
     """Run the command line."""
+    standard_streams.open_closed()
     os.environ.setdefault(*PASSIVE_WAIT)
     os.environ.setdefault(*SINGLE_THREAD_NUMPY)
     if "forecast" in sys.argv[1:2]:

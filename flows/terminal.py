@@ -18,6 +18,7 @@ from flows.coloured_text import Coloured, Line, escape, is_live, outcome, render
 from flows.settings.pipeline import Pipeline
 from flows.stage_process.listener import listening
 from flows.stages.progress import Progress, no_progress
+from flows.standard_streams import give_up_output
 from storage import forecasts
 from storage.errors import encodable
 from storage.redaction import redact_registered, redact_values
@@ -91,7 +92,14 @@ def print_error(message: str) -> None:
 
 def _echo(text: str, is_error: bool = False) -> None:
     """Write a text without the secrets in use. Everything that a command prints passes here."""
-    click.echo(encodable(redact_registered(text)), err=is_error)
+    try:
+        click.echo(encodable(redact_registered(text)), err=is_error)
+    except OSError as error:
+        # The result is in the store, whatever becomes of its report: a full disk, or a reader that has gone.
+        if not is_error:
+            give_up_output()
+            if not isinstance(error, BrokenPipeError):
+                print_error(f"warning: the output cannot be written: {error}")
 
 
 def print_failures(failures: Mapping[str, str], run: str = "run") -> None:

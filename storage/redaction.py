@@ -130,10 +130,17 @@ def environment_secrets(environment: Iterable[tuple[str, str]]) -> set[str]:
         if "://" in value:
             secrets |= find_secrets(value)
         # The path of a file that holds a secret is none.
-        is_path = Path(value).is_absolute() and Path(value).exists()
-        if _VARIABLE.search(name) and name not in _PUBLIC_VARIABLES and not is_path:
+        if _VARIABLE.search(name) and name not in _PUBLIC_VARIABLES and not _is_file(value):
             secrets |= {value, *((value.partition(":")[2],) if ":" in value and "://" not in value else ())}
     return secrets
+
+
+def _is_file(text: str) -> bool:
+    """Return whether a text is the absolute path of something that exists and that this user may look at."""
+    try:
+        return Path(text).is_absolute() and Path(text).exists()
+    except OSError:
+        return False
 
 
 def find_secrets_of_hidden(uri: str) -> set[str]:

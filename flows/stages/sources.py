@@ -15,6 +15,7 @@ from storage.redaction import has_secret, redact_registered
 from storage.schemas import ROW_PROBLEM, DataError, MissingColumn
 from storage.sources.limits import run_within
 from storage.sources.request import Request
+from storage.sources.time_range import with_representable_times
 
 # Each kind of source is a module, imported only when it is used, because it brings its own library.
 _MODULES = {
@@ -24,6 +25,7 @@ _MODULES = {
 
 
 # Sources that never receive a key in a request, so that no cell of theirs can repeat one.
+_LONGEST_ID, _SHOWN = 1000, 40  # bytes, characters
 _KEYLESS = frozenset({"file", "s3"})
 #: Kinds whose tables may have columns that a feed does not name.
 FREE_KINDS = frozenset({"file", "s3", "sql", "http"})
@@ -58,7 +60,8 @@ def read_feed(
         key.get_secret_value() if key is not None else None, feed.secrets, id_column, feed.valid_time,
     )  # fmt: skip
     try:
-        rows: pl.DataFrame = run_within(options["max_time"], request.redacted_uri, lambda: source.read(request))
+        read: pl.DataFrame = run_within(options["max_time"], request.redacted_uri, lambda: source.read(request))
+        rows = with_representable_times(read)
     except DataError as error:
         text = error.of_key(_key_of(feed, error.column)) if isinstance(error, MissingColumn) else str(error)
         raise DataError(f"feed {feed.name!r}: {request.redact(text)}") from None
@@ -69,9 +72,36 @@ def read_feed(
             raise
         raise DataError(f"feed {feed.name!r}: {type(error).__name__}: {request.redact(str(error))}") from None
     rows = to_long_table(rows, wide, shape) if wide else rows
-    if feed.source in _KEYLESS or feed.series_id is None or feed.series_id not in rows.columns:
+    if feed.series_id is None or feed.series_id not in rows.columns:
         return rows
-    return _without_secret_ids(rows, feed.series_id)
+    rows = _without_long_ids(rows, feed.series_id)
+    return rows if feed.source in _KEYLESS else _without_secret_ids(rows, feed.series_id)
+
+
+def _without_long_ids(rows: pl.DataFrame, id_column: str) -> pl.DataFrame:
+    """Return the rows with a problem for each row whose series id is no id, but a text of a thousand characters.
+
+    A small file can repeat a long text in each row. Each copy of the column would then need all of the memory.
+    """
+    ids = rows[id_column]
+    if ids.dtype not in (pl.String, pl.Categorical, pl.Enum):
+        return rows
+    # A cast of the whole column of a dictionary would copy its texts.
+    distinct = ids if ids.dtype == pl.String else ids.unique()
+    is_long = (distinct.cast(pl.String).str.len_bytes() > _LONGEST_ID).fill_null(False)
+    if not is_long.any():
+        return rows
+    long_ids = distinct.filter(is_long).unique()
+    problem = f"{id_column} is longer than {_LONGEST_ID:,} bytes, got {long_ids.cast(pl.String)[0][:_SHOWN]}..."
+    is_long = ids.is_in(long_ids.implode()).fill_null(False)
+    rows = _with_problem(rows, pl.when(is_long).then(pl.lit(problem)))
+    return rows.with_columns(pl.when(is_long).then(None).otherwise(pl.col(id_column)).alias(id_column))
+
+
+def _with_problem(rows: pl.DataFrame, problem: pl.Expr) -> pl.DataFrame:
+    """Return the rows with a further problem of some of them. The first problem of a row stays."""
+    before = pl.col(ROW_PROBLEM) if ROW_PROBLEM in rows.columns else pl.lit(None, pl.String)
+    return rows.with_columns(pl.coalesce(before, problem).alias(ROW_PROBLEM))
 
 
 def _without_secret_ids(rows: pl.DataFrame, id_column: str) -> pl.DataFrame:
@@ -84,9 +114,8 @@ def _without_secret_ids(rows: pl.DataFrame, id_column: str) -> pl.DataFrame:
     if not secret:
         return rows
     problem = pl.when(pl.col(id_column).is_in(secret)).then(pl.lit(f"{id_column} repeats a secret of the feed"))
-    before = pl.col(ROW_PROBLEM) if ROW_PROBLEM in rows.columns else pl.lit(None, pl.String)
     shown = {text: redact_registered(text) for text in secret}
-    return rows.with_columns(pl.coalesce(before, problem).alias(ROW_PROBLEM), pl.col(id_column).replace(shown))
+    return _with_problem(rows, problem).with_columns(pl.col(id_column).replace(shown))
 
 
 def _key_of(feed: Feed, column: str) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from flows.settings.pipeline import Pipeline
 from storage import history_parts
+from storage.schemas import DataError
 from storage.schemas.attempts import Failed, attempt
 from storage.store import PartialStore, Store
 
@@ -28,6 +29,9 @@ def publish_despite_damage(
         store: Store of the pipeline.
         publish: Publishes from a store, with a reason why all rows are stale or None.
         stale_reason: Reason why all rows are stale in any case.
+
+    Raises:
+        DataError: Nothing can be published from what is left. The message names the parts that cannot be used.
     """
     hidden: list[str] = []
     reasons: list[str] = [stale_reason] if stale_reason else []
@@ -47,4 +51,9 @@ def publish_despite_damage(
                     reasons.append(moved.text)
             hidden += error.parts
             reasons.append(str(error))
+        except DataError as error:
+            if not hidden:
+                raise
+            # What is left is too little, and the parts that were left out are why.
+            raise DataError("; ".join([*reasons, str(error)])) from None
     return publish_known()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,6 +21,7 @@ from storage.sources.request import Request
 from storage.sources.sql_result import check_columns, fetch_table
 from storage.sources.sql_text import bind
 
+_TYPE_KEY = b"POSTGRESQL:type"  # of the driver, in the metadata of a column
 _NO_OPERATOR = "operator does not exist"
 _SEVERITY = re.compile(r"^.*?\b(?:ERROR|FATAL):\s+")  # what PostgreSQL's driver writes before the server's message
 _DRIVER = re.compile(r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to (?:prepare|execute|step) query: )?")
@@ -60,10 +62,24 @@ def _read_postgresql(cursor: Any, query: str, request: Request) -> pl.DataFrame:
     cursor.execute("select set_config('TimeZone', $1, false)", [_session_zone(request.time_zone)])
     cursor.fetchall()
     cursor.execute(query, [bounds[name] for name in names] or None)
-    table = fetch_table(cursor, request.limits)
+    table = fetch_table(cursor, request.limits, partial(_check_types, request))
     columns = request.columns or table.columns
     check_columns(columns, table.columns, request)
     return pl.DataFrame([_to_polars(table[column], column == request.series_id) for column in columns])
+
+
+def _check_types(request: Request, schema: Any) -> None:
+    """Raise DataError if a requested column has PostgreSQL's type money, which the driver gives in hundredths.
+
+    How many decimals it has depends on a setting of the server.
+    """
+    for field in schema:
+        kind = (field.metadata or {}).get(_TYPE_KEY, b"").decode()
+        if kind == "money" and (not request.columns or field.name in request.columns):
+            raise DataError(
+                f"{request.redacted_uri}: column {field.name!r} of the query has the type money; convert it in the "
+                f"query: {field.name}::numeric"
+            )
 
 
 def _to_polars(column: pl.Series, is_id: bool) -> pl.Series:
@@ -116,4 +132,6 @@ def _load_driver(is_sqlite: bool) -> tuple[Any, tuple[type[Exception], ...]]:
         connect = importlib.import_module(f"{name}.dbapi").connect
     except ModuleNotFoundError as error:
         raise DataError(f"a database feed needs {error.name}: pip install 'gatecast[sql]'") from None
-    return connect, (error_type, OSError)
+    # The driver returns Arrow tables, and pyarrow refuses some of their types.
+    arrow_error = importlib.import_module("pyarrow").ArrowException
+    return connect, (error_type, arrow_error, OSError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,18 +12,23 @@ from storage.sources.limits import Limits
 from storage.sources.request import Request
 
 
-def fetch_table(cursor: Any, limits: Limits | None = None) -> pl.DataFrame:
+def fetch_table(
+    cursor: Any, limits: Limits | None = None, check_schema: Callable[[Any], None] | None = None
+) -> pl.DataFrame:
     """Return the result of the cursor's query.
 
     Args:
         cursor: Cursor after the execution of the query.
         limits: Limits of the read. None: there are none.
+        check_schema: Function that raises an error if a column of the Arrow schema has no usable type.
 
     Raises:
         DataError: The result exceeds a limit, two columns have one name, or a text is not UTF-8. SQLite stores such
             texts, and Polars would fail at them later.
     """
     reader = cursor.fetch_record_batch()
+    if check_schema is not None:
+        check_schema(reader.schema)
     names = reader.schema.names
     twice = [name for name in names if names.count(name) > 1]
     if twice:

@@ -257,3 +257,15 @@ def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Pat
     assert publish_despite_damage(settings, store, publish) == {
         "reason": None, "parts": ["history/p/demand/b.parquet", "history/p/demand/c.parquet"],
     }  # fmt: skip
+
+
+def test_what_cannot_be_read_is_named_if_nothing_can_be_published_without_it(tmp_path: Path) -> None:
+    settings = pipeline_of(tmp_path, "none.parquet")
+
+    def publish(store: Store, reason: str | None) -> None:
+        if reason is None:
+            raise history_parts.UnreadableHistory("demand", "cannot be read: links in a loop", ["a.parquet"])
+        raise DataError("no target value was known")
+
+    with pytest.raises(DataError, match=r"'demand' cannot be read: links in a loop; no target value was known$"):
+        publish_despite_damage(settings, open_store(settings.pipeline.store), publish)

@@ -78,7 +78,9 @@ def test_a_snippet_sums_one_pipeline_only(expected: pl.DataFrame, snippet: str) 
     if isinstance(total, duckdb.DuckDBPyRelation):
         total = total.df()
     rows = pl.from_pandas(total) if isinstance(total, pd.DataFrame) else total
+    if "actual" in rows.columns:
+        # The horizon of the newest forecast is not over: none of its periods has an actual.
+        expected = expected.head(-1)
+        assert (rows["actual"] > 0).all()
     assert rows["q50"].to_list() == pytest.approx(expected["q50"].to_list())
     assert [time.astimezone(UTC) for time in rows["issue_time"]] == expected["issue_time"].to_list()
-    if "actual" in rows.columns:
-        assert (rows["actual"][:-1] > 0).all()

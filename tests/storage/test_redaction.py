@@ -55,6 +55,15 @@ def test_a_secret_is_redacted_in_every_spelling(secret: str) -> None:
         assert spelling not in redact(f"no answer: <{spelling}>, line 1", {secret})
 
 
+def test_a_path_that_this_user_may_not_look_at_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    environment = {"KUBECONFIG": "/root/.kube/config", "PATH": "/root/bin:/bin", "API_TOKEN": "/root/token"}
+    assert environment_secrets(environment.items()) == {"/root/token"}, "it may be a secret that begins with a slash"
+
+
 def test_folders_and_paths_of_secret_files_are_no_secrets(tmp_path: Path) -> None:
     variables = {
         "PWD": "/home/me/gas", "OLDPWD": "/home/me", "DESKTOP_SESSION": "ubuntu",

@@ -14,6 +14,7 @@ from adbc_driver_postgresql import dbapi
 from storage.schemas import DataError, to_series_ids
 from storage.sources import sql
 from storage.sources.request import Request
+from storage.sources.time_range import with_representable_times
 from tests.support.narrow import as_instant
 
 
@@ -96,6 +97,31 @@ def test_errors_name_the_problem_and_no_secret(
         sql.read(request_of(postgres, columns, query))
     assert "reader:***@127.0.0.1" in str(raised.value)
     assert "planted-s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("select '100.00'::money as a", "column 'a' of the query has the type money; convert it in the query: a::num"),
+        ("select row(1, 2) as a", "the query failed: .*Expected nested record type"),
+        ("select '10:00+02'::timetz as a, 1 as b", None),
+    ],
+)
+def test_types_that_the_driver_returns_wrongly_are_refused(
+    postgres: str, request_of: Callable[..., Request], query: str, message: str | None
+) -> None:
+    if message is None:
+        assert sql.read(request_of(postgres, ["b"], query))["b"].to_list() == [1], "it is not requested"
+        return
+    with pytest.raises(DataError, match=message):
+        sql.read(request_of(postgres, ["a"], query))
+
+
+def test_a_time_of_no_calendar_is_text(postgres: str, request_of: Callable[..., Request]) -> None:
+    query = "select unnest(array['infinity', '2018-09-01', '-infinity']::timestamp[]) as a"
+    rows = with_representable_times(sql.read(request_of(postgres, ["a"], query)))
+    assert rows["a"][1] == "2018-09-01 00:00:00"
+    assert rows["a"][0].startswith("outside the calendar: ") and rows["a"][2].startswith("outside the calendar: -")
 
 
 def test_a_server_that_is_unreachable_or_refuses_is_an_error_without_the_password(
