@@ -8,6 +8,7 @@ for times, so they are bound in the form of the column of valid times.
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from functools import partial
 from typing import Any
@@ -59,8 +60,13 @@ def _read_postgresql(cursor: Any, query: str, request: Request) -> pl.DataFrame:
     # A text with an offset: the driver's own timestamp type would lose its zone beside a naive column.
     query, names = bind(query, "${}::text::timestamptz")
     bounds = {"since": request.since.isoformat(), "until": request.until.isoformat()}
-    cursor.execute("select set_config('TimeZone', $1, false)", [_session_zone(request.time_zone)])
-    cursor.fetchall()
+    settings = {"TimeZone": _session_zone(request.time_zone)}
+    if "max_time" in request.options:
+        # The server ends the query too. Else it would go on, with its locks, after the reader has given up.
+        settings["statement_timeout"] = str(math.ceil(1000 * request.options["max_time"]))
+    for name, value in settings.items():
+        cursor.execute("select set_config($1, $2, false)", [name, value])
+        cursor.fetchall()
     cursor.execute(query, [bounds[name] for name in names] or None)
     table = fetch_table(cursor, request.limits, partial(_check_types, request))
     columns = request.columns or table.columns

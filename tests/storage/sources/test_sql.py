@@ -117,6 +117,11 @@ def test_types_that_the_driver_returns_wrongly_are_refused(
         sql.read(request_of(postgres, ["a"], query))
 
 
+def test_the_server_ends_a_query_that_takes_too_long(postgres: str, request_of: Callable[..., Request]) -> None:
+    with pytest.raises(DataError, match="the query failed: canceling statement due to statement timeout"):
+        sql.read(request_of(postgres, ["a"], "select 1 as a, pg_sleep(60)", max_time=0.5))
+
+
 def test_a_time_of_no_calendar_is_text(postgres: str, request_of: Callable[..., Request]) -> None:
     query = "select unnest(array['infinity', '2018-09-01', '-infinity']::timestamp[]) as a"
     rows = with_representable_times(sql.read(request_of(postgres, ["a"], query)))
