@@ -21,6 +21,7 @@ from storage.store.lock import exclusive
 _NOT_WRITABLE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EIO}
 )
+_ABANDONED = 86_400.0  # seconds. No write takes a day.
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
@@ -69,6 +70,7 @@ class FolderStore(Store):
             os.fsync(folder)
         finally:
             os.close(folder)
+        _remove_abandoned(path)
 
     def _not_writable(self, error: OSError) -> DataError:
         return DataError(
@@ -185,3 +187,12 @@ def _read_regular_file(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
         return file.read()
+
+
+def _remove_abandoned(written: Path) -> None:
+    """Remove the temporary files beside a written file that are a day older, of processes that were killed."""
+    with suppress(OSError), os.scandir(written.parent) as entries:
+        oldest = written.stat().st_mtime - _ABANDONED
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith(".tmp") and entry.stat().st_mtime < oldest:
+                Path(entry.path).unlink(missing_ok=True)

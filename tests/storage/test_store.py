@@ -61,6 +61,19 @@ def test_a_writer_killed_in_the_middle_of_a_put_leaves_what_was_there(s3: S3Serv
     assert s3.objects() == ["store/forecasts/x.parquet"], "neither a truncated object nor a multipart upload is left"
 
 
+def test_a_later_write_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put("nights/a.json", b"a")
+    names = {"old": ".a.json.0123456789ab.tmp", "new": ".b.json.0123456789ab.tmp", "other": "old.tmp"}
+    for age, name in names.items():
+        path = tmp_path / "nights" / name
+        path.write_bytes(b"x")
+        if age != "new":
+            os.utime(path, (0, 0))
+    store.put("nights/b.json", b"b")
+    assert {path.name for path in (tmp_path / "nights").iterdir()} == {"a.json", "b.json", names["new"], names["other"]}
+
+
 @pytest.mark.process
 def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     code = LIMITED.replace("SIG_DFL", "SIG_IGN") + WRITER
