@@ -25,7 +25,7 @@ _MODULES = {
 
 
 # Sources that never receive a key in a request, so that no cell of theirs can repeat one.
-_LONGEST_ID, _SHOWN = 1000, 40  # bytes, characters
+_LONGEST_ID, _SHOWN = 10_000, 40  # bytes, characters
 _KEYLESS = frozenset({"file", "s3"})
 #: Kinds whose tables may have columns that a feed does not name.
 FREE_KINDS = frozenset({"file", "s3", "sql", "http"})
@@ -79,7 +79,7 @@ def read_feed(
 
 
 def _without_long_ids(rows: pl.DataFrame, id_column: str) -> pl.DataFrame:
-    """Return the rows with a problem for each row whose series id is no id, but a text of a thousand characters.
+    """Return the rows with a problem for each row whose series id is no id, but a text of thousands of characters.
 
     A small file can repeat a long text in each row. Each copy of the column would then need all of the memory.
     """
