@@ -32,6 +32,7 @@ FAULTS: dict[str, Callable[[], BaseException]] = {
     "ValueError": lambda: ValueError("a wrong value"),
     "PanicException": lambda: pl.exceptions.PanicException("a panic"),
 }
+_LIMIT = {"within": 600.0}
 _NOTHING: dict[str, object] = {"feeds": {}, "failures": {}}
 _SCORES: dict[str, object] = {"alerts": [], "decay": None}
 #: Stages without a result that any test of the forecast needs.
@@ -83,7 +84,7 @@ def _result(stage: str, path: str, time: str, options: dict[str, Any], stubs: Ma
         raise stub
     if stub is not None:
         return json.loads(json.dumps(stub))
-    result = STAGES[stage](open_pipeline(path), datetime.fromisoformat(time), options)
+    result = STAGES[stage](open_pipeline(path), datetime.fromisoformat(time), _LIMIT | options)
     return json.loads(json.dumps(result, default=str))
 
 
