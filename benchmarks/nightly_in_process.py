@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 from unittest import mock
 
-from flows.deadline import response_limit
 from flows.stage_process import child, runner
 from flows.stage_process.table import STAGES, Job
 from model.training.export_cache import ExportCache, use_export_cache
@@ -86,11 +85,7 @@ def _without_prefect(before_stage: BeforeStage) -> Iterator[None]:
     from flows import artifacts, tasks
 
     def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **options: Any) -> Any:
-        if limit is not None and limit <= 0:
-            raise runner.StageFailed("no time was left for it before the deadline")
-        within = None if limit is None else response_limit(limit)
-        options = {"within": within} | options
-        return _run_stage(before_stage, {"stage": stage, "pipeline": pipeline_path, "time": time, "options": options})
+        return _run_stage(before_stage, runner.make_job(stage, pipeline_path, time, limit, options))
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(runner, "run_stage", run_stage))

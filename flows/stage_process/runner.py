@@ -62,11 +62,16 @@ def run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **
     return result
 
 
-def _run(stage: str, pipeline_path: str, time: str, limit: float | None, options: dict[str, Any]) -> Any:
+def make_job(stage: str, pipeline_path: str, time: str, limit: float | None, options: dict[str, Any]) -> Job:
+    """Return the job of a stage. Arguments and errors are those of `run_stage`."""
     if limit is not None and limit <= 0:
         raise StageFailed("no time was left for it before the deadline")
     within = None if limit is None else response_limit(limit)
-    job: Job = {"stage": stage, "pipeline": pipeline_path, "time": time, "options": {"within": within} | options}
+    return {"stage": stage, "pipeline": pipeline_path, "time": time, "options": {"within": within} | options}
+
+
+def _run(stage: str, pipeline_path: str, time: str, limit: float | None, options: dict[str, Any]) -> Any:
+    job = make_job(stage, pipeline_path, time, limit, options)
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.stage_process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True

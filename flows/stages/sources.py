@@ -93,9 +93,9 @@ def _without_long_ids(rows: pl.DataFrame, id_column: str) -> pl.DataFrame:
         return rows
     long_ids = distinct.filter(is_long).unique()
     problem = f"{id_column} is longer than {_LONGEST_ID:,} bytes, got {long_ids.cast(pl.String)[0][:_SHOWN]}..."
-    is_long = ids.is_in(long_ids.implode()).fill_null(False)
-    rows = _with_problem(rows, pl.when(is_long).then(pl.lit(problem)))
-    return rows.with_columns(pl.when(is_long).then(None).otherwise(pl.col(id_column)).alias(id_column))
+    has_long_id = ids.is_in(long_ids.implode()).fill_null(False)
+    rows = _with_problem(rows, pl.when(has_long_id).then(pl.lit(problem)))
+    return rows.with_columns(pl.when(has_long_id).then(None).otherwise(pl.col(id_column)).alias(id_column))
 
 
 def _with_problem(rows: pl.DataFrame, problem: pl.Expr) -> pl.DataFrame:

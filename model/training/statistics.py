@@ -26,15 +26,20 @@ def series_weights(source: Sampler) -> torch.Tensor:
     The unknown entry, and a series whose MAE is unknown or 0, have weight 1.
     """
     panel, spec = source.panel, source.spec
-    count = len(panel.series)
-    final = panel.target.final(np.arange(count), np.zeros(count, np.int64), source.last - panel.first + 1)
-    scale = seasonal_scale(final, spec.season)
+    scale = seasonal_scale(_known_target(source), spec.season)
     weights = np.ones(len(spec.series) + 1, np.float32)
     has_scale = np.isfinite(scale) & (scale > 0)
     entries = embedding_index(spec, panel.series)
     weights[entries[has_scale]] = 1 / scale[has_scale]
     weights[UNKNOWN] = 1.0
     return torch.from_numpy(weights)
+
+
+def _known_target(source: Sampler) -> np.ndarray:
+    """Return the target of all series until the last step at which a forecast may start, newest revisions, (S, N)."""
+    panel = source.panel
+    count = len(panel.series)
+    return panel.target.final(np.arange(count), np.zeros(count, np.int64), source.last - panel.first + 1)
 
 
 def covariate_statistics(windows: Windows) -> CovariateStatistics:
@@ -91,10 +96,9 @@ def volatility_roots(source: Sampler) -> torch.Tensor | None:
     panel, spec = source.panel, source.spec
     if spec.season != 1:
         return None
-    count, context = len(panel.series), spec.context
-    final = panel.target.final(np.arange(count), np.zeros(count, np.int64), source.last - panel.first + 1)
+    context, target = spec.context, _known_target(source).astype(np.float64)
     roots = np.zeros(len(spec.series) + 1, np.float32)
-    for entry, values in zip(embedding_index(spec, panel.series), final.astype(np.float64), strict=True):
+    for entry, values in zip(embedding_index(spec, panel.series), target, strict=True):
         seen = values[~np.isnan(values)]
         if entry == UNKNOWN or len(seen) <= 2 * context:
             continue

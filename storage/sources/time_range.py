@@ -53,10 +53,9 @@ def _representable(column: pl.Series) -> pl.Series:
         )
     per_day = _UNITS_PER_DAY[dtype.time_unit] if isinstance(dtype, pl.Datetime) else 1
     numbers = column.to_physical()
-    low, high = numbers.min(), numbers.max()
-    if low is None or (low >= _FIRST_DAY * per_day and high < (_LAST_DAY + 1) * per_day):  # type: ignore[operator]
+    is_inside = numbers.is_between(_FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day, closed="left")
+    if is_inside.all():
         return column
-    is_inside = (numbers >= _FIRST_DAY * per_day) & (numbers < (_LAST_DAY + 1) * per_day)
     inside = pl.select(pl.when(is_inside).then(column)).to_series()
     if isinstance(dtype, pl.Datetime):
         local = inside if zone is None else inside.dt.convert_time_zone("UTC")

@@ -60,8 +60,12 @@ def test_a_path_that_this_user_may_not_look_at_is_no_failure(monkeypatch: pytest
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "exists", refuse)
-    environment = {"KUBECONFIG": "/root/.kube/config", "PATH": "/root/bin:/bin", "API_TOKEN": "/root/token"}
-    assert environment_secrets(environment.items()) == {"/root/token"}, "it may be a secret that begins with a slash"
+    environment = {
+        "KUBECONFIG": "/srv/.kube/config",
+        "PATH": "/srv/bin:/bin",
+        "API_TOKEN": "/srv/token",
+    }
+    assert environment_secrets(environment.items()) == {"/srv/token"}, "it may be a secret that begins with a slash"
 
 
 def test_folders_and_paths_of_secret_files_are_no_secrets(tmp_path: Path) -> None:

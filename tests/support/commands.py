@@ -19,7 +19,6 @@ import pytest
 from click.testing import CliRunner
 
 from flows import cli
-from flows.deadline import response_limit
 from flows.settings.file import PipelineFileError, open_pipeline
 from flows.stage_process import runner
 from flows.stage_process.table import STAGES
@@ -92,11 +91,9 @@ def stages_in_this_process() -> Iterator[None]:
 
 
 def _run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **options: Any) -> Any:
-    if limit is not None and limit <= 0:
-        raise runner.StageFailed("no time was left for it before the deadline")
-    options = {"within": None if limit is None else response_limit(limit)} | options
+    job = runner.make_job(stage, pipeline_path, time, limit, options)
     try:
-        result = STAGES[stage](open_pipeline(pipeline_path), datetime.fromisoformat(time), options)
+        result = STAGES[stage](open_pipeline(pipeline_path), datetime.fromisoformat(time), job["options"])
     except (DataError, PipelineFileError, OSError) as error:
         raise runner.StageFailed(redact(str(error))) from error
     return json.loads(json.dumps(result, default=str))

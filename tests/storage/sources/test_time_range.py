@@ -30,9 +30,9 @@ def test_dates_too_and_a_usual_column_stays_as_it_is() -> None:
     dates = pl.Series("t", [17_775, 2**31 - 1], pl.Int32).cast(pl.Date)
     texts = with_representable_times(dates.to_frame())["t"].to_list()
     assert texts == ["2018-09-01", "outside the calendar: 2147483647"]
-    usual = pl.DataFrame({"t": dates.head(1), "n": [1]})
-    assert with_representable_times(usual).schema == usual.schema
-    assert with_representable_times(usual.clear()).schema == usual.schema
+    valid = pl.DataFrame({"t": dates.head(1), "n": [1]})
+    assert with_representable_times(valid).schema == valid.schema
+    assert with_representable_times(valid.clear()).schema == valid.schema
 
 
 @pytest.mark.parametrize(("zone", "is_known"), [("Mars/Phobos", False), ("+05:30", True)])
