@@ -5,6 +5,7 @@ A result is used only if the hash of its settings and data is the current one.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,13 @@ from benchmarks.league.tasks import ROOT, STORE, Task
 GATECAST = "gatecast"
 RETRAIN_EVERY = "7d"
 KEPT = Path(__file__).parent / "kept"
+#: Modules of `model` that show a model and change no forecast.
+_VIEWS = ("introspection", "linear_contributions", "occlusion", "recurrent")
+#: Modules of `flows.stages` between the history and a forecast.
+_STAGES = (
+    "assemble", "baseline_history", "fallback", "fitting", "forecast", "history_grid", "nightly_fit", "panels",
+    "replay", "retrain", "shard", "train", "trained_models", "training_data", "warm_start",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,11 +119,24 @@ def keep(task: Task, peer: Peer | None, data: str) -> None:
 
 
 def code_hash() -> str:
-    """Return a hash of Gatecast's model and stages, on which its forecasts depend too."""
+    """Return a hash of the code that makes Gatecast's forecasts: of the model, its training and the stages of both.
+
+    Comments, docstrings, checks of feeds and views of models do not count.
+    """
     digest = hashlib.sha256()
-    for path in sorted([*(ROOT / "model").rglob("*.py"), *(ROOT / "flows" / "stages").glob("*.py")]):
-        digest.update(path.read_bytes())
+    paths = [
+        path for path in (ROOT / "model").rglob("*.py") if path.parent.name != "checks" and path.stem not in _VIEWS
+    ]
+    for path in sorted([*paths, *(ROOT / "flows" / "stages" / f"{name}.py" for name in _STAGES)]):
+        digest.update(ast.dump(_without_docstrings(ast.parse(path.read_text(encoding="utf-8")))).encode())
     return digest.hexdigest()[:12]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return tree
 
 
 def _local_result(task: Task, peer: Peer | None, quick: bool) -> Result:

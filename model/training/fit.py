@@ -210,7 +210,7 @@ def _fit_member(
         torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
         optimiser.step()
         average.update_parameters(network)
-        if update % stopping.every == 0:
+        if update % stopping.every == 0 or update == options.max_updates:
             validation_loss = _validation_loss(averaged, data, weights, forecasts)
             worse += 1
             if validation_loss < best_loss:

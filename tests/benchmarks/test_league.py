@@ -277,10 +277,11 @@ def test_the_page_has_the_best_forecaster_and_the_test_against_it(monkeypatch: p
 
 
 def run_league(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the league in a copy of benchmarks/ that has the data beside it and no results."""
+    """Run the league in a copy of the checkout that has the data beside it and no results."""
     checkout = folder / "checkout"
     if not checkout.exists():
-        shutil.copytree(tasks.ROOT / "benchmarks", checkout / "benchmarks")
+        for package in ("benchmarks", "flows", "model"):
+            shutil.copytree(tasks.ROOT / package, checkout / package)
         (folder / "shared").symlink_to(SHARED.parent)
     command = [sys.executable, "-m", "benchmarks.league", "--peers", sys.executable, *arguments]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=1500)

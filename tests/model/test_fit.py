@@ -72,10 +72,11 @@ def test_one_member_continues_or_begins_anew_and_the_others_stay(train: Train) -
 def test_max_updates_bounds_each_member() -> None:
     data = made.training_data(made.spec(members=2))
     states: list[FitProgress] = []
-    options = FitOptions(7, max_updates=20, full_stopping=EarlyStopping(every=10, patience=100))
+    options = FitOptions(7, max_updates=15, full_stopping=EarlyStopping(every=10, patience=100))
     assert letters(fit(data, options, advance=states.append)) == "ab"
-    assert [state.share for state in states] == [0.25, 0.5, 0.75, 1.0]
-    assert [state.update for state in states] == [10, 20, 10, 20]
+    # The last update is evaluated, also between two regular evaluations.
+    assert [state.update for state in states] == [10, 15, 10, 15]
+    assert [state.share for state in states] == pytest.approx([1 / 3, 0.5, 5 / 6, 1.0])
     # The loss of the seasonal naive forecast stays the same.
     assert len({state.baseline for state in states}) == 1
     assert 0 < states[-1].loss and 0 < states[-1].baseline
