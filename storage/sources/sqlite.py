@@ -8,7 +8,7 @@ converts ids to text. A column of numbers and texts is read a second time, conve
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ _LARGEST_BATCH = "50000000"  # A batch of more rows could exceed the 2 GB of an 
 _FUNCTION = re.compile(r"\b(date|datetime|time|julianday|unixepoch|strftime|substr|substring|replace)\s*\(", re.I)
 _PARAMETERS = ("since", "until")
 _EXACT = 2**53
+_SMALLEST_CELL = 4  # bytes in Arrow: the offset of an empty text
+_CELL_BYTES = (
+    f"case typeof({{0}}) when 'null' then {_SMALLEST_CELL} when 'text' then {_SMALLEST_CELL} + "
+    f"length(cast({{0}} as blob)) when 'blob' then {_SMALLEST_CELL} + length({{0}}) else 8 end"
+)
 _DIGITS = "printf('%!.17g', {0})"  # A cast to text would round to 15 digits.
 _AS_TEXT = f"case typeof({{0}}) when 'real' then {_DIGITS} else cast({{0}} as text) end"
 _AS_ID = (
@@ -57,7 +62,9 @@ def read(cursor: Any, query: str, request: Request) -> pl.DataFrame:
     check_columns(columns, present, request)
     parameters = _parameters(cursor, query, request)
     forms = {name: _AS_ID if name == request.series_id else "{0}" for name in columns}
-    table = _run(cursor, _select(forms, query), parameters, request.limits)
+    limits = request.limits
+    limits.require_bytes(_size(cursor, columns, query, parameters, limits.left))
+    table = _run(cursor, _select(forms, query), parameters, limits)
     mixed = [name for name in columns if forms[name] == "{0}" and _has_rounded_numbers(table[name])]
     return _run(cursor, _select(forms | dict.fromkeys(mixed, _AS_TEXT), query), parameters) if mixed else table
 
@@ -79,6 +86,19 @@ def _parameters(cursor: Any, query: str, request: Request) -> dict[str, Bound]:
     except DataError as error:
         raise DataError(f"{request.redacted_uri}: column {request.valid_time!r}: {error}") from None
     return {"since": since, "until": until}
+
+
+def _size(cursor: Any, columns: Sequence[str], query: str, parameters: Mapping[str, Bound], most: int) -> int:
+    """Return the bytes of a result in Arrow, or a number above `most`, without holding the result in memory.
+
+    The whole result is one batch, which the driver gives only once it is complete.
+    """
+    size = " + ".join(_CELL_BYTES.format(_quote(name)) for name in columns)
+    rows = most // (_SMALLEST_CELL * len(columns)) + 1
+    summed = _run(
+        cursor, f"select total(size) as size from (select {size} as size from ({query}\n) limit {rows})", parameters
+    )
+    return int(summed["size"].item())
 
 
 def _select(forms: Mapping[str, str], query: str) -> str:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -163,6 +164,28 @@ def test_a_query_with_endless_rows_is_limited(tmp_path: Path, request_of: Callab
     request = request_of(f"sqlite:///{tmp_path / 'a.db'}", COLUMNS, endless, max_megabytes=1)
     with pytest.raises(DataError, match="more than max_megabytes = 1 "):
         sql.read(request)
+
+
+def test_a_large_result_of_sqlite_is_refused_without_holding_it(
+    tmp_path: Path, request_of: Callable[..., Request]
+) -> None:
+    (tmp_path / "a.db").touch()
+    texts = f"select t, y, hex(zeroblob(5000)) as x from ({ENDLESS})"  # 10 kB each
+    memory = Path("/proc/self/clear_refs")
+    request = request_of(f"sqlite:///{tmp_path / 'a.db'}", [*COLUMNS, "x"], f"{texts} limit 40000", max_megabytes=1)
+    memory.write_text("5")  # the peak begins at the current memory
+    before = peak_megabytes()
+    with pytest.raises(DataError, match="more than max_megabytes = 1 "):
+        sql.read(request)
+    assert peak_megabytes() - before < 40  # of 400
+    few = request_of(f"sqlite:///{tmp_path / 'a.db'}", [*COLUMNS, "x"], f"{texts} limit 90", max_megabytes=1)
+    assert sql.read(few)["x"].str.len_bytes().to_list() == [10_000] * 90
+
+
+def peak_megabytes() -> float:
+    """Return the most memory that this process has held since the peak was reset."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1000  # type: ignore[index]
 
 
 def test_a_read_that_never_ends_is_given_up() -> None:
