@@ -8,6 +8,7 @@ requests per Parquet file, which may be replaced between them. Its errors are un
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,6 +19,8 @@ from storage.schemas import DataError, Missing
 
 _METADATA_SERVICE = "169.254.169.254"  # source of an AWS machine's credentials if the environment has none
 _CONNECT_TIMEOUT = timedelta(seconds=5)
+_LIST_WAITS = (0.2, 0.5, 1.0)  # seconds before each further attempt
+_NO_KEY = ".gatecast-no-such-object"
 _ENDPOINT_USER = re.compile(r"(?<=//)[^/@\s]+@")
 _NO_RESPONSE = re.compile(r"performing \w+ (\S+?://[^/\s]+)\S* in .*?after (\d+) retries.* - HTTP error: (.+)")
 
@@ -39,6 +42,38 @@ def open_client(bucket: str, prefix: str, timeout: float, retries: int, backoff:
     waits = {"init_backoff": timedelta(seconds=backoff), "max_backoff": timedelta(minutes=1), "base": 2}
     retry: Any = {"max_retries": retries, "backoff": waits, "retry_timeout": timedelta(minutes=10)}
     return S3Store(bucket, prefix=prefix or None, client_options=limits, retry_config=retry)
+
+
+def list_keys(client: Any, prefix: str | None) -> list[str]:
+    """Return the keys below a prefix. An answer that is cut is requested again, as the client does not.
+
+    The client takes any page with status 200 for an empty listing, such as the login page of a proxy. So an empty
+    listing is requested twice, and a GET must show that the server is one of S3.
+
+    Raises:
+        ConnectionError: The server is none of S3.
+    """
+    found = _list(client, prefix)
+    if found:
+        return found
+    try:
+        client.get(_NO_KEY)
+    except Exception as error:
+        if _error_code(error) is None:  # S3 refuses with a code.
+            raise
+        return _list(client, prefix)
+    raise ConnectionError("the response is none of an S3 server; check AWS_ENDPOINT_URL and proxies")
+
+
+def _list(client: Any, prefix: str | None) -> list[str]:
+    for wait in (*_LIST_WAITS, None):
+        try:
+            return [entry["path"] for page in client.list(prefix) for entry in page]
+        except Exception as error:
+            if wait is None or _error_code(error) or _NO_RESPONSE.search(str(error)):
+                raise
+            time.sleep(wait)
+    raise AssertionError
 
 
 @contextmanager

@@ -51,8 +51,8 @@ def _match(client: Any, pattern: str) -> list[str]:
     special = _GLOB.search(pattern)
     folder = pattern[: special.start() if special else None].rpartition("/")[0]
     expression = re.compile(_to_expression(pattern))
-    keys = (entry["path"] for page in client.list(folder or None) for entry in page)
-    return sorted((key for key in keys if expression.fullmatch(key)), key=formats.natural_order)
+    keys = filter(expression.fullmatch, s3.list_keys(client, folder or None))
+    return sorted(keys, key=formats.natural_order)
 
 
 def _to_expression(pattern: str) -> str:

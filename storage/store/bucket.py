@@ -181,7 +181,7 @@ class BucketStore(Store):
     def keys(self, prefix: str, pattern: str) -> list[str]:
         check_key(prefix, self._root)
         with s3.translate_errors(f"store {self._root}: listing {prefix}"):
-            keys: list[str] = [entry["path"] for page in self._client.list(prefix) for entry in page]
+            keys = s3.list_keys(self._client, prefix)
         return sorted(key for key in keys if _matches(key.rpartition("/")[2], pattern))
 
     def get_all(self, keys: Sequence[str]) -> list[bytes]:

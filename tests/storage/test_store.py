@@ -20,6 +20,7 @@ from storage.schemas import DataError, Missing, forecast_schema
 from storage.store import FolderStore, ReplayStore, Store, open_store
 from storage.store.parquet import parquet_writer
 from tests.support.s3_server import BUCKET, S3Server, stalling_proxy
+from tests.support.web_server import Response, Web
 
 # The kernel kills a process that exceeds its file size limit, in the middle of a write.
 LIMITED = """
@@ -187,6 +188,25 @@ def test_an_unreachable_server_is_an_error(s3: S3Server, monkeypatch: pytest.Mon
     with pytest.raises(DataError, match=rf"s3://{BUCKET}/p: .*no answer from http://127\.0\.0\.1:1 after") as raised:
         open_store(f"s3://{BUCKET}/p").keys("a", "*")
     assert "planted" not in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_listing_that_is_cut_is_requested_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = "<Contents><Key>p/a/x</Key><LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size></Contents>"
+    listing = f"<ListBucketResult>{entry}</ListBucketResult>".encode()
+    for name, value in S3Server.credentials(web.address).items():
+        monkeypatch.setenv(name, value)
+    lengths = {"Content-Length": str(len(listing))}
+    cut, page = (200, lengths, listing[:60]), b"<html><body>Welcome</body></html>"
+    refusal: Response = (404, {}, b"<Error><Code>NoSuchKey</Code></Error>")
+    web.respond(f"/{BUCKET}/p/.gatecast-no-such-object", refusal)
+    web.respond(f"/{BUCKET}", cut, page, listing[:60], listing)
+    assert open_store(f"s3://{BUCKET}/p").keys("a", "*") == ["a/x"]
+    web.respond(f"/{BUCKET}", b"<ListBucketResult></ListBucketResult>")
+    assert open_store(f"s3://{BUCKET}/p").keys("a", "*") == []
+    web.respond(f"/{BUCKET}", page)
+    web.respond(f"/{BUCKET}/p/.gatecast-no-such-object", page)
+    with pytest.raises(DataError, match="listing a: the response is none of an S3 server"):
+        open_store(f"s3://{BUCKET}/p").keys("a", "*")
 
 
 @pytest.mark.process

@@ -37,8 +37,13 @@ class S3Server:
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables with the endpoint and credentials."""
+        return self.credentials(self.address)
+
+    @staticmethod
+    def credentials(address: str) -> dict[str, str]:
+        """Return environment variables with an endpoint and credentials."""
         return {
-            "AWS_ENDPOINT_URL": self.address,
+            "AWS_ENDPOINT_URL": address,
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "planted-id",
             "AWS_SECRET_ACCESS_KEY": "planted-s3cret",
