@@ -140,6 +140,11 @@ class Feed(Section):
         description="Aggregation of finer periods into the pipeline's: mean (power, prices), sum (energy per period) "
         "or last. Default: finer periods are refused.",
     )
+    upsample: Literal["repeat", "divide"] | None = Field(
+        default=None,
+        description='Spread of periods of 30 minutes or an hour over a pipeline of "15m" or "30m": repeat (power, '
+        "prices) or divide (energy per period). Default: the steps between are missing.",
+    )
     repeats: Literal["error", "last"] = Field(
         default="error",
         description="What to do if most series and times of one read come several times with different values: error "
@@ -233,6 +238,10 @@ class Feed(Section):
     @model_validator(mode="after")
     def _check_text_options(self) -> Feed:
         options = self.options
+        if self.upsample and self.resample:
+            raise ValueError("upsample and resample exclude each other; remove the one that the feed does not need")
+        if self.upsample and isinstance(options, TextOptions) and options.label == "end":
+            raise ValueError('upsample needs label = "start", because the length of each period follows from its start')
         if "early" in self.model_fields_set and (self.available_at is None or self.role == "known_future"):
             raise ValueError("early is for target and observed feeds with available_at")
         if not isinstance(options, TextOptions):
@@ -292,8 +301,8 @@ class Feed(Section):
         has_times = isinstance(options, KnownSourceOptions) and options.has_availability_times
         shape = FeedShape(
             self.name, self.role, self.series_id, self.valid_time, self.values, self.zone,
-            self.available_after, AVAILABLE_AT if has_times else self.available_at, self.resample, self.fold,
-            self.repeats,
+            self.available_after, AVAILABLE_AT if has_times else self.available_at, self.resample, self.upsample,
+            self.fold, self.repeats,
         )  # fmt: skip
         if isinstance(options, TextOptions):
             text = options.text_format()

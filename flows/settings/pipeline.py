@@ -380,6 +380,8 @@ class Pipeline(Section):
             raise ValueError("all target feeds must have the same unit, or none, because they form one table")
         if self.pipeline.frequency == "1b" and any(feed.resample for feed in self.feed):
             raise ValueError('resample of a feed is for frequency = "15m", "30m", "1h" or "1d", not "1b"')
+        if self.pipeline.frequency not in ("15m", "30m") and any(feed.upsample for feed in self.feed):
+            raise ValueError(f'upsample of a feed is for frequency = "15m" or "30m", not "{self.pipeline.frequency}"')
         covariates = [name for feed in self.feed if feed.role != "target" for name in feed.values]
         for name in covariates:
             owners = [feed for feed in self.feed if feed.role != "target" and name in feed.values]

@@ -31,6 +31,7 @@ def grid_settings(settings: Pipeline, feed: Feed) -> Grid:
     keys: Grid = {
         "pipeline.frequency": grid.frequency,
         "feed.resample": feed.resample,
+        "feed.upsample": feed.upsample,
         "feed.time_zone": feed.time_zone,
         "feed.fixed_offset": feed.fixed_offset,
         "feed.options.label": shape.label,

@@ -5,6 +5,7 @@ No row is lost: each row read is in exactly one of the three groups.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -23,7 +24,7 @@ from model.checks.feed_findings import (
     vintage_findings,
 )
 from model.checks.feed_shape import FeedShape
-from model.checks.feed_times import valid_times
+from model.checks.feed_times import ValidTimes, valid_times
 from model.checks.findings import Finding
 from model.checks.reasons import ReasonGroup, group_reasons
 from model.checks.refusals import refusal_reasons
@@ -31,6 +32,7 @@ from model.checks.resampling import aggregate_periods
 from model.checks.row_places import row_place
 from model.checks.sentinels import sentinel_findings
 from model.checks.series import check_series
+from model.checks.upsampling import spread_periods
 from model.timegrid import TimeGrid
 from storage.schemas import FILE, ROW_PROBLEM, DataError, distinct_ids
 from storage.schemas.records import Action, SeriesMatching
@@ -141,6 +143,15 @@ def check_rows(
     times = valid_times(rows, feed, grid)
     columns, unclear = history_columns(rows, times.instants, feed, grid)
     files = rows.get_column(FILE, default=None)
+    source = np.arange(len(rows))
+    if feed.upsample:
+        usable = times.instants.is_not_null() if times.problem is None else times.problem.is_null()
+        usable &= times.instants.is_not_null()
+        spread = spread_periods(columns, usable, feed.upsample, grid, feed.available_at is not None)
+        rows, columns, source = rows[spread.source], spread.columns, spread.source
+        problem = None if times.problem is None else times.problem.gather(source)
+        times = ValidTimes(columns["valid_time"], problem, times.findings)
+        unclear = pl.Series(np.flatnonzero(np.isin(source, unclear.to_numpy())), dtype=pl.UInt32)
     rows, source_problem = _without_hidden_columns(rows)
     reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem, new_from)
     later = (columns["available_at"] > as_of).fill_null(False)
@@ -166,25 +177,29 @@ def check_rows(
         findings += series_findings
         if suspect is not None:
             selection = selection.without(suspect)
-    refused, groups = _refused_rows(rows, selection.reason, feed, files)
+    refused, groups = _refused_rows(rows, selection.reason, feed, lambda row: row_place(int(source[row]), files))
     aggregated = int((selection.origin >= 0).sum()) - len(selection.accepted) if feed.resample else 0
     later_rows = int(selection.later.sum() or 0)
     return CheckedRows(selection.accepted, refused, later_rows, tuple(findings), aggregated, reasons=groups)
 
 
 def _refused_rows(
-    rows: pl.DataFrame, reason: pl.Series | None, feed: FeedShape, files: pl.Series | None
+    rows: pl.DataFrame, reason: pl.Series | None, feed: FeedShape, place: Callable[[int], str]
 ) -> tuple[pl.DataFrame, tuple[ReasonGroup, ...]]:
-    """Return the refused rows with their reasons, and the kinds of the reasons."""
+    """Return the refused rows with their reasons, and the kinds of the reasons.
+
+    Args:
+        rows: N rows.
+        reason: Why each row is refused, null if it is not, shape (N,). None if no row is.
+        feed: Layout of the table.
+        place: Function from the number of a row to its place in the source.
+    """
     if reason is None:
         return rows.clear().with_columns(reason=pl.lit(None, dtype=pl.String)), ()
     numbers = reason.is_not_null().arg_true()
     refused = rows.with_columns(reason=reason).filter(reason.is_not_null())
-
-    def place(row: int) -> str:
-        return row_place(int(numbers[row]), files)
-
-    return refused, group_reasons(refused["reason"], refused[feed.valid_time], place)
+    groups = group_reasons(refused["reason"], refused[feed.valid_time], lambda row: place(int(numbers[row])))
+    return refused, groups
 
 
 def _without_hidden_columns(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:

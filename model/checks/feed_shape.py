@@ -23,6 +23,7 @@ class FeedShape:
         available_after: Delay from the end of a period until its value is known.
         available_at: Column of the instant at which a row became known, or None.
         resample: "sum", "mean" or "last" to aggregate finer periods, or None.
+        upsample: "repeat" or "divide" to spread coarser periods, or None.
         fold: Instant of a repeated wall-clock time that the rows leave open.
         repeats: "error" if a table in which most keys repeat with different values is refused, "last" if the last row
             of each key counts.
@@ -41,6 +42,7 @@ class FeedShape:
     available_after: timedelta
     available_at: str | None
     resample: str | None = None
+    upsample: str | None = None
     fold: Fold = "auto"
     repeats: str = "error"
     text: TextFormat = field(default_factory=TextFormat)

@@ -39,9 +39,9 @@ METEO = (
 )
 
 
-def read(folder: Path, feeds: str, **environment: str) -> pipeline_file.Pipeline:
+def read(folder: Path, feeds: str, frequency: str = "1h", **environment: str) -> pipeline_file.Pipeline:
     path = folder / "p.toml"
-    path.write_text(HEAD + feeds)
+    path.write_text(HEAD.replace('"1h"', f'"{frequency}"') + feeds)
     return pipeline_file.read(path, environment)
 
 
@@ -49,7 +49,7 @@ def read(folder: Path, feeds: str, **environment: str) -> pipeline_file.Pipeline
 def test_the_examples_of_the_documentation_are_valid(tmp_path: Path, example: str) -> None:
     secrets = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "planted-s3cret")
     feeds = example if 'role = "target"' in example else TARGET + example
-    pipeline = read(tmp_path, feeds, **secrets)
+    pipeline = read(tmp_path, feeds, "15m" if "upsample" in example else "1h", **secrets)
     assert "planted-s3cret" not in repr(pipeline.feed[-1].options)
     for kind in ("uri", "available_at", "series_id"):
         assert getattr(pipeline.feed[-1], kind) is None or f"{kind} =" in example
@@ -82,6 +82,9 @@ def test_each_kind_has_an_example() -> None:
         (CSV + 'period = "15m"\n', ["options", 'period is for label = "end"']),
         (CSV + 'label = "end"\nperiod = "15m"\n', ["feed 'demand'", "options.period is for a feed with resample"]),
         ('resample = "sum"\n' + CSV + 'label = "end"\n', ["feed 'demand'", "needs options.period"]),
+        ('upsample = "divide"\nresample = "sum"\n' + CSV, ["feed 'demand'", "upsample and resample exclude"]),
+        ('upsample = "divide"\n' + CSV + 'label = "end"\n', ["feed 'demand'", 'upsample needs label = "start"']),
+        ('upsample = "divide"\n' + CSV, ['upsample of a feed is for frequency = "15m" or "30m"']),
         (CSV.replace(".csv", ".parquet") + "skip_rows = 1\n", ["feed 'demand'", "options.skip_rows is for CSV"]),
         (CSV.replace("load.csv", "https://a/b") + 'separator = ";"\n', ["options.separator is for CSV"]),
         (SQL + "skip_rows = 1\n", ["options.skip_rows", "no such key"]),

@@ -53,7 +53,7 @@ def ingest_real(
     source = SHARED / f"{name}.parquet"
     if not source.exists():
         pytest.skip("the shared development data are not beside this checkout")
-    zone, own, other, _ = FEEDS[name]
+    zone, own, other, _ = FEEDS.get(name, ("UTC", "1h", "", set()))
     path = folder / "p.toml"
     path.write_text(FILE.format(frequency=frequency or own, zone=zone, uri=source, more=f"{other}\n{more}"))
     settings = pipeline_file.read(path, {})
@@ -72,6 +72,26 @@ def test_known_faults_are_found_and_no_row_is_lost(tmp_path: Path, name: str) ->
     assert refused["reason"].null_count() == 0
     refused_sum = as_number(refused["y"].sum()) if len(refused) else 0.0
     assert as_number(kept["y"].sum()) + refused_sum == pytest.approx(as_number(rows["y"].sum()), rel=1e-12)
+
+
+def test_prices_that_became_quarter_hourly_are_one_history(tmp_path: Path) -> None:
+    """Spread the Czech prices, hourly until 2025-09-30, over quarters of an hour."""
+    store, report, rows = ingest_real(tmp_path, "price_czech", "15m", 'upsample = "repeat"')
+    hours = rows.filter(pl.col("minutes") == 60)
+    assert report["read"] == len(rows) + 3 * len(hours)
+    kept = history.read_as_of(store, "p", "demand", ["y"], LATE).sort("valid_time")
+    assert kept["valid_time"].diff().drop_nulls().max() == pl.select(pl.duration(minutes=15)).item()
+    by_hour = kept.group_by_dynamic("valid_time", every="1h").agg(pl.col("y").mean(), spread=pl.col("y").n_unique())
+    before = by_hour.filter(pl.col("valid_time").dt.replace_time_zone(None).is_in(hours["ds"].implode()))
+    assert before["spread"].max() == 1
+    assert as_number(before["y"].sum()) == pytest.approx(as_number(hours["y"].sum()), rel=1e-12)
+
+
+def test_spread_energy_is_conserved(tmp_path: Path) -> None:
+    store, report, rows = ingest_real(tmp_path, "vic_elec", "15m", 'upsample = "divide"')
+    kept = history.read_as_of(store, "p", "demand", ["y"], LATE)
+    assert report["accepted"] == len(kept) == 2 * len(rows)
+    assert as_number(kept["y"].sum()) == pytest.approx(as_number(rows["y"].sum()), rel=1e-12)
 
 
 @pytest.mark.parametrize("frequency", ["1h", "1d"])
