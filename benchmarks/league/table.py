@@ -86,27 +86,25 @@ def _best_peer(entries: Entries) -> str | None:
 
 
 def _overview(tasks: list[Task], entries: Mapping[str, Entries]) -> str:
-    """Return pinball by task, one row per forecaster, with its mean ratio to the baseline if it did all tasks."""
-    rows = []
-    for name in dict.fromkeys(name for of_task in entries.values() for name in of_task):
-        own = [entries[task.name].get(name) for task in tasks]
-        baselines = [entries[task.name].get(_BASELINE) for task in tasks]
-        ratios = [
-            entry.score.pinball / baseline.score.pinball
-            for entry, baseline in zip(own, baselines, strict=True)
-            if entry and baseline and not entry.score.missing
-        ]
-        mean = float(np.exp(np.mean(np.log(ratios)))) if len(ratios) == len(tasks) else math.nan
-        figures = [_figure(entry.score.pinball) if entry else "" for entry in own]
-        rows.append((mean, f"| {name} | {' | '.join(figures)} | {_figure(mean)} |"))
-    rows.sort(key=lambda row: (math.isnan(row[0]), row[0]))
-    names = " | ".join(task.name for task in tasks)
-    head = f"| pinball | {names} | ratio to {_BASELINE} |\n|---|{'---:|' * (len(tasks) + 1)}"
+    """Return pinball by task and forecaster, with the mean ratio to the baseline of those that did all tasks."""
+    tasks = [task for task in tasks if entries[task.name]]
+    ratios = {}
+    for name in dict.fromkeys(name for task in tasks for name in entries[task.name]):
+        pairs = [(entries[task.name].get(name), entries[task.name].get(_BASELINE)) for task in tasks]
+        own = [one.score.pinball / of.score.pinball for one, of in pairs if one and of and not one.score.missing]
+        ratios[name] = float(np.exp(np.mean(np.log(own)))) if len(own) == len(tasks) else math.nan
+    names = sorted(ratios, key=lambda name: (math.isnan(ratios[name]), ratios[name]))
+    lines = [f"| pinball | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for task in tasks:
+        own_entries = [entries[task.name].get(name) for name in names]
+        cells = [_figure(entry.score.pinball) if entry else "" for entry in own_entries]
+        lines.append(f"| {task.name} | {' | '.join(cells)} |")
+    lines.append(f"| ratio to {_BASELINE} | {' | '.join(_figure(ratios[name]) for name in names)} |")
     note = (
-        "A blank cell: the forecaster does not take part in the task, or has not been run. The last column is the "
+        "A blank cell: the forecaster does not take part in the task, or has not been run. The last row is the "
         f"geometric mean over all tasks of the ratio to the pinball of {_BASELINE}."
     )
-    return "\n".join([head, *(row for _, row in rows), "", note, ""])
+    return "\n".join([*lines, "", note, ""])
 
 
 def _task(panel: Panel, entries: Entries, last: int | None) -> str:

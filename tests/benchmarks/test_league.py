@@ -37,7 +37,8 @@ def make_panel(series: int = 2, days: int = 60, issues: int = 10, target: np.nda
     first = 420_768  # 2018-01-01 00:00 UTC
     return panel.Panel(
         task=tasks.by_name("load"), grid=grid, series=tuple(f"s{i}" for i in range(series)), first=first,
-        target=values if target is None else target, known=rng.standard_normal((count, 1)), names=("temperature",),
+        target=values if target is None else target,
+        known=np.broadcast_to(rng.standard_normal((count, 1)), (series, count, 1)), names=("temperature",),
         issues=grid.start(first + origins), origins=origins,
     )  # fmt: skip
 
@@ -68,8 +69,10 @@ def test_issue_times_are_those_of_gatecast_and_horizons_lie_in_the_data(
     )
     assert [int(issue.timestamp()) * 1_000_000 for issue in ours] == sample.issues.tolist()
     assert sample.origins[-1] + sample.horizon <= sample.target.shape[1]
-    # Markets have no value on some days. The other data are complete.
-    assert np.isnan(sample.actual()).mean() < (0.03 if task.group == "market" else 1e-9)
+    # Markets and the Czech prices have no value on some days. The other data are complete.
+    scored = sample.actual()[..., task.unscored :]
+    assert np.isnan(scored).mean() < (0.03 if task.group == "market" or name == "price-czech" else 1e-9)
+    assert np.isnan(sample.actual()[..., : task.unscored]).all()
 
 
 def test_a_forecast_is_the_same_after_conversion_to_a_table() -> None:

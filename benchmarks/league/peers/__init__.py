@@ -15,7 +15,8 @@ from benchmarks.league.panel import Panel
 from benchmarks.league.tasks import Task
 
 _MARKET = ("market",)
-_ALL = ("load", "zones", "halfhour", "daily", "price", "market")
+_GAS = ("gas", "gas-calendar")
+_ALL = ("load", "zones", "halfhour", "daily", "price", "price-2024", "market", *_GAS)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ PEERS = (
     Peer("seasonal-naive", "naive", quick=True, cheap=True),
     Peer("random-walk", "naive", _MARKET, quick=True, cheap=True),
     Peer("garch", "garch", _MARKET),
-    Peer("auto-ets", "statistical", ("daily", "market")),
+    Peer("degree-days", "degree_days", ("gas",), quick=True, cheap=True),
+    Peer("degree-days-corrected", "degree_days", ("gas",), cheap=True),
+    Peer("auto-ets", "statistical", ("daily", "market", *_GAS)),
     # The 7,300 fits of zones would take more than an hour of CPU.
     Peer("mstl", "statistical", ("load", "halfhour", "price")),
     Peer("lightgbm", "trees", quick=True),

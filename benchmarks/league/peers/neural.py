@@ -41,7 +41,7 @@ def settings(peer: str, task: Task) -> dict[str, Any]:
         "h": settings["horizon"], "input_size": settings["context"], "max_steps": 1000, "early_stop_patience_steps": 3,
         "val_check_steps": 100, "random_seed": 7, "inference_windows_batch_size": 128,
     }  # fmt: skip
-    held = {"1h": 28 * 24, "30m": 28 * 48, "1d": 182, "1b": 250}[settings["frequency"]]
+    held = {"15m": 28 * 96, "30m": 28 * 48, "1h": 28 * 24, "1d": 182, "1b": 250}[settings["frequency"]]
     return {
         "model": peer[3:].upper(),
         "validation_steps": held,
@@ -89,7 +89,7 @@ def _past(panel: Panel, values: np.ndarray) -> Any:
     parts = []
     for row, series in enumerate(values[:, : panel.origins[0]]):
         begin = int(np.argmax(~np.isnan(series)))
-        frame = pd.DataFrame(panel.known[begin : len(series)], columns=list(panel.names))
+        frame = pd.DataFrame(panel.known[row, begin : len(series)], columns=list(panel.names))
         frame.insert(0, "y", series[begin:])
         frame.insert(0, "ds", np.arange(begin, len(series)))
         frame.insert(0, "unique_id", str(row))
@@ -114,18 +114,19 @@ def _predict(runner: Any, panel: Panel, values: np.ndarray, origins: np.ndarray,
     import pandas as pd
 
     context, horizon = panel.context, panel.horizon
+    rows = np.repeat(np.arange(len(panel.series)), len(origins))[:, None]
     pairs = [(row, number) for row in range(len(panel.series)) for number in range(len(origins))]
     ids = [f"{row}|{number:06d}" for row, number in pairs]
 
     def table(offset: int, length: int) -> tuple[Any, np.ndarray]:
         steps = (origins[[number for _, number in pairs]] + offset)[:, None] + np.arange(length)
-        frame = pd.DataFrame(panel.known[steps].reshape(-1, len(panel.names)), columns=list(panel.names))
+        frame = pd.DataFrame(panel.known[rows, steps].reshape(-1, len(panel.names)), columns=list(panel.names))
         frame.insert(0, "ds", np.tile(np.arange(offset, offset + length) + context, len(pairs)))
         frame.insert(0, "unique_id", np.repeat(ids, length))
         return frame, steps
 
     past, columns = table(-context, context)
-    past.insert(2, "y", values[np.array([row for row, _ in pairs])[:, None], columns].reshape(-1))
+    past.insert(2, "y", values[rows, columns].reshape(-1))
     future, _ = table(0, horizon)
     forecasts = runner.predict(past, static_df=_static(static, ids), futr_df=future)
     forecasts = forecasts.reset_index() if "unique_id" not in forecasts.columns else forecasts

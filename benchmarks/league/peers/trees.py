@@ -104,13 +104,11 @@ def _seasonal(panel: Panel, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if per_day > 1:
         first = -(-horizon // per_day)
         columns.append(np.mean([filled[:, steps - day * per_day] for day in range(first, first + _MEAN_DAYS)], axis=0))
-    columns += [np.broadcast_to(panel.known[steps, f], shape) for f in range(panel.known.shape[1])]
+    columns += [panel.known[:, steps, f] for f in range(panel.known.shape[2])]
     # Covariates at the lagged steps, and their mean over the horizon.
     for f in range(len(panel.task.covariates)):
-        columns += [
-            np.broadcast_to(panel.known[steps - lag, f], shape) for lag in dict.fromkeys([lags[0], 7 * per_day])
-        ]
-        columns.append(np.broadcast_to(panel.known[steps, f].mean(axis=1)[:, None], shape))
+        columns += [panel.known[:, steps - lag, f] for lag in dict.fromkeys([lags[0], 7 * per_day])]
+        columns.append(np.broadcast_to(panel.known[:, steps, f].mean(axis=2)[..., None], shape))
     return np.stack(columns, axis=-1).astype(np.float32), (panel.target / _magnitude(panel)[:, None])[:, steps]
 
 
@@ -129,7 +127,7 @@ def _market(panel: Panel, origins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         back += [window.mean(axis=-1), window.std(axis=-1), np.abs(window).max(axis=-1)]
         back.append(logs[:, origins - 1] - logs[:, origins[:, None] - 1 - np.arange(days)].mean(axis=-1))
     columns += [np.broadcast_to(column[:, :, None], shape) for column in back]
-    columns += [np.broadcast_to(panel.known[steps, f], shape) for f in range(panel.known.shape[1])]
+    columns += [panel.known[:, steps, f] for f in range(panel.known.shape[2])]
     return np.stack(columns, axis=-1).astype(np.float32), np.log(panel.target)[:, steps] - logs[:, origins - 1][
         :, :, None
     ]
