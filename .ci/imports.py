@@ -24,7 +24,8 @@ RULES: dict[str, str] = {
     "model": "storage.schemas numpy polars onnxruntime threadpoolctl late:holidays late:scipy",
     "model.training": "model storage.schemas numpy onnx torch late:onnxscript",
     "flows": "flows.settings flows.stage_process flows.stages.progress late:flows.stages model click polars pydantic "
-    "late:rich late:flows.deploy late:flows.embedded_server late:flows.issue_time " + _STORAGE,
+    "late:rich late:flows.configured_server late:flows.deploy late:flows.embedded_server late:flows.issue_time "
+    + _STORAGE,
     "flows.issue_time": "flows flows.settings flows.stages " + _STORAGE,
     "flows.settings": "model pydantic pydantic_core " + _STORAGE,
     "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
@@ -36,6 +37,7 @@ RULES: dict[str, str] = {
     "flows.artifacts": "flows flows.settings flows.stages polars prefect " + _STORAGE,
     "flows.deploy": "flows flows.backfill flows.ingest flows.nightly flows.report flows.settings flows.train httpx "
     "prefect",
+    "flows.configured_server": "flows.embedded_server prefect storage",
     "flows.embedded_server": "prefect storage",
     "flows.embedded_server_process": "flows late:prefect late:uvicorn",
     "flows.run_names": "flows flows.settings prefect",

@@ -24,7 +24,10 @@ def main() -> None:
 
     gc.freeze()
     gc.enable()
-    cli.main(prog_name="gatecast")
+    try:
+        cli.main(prog_name="gatecast")
+    except standard_streams.EndNow as end:
+        standard_streams.end_now(end)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,11 @@ class ServerError(Exception):
 
 def start_if_needed(
     environment: MutableMapping[str, str], meanwhile: Callable[[], object] = lambda: None
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     """Start a server and have Prefect use it, if no API is configured. It ends with this process.
+
+    Returns:
+        Whether a server was started.
 
     Args:
         environment: Variables of this process, which get the address and the key of the server.
@@ -43,13 +46,14 @@ def start_if_needed(
     """
     settings = get_current_settings()
     if settings.api.url or not settings.server.ephemeral.enabled:
-        return
+        return False
     key = f"{_USER}:{secrets.token_urlsafe(32)}"
     register_secrets([key, key.removeprefix(f"{_USER}:")])
     port = _start(key, environment, settings.server.ephemeral.startup_timeout_seconds, meanwhile)
     environment["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
     environment["PREFECT_API_AUTH_STRING"] = key
     refresh_global_settings_context()
+    return True
 
 
 def _start(key: str, environment: Mapping[str, str], limit: float, meanwhile: Callable[[], object]) -> int:

@@ -64,6 +64,14 @@ def _print_redacted(kind: type[BaseException], error: BaseException, trace: Trac
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
+def stop_api_logs() -> None:
+    """Send no further lines to Prefect's API, which does not answer."""
+    names = ("", *logging.root.manager.loggerDict)
+    for logger in map(logging.getLogger, names):
+        for handler in [each for each in logger.handlers if type(each).__name__ == "APILogHandler"]:
+            logger.removeHandler(handler)
+
+
 class WithoutRunStates(logging.Filter):
     """A filter that removes Prefect's lines about the states of its runs while a command reports the outcome itself."""
 

@@ -22,6 +22,20 @@ def open_closed() -> None:
     sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
 
 
+class EndNow(SystemExit):
+    """End of the command that does not wait for its threads."""
+
+
+def end_now(end: EndNow) -> None:
+    """End the process without waiting for its threads, once everything printed is written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            give_up_output()
+    os._exit(int(str(end.code)))
+
+
 def give_up_output() -> None:
     """Write no further output: standard output is /dev/null from now on, also for what Python still has to write."""
     null = os.open(os.devnull, os.O_WRONLY)

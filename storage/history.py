@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 KEY = ["series_id", "valid_time"]
 _REVISION = [*KEY, "available_at"]
+_FEWEST_EMPTIED = 5  # Fewer rows without a value are always a withdrawal.
 _CLOCK_TOLERANCE = timedelta(minutes=10)  # Two ingests at once may differ by less.
 _MAX_PARTS = 64  # with more, a feed's parts are merged into one
 _READ_ATTEMPTS = 30
@@ -50,6 +51,7 @@ class Appended(NamedTuple):
         replaced: Number of these that have other values now.
         emptied: Rows that were added without a value that the history has. None: there are none.
         newest_ingest: Newest time of an ingest in the history before, None for an empty one.
+        kept: Number of rows without a value that were not added, see `append`.
     """
 
     rows: pl.DataFrame
@@ -57,9 +59,12 @@ class Appended(NamedTuple):
     replaced: int = 0
     emptied: pl.DataFrame | None = None
     newest_ingest: datetime | None = None
+    kept: int = 0
 
 
-def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime) -> Appended:
+def append(
+    store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_at: datetime, keeps_emptied: bool = False
+) -> Appended:
     """Add the rows that are not in the history yet.
 
     A row that is stored with the same availability and values adds nothing.
@@ -70,10 +75,12 @@ def append(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, ingested_
         feed: Name of the feed.
         rows: Columns series_id, valid_time, available_at and values.
         ingested_at: Time of the ingest.
+        keeps_emptied: Whether the history keeps its values if most of those in `rows` are empty now. A source that
+            fails may give a table without values.
     """
     values = [name for name in rows.columns if name not in _REVISION]
     is_first = not has_rows(store, pipeline, feed)
-    added = Appended(rows) if is_first else _new_rows(store, pipeline, feed, rows, values)
+    added = Appended(rows) if is_first else _new_rows(store, pipeline, feed, rows, values, keeps_emptied)
     new = added.rows
     ahead = added.newest_ingest - ingested_at if added.newest_ingest else timedelta(0)
     if added.newest_ingest is not None and ahead > _CLOCK_TOLERANCE and not new.is_empty():
@@ -132,8 +139,10 @@ def _write_part(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, inge
     store.put_parquet(f"{layout.history(pipeline, feed)}/{name}", rows)
 
 
-def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str]) -> Appended:
-    """Return the rows that the history lacks, or has with other values."""
+def _new_rows(
+    store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values: list[str], keeps_emptied: bool
+) -> Appended:
+    """Return the rows that the history lacks, or has with other values. Arguments are those of `append`."""
     is_changed = pl.any_horizontal(pl.col(v).ne_missing(pl.col(f":stored:{v}")) for v in values)
     stored = _without_repeated_ingests(_read(store, pipeline, feed, values, lambda rows: rows))
     # A leading colon keeps these names apart from those of value columns.
@@ -142,6 +151,9 @@ def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values
     stored = stored.select(*_REVISION, *columns, pl.lit(True).alias(":stored"))
     joined = rows.join(stored, on=_REVISION, how="left", nulls_equal=True, maintain_order="left")
     new = joined.filter(pl.col(":stored").is_null() | is_changed)
+    count = len(new)
+    if keeps_emptied:
+        new = _without_most_emptied(new, rows, stored, values)
     is_emptied = pl.any_horizontal(pl.col(v).is_null() & pl.col(f":stored:{v}").is_not_null() for v in values)
     emptied = new.filter(is_emptied).select(rows.columns)
     return Appended(
@@ -150,7 +162,27 @@ def _new_rows(store: Store, pipeline: str, feed: str, rows: pl.DataFrame, values
         new[":stored"].count(),
         None if emptied.is_empty() else emptied,
         newest_ingest,
+        count - len(new),
     )
+
+
+def _without_most_emptied(
+    new: pl.DataFrame, rows: pl.DataFrame, stored: pl.DataFrame, values: list[str]
+) -> pl.DataFrame:
+    """Return the new rows without those that withdraw a value, if they are most of the values read again.
+
+    A revision of its own availability withdraws a value as well.
+    """
+    empty = new.filter(pl.all_horizontal(pl.col(v).is_null() for v in values))
+    if len(empty) < _FEWEST_EMPTIED:
+        return new
+    has_value = pl.any_horizontal(pl.col(f":stored:{v}").is_not_null() for v in values)
+    keys = stored.filter(has_value).select(KEY).unique()
+    withdrawn = empty.join(keys, on=KEY, how="semi", nulls_equal=True)
+    known = len(rows.join(keys, on=KEY, how="semi", nulls_equal=True))
+    if len(withdrawn) < _FEWEST_EMPTIED or 2 * len(withdrawn) <= known:
+        return new
+    return new.join(withdrawn, on=_REVISION, how="anti", nulls_equal=True, maintain_order="left")
 
 
 def read_revisions(

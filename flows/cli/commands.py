@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from flows import clock, summary, terminal
+from flows import clock, logs, summary, terminal
 from flows.cli import options
 from flows.cli.flow_runs import NoServer, run_flow
 from flows.cli.quiet_panics import quiet_panics
@@ -21,6 +21,7 @@ from flows.settings.file import open_pipeline, read
 from flows.settings.pipeline import Pipeline
 from flows.settings.questions import open_questions
 from flows.stage_process import supervision
+from flows.standard_streams import EndNow
 from storage.schemas.records import BackfillReport, ModelsReport, RunRecord
 from storage.store import Store
 
@@ -239,10 +240,11 @@ def nightly(pipeline_path: Path, issue_time: str | None, output: terminal.Output
 def _publish_without_prefect(
     path: Path, settings: Pipeline, store: Store, issue_time: str | None, error: str, output: terminal.Output
 ) -> None:
-    """Publish the forecast of a nightly run whose Prefect server did not start, and end the command."""
+    """Publish the forecast of a nightly run whose Prefect API failed, and end the command."""
     from flows.cli.without_prefect import run_without_prefect
     from flows.stage_process.runner import StageFailed
 
+    logs.stop_api_logs()
     terminal.print_error(
         f"warning: {error} This run ingests and forecasts without Prefect. It neither trains nor scores."
     )
@@ -254,7 +256,8 @@ def _publish_without_prefect(
     lines: list[Line] = [outcome(summary.forecast_sentence(run.forecast), True), *summary.reason_lines(run.forecast)]
     output.print_result(run.forecast, [*lines, *terminal.preview_lines(settings, store, run.forecast)])
     terminal.print_failures(run.failures)
-    sys.exit(summary.DEGRADED)
+    # Threads of Prefect would wait for its API for minutes.
+    raise EndNow(summary.DEGRADED)
 
 
 @main.command()
@@ -311,7 +314,7 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
     lines += [f"Page: {report['page']['path']}"] if report["page"] else []
     output.print_result(report, lines)
     terminal.print_failures(report["failures"], "backfill")
-    sys.exit(summary.DEGRADED if report["degraded"] else summary.PUBLISHED)
+    sys.exit(summary.exit_status(report["degraded"], report["failures"]))
 
 
 @main.command()

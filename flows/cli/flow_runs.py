@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from flows import logs, summary, terminal
+from storage.redaction import redact
 
 # Settings of an embedded Prefect that a user of one command expects. Values that are configured stay.
 _SETTINGS = {
@@ -22,21 +23,28 @@ _SETTINGS = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     # Prefect's 20 seconds are too few on a busy machine, and the run would fail before it began.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    # With Prefect's 60 s and 5 retries, an API that hangs after the forecast would keep the command for half an hour.
+    "PREFECT_API_REQUEST_TIMEOUT": "20",
+    "PREFECT_CLIENT_MAX_RETRIES": "2",
     "PREFECT_LOGGING_SETTINGS_PATH": str(logs.SETTINGS),
 }
 # With one of these set, the console shows the log and not the display.
 _LOG_VARIABLES = {"PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"}
 
 
+_ANSWER_LIMIT = 30.0  # seconds
+
+
 class NoServer(Exception):
-    """Prefect's embedded server did not start, so that no flow can run. Exit status 1."""
+    """Prefect's API did not start, does not answer, or failed during the run. Exit status 1."""
 
 
 def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments: object) -> Any:
     """Run the flow of that name and return its report. If the run fails, end the command.
 
     Raises:
-        NoServer: No API is configured, and the embedded server did not start.
+        NoServer: The configured API does not answer, the embedded server did not start, or one of them failed during
+            the run.
     """
     shows_log = bool(_LOG_VARIABLES & os.environ.keys())
     for variable, value in _SETTINGS.items():
@@ -50,10 +58,12 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
         click.echo(f"{name} {pipeline_path}", err=True)
     with contextlib.nullcontext() if shows_log else output.stages():
         # Prefect reads the settings above when it is imported.
-        from flows import embedded_server
+        from flows import configured_server, embedded_server
 
         try:
-            embedded_server.start_if_needed(os.environ, partial(importlib.import_module, f"flows.{name}"))
+            is_own = embedded_server.start_if_needed(os.environ, partial(importlib.import_module, f"flows.{name}"))
+            if not is_own:
+                configured_server.require_answer(_ANSWER_LIMIT)
         except embedded_server.ServerError as failure:
             raise NoServer(str(failure)) from None
         flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
@@ -63,6 +73,10 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
             # Prefect logs the traceback of the thread that was interrupted, which is of no use here.
             logging.disable(logging.CRITICAL)
             raise
+        except Exception as failure:
+            # The errors of a flow are in its state. This one is Prefect's.
+            lines = redact(str(failure)).strip().splitlines() or [type(failure).__name__]
+            raise NoServer(f"Prefect failed during the run: {lines[0].rstrip('.')}.") from None
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         terminal.print_error(f"error: {error if isinstance(error, Exception) else state.message}")

@@ -1,4 +1,4 @@
-"""A nightly run whose Prefect server did not start: it ingests and forecasts, and leaves the rest to the next run."""
+"""A nightly run whose Prefect API failed: it ingests and forecasts, and leaves the rest to the next run."""
 
 from __future__ import annotations
 

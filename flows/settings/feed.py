@@ -68,6 +68,11 @@ class Checks(Section):
         default="warn",
         description="A value at a time that a clock change skips, or one value for an hour that it repeats.",
     )
+    emptied: Literal["accept", "warn", "refuse"] = Field(
+        default="refuse",
+        description="More than half of the values read again are empty, and at least five. refuse: the history keeps "
+        "its values, and the feed fails. Fewer empty values withdraw those of the history, with a warning.",
+    )
     other_unit: _Warning = Field(
         default="warn", description="A multiple of the series' own covariate, or of its level in `expected`."
     )
@@ -289,7 +294,7 @@ class Feed(Section):
 
     def actions(self) -> dict[str, Action]:
         """Return the action of each check. For a covariate only gap, stopped and clock_change are active by default."""
-        actions: dict[str, Action] = self.checks.model_dump()
+        actions: dict[str, Action] = self.checks.model_dump(exclude={"emptied"})
         if self.role != "target":
             active = {"gap", "stopped", "clock_change", *self.checks.model_fields_set}
             actions = {check: action if check in active else "accept" for check, action in actions.items()}

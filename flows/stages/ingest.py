@@ -18,6 +18,7 @@ from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
 from flows.stages.series_matching import log_matching
 from model.checks.feed_findings import emptied_finding
+from model.checks.feed_rows import CheckedRows
 from storage import history, history_parts, quarantine
 from storage.schemas import DataError
 from storage.schemas.attempts import Failed, attempt
@@ -108,6 +109,10 @@ def ingest(
     replaced: dict[str, list[str]] = {}
     issue_time = clock.last_issue_time(settings.pipeline.issue_at, settings.pipeline.timezone, as_of)
 
+    def append(feed: Feed, rows: CheckedRows) -> history.Appended:
+        keeps_emptied = feed.checks.emptied == "refuse"
+        return history.append(store_of(feed), settings.name, feed.name, rows.accepted, now, keeps_emptied)
+
     def store_rows(feed: Feed) -> FeedReport:
         rows = checked[feed.name]
         if feed.name in changed:
@@ -117,19 +122,20 @@ def ingest(
             logger.warning("%s", other)
         try:
             record_grid(settings, store, feed)
-            appended = history.append(store_of(feed), settings.name, feed.name, rows.accepted, now)
+            appended = append(feed, rows)
         except history_parts.DamagedHistory:
             set_aside(feed)
             rows = check_feed(settings, feed, as_of, feed.start, now)
-            appended = history.append(store_of(feed), settings.name, feed.name, rows.accepted, now)
+            appended = append(feed, rows)
         _warn_of_replaced(settings, feed, appended)
-        if appended.emptied is not None:
+        if appended.emptied is not None and feed.checks.emptied != "accept":
             rows = with_findings(rows, [emptied_finding(appended.emptied)])
         quarantined = attempt(partial(quarantine.append, store, settings.name, feed.name, rows.refused, now))
         lost = f"feed {feed.name!r}: its refused rows could not be kept in quarantine: "
         problems = [
             str(unreadable[feed.name]) if feed.name in unreadable else None,
             _lost_rows(settings, store, feed, appended),
+            _kept_values(feed, appended),
             refusal_failure(feed, rows),
             lost + quarantined.text if isinstance(quarantined, Failed) else None,
         ]
@@ -167,6 +173,17 @@ def _lost_rows(settings: Pipeline, store: Store, feed: Feed, appended: history.A
     return (
         f"feed {feed.name!r}: damaged parts of the history were set aside, and the source does not have all of their "
         f"rows any more: {', '.join(lost)}. Restore them from a backup, under their names without '.damaged'"
+    )
+
+
+def _kept_values(feed: Feed, appended: history.Appended) -> str | None:
+    """Return the failure of a feed most of whose values are empty now, None if they are not."""
+    if not appended.kept:
+        return None
+    return (
+        f"feed {feed.name!r}: {appended.kept:,} values, more than half of those that the history already had, are "
+        "empty in the source now. The history keeps them. Correct the source; or if the values are withdrawn, set "
+        'emptied = "warn" in [feed.checks]'
     )
 
 

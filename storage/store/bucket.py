@@ -28,8 +28,10 @@ from storage.store.interface import Store, check_key
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUT = 300.0  # seconds per object; a large one over a slow connection takes minutes
-_RETRIES = 3
+_TIMEOUT = 60.0  # seconds of a request. One that hangs must leave time for another before the deadline.
+_LONG_TIMEOUT = 300.0  # seconds of an upload of many bytes; over a slow connection it takes minutes
+_MANY_BYTES = 8_000_000
+_RETRIES = 5
 _BACKOFF = 0.2  # seconds
 _PARALLEL_READS = 16
 _CACHE_BYTES = 1 << 29
@@ -54,6 +56,10 @@ class BucketStore(Store):
     def _client(self) -> Any:
         return s3.open_client(self._bucket, self._prefix, _TIMEOUT, _RETRIES, _BACKOFF)
 
+    @cached_property
+    def _patient_client(self) -> Any:
+        return s3.open_client(self._bucket, self._prefix, _LONG_TIMEOUT, _RETRIES, _BACKOFF)
+
     def uri(self, key: str) -> str:
         return f"{self._root}/{check_key(key, self._root)}"
 
@@ -73,7 +79,9 @@ class BucketStore(Store):
         uri = self.uri(key)
         self._drop_from_cache(key)
         with s3.translate_errors(f"store {self._root}: writing {key}"):
-            self._client.put(key, content, use_multipart=False)
+            size = content.stat().st_size if isinstance(content, Path) else len(content)
+            client = self._patient_client if size > _MANY_BYTES else self._client
+            client.put(key, content, use_multipart=False)
         return uri
 
     def get(self, key: str) -> bytes:

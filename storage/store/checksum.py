@@ -10,8 +10,10 @@ A file of an earlier version has no checksum and is not verified.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 import threading
 import zlib
 from collections.abc import Iterator
@@ -69,6 +71,20 @@ def verify(content: bytes, name: str) -> bool:
     return _verify(io.BytesIO(content), len(content), name)
 
 
+def open_regular_file(path: Path) -> io.FileIO:
+    """Open a file for reading, without a buffer.
+
+    Raises:
+        OSError: The file cannot be read. A pipe or a device in its place is an error, because a read of it could wait
+            for a writer or never end.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return file
+
+
 def verify_file(path: Path) -> None:
     """Verify the checksum of a Parquet file, once in each process as long as the file does not change.
 
@@ -77,7 +93,7 @@ def verify_file(path: Path) -> None:
         WrongChecksum: The content is not the one that was written.
     """
     # A file mapped into memory would end the process if the disk cannot read a page.
-    with path.open("rb", buffering=0) as file:
+    with open_regular_file(path) as file:
         facts = os.fstat(file.fileno())
         identity = (
             str(path), facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns,

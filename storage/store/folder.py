@@ -6,7 +6,6 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -92,7 +91,8 @@ class FolderStore(Store):
     def get(self, key: str) -> bytes:
         path = self.path(key)
         with self._translate_read_errors(path):
-            return _read_regular_file(path)
+            with checksum.open_regular_file(path) as file:
+                return file.read()
 
     @contextmanager
     def _translate_read_errors(self, path: Path) -> Iterator[None]:
@@ -179,14 +179,6 @@ class FolderStore(Store):
             with self._translate_read_errors(path):
                 checksum.verify_file(path)
         return paths
-
-
-def _read_regular_file(path: Path) -> bytes:
-    """Return the content of a file. A pipe in its place is an error, because reading it would wait for a writer."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        return file.read()
 
 
 def _remove_abandoned(written: Path) -> None:

@@ -144,6 +144,35 @@ def test_values_that_become_empty_are_reported(tmp_path: Path) -> None:
     assert again["added"] == 0 and not [one for one in again["findings"] if one["check"] == "emptied"]
 
 
+@pytest.mark.parametrize("feed", ["demand", "weather"])
+def test_a_source_without_values_withdraws_none(tmp_path: Path, feed: str) -> None:
+    """A query or an export that fails may give a table of the right shape whose values are all empty."""
+    path = write(tmp_path, ["a", "b"], ["a", "b"])
+    settings = pipeline_file.read(path, {})
+    store = open_store(settings.pipeline.store)
+    ingest(settings, store, AS_OF, AS_OF)
+    value = next(one.values[0] for one in settings.feed if one.name == feed)
+    before = history.read_as_of(store, "load", feed, [value], AS_OF + timedelta(days=1))
+    if feed == "demand":
+        table = pl.read_csv(tmp_path / "load.csv")
+        table.with_columns(mw=pl.lit(None, pl.String)).write_csv(tmp_path / "load.csv")
+    else:
+        table = pl.read_parquet(tmp_path / "weather.parquet")
+        table.with_columns(pl.lit(None, pl.Float64).alias(value)).write_parquet(tmp_path / "weather.parquet")
+    later = AS_OF + timedelta(minutes=1)
+    report = ingest(settings, store, AS_OF, later)
+    assert f"feed {feed!r}: {len(table):,} values, more than half" in report["failures"][feed]
+    assert 'set emptied = "warn" in [feed.checks]' in report["failures"][feed]
+    counts = report["feeds"][feed]
+    assert (counts["added"], counts["unchanged"]) == (0, len(table)) == (0, counts["accepted"])
+    assert history.read_as_of(store, "load", feed, [value], later).equals(before)
+    text = path.read_text().replace(f'values = ["{value}"]', f'values = ["{value}"]\nchecks = {{ emptied = "warn" }}')
+    path.write_text(text)
+    report = ingest(pipeline_file.read(path, {}), store, AS_OF, later)
+    assert not report["failures"] and report["feeds"][feed]["added"] == len(table)
+    assert history.read_as_of(store, "load", feed, [value], later)[value].null_count() == len(table)
+
+
 def test_a_second_feed_may_have_the_other_series(tmp_path: Path) -> None:
     second = '[[feed]]\nname = "south"\nrole = "observed"\nuri = "south.parquet"\nvalid_time = "time"\n'
     path = write(tmp_path, ["a", "b"], ["a"], more=f'{second}series_id = "zone"\nvalues = ["temp"]')

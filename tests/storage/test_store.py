@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from storage import forecasts, layout
+from storage import forecasts, history, history_parts, layout
 from storage.schemas import DataError, Missing, forecast_schema
 from storage.store import FolderStore, ReplayStore, Store, open_store
 from storage.store.parquet import parquet_writer
@@ -312,8 +312,17 @@ def test_a_damaged_copy_in_latest_is_replaced(store: Store, utc: Callable[..., d
 
 def test_a_pipe_in_place_of_a_file_is_an_error_and_blocks_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "champion.json")
+    (tmp_path / "history/p/f").mkdir(parents=True)
+    os.mkfifo(tmp_path / "history/p/f/a.parquet")
+    (tmp_path / "history/p/f/b.parquet").symlink_to("/dev/zero")
+    store = open_store(str(tmp_path))
     with pytest.raises(DataError, match="not a regular file"):
-        open_store(str(tmp_path)).get("champion.json")
+        store.get("champion.json")
+    for part in ("a", "b"):
+        with pytest.raises((DataError, OSError), match="not a regular file"):
+            store.scan([f"history/p/f/{part}.parquet"]).collect()
+    with pytest.raises(history_parts.UnreadableHistory, match="not a regular file"):
+        history.read_as_of(store, "p", "f", ["y"], datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def test_stamps_of_other_ages_are_no_issue_times() -> None:

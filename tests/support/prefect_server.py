@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -23,6 +27,42 @@ def environment() -> dict[str, str]:
     """Return the environment variables that lead to the session's server. The first call starts it."""
     variables: dict[str, str] = json.loads(session.once("prefect-server", _start).read_text())
     return variables
+
+
+@contextlib.contextmanager
+def failing_proxy(url: str, after: int) -> Iterator[str]:
+    """Yield the address of a proxy to an API, whose answers from request `after` on have status 500."""
+    requests = itertools.count(1)
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            names = ("Content-Type", "Prefect-Csrf-Token", "Prefect-Csrf-Client", "X-PREFECT-API-VERSION")
+            headers = {name: self.headers[name] for name in names if name in self.headers}
+            status, content = 500, b""
+            if next(requests) < after:
+                answered = httpx.request(
+                    self.command, f"{url.removesuffix('/api')}{self.path}", content=body, headers=headers, timeout=60
+                )
+                status, content = answered.status_code, answered.content
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
+        setattr(Handler, f"do_{method}", Handler.answer)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/api"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _start(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Regression of daily gas demand on heating degree days, as gas engineers use it, with and without error correction.
 
-A building cools slowly, so the temperature of a day counts half and that of the days before the other half, as in the
-composite weather variable of the British network code. Degree days are taken below a base temperature that fits best.
+A building cools slowly. So the temperature of a day has half of the weight, and that of the days before the other half.
+The composite weather variable of the British network code does the same. The base temperature is the one that fits.
 """
 
 from __future__ import annotations
