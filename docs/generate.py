@@ -39,12 +39,18 @@ _DATA = {
     "price-np": "price of Nord Pool, hourly, 2016-12 to 2018-12",
     "price-be": "price of Belgium, hourly, 2015 and 2016",
     "price-fr": "price of France, hourly, 2015 and 2016",
+    "prices-2024": "prices of ten European zones, hourly, 2024",
+    "prices-2024-noon": "prices of ten European zones, issued at noon, 2024",
+    "price-czech": "price of Czechia, quarter-hourly, 2026-01 to 2026-08",
+    "gas-germany": "gas demand of Germany by customers, daily, 2025",
+    "gas-cities": "gas demand of four cities, daily, 2017-06 to 2018-05",
+    "gas-denmark": "gas demand of Denmark, daily, 2025",
     "market-indices": "S&P 500, Nasdaq, VIX, WTI, daily, 2017 and 2018",
     "market-gas": "Henry Hub gas price, daily, 2024-08 to 2026-08",
     "market-stocks": "six stocks, daily, 2021-09 to 2023-09",
 }
 
-_PEERS = {"lightgbm": "LightGBM", "garch": "GARCH"}
+_PEERS = {"lightgbm": "LightGBM", "garch": "GARCH", "degree-days-corrected": "a corrected degree-day regression"}
 
 _FORECAST_COLUMNS = {
     "series_id": "Id of the series.",
@@ -310,8 +316,10 @@ def _accuracy() -> str:
     """Return Gatecast's pinball beside the best other forecaster's, from the league's results."""
     page = (_RESULTS / "league.md").read_text(encoding="utf-8")
     rows = []
-    for name, section in re.findall(r"^## ([a-z-]+)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL):
+    for name, section in re.findall(r"^## ([a-z0-9-]+)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL):
         scores = {cells[0]: cells[1:] for cells in _cells(section)}
+        if "gatecast" not in scores:
+            continue
         coverage = next(cell for cell in scores["gatecast"] if cell.endswith("%"))
         match = re.search(r"against ([a-z-]+), the best other: pinball ([+-][\d.]+)%.*?p = ([\d.e-]+)", section)
         assert match, f"The section {name} of {_RESULTS / 'league.md'} has no comparison."

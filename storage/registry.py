@@ -331,8 +331,11 @@ def _encode_champion_state(served: list[ChampionEntry], rolled_back: dict[str, s
 def _parse_json(store: Store, key: str, content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:  # invalid JSON, or bytes that are not text
-        raise DataError(f"{store.uri(key)} is not valid JSON: {error}; restore it from a backup") from None
+    except (ValueError, RecursionError) as error:  # invalid JSON, or bytes that are not text
+        # Python's texts about nesting and digits name its own settings.
+        is_odd = isinstance(error, RecursionError) or "set_int_max_str_digits" in str(error)
+        problem = "it is nested too deeply or has a number of too many digits" if is_odd else str(error)
+        raise DataError(f"{store.uri(key)} is not valid JSON: {problem}; restore it from a backup") from None
 
 
 def _encode(content: Mapping[str, object]) -> bytes:

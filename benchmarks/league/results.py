@@ -27,8 +27,8 @@ KEPT = Path(__file__).parent / "kept"
 _VIEWS = ("introspection", "linear_contributions", "occlusion", "recurrent")
 #: Modules of `flows.stages` between the history and a forecast.
 _STAGES = (
-    "assemble", "baseline_history", "fallback", "fitting", "forecast", "history_grid", "nightly_fit", "panels",
-    "replay", "retrain", "shard", "train", "trained_models", "training_data", "warm_start",
+    "assemble", "baseline_history", "fallback", "fitting", "forecast", "nightly_fit", "panels", "replay", "retrain",
+    "shard", "train", "trained_models", "training_data", "warm_start",
 )  # fmt: skip
 
 
