@@ -85,6 +85,12 @@ def has_forecasts(task: Task, peer: Peer | None, data: str, quick: bool) -> bool
     return is_complete and is_current and forecast_path(task, entry_name(peer), quick).exists()
 
 
+def has_any(task: Task, quick: bool) -> bool:
+    """Return whether there may be results of a task: kept ones, or forecasts on this machine."""
+    local = (forecast_path(task, name, quick).parent for name in (GATECAST, "any"))
+    return (KEPT / task.name).exists() or any(folder.exists() for folder in local)
+
+
 def has_kept(task: Task, peer: Peer | None, data: str) -> bool:
     """Return whether the repository keeps losses with the current settings and data."""
     facts = forecasts.read_facts(_kept_path(task, peer))
