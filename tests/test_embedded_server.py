@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +15,12 @@ from pathlib import Path
 import httpx
 import polars as pl
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows import configured_server
-from flows.embedded_server import ServerError
 from flows.private_files import make_private, sqlite_path
 from tests.support.commands import json_report, nightly_process
 from tests.support.pipelines import ISSUE
 from tests.support.prefect_server import failing_proxy
-from tests.support.web_server import Response, Web
+from tests.support.web_server import Web
 
 _START, _END = 300.0, 60.0  # seconds on a busy machine
 
@@ -175,32 +171,6 @@ def test_an_api_that_fails_during_the_run_costs_no_forecast(
     assert "warning: Prefect failed during the run: " in done.stderr
     rows = pl.read_parquet(json_report(done)["path"], hive_partitioning=False)
     assert set(rows["status"]) == {"model"} and len(rows) == 72
-
-
-@pytest.mark.parametrize("answer", [b"<html></html>", b"{}", (500, {}, b""), (401, {}, b'{"exception_message": "x"}')])
-def test_an_answer_that_is_none_of_prefect_is_named(web: Web, answer: bytes | Response) -> None:
-    for path in ("/api/csrf-token", "/api/admin/version", "/api/flows/filter"):
-        web.respond(path, answer)
-    settings = {PREFECT_API_URL: f"{web.address}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
-    with (
-        temporary_settings(settings),
-        pytest.raises(ServerError, match=rf"API at {web.address}/api cannot be used: (?!No P)"),
-    ):
-        configured_server.require_answer(60)
-
-
-def test_an_api_that_never_answers_is_given_up(web: Web) -> None:
-    ended = threading.Event()
-
-    def wait(_: str) -> Response:
-        ended.wait(60)
-        return 200, {}, b""
-
-    web.answers["/api/csrf-token"] = web.answers["/api/admin/version"] = wait
-    with temporary_settings({PREFECT_API_URL: f"{web.address}/api"}):
-        with pytest.raises(ServerError, match=r"did not answer within 0\.5 s"):
-            configured_server.require_answer(0.5)
-    ended.set()
 
 
 def test_a_server_that_does_not_start_in_time_costs_no_forecast(pipeline: Path, tmp_path: Path) -> None:

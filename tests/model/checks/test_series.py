@@ -200,7 +200,7 @@ def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch, rows: int) 
     frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
     actions: dict[str, Action] = dict.fromkeys(WARN, "quarantine")
     expected, reasons = check_series(frame, "y", GRID, 168, actions)
-    assert {finding.check for finding in expected} == set(WARN) - {"other_unit", "clock_change", "renamed"}
+    assert {finding.check for finding in expected} == set(WARN) - {"emptied", "other_unit", "clock_change", "renamed"}
     monkeypatch.setattr("model.checks.series_table._ROWS_PER_BLOCK", rows)
     findings, same_reasons = check_series(frame, "y", GRID, 168, actions)
     assert findings == expected
