@@ -22,4 +22,5 @@ def backfill(pipeline: PipelineFile, start: Day, end: Day) -> State[Any]:
     check_days(settings, start, end)
     logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
     report = backfill_task(pipeline, start, end)
-    return completed_state(summary.backfill_sentence(report), report, report["degraded"] or bool(report["failures"]))
+    is_degraded = summary.exit_status(report["degraded"], report["failures"]) == summary.DEGRADED
+    return completed_state(summary.backfill_sentence(report), report, is_degraded)

@@ -9,6 +9,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
 from flows.embedded_server import ServerError
+from storage.errors import first_line
 from storage.redaction import redact
 
 
@@ -28,8 +29,7 @@ def require_answer(limit: float) -> None:
             with get_client(sync_client=True) as client:
                 client.read_flows(limit=1)
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            errors.append(lines[0] if lines else type(error).__name__)
+            errors.append(first_line(error, redact))
 
     # A request of Prefect's client may be repeated for minutes.
     # Prefect's settings belong to a context.
@@ -41,6 +41,6 @@ def require_answer(limit: float) -> None:
         raise ServerError(f"The Prefect API at {address} did not answer within {limit:g} s. Check PREFECT_API_URL.")
     if errors:
         raise ServerError(
-            f"The Prefect API at {address} cannot be used: {redact(errors[0]).rstrip('.')}. Check PREFECT_API_URL, "
+            f"The Prefect API at {address} cannot be used: {errors[0].rstrip('.')}. Check PREFECT_API_URL, "
             "PREFECT_API_KEY and PREFECT_API_AUTH_STRING."
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class ExpectedError(Exception):
     """An error whose message alone states what happened and what to do. It needs no type and no traceback."""
@@ -50,3 +52,14 @@ class Missing(DataError):
 
 class Unreadable(DataError):
     """Content that exists and cannot be read now, such as without the permission. It is not known to be damaged."""
+
+
+def first_line(error: BaseException, redact: Callable[[str], str] = str) -> str:
+    """Return the first line of an error's message, or the name of its type if it has none.
+
+    Args:
+        error: The error.
+        redact: Function that removes secrets from the whole message.
+    """
+    lines = redact(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -21,7 +21,7 @@ _METADATA_SERVICE = "169.254.169.254"  # source of an AWS machine's credentials 
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 _LIST_WAITS = (0.2, 0.5, 1.0)  # seconds before each further attempt
 _NO_HEADERS = "Unable to extract metadata from headers"
-_NO_S3 = "the response is none of an S3 server"
+_NO_S3 = "the response is none of an S3 server; check AWS_ENDPOINT_URL and proxies"
 _NO_KEY = ".gatecast-no-such-object"
 _ENDPOINT_USER = re.compile(r"(?<=//)[^/@\s]+@")
 _NO_RESPONSE = re.compile(r"performing \w+ (\S+?://[^/\s]+)\S* in .*?after (\d+) retries.* - HTTP error: (.+)")
@@ -64,7 +64,7 @@ def list_keys(client: Any, prefix: str | None) -> list[str]:
         if _error_code(error) is None:  # S3 refuses with a code.
             raise
         return _list(client, prefix)
-    raise ConnectionError(f"{_NO_S3}; check AWS_ENDPOINT_URL and proxies")
+    raise ConnectionError(_NO_S3)
 
 
 def _list(client: Any, prefix: str | None) -> list[str]:
@@ -131,7 +131,7 @@ def _describe(error: Exception) -> str:
         message = re.search(r"<Message>([^<]*)</Message>", text)
         return f"the store refuses: {code}{': ' + message[1] if message else ''}"
     if _NO_HEADERS in text:
-        return f"{_NO_S3}; check AWS_ENDPOINT_URL and proxies"
+        return _NO_S3
     text = _ENDPOINT_USER.sub("", text.split("Debug source")[0].split("\n")[0].strip())
     no_response = _NO_RESPONSE.search(text)
     if no_response:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from flows import logs, summary, terminal
+from storage.errors import first_line
 from storage.redaction import redact
 
 # Settings of an embedded Prefect that a user of one command expects. Values that are configured stay.
@@ -30,9 +31,7 @@ _SETTINGS = {
 }
 # With one of these set, the console shows the log and not the display.
 _LOG_VARIABLES = {"PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"}
-
-
-_ANSWER_LIMIT = 30.0  # seconds
+_ANSWER_LIMIT = 30.0  # seconds that a configured API may take to answer
 
 
 class NoServer(Exception):
@@ -75,8 +74,7 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
             raise
         except Exception as failure:
             # The errors of a flow are in its state. This one is Prefect's.
-            lines = redact(str(failure)).strip().splitlines() or [type(failure).__name__]
-            raise NoServer(f"Prefect failed during the run: {lines[0].rstrip('.')}.") from None
+            raise NoServer(f"Prefect failed during the run: {first_line(failure, redact).rstrip('.')}.") from None
     if not state.is_completed():
         error = state.result(raise_on_failure=False)
         terminal.print_error(f"error: {error if isinstance(error, Exception) else state.message}")

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from storage.errors import first_line
 from storage.schemas import DataError
 from storage.schemas.offsets import offset_text, parse_offset
 from storage.sources import sqlite
@@ -110,8 +111,7 @@ def _session_zone(zone: str) -> str:
 
 def _problem(error: Exception, request: Request) -> str:
     """Return the database's message without the driver's additions and without secrets."""
-    lines = request.redact(str(error)).strip().splitlines() or [type(error).__name__]
-    return _DRIVER.sub("", _SEVERITY.sub("", lines[0])).rstrip(" .;")
+    return _DRIVER.sub("", _SEVERITY.sub("", first_line(error, request.redact))).rstrip(" .;")
 
 
 def _remedy(problem: str) -> str:

@@ -9,16 +9,16 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.support import session
+from tests.support.web_server import LocalServer
 
 _STARTUP = 180.0  # seconds
 
@@ -56,13 +56,11 @@ def failing_proxy(url: str, after: int) -> Iterator[str]:
 
     for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
         setattr(Handler, f"do_{method}", Handler.answer)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = LocalServer(Handler)
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/api"
+        yield f"{server.address}/api"
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 def _start(path: Path) -> None:

@@ -18,7 +18,7 @@ class _HttpServer(ThreadingHTTPServer):
         """Print nothing: some tests have a client that gives up and breaks the connection."""
 
 
-class _Server:
+class LocalServer:
     """A running server on a free port.
 
     Attributes:
@@ -36,7 +36,7 @@ class _Server:
         self._server.server_close()
 
 
-class PostReceiver(_Server):
+class PostReceiver(LocalServer):
     """A running server that keeps the JSON objects posted to it.
 
     Attributes:
@@ -72,7 +72,7 @@ class PostReceiver(_Server):
         super().__init__(Handler)
 
 
-class Web(_Server):
+class Web(LocalServer):
     """A running server whose responses are set by a test.
 
     Attributes:

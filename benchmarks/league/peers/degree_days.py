@@ -6,6 +6,7 @@ The composite weather variable of the British network code does the same. The ba
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,9 @@ def _forecast_series(panel: Panel, row: int, settings: dict[str, Any]) -> np.nda
         past = np.arange(max(0, origin - settings["days"]), origin)
         past = past[~np.isnan(target[past])]
         if number % settings["refit_every"] == 0:
-            design, weights = min((_fit(design[past], target[past], design) for design in designs), key=_error)[1:]
+            design, weights = min((_fit(design[past], target[past], design) for design in designs), key=itemgetter(0))[
+                1:
+            ]
         fitted = design @ weights
         errors = target - fitted
         share = _autocorrelation(errors[past]) if settings["corrected"] else 0.0
@@ -77,10 +80,6 @@ def _effective(temperature: np.ndarray, memory: float) -> np.ndarray:
 def _fit(x: np.ndarray, y: np.ndarray, design: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     weights = np.linalg.lstsq(x, y, rcond=None)[0]
     return float(((y - x @ weights) ** 2).sum()), design, weights
-
-
-def _error(fit: tuple[float, np.ndarray, np.ndarray]) -> float:
-    return fit[0]
 
 
 def _autocorrelation(errors: np.ndarray) -> float:
