@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from model.distribution import clip_probability, probability_above
 from model.external_data import names_external_data
 from model.linear_expert import LINEAR_TABLES, TABLE_OUTPUTS
 from model.onnx_runtime import ort
+from model.partial_graph import keep_outputs
 from model.spec import ModelSpec
 from model.windows import Windows
 
@@ -33,6 +35,7 @@ _OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 _MOST_SESSIONS = 4
 #: Outputs of a file by its head. Edges and probabilities are those of every member, without bounds.
 OUTPUTS = {"quantile": ("quantiles",), "softmax": ("quantiles", "edges", "probabilities")}
+_DESIGN = ("linear_design", "linear_window")
 #: Tables of the linear expert, by the name of the file's input.
 Tables = dict[str, NDArray[np.float32]]
 _TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
@@ -60,6 +63,7 @@ class Forecaster:
     def __init__(
         self, onnx: bytes, providers: tuple[str, ...] = ("cpu",), threads: int = 1, strict: bool = False
     ) -> None:
+        self._onnx, self._providers = onnx, providers
         self._session, self.spec = _session(onnx, providers)
         self.provider: str = self._session.get_providers()[0]
         self.provider_warning: str | None = None
@@ -168,11 +172,8 @@ class Forecaster:
         Raises:
             ValueError: The quantiles have another shape than the spec of the file says.
         """
-        inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
-        if len(windows.calendar) < len(windows) and not self._takes_one_calendar:
-            inputs["calendar"] = np.repeat(windows.calendar, len(windows), axis=0)
         outputs: list[NDArray[np.float32]] = self._session.run(
-            names, {**inputs, **self._tables}, options or _new_run_options()
+            names, {**self._window_inputs(windows), **self._tables}, options
         )
         for name, output in zip(names, outputs, strict=True):
             # NumPy would repeat an output of a single row, step or level without an error.
@@ -181,12 +182,20 @@ class Forecaster:
                 raise ValueError(f"its quantiles have the shape {output.shape} instead of {shape}")
         return outputs
 
+    def design(self, windows: Windows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return design (B, G, F), and location and scale (B, 2), of the linear expert in its file."""
+        session = _design_session(self._onnx, self._providers)
+        needed = {node.name for node in session.get_inputs()}
+        inputs = {**self._window_inputs(windows), **self._tables}
+        design, window = session.run(_DESIGN, {name: array for name, array in inputs.items() if name in needed})
+        return design, window
 
-def _new_run_options() -> ort.RunOptions:
-    options = ort.RunOptions()
-    # Compute no outputs besides the requested ones.
-    options.only_execute_path_to_fetches = True
-    return options
+    def _window_inputs(self, windows: Windows) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the windows that the graph has inputs for, by name."""
+        inputs = {name: array for name, array in windows.inputs().items() if name in self._inputs}
+        if len(windows.calendar) < len(windows) and not self._takes_one_calendar:
+            inputs["calendar"] = np.repeat(windows.calendar, len(windows), axis=0)
+        return inputs
 
 
 @contextmanager
@@ -195,7 +204,7 @@ def _run_options(has_time: Callable[[], bool] | None) -> Iterator[ort.RunOptions
 
     ONNX Runtime looks at them before each node. A single node that does not end needs the end of its process.
     """
-    options, is_over = _new_run_options(), threading.Event()
+    options, is_over = ort.RunOptions(), threading.Event()
 
     def watch(has_time: Callable[[], bool]) -> None:
         while not is_over.wait(_POLL):
@@ -214,6 +223,25 @@ def _run_options(has_time: Callable[[], bool] | None) -> Iterator[ort.RunOptions
 @lru_cache(_MOST_SESSIONS)
 def _session(onnx: bytes, providers: tuple[str, ...]) -> tuple[ort.InferenceSession, ModelSpec]:
     """Return a session on the first available provider, and the spec in the file's metadata."""
+    try:
+        if names_external_data(onnx):
+            # The hash in the manifest is that of this file alone.
+            raise ValueError("it refers to data outside the file, which no hash covers; export it as one file")
+        session = _open_session(onnx, providers)
+        spec = ModelSpec.from_json(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
+        _check_output(session, spec)
+        return session, spec
+    except Exception as error:  # ONNX Runtime has a class of its own for every fault.
+        raise ValueError(f"not a Gatecast model: {str(error).splitlines()[0]}") from None
+
+
+@lru_cache(_MOST_SESSIONS)
+def _design_session(onnx: bytes, providers: tuple[str, ...]) -> ort.InferenceSession:
+    """Return a session of the nodes that compute the design alone."""
+    return _open_session(keep_outputs(onnx, _DESIGN), providers)
+
+
+def _open_session(onnx: bytes, providers: tuple[str, ...]) -> ort.InferenceSession:
     preferred = [PROVIDERS[name] for name in providers]
     available = [name for name in preferred if name in ort.get_available_providers()]
     if PROVIDERS["cuda"] in available:
@@ -222,18 +250,9 @@ def _session(onnx: bytes, providers: tuple[str, ...]) -> tuple[ort.InferenceSess
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    try:
-        if names_external_data(onnx):
-            # The hash in the manifest is that of this file alone.
-            raise ValueError("it refers to data outside the file, which no hash covers; export it as one file")
-        # The CPU comes last. It runs the operators that another provider lacks.
-        order = list(dict.fromkeys([*available, PROVIDERS["cpu"]]))
-        session = ort.InferenceSession(onnx, options, providers=[(name, _OPTIONS.get(name, {})) for name in order])
-        spec = ModelSpec.from_json(session.get_modelmeta().custom_metadata_map[SPEC_KEY])
-        _check_output(session, spec)
-        return session, spec
-    except Exception as error:  # ONNX Runtime has a class of its own for every fault.
-        raise ValueError(f"not a Gatecast model: {str(error).splitlines()[0]}") from None
+    # The CPU comes last. It runs the operators that another provider lacks.
+    order = list(dict.fromkeys([*available, PROVIDERS["cpu"]]))
+    return ort.InferenceSession(onnx, options, providers=[(name, _OPTIONS.get(name, {})) for name in order])
 
 
 def _check_output(session: ort.InferenceSession, spec: ModelSpec) -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from model.evaluation import metrics
+from model.one_blas_thread import one_blas_thread
 
 Floats = NDArray[np.float64]
 
@@ -105,7 +105,7 @@ def fit_linear(
     part, forecasts = np.full(count, -1), np.full(actual.shape, np.nan)
     coefficients, others = [], []
     # A few threads sum in another order, and the result must not depend on their number.
-    with threadpool_limits(1, "blas"):
+    with one_blas_thread():
         for block, steps in enumerate(block_steps(actual.shape[1], length)):
             features = design[:, block].astype(np.float64)
             left_out = _newest_parts(count, (steps.stop - 1) // length) if is_forward else _folds(count)

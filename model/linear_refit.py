@@ -22,8 +22,6 @@ from model.panel import Panel
 from model.spec import UNKNOWN
 from model.windows import build_windows, embedding_index
 
-_OUTPUTS = ["linear_design", "linear_window"]
-
 
 @dataclass(frozen=True)
 class LinearRefit:
@@ -105,7 +103,7 @@ def _design(
     for start in range(0, len(rows), CHUNK):
         part = slice(start, start + CHUNK)
         inputs = build_windows(forecaster.spec, panel, rows[part], issue_times.steps[part], issue_times.issues[part])
-        design, window = forecaster.outputs(inputs, _OUTPUTS)
+        design, window = forecaster.design(inputs)
         designs.append(design)
         windows.append(window)
         targets.append(inputs.target)

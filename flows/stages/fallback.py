@@ -17,6 +17,7 @@ from flows.stages.panels import to_micros
 from model.checks.forecasts import find_faults
 from model.panel import Panel
 from model.windows import build_windows
+from storage.errors import first_line
 from storage.schemas import BASELINE, MODEL, STALE_MODEL, DataError
 from storage.schemas.attempts import Failed, attempt
 
@@ -142,8 +143,7 @@ def _forecast_rows(
     logger.warning("Model %s cannot run: %s.", model.version, result.text)
     columns = len(settings.pipeline.quantile_levels) + len(settings.forecast.above)
     empty = np.full((len(rows), settings.pipeline.horizon, columns), np.nan)
-    message = str(result.error).strip().splitlines() or [type(result.error).__name__]
-    return empty, np.full(len(rows), f"model {model.version} cannot run: {message[0]}", object)
+    return empty, np.full(len(rows), f"model {model.version} cannot run: {first_line(result.error)}", object)
 
 
 def _forecast_by_model(

@@ -149,8 +149,8 @@ def build_sampler(
     row, column = np.nonzero(is_usable)
     if len(row) < _FEWEST_WINDOWS:
         raise TooLittleHistory(
-            f"The history has {len(row)} training windows of {spec.context} + {spec.horizon} steps. "
-            f"At least {_FEWEST_WINDOWS} are needed."
+            f"the history has {len(row)} training windows of {spec.context} + {spec.horizon} steps, of which at least "
+            f"{_FEWEST_WINDOWS} are needed"
         )
     pairs = np.stack([row, starts[column] + panel.first], axis=1)
     shares = None if half_life is None else _recency_shares(panel, pairs[:, 1], last, half_life)

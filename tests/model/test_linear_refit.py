@@ -186,8 +186,7 @@ def _left_out(linear: FittedLinear, entry: int, steps: np.ndarray) -> np.ndarray
 
 
 def _design(forecaster: Forecaster, batch: LabeledWindows) -> tuple[np.ndarray, np.ndarray]:
-    design, window = forecaster.outputs(batch.windows, ["linear_design", "linear_window"])
-    return design, window
+    return forecaster.design(batch.windows)
 
 
 def _with_target(panel: Panel, change: Callable[[np.ndarray], np.ndarray]) -> Panel:
