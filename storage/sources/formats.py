@@ -72,6 +72,10 @@ def _problem(error: BaseException) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     logger.debug("A file cannot be read: %s", error)
+    if isinstance(error, pl.exceptions.DuplicateError):
+        return f"{str(error).splitlines()[0]}; give each column a name of its own"
+    if isinstance(error, pl.exceptions.InvalidOperationError) and "precision" in str(error):
+        return "a decimal column has more than 38 digits; store it as double"
     return "the file is damaged; copy it again from its source"
 
 

@@ -122,7 +122,7 @@ def _remedy(problem: str) -> str:
         )
     if "parameter" in problem:
         return "a query may have the parameters :since and :until and no others"
-    return "correct the query of the feed"
+    return sqlite.REMEDIES.get(problem, "correct the query of the feed")
 
 
 def _driver_address(uri: str, is_sqlite: bool) -> str:

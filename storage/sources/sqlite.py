@@ -22,6 +22,13 @@ from storage.sources.sql_result import check_columns, fetch_table
 from storage.sources.sql_text import bind, parameter_names, without_end
 from storage.sources.sqlite_times import EVERYTHING, Bound, bounds
 
+#: What to do about an error that does not come from the query.
+REMEDIES = {
+    "database is locked": "another process holds it; end that process, or read a copy",
+    "database disk image is malformed": "the file is damaged; copy it again from its source",
+    "file is not a database": "the file is damaged or no SQLite database; check the uri of the feed",
+}
+_LOCK_WAIT = 30_000  # milliseconds. A writer holds the database for a moment.
 _BATCH_ROWS = "adbc.sqlite.query.batch_rows"
 _LARGEST_BATCH = "50000000"  # A batch of more rows could exceed the 2 GB of an Arrow column of texts.
 _FUNCTION = re.compile(r"\b(date|datetime|time|julianday|unixepoch|strftime|substr|substring|replace)\s*\(", re.I)
@@ -54,6 +61,7 @@ def read(cursor: Any, query: str, request: Request) -> pl.DataFrame:
         DataError: A column is missing, or the times do not sort by time.
     """
     query = without_end(query)
+    _run(cursor, f"pragma busy_timeout = {_LOCK_WAIT}", {})
     cursor.adbc_prepare(bind(query, "?{}")[0])  # An error names the query's own text, and not the one around it.
     present = _run(
         cursor, f"select * from ({query}\n) limit 0", dict(zip(_PARAMETERS, EVERYTHING, strict=True))

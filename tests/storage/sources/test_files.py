@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -104,6 +105,19 @@ def test_a_parquet_file_that_is_truncated_or_another_kind_of_file(
             path.write_bytes(content)
             with pytest.raises(DataError, match=f"a.parquet: cannot be read as parquet: .*{problem}"):
                 formats.read(source, "a.parquet", COLUMNS)
+
+
+@pytest.mark.parametrize(("column", "names", "remedy"), [
+    (pa.array([1]), ["t", "y", "y"], "more than one occurrence; give each column a name of its own"),
+    (pa.array([Decimal(1)], pa.decimal256(50, 2)), ["t", "y", "z"], "more than 38 digits; store it as double"),
+])  # fmt: skip
+def test_a_whole_file_that_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, column: pa.Array, names: list[str], remedy: str
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), column, pa.array([1])], names=names), path)
+    with pytest.raises(DataError, match=rf"a\.parquet: cannot be read as parquet: .*{remedy}$"):
+        formats.read(path, "a.parquet", COLUMNS)
 
 
 def test_a_panic_of_the_library_is_one_error_that_names_the_file(

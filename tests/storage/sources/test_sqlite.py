@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.schemas import DataError
-from storage.sources import sql
+from storage.sources import sql, sqlite
 from storage.sources.request import Request
 from storage.sources.sqlite_times import TimeForm, bounds
 
@@ -134,6 +137,44 @@ def test_errors_are_those_of_the_database_and_create_no_file(tmp_path: Path, req
     with pytest.raises(DataError, match="there is no such file"):
         read(request_of, f"sqlite:///{tmp_path}/none.db")
     assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.process
+def test_a_lock_is_waited_for_and_named_if_it_stays(
+    tmp_path: Path, request_of: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = write(tmp_path, [("a", "2018-09-01 00:00", 1.0)])
+    # In another process, because the locks of one process do not exclude each other.
+    hold = (
+        "import sqlite3, sys; writer = sqlite3.connect(sys.argv[1]); writer.execute('begin exclusive'); print('held', "
+        "flush=True); sys.stdin.readline()"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path / "demand.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == "held\n"
+        monkeypatch.setattr(sqlite, "_LOCK_WAIT", 50)
+        with pytest.raises(DataError, match="database is locked; another process holds it; end that process, or read"):
+            read(request_of, uri)
+        monkeypatch.undo()
+        end = threading.Timer(0.5, writer.kill)
+        end.start()
+        assert len(read(request_of, uri)) == 1
+        end.join()
+
+
+@pytest.mark.parametrize(("content", "remedy"), [
+    (b"no database " * 100, "file is not a database; the file is damaged or no SQLite database"),
+    (None, "database disk image is malformed; the file is damaged; copy it again from its source"),
+])  # fmt: skip
+def test_a_damaged_database_is_named(
+    tmp_path: Path, request_of: MakeRequest, content: bytes | None, remedy: str
+) -> None:
+    uri = write(tmp_path, [("a", "2018-09-01 00:00", 1.0)])
+    path = tmp_path / "demand.db"
+    whole = path.read_bytes()
+    path.write_bytes(content or whole[:100] + bytes(2000) + whole[2100:])
+    with pytest.raises(DataError, match=f"the query failed: {remedy}"):
+        read(request_of, uri)
 
 
 INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2050, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))
