@@ -37,7 +37,7 @@ MOST_SERIES = 64
 #: Fewest windows from which coefficients are fitted.
 MIN_WINDOWS = 60
 #: Newest windows of each calibration window whose coefficients are averaged, None for all.
-CALIBRATION_WINDOWS = (364, 728, None)
+CALIBRATION_WINDOWS = (728, None)
 #: Largest absolute forecast in the asinh transform: about 1,500 scales.
 MOST_ASINH = 8.0
 #: Contiguous parts of the windows that are left out, one after the other.
@@ -53,6 +53,8 @@ _SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
 _FEWEST_KNOWN = 0.5
 #: Largest distance of an actual from the window's location, in the window's scale, in such a window.
 _MOST_SCALES = 50.0
+#: Features per row of a left-out part above which the part's influence costs less than another factorisation.
+_FEATURES_PER_ROW = 3
 _SHARE_PRIOR = 28.0  # windows that an equal weight counts as
 
 
@@ -234,19 +236,28 @@ def _fit_block(features: Floats, actual: Floats, penalty: float, left_out: list[
     """Return the coefficients of one block, then those without each part of `left_out`, (1 + parts, D, F + 1)."""
     usable = np.asarray(np.isfinite(features).all(axis=1) & ~np.isnan(actual).any(axis=1))
     mean, deviation = _standardisation(features[usable])
-    standardised = np.concatenate([(features - mean) / deviation, np.ones((len(features), 1))], axis=1)
-    windows = list(dict.fromkeys(
-        min(length or len(features), len(features)) for length in CALIBRATION_WINDOWS
-    ))  # fmt: skip
-    means = np.zeros((len(left_out) + 1, features.shape[1] + 1, actual.shape[1]))
-    for length in windows:
-        used = usable.copy()
-        used[: len(used) - length] = False
-        known = np.where(used[:, None], actual, 0.0)
-        means += _solve_parts(standardised, known, penalty, left_out, used) / len(windows)
+    rows = np.flatnonzero(usable)
+    standardised = np.concatenate([(features[rows] - mean) / deviation, np.ones((len(rows), 1))], axis=1)
+    known, bounds = actual[rows], [np.searchsorted(rows, (one.begin, one.end)).tolist() for one in left_out]
+    starts = [int(np.searchsorted(rows, len(features) - length)) for length in _calibration_lengths(len(features))]
+    gram = np.zeros((standardised.shape[1], standardised.shape[1]))
+    moments = np.zeros((standardised.shape[1], actual.shape[1]))
+    means = np.zeros((len(left_out) + 1, *moments.shape))
+    newer = len(rows)
+    for start in starts:
+        # A longer window has the rows of the shorter one too.
+        added = standardised[start:newer]
+        gram, moments, newer = gram + added.T @ added, moments + added.T @ known[start:newer], start
+        parts = [slice(max(begin - start, 0), max(end - start, 0)) for begin, end in bounds]
+        means += _solve_parts(standardised[start:], known[start:], gram, moments, penalty, parts) / len(starts)
     slopes = means[:, :-1] / deviation[:, None]
     intercepts = means[:, -1:] - (mean / deviation)[None, None] @ means[:, :-1]
     return np.concatenate([slopes, intercepts], axis=1).swapaxes(1, 2)
+
+
+def _calibration_lengths(count: int) -> list[int]:
+    """Return the lengths of the calibration windows of `count` windows, ascending, each once."""
+    return list(dict.fromkeys(min(length or count, count) for length in CALIBRATION_WINDOWS))
 
 
 def _standardisation(features: Floats) -> tuple[Floats, Floats]:
@@ -258,28 +269,38 @@ def _standardisation(features: Floats) -> tuple[Floats, Floats]:
 
 
 def _solve_parts(
-    standardised: Floats, actual: Floats, penalty: float, left_out: list[_LeftOut], used: NDArray[np.bool_]
+    standardised: Floats, actual: Floats, gram: Floats, moments: Floats, penalty: float, parts: list[slice]
 ) -> Floats:
-    """Return the standardised coefficients on all used windows, then without each part, (1 + parts, F + 1, D)."""
-    rows = np.flatnonzero(used)
-    gram = standardised[rows].T @ standardised[rows]
-    moments = standardised[rows].T @ actual[rows]
-    solutions = [_solve(gram, moments, penalty, len(rows))]
-    for one in left_out:
-        out = one.begin + np.flatnonzero(used[one.begin : one.end])
-        solutions.append(
-            solutions[0] if not len(out) else _solve(
-                gram - standardised[out].T @ standardised[out], moments - standardised[out].T @ actual[out], penalty,
-                len(rows) - len(out),
-            )
-        )  # fmt: skip
+    """Return the ridge coefficients on all rows, then without each part, (1 + parts, F + 1, D).
+
+    The last feature is the intercept, which has no penalty.
+
+    Args:
+        standardised: Features of all rows, (N, F + 1).
+        actual: Actuals of all rows, (N, D).
+        gram: Product of the features with themselves, (F + 1, F + 1).
+        moments: Product of the features with the actuals, (F + 1, D).
+        penalty: Ridge penalty. It is multiplied by the root of the number of rows.
+        parts: Rows of each part.
+    """
+    penalised, diagonal = gram.copy(), np.arange(len(gram) - 1)
+    penalised[diagonal, diagonal] += penalty * np.sqrt(max(len(actual), 1)) + _FLOOR
+    penalised[-1, -1] += _FLOOR
+    if max((part.stop - part.start for part in parts), default=0) * _FEATURES_PER_ROW > len(gram):
+        solutions = [np.linalg.solve(penalised, moments)]
+        for part in parts:
+            own = standardised[part]
+            solutions.append(np.linalg.solve(penalised - own.T @ own, moments - own.T @ actual[part]))
+        return np.stack(solutions)
+    # Without a part B, the coefficients are those of all rows minus inv(A) X_B' inv(I - H_BB) r_B, where A is the
+    # penalised Gram matrix, H = X inv(A) X' and r the residuals (Cook and Weisberg 1982, section 2.2). So small parts
+    # share one factorisation.
+    first = min((part.start for part in parts), default=len(actual))
+    solved = np.linalg.solve(penalised, np.concatenate([moments, standardised[first:].T], axis=1))
+    whole, influence = solved[:, : actual.shape[1]], solved[:, actual.shape[1] :]
+    solutions = [whole]
+    for part in parts:
+        own, features = influence[:, part.start - first : part.stop - first], standardised[part]
+        remaining = np.eye(len(features)) - features @ own
+        solutions.append(whole - own @ np.linalg.solve(remaining, actual[part] - features @ whole))
     return np.stack(solutions)
-
-
-def _solve(gram: Floats, moments: Floats, penalty: float, count: int) -> Floats:
-    """Return the ridge solution. The last feature is the intercept, which has no penalty."""
-    matrix = gram.copy()
-    diagonal = np.arange(len(gram) - 1)
-    matrix[diagonal, diagonal] += penalty * np.sqrt(max(count, 1)) + _FLOOR
-    matrix[-1, -1] += _FLOOR
-    return np.asarray(np.linalg.solve(matrix, moments), np.float64)

@@ -23,7 +23,8 @@ from model.training.standardise import Standardise
 from model.training.statistics import covariate_statistics
 from model.windows import embedding_index
 
-_PENALTIES = (0.1, 1.0, 4.0)
+#: Penalties that are compared, from the middle one outwards while the error falls.
+_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0)
 _BATCH = 512
 #: Scalings that are compared: fixed location and scale or those of the window, without and with asinh.
 _SCALINGS = ((True, False), (True, True), (False, False), (False, True))
@@ -146,10 +147,16 @@ def _fit_sample(
     designs = [_design(expert, sample, _scaling(sample, *scalings[0]))]
     for choice in scalings[1:]:
         designs.append(_rescaled(expert, sample, _scaling(sample, *choice), designs[0]))
-    tried = [_fit_once(design, sample, _PENALTIES[1]) for design in designs]
+    middle = len(_PENALTIES) // 2
+    tried = [_fit_once(design, sample, _PENALTIES[middle]) for design in designs]
     best = min(range(len(tried)), key=lambda number: tried[number].loss)
-    others = [_fit_once(designs[best], sample, penalty) for penalty in _PENALTIES if penalty != _PENALTIES[1]]
-    chosen = min((tried[best], *others), key=lambda fitted: (fitted.loss, float(fitted.scaling[3])))
+    chosen = tried[best]
+    for penalties in (_PENALTIES[:middle][::-1], _PENALTIES[middle + 1 :]):
+        for penalty in penalties:
+            other = _fit_once(designs[best], sample, penalty)
+            if not other.loss < chosen.loss:
+                break
+            chosen = other
     if not is_ordered:
         return chosen
     design, actual = designs[best], with_context(sample.actual, sample.windows.target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model import linear_expert
 from model.linear_expert import FOLDS, block_steps, fit_linear, fit_scaled, fit_shares, residual_quantiles
 
 LENGTH, BLOCKS, FEATURES = 3, 2, 5
@@ -48,6 +49,25 @@ def test_a_fold_is_forecast_without_its_own_actuals() -> None:
     assert np.allclose(forecast[fit.part == 4], changed_forecast[fit.part == 4])
     assert not np.allclose(forecast[fit.part == 5], changed_forecast[fit.part == 5])
     assert fit.parts.shape[0] == FOLDS
+
+
+@pytest.mark.parametrize("features_per_row", [0, 1_000_000])
+@pytest.mark.parametrize("is_forward", [False, True])
+def test_a_part_is_left_out_as_by_a_fit_on_the_others(
+    monkeypatch: pytest.MonkeyPatch, features_per_row: int, is_forward: bool
+) -> None:
+    monkeypatch.setattr(linear_expert, "_FEATURES_PER_ROW", features_per_row)
+    design, actual, _ = sample(noise=0.5)
+    fit = fit_linear(design, actual, LENGTH, 0.0, is_forward)
+    for number in (0, 3, len(fit.parts) - 1):
+        rows, others = np.flatnonzero(fit.part == number), actual.copy()
+        if is_forward:
+            others[rows[0] :] = np.nan
+            expected = fit_linear(design, others, LENGTH, 0.0).coefficients[:LENGTH]
+            assert np.allclose(fit.parts[number, :LENGTH], expected)
+        else:
+            others[max(rows[0] - 7, 0) : rows[-1] + 8] = np.nan
+            assert np.allclose(fit.parts[number], fit_linear(design, others, LENGTH, 0.0).coefficients)
 
 
 def test_forward_residuals_are_of_fits_on_older_windows() -> None:
