@@ -48,6 +48,9 @@ _REFIT_EVERY = 15
 #: Issue times that the residual quantiles are from.
 NEWEST_RESIDUALS = 90
 _FLOOR = 1e-6
+#: Standard deviation of a feature, in its scale, below which it counts as constant: its coefficient would be so large
+#: that the product loses digits in single precision.
+_LEAST_DEVIATION = 1e-2
 _SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
 #: Least known share of the context in a window that coefficients are fitted on.
 _FEWEST_KNOWN = 0.5
@@ -152,7 +155,7 @@ def fit_scaled(
     Args:
         design: Features of each block, oldest window first, (N, G, F).
         actual: Actuals, (N, H), NaN if unknown.
-        scaling: Row of the table `scaling`, (4,).
+        scaling: Row of the table `scaling`, of which the first four columns are used.
         window: Location and scale of each window, (N, 2).
         length: Steps per block.
         is_forward: As in `fit_linear`.
@@ -261,11 +264,11 @@ def _calibration_lengths(count: int) -> list[int]:
 
 
 def _standardisation(features: Floats) -> tuple[Floats, Floats]:
-    """Return the mean and the standard deviation of each feature. A constant feature gets no coefficient."""
+    """Return mean and standard deviation of each feature. One that hardly varies has none, and gets no coefficient."""
     if not len(features):
         return np.zeros(features.shape[1]), np.ones(features.shape[1])
     deviation = features.std(axis=0)
-    return features.mean(axis=0), np.where(deviation > _FLOOR, deviation, np.inf)
+    return features.mean(axis=0), np.where(deviation > _LEAST_DEVIATION, deviation, np.inf)
 
 
 def _solve_parts(

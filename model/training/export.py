@@ -11,7 +11,7 @@ from model.linear_expert import LINEAR_TABLES
 from model.spec import ModelSpec
 from model.training.devices import to_tensors
 from model.training.graph import ExportError, graph_template
-from model.training.model_file import LINEAR_WEIGHTS_KEY, WEIGHTS_KEY, properties, read_model
+from model.training.model_file import WEIGHTS_KEY, properties, read_model
 from model.training.network import Ensemble, untrained_network
 from model.training.weights import InitializerSource, State, weight_map
 from model.windows import Windows
@@ -32,7 +32,7 @@ def to_onnx(network: Ensemble, like: bytes | None = None) -> bytes:
     model = onnx.ModelProto()
     model.CopyFrom(read_model(like) if like else graph_template(network.spec))
     metadata = properties(model)
-    sources = weight_map(metadata[WEIGHTS_KEY], network.spec.members, metadata.get(LINEAR_WEIGHTS_KEY))
+    sources = weight_map(metadata[WEIGHTS_KEY], network.spec.members)
     state = network.state_dict()
     if network.linear is not None:
         sources |= _table_sources(network)
@@ -56,7 +56,7 @@ def from_onnx(content: bytes, spec: ModelSpec) -> Ensemble | None:
     network = untrained_network(spec, has_volatility="volatility_roots" in metadata[WEIGHTS_KEY])
     state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # not in files
     try:
-        sources = weight_map(metadata[WEIGHTS_KEY], spec.members, metadata.get(LINEAR_WEIGHTS_KEY))
+        sources = weight_map(metadata[WEIGHTS_KEY], spec.members)
         for name, source in (sources | _table_sources(network)).items():
             state |= source.read(onnx.numpy_helper.to_array(initializers[name]))
         network.load_state_dict(state)

@@ -36,7 +36,7 @@ from model.linear_expert import LINEAR_OUTPUTS, LINEAR_TABLES, TABLE_OUTPUTS
 from model.spec import ModelSpec
 from model.training.export_cache import export_once
 from model.training.linear_features import LinearExpert
-from model.training.model_file import LINEAR_WEIGHTS_KEY, WEIGHTS_KEY
+from model.training.model_file import WEIGHTS_KEY
 from model.training.network import Ensemble, SegmentLSTM, linear_outputs, untrained_network
 from model.training.weights import INTERVAL_SCALE, InitializerSource, fill_distinct, match_initializers, to_json
 
@@ -107,8 +107,6 @@ def _add_linear_expert(assembled: onnx.ModelProto, shape: ModelSpec, expert: Lin
     key = _key("linear", {name: getattr(shape, name) for name in fields} | counts)
     outputs = ("linear_design", "linear_forecast", "linear_quantiles", "linear_window")
     exported = _export_once(key, lambda: _export(_Linear(expert), inputs, outputs))
-    state = {name: entry for name, entry in expert.state_dict().items() if name.startswith(("known", "observed"))}
-    sources = _all_matched(match_initializers(state, exported))
     kept = {*outputs, *inputs}
     names = {name for node in exported.graph.node for name in (*node.input, *node.output) if name and name not in kept}
     later = [onnx.NodeProto.FromString(node.SerializeToString()) for node in assembled.graph.node]
@@ -130,8 +128,6 @@ def _add_linear_expert(assembled: onnx.ModelProto, shape: ModelSpec, expert: Lin
     del assembled.graph.input[:]
     assembled.graph.input.extend(remaining)
     assembled.graph.output.extend(output for output in exported.graph.output if output.name in LINEAR_OUTPUTS)
-    metadata = {entry.key: entry.value for entry in assembled.metadata_props}
-    onnx.helper.set_model_props(assembled, metadata | {LINEAR_WEIGHTS_KEY: to_json(sources)})
 
 
 @functools.lru_cache(maxsize=4)
@@ -192,7 +188,6 @@ class _Linear(torch.nn.Module):
 
     def __init__(self, expert: LinearExpert) -> None:
         super().__init__()
-        self.known, self.observed = expert.known, expert.observed
         self.expert = [expert]  # in a list, so that the tables are not part of the module
 
     def forward(

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from model.calendar import CALENDAR
 from model.linear_expert import MOST_ASINH, block_steps
 from model.spec import ModelSpec
-from model.training.features import Features, stable_sum
-from model.training.standardise import Standardise
+from model.training.features import CLIP, Features, stable_sum
 
 _DAY_LAGS = (1, 2, 3, 7)  # days
 _STEP_LAGS = (1, 2, 3, 4, 5, 6, 7, 14)  # steps of daily data
@@ -30,6 +29,8 @@ _POINTS = 3  # of a block at which smoothed covariates are taken: its first, mid
 _MOST_DEVIATIONS = 4.0  # limit of a standardised covariate, because its cube grows fast beyond the fitted range
 _MOST_SCALES = 50.0
 _SEASONS_BACK = 4
+#: Columns of the table `scaling` before those of the covariates.
+TARGET_SCALING = 4
 _FIRST_CALENDAR = next(number for number, name in enumerate(CALENDAR) if name == "mon")
 
 
@@ -145,8 +146,11 @@ class LinearExpert(nn.Module):
 
     Attributes:
         coefficients: Coefficients by entry of the series embedding, intercept last, (R, H, F + 1).
-        scaling: Location, scale, transform and ridge penalty, (R, 4). A scale of 0 stands for location and spread of
-            the window. A transform of 1 is asinh, of 0 none. Only a new fit needs the penalty.
+        scaling: Location, scale, transform and ridge penalty of the target, then the means and the standard deviations
+            of the known_future covariates, and those of the observed ones, (R, 4 + 2K + 2O). A scale of 0 stands for
+            location and spread of the window. A transform of 1 is asinh, of 0 none. Only a new fit needs the penalty.
+            Covariates are standardised by series: if all shared one scale, those of a small series would hardly vary,
+            and large coefficients would lose digits.
         residuals: Quantiles of the expert's scaled residuals, (R, H, Q).
         share: Weight of the expert's quantiles beside the network's, 0 to 1, (R, H).
     """
@@ -156,23 +160,47 @@ class LinearExpert(nn.Module):
     residuals: Tensor
     share: Tensor
 
-    def __init__(self, spec: ModelSpec, known: Standardise, observed: Standardise) -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.spec, self.known, self.observed = spec, known, observed
+        self.spec = spec
         self.features = LinearFeatures(spec)
         self.window = Features(spec)
         rows = len(spec.series) + 1
         self.register_buffer("coefficients", torch.zeros(rows, spec.horizon, self.features.size + 1))
-        self.register_buffer("scaling", torch.zeros(rows, 4))
+        counts = len(spec.known_future), len(spec.observed)
+        neutral = [torch.zeros(TARGET_SCALING)]
+        for count in counts:
+            neutral += [torch.zeros(count), torch.ones(count)]
+        self.register_buffer("scaling", torch.cat(neutral).repeat(rows, 1))
         self.register_buffer("residuals", torch.zeros(rows, spec.horizon, len(spec.levels)))
         self.register_buffer("share", torch.zeros(rows, spec.horizon))
+
+    def covariates(self, known: Tensor, observed: Tensor, scaling: Tensor) -> tuple[Tensor, Tensor]:
+        """Return standardised covariates, 0 where not visible, then their masks: (B, C + H, 2K) and (B, C, 2O).
+
+        Args:
+            known: Covariates of context and horizon, (B, C + H, K), NaN where not visible.
+            observed: Covariates of the context, (B, C, O).
+            scaling: Rows of the table, (B, 4 + 2K + 2O).
+        """
+        first = TARGET_SCALING
+        standardised = []
+        for values in (known, observed):
+            count = values.shape[2]
+            mean = scaling[:, None, first : first + count]
+            deviation = scaling[:, None, first + count : first + 2 * count]
+            visible = ~torch.isnan(values)
+            scaled = (torch.where(visible, values, mean) - mean) / deviation
+            standardised.append(torch.cat([scaled.clamp(-CLIP, CLIP), visible.to(values.dtype)], dim=-1))
+            first += 2 * count
+        return standardised[0], standardised[1]
 
     def scaled(self, target: Tensor, scaling: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the scaled, transformed and imputed context (B, C), and location and scale, (B, 1) each.
 
         Args:
             target: Context, (B, C), NaN where not visible.
-            scaling: Rows of the table, (B, 4).
+            scaling: Rows of the table, (B, 4 + 2K + 2O).
         """
         visible = ~torch.isnan(target)
         value = torch.where(visible, target, torch.zeros_like(target))
@@ -205,10 +233,10 @@ class LinearExpert(nn.Module):
             observed: Covariates of the context, (B, C, O).
             calendar: Calendar of context and horizon, (B or 1, C + H, number).
             coefficients: Coefficients of each window, (B, H, F + 1).
-            scaling: Scaling of each window, (B, 4).
+            scaling: Scaling of each window, (B, 4 + 2K + 2O).
         """
         scaled, location, scale = self.scaled(target, scaling)
-        design = self.features.design(scaled, self.known(known_future), self.observed(observed), calendar)
+        design = self.features.design(scaled, *self.covariates(known_future, observed, scaling), calendar)
         parts = []
         for block, steps in enumerate(block_steps(self.spec.horizon, self.features.length)):
             weights = coefficients[:, steps]

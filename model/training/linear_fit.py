@@ -17,9 +17,8 @@ from model.linear_expert import FOLDS, MIN_WINDOWS, Floats, LinearFit, fit_scale
 from model.panel import Panel
 from model.spec import UNKNOWN, ModelSpec
 from model.training.devices import to_tensors
-from model.training.linear_features import LinearExpert
+from model.training.linear_features import TARGET_SCALING, LinearExpert
 from model.training.samples import LabeledWindows, make_batch
-from model.training.standardise import Standardise
 from model.training.statistics import covariate_statistics
 from model.windows import embedding_index
 
@@ -45,7 +44,7 @@ class FittedLinear:
     fold_coefficients: torch.Tensor
 
     def left_out_tables(self, series: torch.Tensor, steps: NDArray[np.int64]) -> dict[str, torch.Tensor]:
-        """Return coefficients (B, H, F + 1) and scaling (B, 4) that do not know the windows' own fold.
+        """Return coefficients (B, H, F + 1) and scaling (B, 4 + 2K + 2O) that do not know the windows' own fold.
 
         Args:
             series: Entries in the series embedding, (B,).
@@ -75,11 +74,7 @@ def fit_linear_expert(
         np.tile(steps, len(rows))[thinned],
         np.tile(issues, len(rows))[thinned],
     )
-    statistics = covariate_statistics(make_batch(spec, panel, *every).windows)
-    expert = LinearExpert(
-        spec, Standardise(statistics.known_mean, statistics.known_deviation),
-        Standardise(statistics.observed_mean, statistics.observed_deviation),
-    ).eval()  # fmt: skip
+    expert = LinearExpert(spec).eval()
     folds = torch.zeros(len(expert.coefficients), FOLDS, *expert.coefficients.shape[1:])
     # The entry of unknown series is fitted on all series together, in the location and spread of each window.
     shared = _fit_sample(expert, make_batch(spec, panel, *every), (_SCALINGS[-2],), is_ordered=False)
@@ -97,7 +92,7 @@ class _SampleFit:
 
     Attributes:
         fit: Coefficients with and without each fold.
-        scaling: Location, scale and transform, (4,).
+        scaling: Row of the table `scaling`, (4 + 2K + 2O,).
         residuals: Residuals in scales of the newest windows, forecast from older ones, (N, H). Of windows of several
             series they are left-out residuals.
         loss: Mean absolute left-out residual in the target's unit.
@@ -114,7 +109,7 @@ class _Design:
     """Design of a sample of windows in one scaling.
 
     Attributes:
-        scaling: Location, scale and transform, (4,).
+        scaling: Row of the table `scaling`, without the penalty, (4 + 2K + 2O,).
         features: Features of each block, (N, G, F).
         window: Location and scale of each window, (N, 2).
         length: Steps per block.
@@ -166,16 +161,22 @@ def _fit_sample(
 
 
 def _scaling(sample: LabeledWindows, is_fixed: bool, is_asinh: bool) -> torch.Tensor:
+    """Return the row of the table `scaling` for these windows, with a penalty of 0."""
     known = sample.actual[np.isfinite(sample.actual)].astype(np.float64)
     location, scale = 0.0, 0.0
     if is_fixed and len(known):
         location = float(np.median(known))
         scale = 1.4826 * float(np.median(np.abs(known - location))) or float(known.std()) or 1.0
-    return torch.tensor([location, scale, float(is_asinh), 0.0])
+    statistics = covariate_statistics(sample.windows)
+    return torch.cat([
+        torch.tensor([location, scale, float(is_asinh), 0.0]),
+        statistics.known_mean, statistics.known_deviation, statistics.observed_mean, statistics.observed_deviation,
+    ])  # fmt: skip
 
 
 def _fit_once(design: _Design, sample: LabeledWindows, penalty: float) -> _SampleFit:
-    scaling = torch.cat([design.scaling[:3], torch.tensor([penalty])])
+    scaling = design.scaling.clone()
+    scaling[TARGET_SCALING - 1] = penalty
     actual = with_context(sample.actual, sample.windows.target)
     fit, residuals = fit_scaled(design.features, actual, scaling.numpy(), design.window, design.length)
     errors = np.abs(residuals * design.window[:, 1:])
@@ -188,9 +189,9 @@ def _design(expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tensor)
     features, located = [], []
     with torch.inference_mode():
         for tensors in _batches(sample):
-            rows = scaling.expand(len(tensors["target"]), 4)
+            rows = scaling.expand(len(tensors["target"]), -1)
             scaled, location, scale = expert.scaled(tensors["target"], rows)
-            covariates = expert.known(tensors["known_future"]), expert.observed(tensors["observed"])
+            covariates = expert.covariates(tensors["known_future"], tensors["observed"], rows)
             features.append(expert.features.design(scaled, *covariates, tensors["calendar"]).numpy())
             located.append(torch.cat([location, scale], dim=1).numpy().astype(np.float64))
     return _Design(scaling, np.concatenate(features), np.concatenate(located), expert.features.length)
@@ -202,7 +203,7 @@ def _rescaled(expert: LinearExpert, sample: LabeledWindows, scaling: torch.Tenso
     with torch.inference_mode():
         for start in range(0, len(sample.actual), _BATCH):
             target = torch.from_numpy(sample.windows.target[start : start + _BATCH])
-            scaled, location, scale = expert.scaled(target, scaling.expand(len(target), 4))
+            scaled, location, scale = expert.scaled(target, scaling.expand(len(target), -1))
             past.append(torch.cat(expert.features.past_days(scaled), dim=1).numpy())
             located.append(torch.cat([location, scale], dim=1).numpy().astype(np.float64))
     features, own = design.features.copy(), np.concatenate(past)

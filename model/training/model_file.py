@@ -8,8 +8,6 @@ import onnx
 
 #: Metadata key of the map from one member's initializers to the network's state, see `weights.weight_map`.
 WEIGHTS_KEY = "gatecast.weights"
-#: Metadata key of the same map for the linear expert.
-LINEAR_WEIGHTS_KEY = "gatecast.linear_weights"
 
 # Version 0.1.0 used other names. Its champions stay in the store for years, and warm starts begin from them.
 _OLD_INITIALIZERS = {"stretch": "interval_scale"}

@@ -318,7 +318,7 @@ def linear_outputs(
         calendar: Calendar.
         series: Entries in the series embedding, (B,).
         coefficients: Table of the expert, (R, H, F + 1).
-        scaling: Table of the expert, (R, 4).
+        scaling: Table of the expert, (R, 4 + 2K + 2O).
         residuals: Table of the expert, (R, H, Q).
     """
     design, forecast, location, scale = linear(
@@ -359,14 +359,7 @@ def untrained_network(spec: ModelSpec, has_volatility: bool = True) -> Ensemble:
         return SegmentLSTM(spec, statistics, edges.clone(), market)
 
     members = [member() for _ in range(spec.members)]
-    linear = None
-    if spec.linear:
-        neutral = (
-            Standardise(torch.zeros(known), torch.ones(known)),
-            Standardise(torch.zeros(observed), torch.ones(observed)),
-        )
-        linear = LinearExpert(spec, *neutral)
-    return Ensemble(spec, members, linear).eval()
+    return Ensemble(spec, members, LinearExpert(spec) if spec.linear else None).eval()
 
 
 def has_equal_weights(one: SegmentLSTM, other: SegmentLSTM) -> bool:

@@ -100,21 +100,17 @@ def to_json(sources: Mapping[str, InitializerSource]) -> str:
     return json.dumps({name: asdict(source) for name, source in sources.items()}, sort_keys=True)
 
 
-def weight_map(text: str, members: int, linear: str | None = None) -> dict[str, InitializerSource]:
+def weight_map(text: str, members: int) -> dict[str, InitializerSource]:
     """Return the sources of all initializers of a file that hold weights.
 
-    They are those of each member, of the interval scale and of the linear expert. The expert's tables are not among
-    them, because the file has them under names of their own.
+    They are those of each member and the interval scale. The linear expert's tables are not among them, because the
+    file has them under names of their own.
 
     Args:
         text: Result of `to_json`, with names as in the graph of a single member.
         members: Number of members.
-        linear: Result of `to_json` for the linear expert, None without one.
     """
     sources = {INTERVAL_SCALE: InitializerSource((INTERVAL_SCALE,), (1,))}
-    for name, fields in json.loads(linear or "{}").items():
-        entries = tuple(f"linear.{entry}" for entry in fields["names"])
-        sources[f"linear.{name}"] = InitializerSource(entries, tuple(fields["shape"]), fields["transposed"])
     for name, fields in json.loads(text).items():
         for number in range(members):
             names = tuple(f"members.{number}.{entry}" for entry in fields["names"])

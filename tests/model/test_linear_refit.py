@@ -68,6 +68,25 @@ def test_the_file_computes_what_the_network_computes(fitted: Fitted) -> None:
     assert [name for name, value in fitted.network.state_dict().items() if not (state[name] == value).all()] == []
 
 
+def test_covariates_of_any_size_lose_no_digits_in_the_file() -> None:
+    """A covariate of each series' own is standardised by series, and one that hardly varies has no coefficient."""
+    panel = made.panel(SPEC, columns=24 * (DAYS + 2))
+    (temperature,) = panel.known_future
+    values = temperature.layers[0].values.repeat(3, axis=0)
+    values = (values - values.mean()) * np.array([[1.0], [1e-4], [1e4]]) + np.array([[-2.0], [0.5], [9e4]])
+    values[:, ::24] = values[:, :1] + np.array([[1e-3], [1e-7], [10.0]]) * (np.arange(values.shape[1] // 24) % 2)
+    layer = RevisionLayer(values.astype(np.float32), temperature.layers[0].available)
+    panel = replace(panel, known_future=(Channel("temperature", (layer,)),))
+    past = issue_times(panel, 3, 80)
+    linear = fit_linear_expert(SPEC, panel, past.steps, past.issues)
+    assert linear.expert.coefficients[1:, :, :-1].abs().max() < 10
+    network = Ensemble(SPEC, untrained_network(SPEC).networks, linear.expert).eval()
+    linear.expert.share.fill_(1.0)
+    steps = np.repeat(past.steps, 3)
+    sample = make_batch(SPEC, panel, np.tile(np.arange(3), len(past)), steps, panel.grid.start(steps))
+    assert verify_export(network, to_onnx(network), sample.windows) < 2e-6
+
+
 def test_another_scaling_changes_only_the_features_of_the_target(fitted: Fitted) -> None:
     sample, expert = windows(fitted), fitted.linear.expert
     first, *others = (linear_fit._scaling(sample, *choice) for choice in linear_fit._SCALINGS)
