@@ -1,4 +1,4 @@
-"""Generator of tables in docs/reference.md, docs/architecture.md and README.md: `python -m docs.generate`.
+"""Generator of tables in docs/reference.md, architecture.md, gas.md and README.md: `python -m docs.generate`.
 
 Each generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. The text around it is written by hand.
 """
@@ -25,7 +25,7 @@ from storage.schemas.tables import shard_result_schema
 
 ROOT = Path(__file__).parent.parent
 #: Pages with generated parts.
-PAGES = (ROOT / "docs" / "reference.md", ROOT / "docs" / "architecture.md", ROOT / "README.md")
+PAGES = (*(ROOT / "docs" / name for name in ("reference.md", "architecture.md")), ROOT / "README.md")
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COMMON_OPTIONS = ("as_json", "quiet")
 _LEVELS = [0.1, 0.5, 0.9]
@@ -50,7 +50,10 @@ _DATA = {
     "market-stocks": "six stocks, daily, 2021-09 to 2023-09",
 }
 
-_PEERS = {"lightgbm": "LightGBM", "garch": "GARCH", "degree-days-corrected": "a corrected degree-day regression"}
+_PEERS = {
+    "lightgbm": "LightGBM", "garch": "GARCH", "degree-days-corrected": "a corrected degree-day regression",
+    "seasonal-naive": "the seasonal naive",
+}  # fmt: skip
 
 _FORECAST_COLUMNS = {
     "series_id": "Id of the series.",
@@ -325,7 +328,10 @@ def _accuracy() -> str:
         assert match, f"The section {name} of {_RESULTS / 'league.md'} has no comparison."
         change, p_value = float(match[2]), float(match[3])
         text = f"{change:+.1f}% against {_PEERS[match[1]]}, {'p < 0.001' if p_value < 1e-3 else f'p = {p_value:.2g}'}"
-        columns = [f"{float(scores[each][0]):.3f}" for each in ("gatecast", "lightgbm", "seasonal-naive")]
+        columns = [
+            f"{float(scores[each][0]):.3f}" if each in scores else ""
+            for each in ("gatecast", "lightgbm", "seasonal-naive")
+        ]
         rows.append((change, (_DATA[name], *columns, text, f"{float(coverage[:-1]):.0f}%")))
     head = (
         "data and test period",
@@ -336,6 +342,12 @@ def _accuracy() -> str:
         "80% interval covers",
     )
     return _table(head, [row for _, row in sorted(rows)])
+
+
+def _gas() -> str:
+    """Return the tables of the results on daily gas, one heading lower."""
+    page = (_RESULTS / "gas.md").read_text(encoding="utf-8")
+    return page[page.index("## ") :].replace("## ", "### ").strip()
 
 
 def _speed() -> str:
@@ -373,6 +385,7 @@ _PARTS: dict[str, Callable[[], str]] = {
     "records": _records,
     "tree": _tree,
     "accuracy": _accuracy,
+    "gas": _gas,
     "speed": _speed,
 }
 

@@ -295,9 +295,8 @@ def _solve_parts(
             own = standardised[part]
             solutions.append(np.linalg.solve(penalised - own.T @ own, moments - own.T @ actual[part]))
         return np.stack(solutions)
-    # Without a part B, the coefficients are those of all rows minus inv(A) X_B' inv(I - H_BB) r_B, where A is the
-    # penalised Gram matrix, H = X inv(A) X' and r the residuals (Cook and Weisberg 1982, section 2.2). So small parts
-    # share one factorisation.
+    # Small parts share one factorisation: without a part B, the coefficients are whole - inv(A) X_B' inv(I - H_BB) r_B.
+    # A is the penalised Gram matrix, H = X inv(A) X' and r the residuals (Cook and Weisberg 1982, section 2.2).
     first = min((part.start for part in parts), default=len(actual))
     solved = np.linalg.solve(penalised, np.concatenate([moments, standardised[first:].T], axis=1))
     whole, influence = solved[:, : actual.shape[1]], solved[:, actual.shape[1] :]

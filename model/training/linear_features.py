@@ -146,11 +146,11 @@ class LinearExpert(nn.Module):
 
     Attributes:
         coefficients: Coefficients by entry of the series embedding, intercept last, (R, H, F + 1).
-        scaling: Location, scale, transform and ridge penalty of the target, then the means and the standard deviations
-            of the known_future covariates, and those of the observed ones, (R, 4 + 2K + 2O). A scale of 0 stands for
-            location and spread of the window. A transform of 1 is asinh, of 0 none. Only a new fit needs the penalty.
-            Covariates are standardised by series: if all shared one scale, those of a small series would hardly vary,
-            and large coefficients would lose digits.
+        scaling: Columns by entry, (R, 4 + 2K + 2O). The first four are location, scale, transform and ridge penalty of
+            the target. Means and standard deviations of the known_future covariates follow, then those of the observed.
+            A scale of 0 stands for location and spread of the window. A transform of 1 is asinh, of 0 none. Only a new
+            fit needs the penalty. With one scale for all series, covariates of a small series would hardly vary, and
+            large coefficients would lose digits.
         residuals: Quantiles of the expert's scaled residuals, (R, H, Q).
         share: Weight of the expert's quantiles beside the network's, 0 to 1, (R, H).
     """
