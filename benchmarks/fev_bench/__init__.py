@@ -1,0 +1,1 @@
+"""fev-bench: its energy tasks, forecast by Gatecast's public command (docs/league.md)."""
