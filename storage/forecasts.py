@@ -14,7 +14,7 @@ import polars as pl
 
 from storage import layout
 from storage.schemas import CONTRACT_VERSION, MODEL, DataError, Missing, forecast_schema, quantile_levels
-from storage.schemas.attempts import attempt
+from storage.schemas.attempts import Failed, attempt
 from storage.store import Store
 from storage.store.checksum import verify
 from storage.store.parquet import READ_ERRORS, parquet_writer
@@ -121,11 +121,11 @@ def publish(
 
 def is_complete(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
     """Return whether the forecast of `issue_time` was published and all its rows come from the champion."""
-    key = layout.forecast(pipeline, issue_time, timezone)
-    complete = attempt(
-        lambda: store.has(key) and store.scan([key]).select((pl.col("status") == MODEL).all()).collect().item()
-    )
-    return complete is True  # a file that cannot be read is not complete
+    found = attempt(lambda: read(store, pipeline, timezone, issue_time))
+    if isinstance(found, Failed):
+        return False  # there is none, or it cannot be used
+    rows, _ = found
+    return len(rows) > 0 and bool((rows["status"] == MODEL).all())
 
 
 def uri(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> str:

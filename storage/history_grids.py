@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 
@@ -14,11 +15,14 @@ logger = logging.getLogger(__name__)
 
 #: Values of settings by key, null for a setting without a value.
 Grid = dict[str, str | None]
+_CHECKSUM = "sha256"
+_DAMAGED = "%s is ignored, because it is damaged: %s. The next ingest writes it."
 
 
 def write(store: Store, pipeline: str, feed: str, grid: Grid) -> None:
-    """Write the grid of a feed's history."""
-    store.put(layout.history_grid(pipeline, feed), json.dumps(grid, indent=2).encode() + b"\n")
+    """Write the grid of a feed's history, with its checksum: a changed character would be another setting."""
+    content = {**grid, _CHECKSUM: _checksum(grid)}
+    store.put(layout.history_grid(pipeline, feed), json.dumps(content, indent=2).encode() + b"\n")
 
 
 def read(store: Store, pipeline: str, feed: str) -> Grid | None:
@@ -34,6 +38,16 @@ def read(store: Store, pipeline: str, feed: str) -> Grid | None:
             logger.info("%s cannot be read: %s.", store.uri(key), content.text)
             return None
         problem = content.text if isinstance(content, Failed) else "it is not a JSON object"
-        logger.warning("%s is ignored, because it is damaged: %s. The next ingest writes it.", store.uri(key), problem)
+        logger.warning(_DAMAGED, store.uri(key), problem)
         return None
-    return {str(name): None if value is None else str(value) for name, value in content.items()}
+    grid = {str(name): None if value is None else str(value) for name, value in content.items()}
+    # Files of earlier versions have no checksum.
+    if grid.pop(_CHECKSUM, (expected := _checksum(grid))) != expected:
+        logger.warning(_DAMAGED, store.uri(key), "its checksum is wrong")
+        return None
+    return grid
+
+
+def _checksum(grid: Grid) -> str:
+    content = {name: value for name, value in grid.items() if name != _CHECKSUM}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

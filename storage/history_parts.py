@@ -8,7 +8,7 @@ import logging
 import polars as pl
 
 from storage import layout
-from storage.schemas import DataError, Missing, Unreadable
+from storage.schemas import DataError, Missing, Unreadable, history_schema
 from storage.store import Store
 from storage.store.checksum import WrongChecksum, verify
 from storage.store.parquet import CONTENT_ERRORS, READ_ERRORS
@@ -92,7 +92,7 @@ def _problem(store: Store, part: str) -> BaseException | None:
     says nothing about the content and is Unreadable.
     """
     try:
-        store.scan([part]).collect()
+        rows = store.scan([part]).collect()
     except (FileNotFoundError, Missing):
         return None
     except (WrongChecksum, Unreadable) as error:
@@ -101,6 +101,12 @@ def _problem(store: Store, part: str) -> BaseException | None:
         return Unreadable(f"{store.uri(part)} cannot be read: {error}")
     except CONTENT_ERRORS as error:
         return Unreadable(f"{store.uri(part)} cannot be read: {error}") if _is_intact(store, part) else error
+    expected = history_schema([name for name in rows.columns if name not in history_schema([])])
+    wrong = [name for name, dtype in expected.items() if rows.schema.get(name) != dtype]
+    if wrong:
+        return DataError(
+            f"its column {wrong[0]!r} has the type {rows.schema.get(wrong[0])} instead of {expected[wrong[0]]}"
+        )
     return None
 
 
@@ -140,17 +146,20 @@ def mark_as_reread(store: Store, damaged: list[str]) -> None:
         store.put(f"{key}{_REREAD}", b"")
 
 
-def is_restored(store: Store, damaged: str, added: pl.DataFrame) -> bool:
-    """Return whether `added` has as many rows as a damaged part in the time that the part covers.
+def is_restored(store: Store, damaged: str, again: pl.DataFrame) -> bool:
+    """Return whether `again` has as many rows of each series as a damaged part in the time that the part covers.
 
     A part whose rows cannot be counted any more counts as not restored.
     """
     try:
-        times = pl.read_parquet(io.BytesIO(store.get(damaged)), columns=["valid_time"])["valid_time"]
+        rows = pl.read_parquet(io.BytesIO(store.get(damaged)), columns=["series_id", "valid_time"])
+        within = again.filter(pl.col("valid_time").is_between(rows["valid_time"].min(), rows["valid_time"].max()))
+        counts = rows.group_by("series_id").len().join(
+            within.group_by("series_id").len("again"), on="series_id", how="left", nulls_equal=True
+        )  # fmt: skip
+        return bool((counts["len"] <= counts["again"].fill_null(0)).all())
     except _ANY_ERRORS:
         return False
-    within = added["valid_time"].is_between(times.min(), times.max())
-    return bool(within.sum() >= len(times))
 
 
 def set_all_aside(store: Store, pipeline: str, feed: str) -> list[str]:

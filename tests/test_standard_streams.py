@@ -38,6 +38,18 @@ def test_a_forecast_is_published_whatever_becomes_of_the_output(
     assert ("the output cannot be written: [Errno 28] No space left" in done.stderr) is has_warning
 
 
+@pytest.mark.parametrize("threads", ["0", "-1", "many"])
+def test_a_wrong_number_of_threads_is_ignored(threads: str, tmp_path: Path) -> None:
+    pipeline, issue = make(tmp_path, 20), ISSUE + timedelta(days=1)
+    done = subprocess.run(
+        [sys.executable, *FORECAST.split(), issue.isoformat()],
+        cwd=tmp_path, check=False, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "POLARS_MAX_THREADS": threads},
+    )  # fmt: skip
+    assert done.returncode == 3 and f"POLARS_MAX_THREADS = {threads!r} is ignored" in done.stderr, done.stderr
+    assert forecasts.exists(pipeline.store, "made", str(ZONE), issue)
+
+
 def test_a_reader_that_has_gone_is_no_failure(tmp_path: Path) -> None:
     make(tmp_path, 20)
     issue = ISSUE + timedelta(days=1)

@@ -32,6 +32,7 @@ _SETTINGS = {
 # With one of these set, the console shows the log and not the display.
 _LOG_VARIABLES = {"PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER"}
 _ANSWER_LIMIT = 30.0  # seconds that a configured API may take to answer
+_LONGEST_MESSAGE = 300  # characters
 
 
 class NoServer(Exception):
@@ -56,15 +57,19 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
     if output.is_text:
         click.echo(f"{name} {pipeline_path}", err=True)
     with contextlib.nullcontext() if shows_log else output.stages():
-        # Prefect reads the settings above when it is imported.
-        from flows import configured_server, embedded_server
-
+        try:
+            # Prefect reads the settings above, and its own files, when it is imported.
+            from flows import configured_server, embedded_server
+        except Exception as failure:
+            raise _not_loaded(failure) from None
         try:
             is_own = embedded_server.start_if_needed(os.environ, partial(importlib.import_module, f"flows.{name}"))
             if not is_own:
                 configured_server.require_answer(_ANSWER_LIMIT)
         except embedded_server.ServerError as failure:
             raise NoServer(str(failure)) from None
+        except Exception as failure:
+            raise _not_loaded(failure) from None
         flow: Any = getattr(importlib.import_module(f"flows.{name}"), name)
         try:
             state: Any = flow(str(pipeline_path), *arguments, return_state=True)
@@ -80,3 +85,10 @@ def run_flow(name: str, output: terminal.Output, pipeline_path: Path, *arguments
         terminal.print_error(f"error: {error if isinstance(error, Exception) else state.message}")
         sys.exit(summary.FAILED)
     return state.result()
+
+
+def _not_loaded(failure: Exception) -> NoServer:
+    """Return the error of a Prefect whose settings or files are wrong. Its messages have several lines."""
+    return NoServer(
+        f"Prefect cannot be loaded: {' '.join(redact(str(failure)).split())[:_LONGEST_MESSAGE].rstrip('.')}."
+    )

@@ -247,4 +247,4 @@ Levels = Annotated[
 class Section(BaseModel):
     """A table of the file: frozen, without unknown keys or silent conversion of types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -134,7 +134,7 @@ def ingest(
         lost = f"feed {feed.name!r}: its refused rows could not be kept in quarantine: "
         problems = [
             str(unreadable[feed.name]) if feed.name in unreadable else None,
-            _lost_rows(settings, store, feed, appended),
+            _lost_rows(settings, store, feed, rows, as_of, now),
             _kept_values(feed, appended),
             refusal_failure(feed, rows),
             lost + quarantined.text if isinstance(quarantined, Failed) else None,
@@ -163,10 +163,18 @@ def ingest(
     return {"feeds": reports, "failures": failures}
 
 
-def _lost_rows(settings: Pipeline, store: Store, feed: Feed, appended: history.Appended) -> str | None:
+def _lost_rows(
+    settings: Pipeline, store: Store, feed: Feed, rows: CheckedRows, as_of: datetime, now: datetime
+) -> str | None:
     """Return which damaged parts the source could not replace, None if it had all rows of the damaged parts again."""
     damaged = history_parts.damaged_parts(store, settings.name, feed.name)
-    lost = [store.uri(part) for part in damaged if not history_parts.is_restored(store, part, appended.rows)]
+    if damaged and now - as_of > feed.overlap:
+        # The next ingest reads the source from its start once more.
+        return (
+            f"feed {feed.name!r}: damaged parts of the history were set aside, and only rows until "
+            f"{as_of:%Y-%m-%d} were read again. Run `gatecast ingest` without a time to read all"
+        )
+    lost = [store.uri(part) for part in damaged if not history_parts.is_restored(store, part, rows.accepted)]
     history_parts.mark_as_reread(store, damaged)
     if not lost:
         return None

@@ -167,7 +167,10 @@ class FolderStore(Store):
 
         with self._translate_read_errors(folder):
             for parent, _, names in os.walk(folder, onerror=stop):
-                matches = [name for name in names if fnmatchcase(name, pattern) and not name.startswith(".")]
+                matches = [
+                    name for name in names
+                    if fnmatchcase(name, pattern) and not name.startswith(".") and _is_text(name)
+                ]  # fmt: skip
                 if matches:
                     key = Path(parent).relative_to(self.root).as_posix()
                     found += [f"{key}/{name}" for name in matches]
@@ -179,6 +182,11 @@ class FolderStore(Store):
             with self._translate_read_errors(path):
                 checksum.verify_file(path)
         return paths
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name is UTF-8. Another one is of no file that this store has written, and Polars refuses it."""
+    return name.isprintable() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _remove_abandoned(written: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from storage.redaction import redact
 from storage.schemas import DataError
@@ -23,6 +24,8 @@ def open_store(uri: str) -> Store:
         DataError: The uri has another form.
     """
     if "://" not in uri:
+        if Path(uri).exists() and not Path(uri).is_dir():
+            raise DataError(f"The store {redact(uri)!r} cannot be opened: it is not a folder; check pipeline.store.")
         return FolderStore(uri)
     bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
     if not uri.startswith(_S3) or not _BUCKET_NAME.fullmatch(bucket) or {"", ".", ".."} & set(folders):

@@ -152,6 +152,22 @@ def test_a_damaged_record_is_ignored_and_written_again(tmp_path: Path, content: 
     assert record.read_bytes() == intact
 
 
+def test_a_changed_character_of_a_record_is_no_changed_setting(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    record = tmp_path / "store/history/gas/demand/grid.json"
+    settings, store = open_pipeline(path)
+    intact = record.read_text()
+    for old, new in (("UTC", "UTB"), ("1d", "1h")):
+        assert old in intact
+        record.write_text(intact.replace(old, new))
+        assert history_grids.read(store, "gas", "demand") is None and changed_grids(settings, store) == {}
+    # Records of earlier versions have no checksum.
+    grid = history_grids.read(store, "gas", "demand") or json.loads(intact)
+    record.write_text(json.dumps({name: value for name, value in grid.items() if name != "sha256"}))
+    assert changed_grids(settings, store) == {} and history_grids.read(store, "gas", "demand")
+
+
 def test_another_pipeline_of_the_same_name_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path)
     assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0

@@ -16,7 +16,7 @@ from flows.stages.feed_checks import check_feed
 from flows.stages.ingest import ingest
 from flows.stages.unusable_history import publish_despite_damage
 from storage import history, history_parts, quarantine
-from storage.schemas import DataError
+from storage.schemas import DataError, history_schema
 from storage.store import Store, checksum, open_store
 from tests.support.commands import gatecast
 from tests.support.examples import examples
@@ -188,6 +188,23 @@ def test_rows_of_a_damaged_part_that_the_source_no_longer_has_are_a_failure(tmp_
     assert ingest(settings, store, LATE, LATE)["failures"] == {}
 
 
+def test_a_source_read_until_an_older_time_has_not_replaced_a_damaged_part(tmp_path: Path) -> None:
+    sample(20).write_parquet(tmp_path / "load.parquet")
+    settings = pipeline_of(tmp_path, "load.parquet")
+    store = open_folder(settings.pipeline.store)
+    ingest(settings, store, LATE, LATE)
+    before = history.read_as_of(store, "p", "demand", ["y"], LATE)
+    part = store.path(store.keys("history/p/demand", "*.parquet")[0])
+    content = bytearray(part.read_bytes())
+    content[content.index(b"gatecrc")] ^= 1
+    part.write_bytes(bytes(content))
+    older = before["valid_time"][len(before) // 2]
+    assert "were read again. Run `gatecast ingest`" in ingest(settings, store, older, LATE)["failures"]["demand"]
+    assert len(history.read_as_of(store, "p", "demand", ["y"], LATE)) < len(before)
+    assert ingest(settings, store, LATE, LATE)["failures"] == {}
+    assert history.read_as_of(store, "p", "demand", ["y"], LATE).equals(before)
+
+
 def test_a_feed_is_read_from_its_start_until_a_damaged_part_was_replaced(tmp_path: Path) -> None:
     """The source does not answer in the run that finds the damage."""
     sample(20).write_parquet(tmp_path / "load.parquet")
@@ -240,7 +257,7 @@ def test_a_forecast_is_published_without_parts_that_cannot_be_used(tmp_path: Pat
         history_parts.UnreadableHistory("demand", "cannot be read", ["history/p/demand/b.parquet"]),
     ])  # fmt: skip
     for name in "abc":
-        store.put_parquet(f"history/p/demand/{name}.parquet", sample(1))
+        store.put_parquet(f"history/p/demand/{name}.parquet", pl.DataFrame(schema=history_schema(["y"])))
     store.put("history/p/demand/a.parquet", b"PAR1")
 
     def publish(store: Store, reason: str | None) -> dict[str, object]:

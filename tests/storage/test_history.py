@@ -275,6 +275,29 @@ def test_the_newest_known_revision_counts_for_any_parts(
     assert keys(history.read_as_of(store, "p", "f", ["y"], zero + at * hour)) == [(*k, y) for k, y in newest.items()]
 
 
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.String])
+@pytest.mark.parametrize("column", ["y", "valid_time"])
+def test_a_part_of_another_type_is_damaged(
+    store: Store, utc: Callable[..., datetime], column: str, dtype: pl.DataType
+) -> None:
+    add(store, hourly(utc(2018, 1, 1), np.ones(24)), utc(2018, 2, 1))
+    (part,) = store.keys("history/p/f", "*.parquet")
+    other = store.scan([part]).collect().with_columns(pl.col(column).cast(dtype))
+    store.put_parquet(f"{layout.history('p', 'f')}/z.parquet", other)
+    with pytest.raises(history_parts.DamagedHistory, match=f"z.parquet: its column '{column}' has the type {dtype}"):
+        history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))
+    assert len(history_parts.set_aside(store, "p", "f")) == 1
+    assert len(history.read_as_of(store, "p", "f", ["y"], utc(2018, 3, 1))) == 24
+
+
+def test_a_series_that_the_source_renamed_is_not_restored(store: Store, utc: Callable[..., datetime]) -> None:
+    rows = pl.concat(hourly(utc(2018, 1, 1), np.ones(24), name) for name in "ab")
+    add(store, rows, utc(2018, 2, 1))
+    (part,) = store.keys("history/p/f", "*.parquet")
+    assert history_parts.is_restored(store, part, rows)
+    assert not history_parts.is_restored(store, part, rows.with_columns(pl.col("series_id").replace("b", "c")))
+
+
 def test_a_damaged_part_is_named_and_can_be_set_aside(store: Store, utc: Callable[..., datetime]) -> None:
     for day in (1, 2):
         add(store, hourly(utc(2018, 1, day), np.ones(24)), utc(2018, 2, day))

@@ -310,6 +310,40 @@ def test_a_damaged_copy_in_latest_is_replaced(store: Store, utc: Callable[..., d
     assert store.get(layout.latest("p")) == newest, "an older forecast does not replace the newest"
 
 
+def test_a_wrong_file_in_place_of_a_forecast_is_not_complete(store: Store, utc: Callable[..., datetime]) -> None:
+    """A degraded forecast leaves a complete one as it is. No other file may keep it from being published."""
+    issue = utc(2024, 1, 1)
+    values = {
+        "series_id": "a", "issue_time": issue, "valid_time": issue, "step": 1, "q50": 1.0, "status": "model",
+    }  # fmt: skip
+    schema = forecast_schema([0.5])
+    rows = pl.DataFrame({name: [values.get(name)] for name in schema}, schema=schema)
+    forecasts.publish(store, "p", "UTC", issue, [rows], [0.5], lambda: forecasts.ForecastMetadata(None, ""))
+    assert forecasts.is_complete(store, "p", "UTC", issue)
+    whole, key = store.get(layout.forecast("p", issue, "UTC")), layout.forecast("p", utc(2024, 1, 2), "UTC")
+    assert not forecasts.is_complete(store, "p", "UTC", utc(2024, 1, 2))
+    for content in (rows.clear(), rows.select("status"), rows):
+        buffer = io.BytesIO()
+        content.write_parquet(buffer)
+        store.put(key, buffer.getvalue())
+        assert not forecasts.is_complete(store, "p", "UTC", utc(2024, 1, 2))
+    store.put(key, whole[:-1])
+    assert not forecasts.is_complete(store, "p", "UTC", utc(2024, 1, 2))
+
+
+def test_a_file_is_no_folder_of_a_store(tmp_path: Path) -> None:
+    (tmp_path / "store").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be opened: it is not a folder"):
+        open_store(str(tmp_path / "store"))
+
+
+def test_a_name_that_is_not_utf_8_is_of_no_file_of_the_store(folder: FolderStore) -> None:
+    folder.put_parquet("history/p/f/ä.parquet", pl.DataFrame({"x": [1]}))
+    path = os.fsencode(folder.root / "history/p/f") + b"/\xff\xfe.parquet"
+    Path(os.fsdecode(path)).write_bytes(b"")
+    assert folder.keys("history/p/f", "*.parquet") == ["history/p/f/ä.parquet"]
+
+
 def test_a_pipe_in_place_of_a_file_is_an_error_and_blocks_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "champion.json")
     (tmp_path / "history/p/f").mkdir(parents=True)

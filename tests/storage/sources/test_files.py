@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -118,6 +120,28 @@ def test_a_whole_file_that_cannot_be_read_is_not_called_damaged(
     pq.write_table(pa.Table.from_arrays([pa.array([1]), column, pa.array([1])], names=names), path)
     with pytest.raises(DataError, match=rf"a\.parquet: cannot be read as parquet: .*{remedy}$"):
         formats.read(path, "a.parquet", COLUMNS)
+
+
+def test_a_file_that_is_written_while_it_is_read_is_read_again(
+    tmp_path: Path, request_of: Callable[..., Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read, parts = write(tmp_path, "a.csv"), formats.read, iter(range(2))
+    whole = path.read_text()
+    path.write_text(whole[: whole.rindex("2018-09-02")])
+    monkeypatch.setattr(files, "_PAUSE", 0.0)
+
+    def read_while_written(*arguments: Any) -> pl.DataFrame:
+        table = read(*arguments)
+        if next(parts, None) is not None:
+            path.write_text(whole)
+            os.utime(path, ns=(0, time.time_ns()))
+        return table
+
+    monkeypatch.setattr(formats, "read", read_while_written)
+    assert len(files.read(request_of(str(path), COLUMNS))) == 2
+    parts = iter(range(100))
+    with pytest.raises(DataError, match=r"a\.csv: it was changed while it was read; write another file and rename it"):
+        files.read(request_of(str(path), COLUMNS))
 
 
 def test_a_panic_of_the_library_is_one_error_that_names_the_file(
