@@ -159,17 +159,15 @@ def test_a_configured_api_that_does_not_work_costs_no_forecast(pipeline: Path, t
     assert set(rows["status"]) == {"model"} and len(rows) == 72
 
 
-@pytest.mark.parametrize("place", ["profiles.toml", "prefect.toml", "PREFECT_LOGGING_LEVEL"])
-def test_a_prefect_that_cannot_be_loaded_costs_no_forecast(pipeline: Path, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(("profiles", "variables"), [("[[[", {}), ("", {"PREFECT_LOGGING_LEVEL": "BOGUS"})])
+def test_a_prefect_that_cannot_be_loaded_costs_no_forecast(
+    pipeline: Path, tmp_path: Path, profiles: str, variables: dict[str, str]
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "profiles.toml" if place == "profiles.toml" else pipeline.parent / "prefect.toml").write_text(
-        "[[[" if place.endswith("toml") else ""
-    )
-    wrong = {} if place.endswith("toml") else {place: "BOGUS"}
-    done = nightly_process(
-        pipeline, tmp_path, "--issue-time", ISSUE, "--json", PREFECT_HOME=str(home), PYTHONWARNINGS="ignore", **wrong
-    )
+    (home / "profiles.toml").write_text(profiles)
+    variables = {"PREFECT_HOME": str(home), "PYTHONWARNINGS": "ignore", **variables}
+    done = nightly_process(pipeline, tmp_path, "--issue-time", ISSUE, "--json", **variables)
     assert done.returncode == 3, done.stderr
     assert "warning: Prefect cannot be loaded: " in done.stderr and "Traceback" not in done.stderr
     rows = pl.read_parquet(json_report(done)["path"], hive_partitioning=False)
