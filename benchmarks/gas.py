@@ -10,7 +10,6 @@ https://doi.org/10.1080/07408179408966604). So forecasts of one day converge, an
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -183,7 +182,7 @@ def main() -> None:
     if noisy is not None and exact is not None:
         sections.append(_weather_section(panel, noisy, exact))
     RESULTS.write_text("\n\n".join([
-        "# Daily gas", f"`python -m benchmarks.gas --weather`. {machine()}, {os.cpu_count()} cores", *sections,
+        "# Daily gas", f"`python -m benchmarks.gas --weather`. {machine()}", *sections,
     ]) + "\n")  # fmt: skip
     print(RESULTS.read_text())
 

@@ -25,7 +25,7 @@ from storage.schemas.tables import shard_result_schema
 
 ROOT = Path(__file__).parent.parent
 #: Pages with generated parts.
-PAGES = (*(ROOT / "docs" / name for name in ("reference.md", "architecture.md")), ROOT / "README.md")
+PAGES = (*(ROOT / "docs" / name for name in ("reference.md", "architecture.md", "gas.md")), ROOT / "README.md")
 _PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _COMMON_OPTIONS = ("as_json", "quiet")
 _LEVELS = [0.1, 0.5, 0.9]
