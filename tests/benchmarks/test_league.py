@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from benchmarks.league import fev, forecasts, losses, panel, results, runs, score, table, tasks
-from benchmarks.league.peers import by_name, trees
+from benchmarks.league.peers import PEERS, by_name, trees
 from flows.settings import file as pipeline_file
 from flows.stages.replay import issue_times_between
 from model.evaluation import metrics
@@ -132,7 +132,7 @@ def test_kept_losses_give_the_scores_of_the_forecasts(tmp_path: Path) -> None:
 
 
 def test_the_kept_losses_are_small() -> None:
-    assert sum(path.stat().st_size for path in results.KEPT.rglob("*.*")) < 1.5e6
+    assert sum(path.stat().st_size for path in results.KEPT.rglob("*.*")) < 2.5e6
 
 
 @pytest.mark.parametrize("name", ["garch", results.GATECAST])
@@ -313,6 +313,7 @@ def test_the_results_page_agrees_with_the_kept_losses(tmp_path: Path) -> None:
     """Make the page in a checkout without results of its own, and run only quick peers, on three tasks."""
     run_tasks = ("load", "daily", "market-gas")
     peers = ("seasonal-naive", "random-walk")
+    not_kept = {peer.name for peer in PEERS if peer.cheap}
     done = run_league(tmp_path, "--only", ",".join(run_tasks), "--entries", ",".join(peers))
     assert done.returncode == 0, done.stderr
 
@@ -324,7 +325,7 @@ def test_the_results_page_agrees_with_the_kept_losses(tmp_path: Path) -> None:
             name, *lines = section.splitlines()
             rows = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
             if name not in run_tasks:
-                rows = [row for row in rows if row[1] not in peers]
+                rows = [row for row in rows if row[1] not in not_kept]
             cells[name] = [row[:-2] if row[1] in peers else row for row in rows]
         return cells
 
