@@ -149,17 +149,21 @@ def mark_as_reread(store: Store, damaged: list[str]) -> None:
 def is_restored(store: Store, damaged: str, again: pl.DataFrame) -> bool:
     """Return whether `again` has as many rows of each series as a damaged part in the time that the part covers.
 
-    A part whose rows cannot be counted any more counts as not restored.
+    Where the ids are damaged, the rows of all series are counted together. A part whose rows cannot be counted any more
+    counts as not restored.
     """
-    try:
-        rows = pl.read_parquet(io.BytesIO(store.get(damaged)), columns=["series_id", "valid_time"])
+    for key in (["series_id"], []):
+        try:
+            rows = pl.read_parquet(io.BytesIO(store.get(damaged)), columns=[*key, "valid_time"])
+        except _ANY_ERRORS:
+            continue
         within = again.filter(pl.col("valid_time").is_between(rows["valid_time"].min(), rows["valid_time"].max()))
-        counts = rows.group_by("series_id").len().join(
-            within.group_by("series_id").len("again"), on="series_id", how="left", nulls_equal=True
-        )  # fmt: skip
+        if not key:
+            return len(within) >= len(rows)
+        found = within.group_by(key).len("again")
+        counts = rows.group_by(key).len().join(found, on=key, how="left", nulls_equal=True)
         return bool((counts["len"] <= counts["again"].fill_null(0)).all())
-    except _ANY_ERRORS:
-        return False
+    return False
 
 
 def set_all_aside(store: Store, pipeline: str, feed: str) -> list[str]:
