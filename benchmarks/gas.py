@@ -1,9 +1,9 @@
 """Errors of daily gas forecasts by season, cold spell and holiday, and the cost of errors of the weather forecast.
 
-`make league TASKS=gas-germany,gas-cities` makes the forecasts that `python -m benchmarks.gas` reads. With `--weather`,
-it also backtests gas-germany with simulated weather forecasts. It writes benchmarks/results/gas.md.
+`python -m benchmarks.gas` reads the forecasts that the league has made on this machine, and writes
+benchmarks/results/gas.md. With `--weather`, it first backtests gas-germany with simulated weather forecasts.
 
-The simulated errors are a martingale: each day brings news about all days ahead (Heath and Jackson 1994,
+The simulated errors are a martingale: each day, something becomes known about all days ahead (Heath and Jackson 1994,
 https://doi.org/10.1080/07408179408966604). So forecasts of one day converge, and errors of neighbouring days correlate.
 """
 
@@ -39,7 +39,7 @@ _COLD_DAYS = 3
 def simulate_errors(days: int, rng: np.random.Generator) -> np.ndarray:
     """Return errors of the forecast temperature in degrees, shape (days, 7): of each day, by lead time.
 
-    The news that become known k days before a day have the variance by which the error falls there.
+    What becomes known k days before a day has the variance by which the error falls there.
     """
     leads = len(DEVIATIONS)
     variances = np.diff(np.square(DEVIATIONS), prepend=0.0)
@@ -112,7 +112,7 @@ def error_table(panel: Panel, entries: dict[str, np.ndarray]) -> list[tuple[str,
         cells = []
         for quantiles in entries.values():
             error = metrics.absolute_error(quantiles, LEVELS, actual)
-            cells += [f"{_percent(error[..., step], actual[..., step], chosen[..., step])}" for step in (0, 6)]
+            cells += [_percent(error[..., step], actual[..., step], chosen[..., step]) for step in (0, 6)]
         rows.append((name, f"{chosen[..., 0].any(axis=0).sum()}", *cells))
     return rows
 

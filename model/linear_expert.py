@@ -155,7 +155,7 @@ def fit_scaled(
     Args:
         design: Features of each block, oldest window first, (N, G, F).
         actual: Actuals, (N, H), NaN if unknown.
-        scaling: Row of the table `scaling`, of which the first four columns are used.
+        scaling: Location, scale, transform and penalty: a row of the table `scaling`, whose other columns do not count.
         window: Location and scale of each window, (N, 2).
         length: Steps per block.
         is_forward: As in `fit_linear`.

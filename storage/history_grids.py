@@ -42,12 +42,12 @@ def read(store: Store, pipeline: str, feed: str) -> Grid | None:
         return None
     grid = {str(name): None if value is None else str(value) for name, value in content.items()}
     # Files of earlier versions have no checksum.
-    if grid.pop(_CHECKSUM, (expected := _checksum(grid))) != expected:
+    checksum = grid.pop(_CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(grid):
         logger.warning(_DAMAGED, store.uri(key), "its checksum is wrong")
         return None
     return grid
 
 
 def _checksum(grid: Grid) -> str:
-    content = {name: value for name, value in grid.items() if name != _CHECKSUM}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(grid, sort_keys=True).encode()).hexdigest()[:16]

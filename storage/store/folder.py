@@ -186,7 +186,7 @@ class FolderStore(Store):
 
 def _is_text(name: str) -> bool:
     """Return whether a name is UTF-8. Another one is of no file that this store has written, and Polars refuses it."""
-    return name.isprintable() or not any("\ud800" <= character <= "\udfff" for character in name)
+    return name == name.encode(errors="ignore").decode()
 
 
 def _remove_abandoned(written: Path) -> None:

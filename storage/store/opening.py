@@ -24,7 +24,7 @@ def open_store(uri: str) -> Store:
         DataError: The uri has another form.
     """
     if "://" not in uri:
-        if Path(uri).exists() and not Path(uri).is_dir():
+        if _is_other_file(Path(uri)):
             raise DataError(f"The store {redact(uri)!r} cannot be opened: it is not a folder; check pipeline.store.")
         return FolderStore(uri)
     bucket, *folders = uri.removeprefix(_S3).rstrip("/").split("/")
@@ -34,3 +34,10 @@ def open_store(uri: str) -> Store:
     from storage.store.bucket import BucketStore
 
     return BucketStore(bucket, "/".join(folders))
+
+
+def _is_other_file(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:  # without the permission to look at it, the first read or write reports it
+        return False

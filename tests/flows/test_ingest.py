@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from flows.settings import file as pipeline_file
+from flows.settings.pipeline import Pipeline
 from flows.stages.check import check
 from flows.stages.feed_checks import check_feed
 from flows.stages.ingest import ingest
@@ -188,9 +189,10 @@ def test_rows_of_a_damaged_part_that_the_source_no_longer_has_are_a_failure(tmp_
     assert ingest(settings, store, LATE, LATE)["failures"] == {}
 
 
-def test_a_source_read_until_an_older_time_has_not_replaced_a_damaged_part(tmp_path: Path) -> None:
-    sample(20).write_parquet(tmp_path / "load.parquet")
-    settings = pipeline_of(tmp_path, "load.parquet")
+def ingest_and_damage(folder: Path) -> tuple[Pipeline, Store, pl.DataFrame]:
+    """Ingest `load.parquet` and flip a bit of its history part. Return settings, store, and the history before."""
+    sample(20).write_parquet(folder / "load.parquet")
+    settings = pipeline_of(folder, "load.parquet")
     store = open_folder(settings.pipeline.store)
     ingest(settings, store, LATE, LATE)
     before = history.read_as_of(store, "p", "demand", ["y"], LATE)
@@ -198,6 +200,11 @@ def test_a_source_read_until_an_older_time_has_not_replaced_a_damaged_part(tmp_p
     content = bytearray(part.read_bytes())
     content[content.index(b"gatecrc")] ^= 1
     part.write_bytes(bytes(content))
+    return settings, store, before
+
+
+def test_a_source_read_until_an_older_time_has_not_replaced_a_damaged_part(tmp_path: Path) -> None:
+    settings, store, before = ingest_and_damage(tmp_path)
     older = before["valid_time"][len(before) // 2]
     assert "were read again. Run `gatecast ingest`" in ingest(settings, store, older, LATE)["failures"]["demand"]
     assert len(history.read_as_of(store, "p", "demand", ["y"], LATE)) < len(before)
@@ -207,15 +214,7 @@ def test_a_source_read_until_an_older_time_has_not_replaced_a_damaged_part(tmp_p
 
 def test_a_feed_is_read_from_its_start_until_a_damaged_part_was_replaced(tmp_path: Path) -> None:
     """The source does not answer in the run that finds the damage."""
-    sample(20).write_parquet(tmp_path / "load.parquet")
-    settings = pipeline_of(tmp_path, "load.parquet")
-    store = open_folder(settings.pipeline.store)
-    ingest(settings, store, LATE, LATE)
-    before = history.read_as_of(store, "p", "demand", ["y"], LATE)
-    part = store.path(store.keys("history/p/demand", "*.parquet")[0])
-    content = bytearray(part.read_bytes())
-    content[content.index(b"gatecrc")] ^= 1
-    part.write_bytes(bytes(content))
+    settings, store, before = ingest_and_damage(tmp_path)
     (tmp_path / "load.parquet").rename(tmp_path / "away.parquet")
     with pytest.raises(DataError, match="no such file"):
         ingest(settings, store, LATE, LATE)

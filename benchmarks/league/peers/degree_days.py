@@ -38,9 +38,8 @@ def _forecast_series(panel: Panel, row: int, settings: dict[str, Any]) -> np.nda
         past = np.arange(max(0, origin - settings["days"]), origin)
         past = past[~np.isnan(target[past])]
         if number % settings["refit_every"] == 0:
-            design, weights = min((_fit(design[past], target[past], design) for design in designs), key=itemgetter(0))[
-                1:
-            ]
+            fits = (_fit(design[past], target[past], design) for design in designs)
+            _, design, weights = min(fits, key=itemgetter(0))
         fitted = design @ weights
         errors = target - fitted
         share = _autocorrelation(errors[past]) if settings["corrected"] else 0.0
