@@ -3,7 +3,7 @@
 The ONNX file computes the design matrix and applies the coefficients, so training, forecast and this fit share one
 definition of the features (`model/training/linear_features.py`). This module only solves for the coefficients. The
 design follows the LEAR model: Lago, Marcjasz, De Schutter and Weron (2021), https://doi.org/10.1016/j.apenergy.2021.116983,
-with a ridge penalty (Hoerl and Kennard 1970) in place of LASSO.
+with a ridge penalty in place of LASSO (`model/ridge.py`).
 
 Shapes: N windows at past issue times, H horizon, D steps per block, G blocks (days of the horizon). F is the number of
 features, Q that of quantile levels, R that of rows in the table of coefficients.
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from model.evaluation import metrics
 from model.one_blas_thread import one_blas_thread
-
-Floats = NDArray[np.float64]
+from model.ridge import Floats, LeftOut, fit_block
 
 #: Inputs of the ONNX file that hold the expert's tables, by the name of the table. A file has a default for each.
 LINEAR_TABLES = {
@@ -36,8 +35,6 @@ TABLE_OUTPUTS = {name: f"{table}_table" for name, table in LINEAR_TABLES.items()
 MOST_SERIES = 64
 #: Fewest windows from which coefficients are fitted.
 MIN_WINDOWS = 60
-#: Newest windows of each calibration window whose coefficients are averaged, None for all.
-CALIBRATION_WINDOWS = (728, None)
 #: Largest absolute forecast in the asinh transform: about 1,500 scales.
 MOST_ASINH = 8.0
 #: Contiguous parts of the windows that are left out, one after the other.
@@ -47,17 +44,11 @@ _GAP = 7  # windows beside a left-out fold whose horizons and lags overlap it
 _REFIT_EVERY = 15
 #: Issue times that the residual quantiles are from.
 NEWEST_RESIDUALS = 90
-_FLOOR = 1e-6
-#: Standard deviation of a feature, in its scale, below which it counts as constant: its coefficient would be so large
-#: that the product loses digits in single precision.
-_LEAST_DEVIATION = 1e-2
 _SHARE_BLOCKS = 4  # blocks of steps with a weight of their own
 #: Least known share of the context in a window that coefficients are fitted on.
 _FEWEST_KNOWN = 0.5
 #: Largest distance of an actual from the window's location, in the window's scale, in such a window.
 _MOST_SCALES = 50.0
-#: Features per row of a left-out part above which the part's influence costs less than another factorisation.
-_FEATURES_PER_ROW = 3
 _SHARE_PRIOR = 28.0  # windows that an equal weight counts as
 
 
@@ -76,21 +67,6 @@ class LinearFit:
     parts: Floats
     part: NDArray[np.int64]
     residuals: Floats
-
-
-@dataclass(frozen=True)
-class _LeftOut:
-    """Windows that are forecast by a fit on others.
-
-    Attributes:
-        rows: Windows to forecast.
-        begin: First window that the fit leaves out.
-        end: First window after it that the fit uses.
-    """
-
-    rows: slice
-    begin: int
-    end: int
 
 
 def fit_linear(
@@ -114,7 +90,7 @@ def fit_linear(
         for block, steps in enumerate(block_steps(actual.shape[1], length)):
             features = design[:, block].astype(np.float64)
             left_out = _newest_parts(count, (steps.stop - 1) // length) if is_forward else _folds(count)
-            solutions = _fit_block(features, actual[:, steps], penalty, left_out)
+            solutions = fit_block(features, actual[:, steps], penalty, left_out)
             coefficients.append(solutions[0])
             others.append(solutions[1:])
             for number, (one, solution) in enumerate(zip(left_out, solutions[1:], strict=True)):
@@ -123,16 +99,14 @@ def fit_linear(
     return LinearFit(np.concatenate(coefficients), np.concatenate(others, axis=1), part, actual - forecasts)
 
 
-def _folds(count: int) -> list[_LeftOut]:
+def _folds(count: int) -> list[LeftOut]:
     """Return the folds of `count` windows, each with the windows beside it that overlap it."""
     fold = np.arange(count) * FOLDS // max(count, 1)
     edges = [np.flatnonzero(fold == number)[[0, -1]] for number in np.unique(fold)]
-    return [
-        _LeftOut(slice(first, last + 1), max(first - _GAP, 0), min(last + _GAP + 1, count)) for first, last in edges
-    ]
+    return [LeftOut(slice(first, last + 1), max(first - _GAP, 0), min(last + _GAP + 1, count)) for first, last in edges]
 
 
-def _newest_parts(count: int, overlap: int) -> list[_LeftOut]:
+def _newest_parts(count: int, overlap: int) -> list[LeftOut]:
     """Return parts of the newest windows, each left out with all newer windows.
 
     Args:
@@ -141,7 +115,7 @@ def _newest_parts(count: int, overlap: int) -> list[_LeftOut]:
     """
     first = max(count - NEWEST_RESIDUALS, count // 2)
     return [
-        _LeftOut(slice(begin, min(begin + _REFIT_EVERY, count)), max(begin - overlap, 0), count)
+        LeftOut(slice(begin, min(begin + _REFIT_EVERY, count)), max(begin - overlap, 0), count)
         for begin in range(first, count, _REFIT_EVERY)
     ]
 
@@ -233,76 +207,3 @@ def fit_shares(
         best = shares[losses[:, steps].sum(axis=1).argmin()]
         result[steps] = (windows * best + _SHARE_PRIOR * 0.5) / (windows + _SHARE_PRIOR)
     return result
-
-
-def _fit_block(features: Floats, actual: Floats, penalty: float, left_out: list[_LeftOut]) -> Floats:
-    """Return the coefficients of one block, then those without each part of `left_out`, (1 + parts, D, F + 1)."""
-    usable = np.asarray(np.isfinite(features).all(axis=1) & ~np.isnan(actual).any(axis=1))
-    mean, deviation = _standardisation(features[usable])
-    rows = np.flatnonzero(usable)
-    standardised = np.concatenate([(features[rows] - mean) / deviation, np.ones((len(rows), 1))], axis=1)
-    known, bounds = actual[rows], [np.searchsorted(rows, (one.begin, one.end)).tolist() for one in left_out]
-    starts = [int(np.searchsorted(rows, len(features) - length)) for length in _calibration_lengths(len(features))]
-    gram = np.zeros((standardised.shape[1], standardised.shape[1]))
-    moments = np.zeros((standardised.shape[1], actual.shape[1]))
-    means = np.zeros((len(left_out) + 1, *moments.shape))
-    newer = len(rows)
-    for start in starts:
-        # A longer window has the rows of the shorter one too.
-        added = standardised[start:newer]
-        gram, moments, newer = gram + added.T @ added, moments + added.T @ known[start:newer], start
-        parts = [slice(max(begin - start, 0), max(end - start, 0)) for begin, end in bounds]
-        means += _solve_parts(standardised[start:], known[start:], gram, moments, penalty, parts) / len(starts)
-    slopes = means[:, :-1] / deviation[:, None]
-    intercepts = means[:, -1:] - (mean / deviation)[None, None] @ means[:, :-1]
-    return np.concatenate([slopes, intercepts], axis=1).swapaxes(1, 2)
-
-
-def _calibration_lengths(count: int) -> list[int]:
-    """Return the lengths of the calibration windows of `count` windows, ascending, each once."""
-    return list(dict.fromkeys(min(length or count, count) for length in CALIBRATION_WINDOWS))
-
-
-def _standardisation(features: Floats) -> tuple[Floats, Floats]:
-    """Return mean and standard deviation of each feature. One that hardly varies has none, and gets no coefficient."""
-    if not len(features):
-        return np.zeros(features.shape[1]), np.ones(features.shape[1])
-    deviation = features.std(axis=0)
-    return features.mean(axis=0), np.where(deviation > _LEAST_DEVIATION, deviation, np.inf)
-
-
-def _solve_parts(
-    standardised: Floats, actual: Floats, gram: Floats, moments: Floats, penalty: float, parts: list[slice]
-) -> Floats:
-    """Return the ridge coefficients on all rows, then without each part, (1 + parts, F + 1, D).
-
-    The last feature is the intercept, which has no penalty.
-
-    Args:
-        standardised: Features of all rows, (N, F + 1).
-        actual: Actuals of all rows, (N, D).
-        gram: Product of the features with themselves, (F + 1, F + 1).
-        moments: Product of the features with the actuals, (F + 1, D).
-        penalty: Ridge penalty. It is multiplied by the root of the number of rows.
-        parts: Rows of each part.
-    """
-    penalised, diagonal = gram.copy(), np.arange(len(gram) - 1)
-    penalised[diagonal, diagonal] += penalty * np.sqrt(max(len(actual), 1)) + _FLOOR
-    penalised[-1, -1] += _FLOOR
-    if max((part.stop - part.start for part in parts), default=0) * _FEATURES_PER_ROW > len(gram):
-        solutions = [np.linalg.solve(penalised, moments)]
-        for part in parts:
-            own = standardised[part]
-            solutions.append(np.linalg.solve(penalised - own.T @ own, moments - own.T @ actual[part]))
-        return np.stack(solutions)
-    # Small parts share one factorisation: without a part B, the coefficients are whole - inv(A) X_B' inv(I - H_BB) r_B.
-    # A is the penalised Gram matrix, H = X inv(A) X' and r the residuals (Cook and Weisberg 1982, section 2.2).
-    first = min((part.start for part in parts), default=len(actual))
-    solved = np.linalg.solve(penalised, np.concatenate([moments, standardised[first:].T], axis=1))
-    whole, influence = solved[:, : actual.shape[1]], solved[:, actual.shape[1] :]
-    solutions = [whole]
-    for part in parts:
-        own, features = influence[:, part.start - first : part.stop - first], standardised[part]
-        remaining = np.eye(len(features)) - features @ own
-        solutions.append(whole - own @ np.linalg.solve(remaining, actual[part] - features @ whole))
-    return np.stack(solutions)

@@ -119,13 +119,29 @@ def publish(
     return store.uri(key)
 
 
-def is_complete(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> bool:
-    """Return whether the forecast of `issue_time` was published and all its rows come from the champion."""
+def read_complete(
+    store: Store, pipeline: str, timezone: str, valid_times: pl.Series, issue_time: datetime,
+    schema: Mapping[str, pl.DataType],
+) -> pl.DataFrame | None:  # fmt: skip
+    """Return the published forecast of `issue_time` if all its rows come from the champion, else None.
+
+    A forecast that was made with other settings does not count.
+
+    Args:
+        store: Store of the forecasts.
+        pipeline: Name of the pipeline.
+        timezone: Time zone of the pipeline.
+        valid_times: Valid times that the settings require, ascending.
+        issue_time: Issue time of the forecast.
+        schema: Columns that the settings require.
+    """
     found = attempt(lambda: read(store, pipeline, timezone, issue_time))
     if isinstance(found, Failed):
-        return False  # there is none, or it cannot be used
+        return None  # there is none, or it cannot be used
     rows, _ = found
-    return len(rows) > 0 and bool((rows["status"] == MODEL).all())
+    if list(rows.columns) != list(schema) or not rows["valid_time"].unique().sort().equals(valid_times):
+        return None
+    return rows if (rows["status"] == MODEL).all() else None
 
 
 def uri(store: Store, pipeline: str, timezone: str, issue_time: datetime) -> str:

@@ -23,7 +23,15 @@ from flows.stages.sample_paths import write_sample_paths
 from flows.stages.shard import ShardResult
 from model.baseline import pooled_quantiles
 from storage import forecasts
-from storage.schemas import BASELINE, INSTANT, MODEL, DataError, exceedance_column, quantile_column
+from storage.schemas import (
+    BASELINE,
+    INSTANT,
+    MODEL,
+    DataError,
+    exceedance_column,
+    forecast_schema,
+    quantile_column,
+)
 from storage.schemas.records import ForecastReport, ShardModel
 from storage.store import Store
 
@@ -65,8 +73,11 @@ def publish_shards(
     def metadata() -> forecasts.ForecastMetadata:
         facts = assembly.metadata()
         lost_its_model = assembly.is_degraded and assembly.has_complete_inputs
-        if lost_its_model and forecasts.is_complete(store, name, timezone, issue_time):
-            raise _CompleteExists
+        if lost_its_model:
+            schema = forecast_schema(levels, settings.forecast.above)
+            rows = forecasts.read_complete(store, name, timezone, assembly.valid_times, issue_time, schema)
+            if rows is not None:
+                raise _CompleteExists(rows)
         return facts
 
     try:
@@ -75,8 +86,9 @@ def publish_shards(
             {feed.name: feed.values[0] for feed in settings.feeds("target")}, now,
             lambda copy: steps.run("latest", copy, None),
         )  # fmt: skip
-    except _CompleteExists:
-        return _kept_report(settings, store, issue_time, assembly.report(""), steps)
+    except _CompleteExists as kept:
+        path = forecasts.uri(store, name, timezone, issue_time)
+        return _kept_report(kept.rows, assembly.report(path), steps)
     report = assembly.report(uri)
     if settings.forecast.samples:
         samples = steps.run("samples", partial(write_sample_paths, settings, store, issue_time, has_time), None)
@@ -87,15 +99,19 @@ def publish_shards(
 
 
 class _CompleteExists(Exception):
-    """A complete forecast of the issue time was published before, and the new one is degraded."""
+    """A complete forecast of the issue time was published before, and the new one is degraded.
+
+    Attributes:
+        rows: Rows of the complete forecast.
+    """
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        super().__init__()
+        self.rows = rows
 
 
-def _kept_report(
-    settings: Pipeline, store: Store, issue_time: datetime, degraded: ForecastReport, steps: AdvisorySteps
-) -> ForecastReport:
-    """Return the report of the complete forecast that a degraded one did not replace."""
-    timezone = settings.pipeline.timezone
-    rows, _ = forecasts.read(store, settings.name, timezone, issue_time)
+def _kept_report(rows: pl.DataFrame, degraded: ForecastReport, steps: AdvisorySteps) -> ForecastReport:
+    """Return the report of the complete forecast `rows` that a degraded one did not replace."""
     first = degraded["reasons"][0]
     steps.failures["forecast"] = (
         f"the complete forecast that was published before stays, because the new one has {first['series']:,} series "
@@ -103,7 +119,6 @@ def _kept_report(
     )
     return {
         **degraded,
-        "path": forecasts.uri(store, settings.name, timezone, issue_time),
         "series": rows["series_id"].n_unique(),
         "rows": len(rows),
         "status": {MODEL: len(rows)},
@@ -130,7 +145,7 @@ class _Assembly:
         self._settings = settings
         self._issue_time = issue_time
         first = settings.grid.first_step(to_micros(issue_time))
-        self._valid_times = pl.Series(settings.grid.start(first + np.arange(settings.pipeline.horizon))).cast(INSTANT)
+        self.valid_times = pl.Series(settings.grid.start(first + np.arange(settings.pipeline.horizon))).cast(INSTANT)
         self._columns = [quantile_column(level) for level in settings.pipeline.quantile_levels]
         self._columns += [exceedance_column(threshold) for threshold in settings.forecast.above]
         self._series_tables: list[pl.DataFrame] = []
@@ -156,7 +171,7 @@ class _Assembly:
         keys = series.select("series_id", "status", "reason", "model_version")[repeated]
         return keys.with_columns(
             issue_time=pl.lit(self._issue_time, dtype=INSTANT),
-            valid_time=self._valid_times.gather(step),
+            valid_time=self.valid_times.gather(step),
             step=pl.Series(step + 1),
             **{name: pl.Series(values[:, :, i].reshape(-1)) for i, name in enumerate(self._columns)},
         )

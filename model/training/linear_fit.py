@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.linear_expert import FOLDS, MIN_WINDOWS, Floats, LinearFit, fit_scaled, residual_quantiles, with_context
+from model.linear_expert import FOLDS, MIN_WINDOWS, LinearFit, fit_scaled, residual_quantiles, with_context
 from model.panel import Panel
+from model.ridge import Floats
 from model.spec import UNKNOWN, ModelSpec
 from model.training.devices import to_tensors
 from model.training.linear_features import TARGET_SCALING, LinearExpert
+from model.training.network import CovariateStatistics
 from model.training.samples import LabeledWindows, make_batch
 from model.training.statistics import covariate_statistics
 from model.windows import embedding_index
@@ -139,9 +141,10 @@ def _fit_sample(
         scalings: Scalings to compare.
         is_ordered: Whether the windows are of one series, oldest first.
     """
-    designs = [_design(expert, sample, _scaling(sample, *scalings[0]))]
-    for choice in scalings[1:]:
-        designs.append(_rescaled(expert, sample, _scaling(sample, *choice), designs[0]))
+    statistics = covariate_statistics(sample.windows)
+    rows = [_scaling(sample.actual, *choice, statistics) for choice in scalings]
+    designs = [_design(expert, sample, rows[0])]
+    designs += [_rescaled(expert, sample, row, designs[0]) for row in rows[1:]]
     middle = len(_PENALTIES) // 2
     tried = [_fit_once(design, sample, _PENALTIES[middle]) for design in designs]
     best = min(range(len(tried)), key=lambda number: tried[number].loss)
@@ -160,14 +163,15 @@ def _fit_sample(
     return replace(chosen, residuals=residuals)
 
 
-def _scaling(sample: LabeledWindows, is_fixed: bool, is_asinh: bool) -> torch.Tensor:
-    """Return the row of the table `scaling` for these windows, with a penalty of 0."""
-    known = sample.actual[np.isfinite(sample.actual)].astype(np.float64)
+def _scaling(
+    actual: NDArray[np.float32], is_fixed: bool, is_asinh: bool, statistics: CovariateStatistics
+) -> torch.Tensor:
+    """Return the row of the table `scaling` for windows with these actuals (N, H), with a penalty of 0."""
+    known = actual[np.isfinite(actual)].astype(np.float64)
     location, scale = 0.0, 0.0
     if is_fixed and len(known):
         location = float(np.median(known))
         scale = 1.4826 * float(np.median(np.abs(known - location))) or float(known.std()) or 1.0
-    statistics = covariate_statistics(sample.windows)
     return torch.cat([
         torch.tensor([location, scale, float(is_asinh), 0.0]),
         statistics.known_mean, statistics.known_deviation, statistics.observed_mean, statistics.observed_deviation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model import linear_expert
+from model import ridge
 from model.linear_expert import FOLDS, block_steps, fit_linear, fit_scaled, fit_shares, residual_quantiles
 
 LENGTH, BLOCKS, FEATURES = 3, 2, 5
@@ -56,7 +56,7 @@ def test_a_fold_is_forecast_without_its_own_actuals() -> None:
 def test_a_part_is_left_out_as_by_a_fit_on_the_others(
     monkeypatch: pytest.MonkeyPatch, features_per_row: int, is_forward: bool
 ) -> None:
-    monkeypatch.setattr(linear_expert, "_FEATURES_PER_ROW", features_per_row)
+    monkeypatch.setattr(ridge, "_FEATURES_PER_ROW", features_per_row)
     design, actual, _ = sample(noise=0.5)
     fit = fit_linear(design, actual, LENGTH, 0.0, is_forward)
     for number in (0, 3, len(fit.parts) - 1):

@@ -20,6 +20,7 @@ from model.training.export import from_onnx, to_onnx, verify_export, with_tables
 from model.training.linear_fit import FittedLinear, fit_linear_expert
 from model.training.network import Ensemble, linear_outputs, linear_tables, untrained_network
 from model.training.samples import LabeledWindows, make_batch
+from model.training.statistics import covariate_statistics
 from tests.support import made
 
 pytestmark = pytest.mark.training
@@ -89,7 +90,8 @@ def test_covariates_of_any_size_lose_no_digits_in_the_file() -> None:
 
 def test_another_scaling_changes_only_the_features_of_the_target(fitted: Fitted) -> None:
     sample, expert = windows(fitted), fitted.linear.expert
-    first, *others = (linear_fit._scaling(sample, *choice) for choice in linear_fit._SCALINGS)
+    statistics = covariate_statistics(sample.windows)
+    first, *others = (linear_fit._scaling(sample.actual, *choice, statistics) for choice in linear_fit._SCALINGS)
     design = linear_fit._design(expert, sample, first)
     for scaling in others:
         anew, rescaled = (

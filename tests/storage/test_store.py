@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from storage import forecasts, history, history_parts, layout
-from storage.schemas import DataError, Missing, forecast_schema
+from storage.schemas import INSTANT, DataError, Missing, forecast_schema
 from storage.store import FolderStore, ReplayStore, Store, open_store
 from storage.store.parquet import parquet_writer
 from tests.support.s3_server import BUCKET, S3Server, stalling_proxy
@@ -319,16 +319,24 @@ def test_a_wrong_file_in_place_of_a_forecast_is_not_complete(store: Store, utc: 
     schema = forecast_schema([0.5])
     rows = pl.DataFrame({name: [values.get(name)] for name in schema}, schema=schema)
     forecasts.publish(store, "p", "UTC", issue, [rows], [0.5], lambda: forecasts.ForecastMetadata(None, ""))
-    assert forecasts.is_complete(store, "p", "UTC", issue)
+
+    def is_complete(issue_time: datetime, *valid_times: datetime, levels: Sequence[float] = (0.5,)) -> bool:
+        required = pl.Series("valid_time", valid_times or [issue], INSTANT)
+        schema = forecast_schema(list(levels))
+        return forecasts.read_complete(store, "p", "UTC", required, issue_time, schema) is not None
+
+    assert is_complete(issue)
+    assert not is_complete(issue, levels=(0.1, 0.5, 0.9)), "the quantile levels were changed since"
+    assert not is_complete(issue, issue, utc(2024, 1, 2)), "the horizon was changed since"
     whole, key = store.get(layout.forecast("p", issue, "UTC")), layout.forecast("p", utc(2024, 1, 2), "UTC")
-    assert not forecasts.is_complete(store, "p", "UTC", utc(2024, 1, 2))
+    assert not is_complete(utc(2024, 1, 2))
     for content in (rows.clear(), rows.select("status"), rows):
         buffer = io.BytesIO()
         content.write_parquet(buffer)
         store.put(key, buffer.getvalue())
-        assert not forecasts.is_complete(store, "p", "UTC", utc(2024, 1, 2))
+        assert not is_complete(utc(2024, 1, 2))
     store.put(key, whole[:-1])
-    assert not forecasts.is_complete(store, "p", "UTC", utc(2024, 1, 2))
+    assert not is_complete(utc(2024, 1, 2))
 
 
 def test_a_file_is_no_folder_of_a_store(tmp_path: Path) -> None:
