@@ -27,11 +27,12 @@ RULES: dict[str, str] = {
     "late:rich late:flows.configured_server late:flows.deploy late:flows.embedded_server late:flows.issue_time "
     + _STORAGE,
     "flows.issue_time": "flows flows.settings flows.stages " + _STORAGE,
-    "flows.settings": "model pydantic pydantic_core " + _STORAGE,
+    "flows.held_text": "",
+    "flows.settings": "flows.held_text model pydantic pydantic_core " + _STORAGE,
     "flows.page": "flows.settings model storage.schemas altair jinja2 numpy polars late:vl_convert",
     "flows.stages": "flows.clock flows.summary flows.page flows.settings model late:model.training numpy polars "
     "prometheus_client late:scipy " + _STORAGE,
-    "flows.stage_process": "flows.clock flows.deadline flows.logs flows.stages.progress storage.errors "
+    "flows.stage_process": "flows.clock flows.deadline flows.held_text flows.logs flows.stages.progress storage.errors "
     "late:flows.settings late:flows.stages late:storage late:storage.schemas",
     # Flows, and the only modules that know Prefect.
     "flows.artifacts": "flows flows.settings flows.stages polars prefect " + _STORAGE,

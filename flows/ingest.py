@@ -28,23 +28,23 @@ def ingest(pipeline: PipelineFile, as_of: AsOf | None = None) -> IngestReport:
         DataError: Most rows of a feed are refused. The other rows are stored, and the event is emitted.
     """
     scheduled = flow_run.scheduled_start_time or clock.now()
-    settings, store = pipeline_file.open_pipeline(pipeline)
-    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
-    until = parse_requested(settings, as_of) if as_of else scheduled
-    report = ingest_task(pipeline, until.isoformat())
-    added = {name: feed["added"] for name, feed in report["feeds"].items()}
-    if any(added.values()):
-        issue_time = choose_issue_time_without_history(settings, store, None, until)
-        is_awaited = awaits_data(settings, store, issue_time)
-        emit_event(
-            ARRIVED,
-            resource={
-                "prefect.resource.id": f"gatecast.pipeline.{settings.name}",
-                "prefect.resource.name": settings.name,
-                "gatecast.forecast": "awaited" if is_awaited else "published",
-            },
-            payload={"issue_time": issue_time.isoformat(), "added": added},
-        )
-    if report["failures"]:
-        raise DataError("; ".join(report["failures"].values()))
-    return report
+    with pipeline_file.hold(pipeline) as (settings, store):
+        logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
+        until = parse_requested(settings, as_of) if as_of else scheduled
+        report = ingest_task(pipeline, until.isoformat())
+        added = {name: feed["added"] for name, feed in report["feeds"].items()}
+        if any(added.values()):
+            issue_time = choose_issue_time_without_history(settings, store, None, until)
+            is_awaited = awaits_data(settings, store, issue_time)
+            emit_event(
+                ARRIVED,
+                resource={
+                    "prefect.resource.id": f"gatecast.pipeline.{settings.name}",
+                    "prefect.resource.name": settings.name,
+                    "gatecast.forecast": "awaited" if is_awaited else "published",
+                },
+                payload={"issue_time": issue_time.isoformat(), "added": added},
+            )
+        if report["failures"]:
+            raise DataError("; ".join(report["failures"].values()))
+        return report

@@ -72,23 +72,23 @@ def nightly(pipeline: PipelineFile, issue_time: IssueTime | None = None) -> Stat
     """
     started = clock.now()
     scheduled = flow_run.scheduled_start_time or started
-    settings, store = pipeline_file.open_pipeline(pipeline)
-    check_requested(settings, issue_time)
-    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
-    # A missing engine must be an error now, not after the other stages.
-    run_forecast = sharded.forecast_runner(settings.scale.engine)
-    record: RunRecord = {
-        "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {}, "late": {},
-        "deadline": (started + settings.forecast.deadline).isoformat(), "ingest": None, "train": None,
-        "published_at": None, "forecast": None, "score": None, "alerts": [], "degraded": True,
-    }  # fmt: skip
-    run = _Run(pipeline, settings, store, record)
-    try:
-        forecast = _run_stages(run, run_forecast, issue_time, scheduled)
-    finally:
-        _write_records(run)
-    is_degraded = summary.exit_status(record["degraded"], record["failures"]) == summary.DEGRADED
-    return completed_state(summary.run_sentence(forecast, record["failures"]), record, is_degraded)
+    with pipeline_file.hold(pipeline) as (settings, store):
+        check_requested(settings, issue_time)
+        logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=None)
+        # A missing engine must be an error now, not after the other stages.
+        run_forecast = sharded.forecast_runner(settings.scale.engine)
+        record: RunRecord = {
+            "pipeline": settings.name, "started_at": started.isoformat(), "failures": {}, "seconds": {}, "late": {},
+            "deadline": (started + settings.forecast.deadline).isoformat(), "ingest": None, "train": None,
+            "published_at": None, "forecast": None, "score": None, "alerts": [], "degraded": True,
+        }  # fmt: skip
+        run = _Run(pipeline, settings, store, record)
+        try:
+            forecast = _run_stages(run, run_forecast, issue_time, scheduled)
+        finally:
+            _write_records(run)
+        is_degraded = summary.exit_status(record["degraded"], record["failures"]) == summary.DEGRADED
+        return completed_state(summary.run_sentence(forecast, record["failures"]), record, is_degraded)
 
 
 def _run_stages(

@@ -17,9 +17,9 @@ from storage.schemas.records import Manifest
 def train(pipeline: PipelineFile, as_of: IssueTime | None = None) -> Manifest:
     """Train on the data known at `as_of` (ISO 8601). Default: the last issue time at the scheduled start."""
     scheduled = flow_run.scheduled_start_time or clock.now()
-    settings, store = pipeline_file.open_pipeline(pipeline)
-    chosen_time = choose_issue_time_without_history(settings, store, as_of, scheduled)
-    run_names.rename(settings, chosen_time)
-    chosen = chosen_time.isoformat()
-    logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=chosen)
-    return train_task(pipeline, chosen)
+    with pipeline_file.hold(pipeline) as (settings, store):
+        chosen_time = choose_issue_time_without_history(settings, store, as_of, scheduled)
+        run_names.rename(settings, chosen_time)
+        chosen = chosen_time.isoformat()
+        logs.bind(run=flow_run.id, pipeline=settings.name, issue_time=chosen)
+        return train_task(pipeline, chosen)

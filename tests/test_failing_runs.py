@@ -11,12 +11,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from flows.stage_process.table import STAGES
 from tests.support.commands import Finished, json_report, nightly, nightly_process
 from tests.support.pipelines import ISSUE
 
@@ -116,6 +118,24 @@ def test_a_source_that_fails(run_nightly: Callable[..., Finished], pipeline: Pat
     rows = degraded_rows(run_nightly("--issue-time", NEXT_DAY))
     assert rows["status"].unique().to_list() == ["stale_model"]
     assert rows["reason"].str.contains("load.parquet").all()
+
+
+def test_a_pipeline_file_that_is_edited_during_the_run(
+    run_nightly: Callable[..., Finished], pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All stages of a run use the file as it was when the run began."""
+    ingest = STAGES["ingest"]
+
+    def edited(*arguments: Any) -> Mapping[str, Any]:
+        report = ingest(*arguments)
+        pipeline.write_text("[pipel")
+        return report
+
+    monkeypatch.setitem(STAGES, "ingest", edited)
+    done = run_nightly("--issue-time", ISSUE)
+    report = json_report(done)
+    assert done.returncode == 0 and report["failures"] == {}, done.stderr
+    assert report["forecast"]["status"] == {"model": 72} and report["score"] is not None
 
 
 def test_a_source_that_fails_although_the_history_has_every_value(

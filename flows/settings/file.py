@@ -10,11 +10,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr, ValidationError
 
+from flows.held_text import hold_text
 from flows.settings import toml_errors
 from flows.settings.feed import Feed
 from flows.settings.file_errors import SECRET, Place, error_lines, keys_at
@@ -24,7 +26,7 @@ from storage.redaction import environment_secrets, find_secrets, find_secrets_of
 from storage.schemas.suggestions import closest, did_you_mean
 from storage.store import Store, open_store
 
-__all__ = ["OpenPipeline", "Pipeline", "PipelineFileError", "open_pipeline", "read"]
+__all__ = ["OpenPipeline", "Pipeline", "PipelineFileError", "hold", "open_pipeline", "read"]
 
 _DEEPEST = 20  # tables and lists in each other
 _PREFIX = "GATECAST_"
@@ -52,29 +54,40 @@ class OpenPipeline(NamedTuple):
     store: Store
 
 
-def open_pipeline(pipeline_path: Path | str) -> OpenPipeline:
-    """Read a pipeline file and open its store.
+def open_pipeline(pipeline_path: Path | str, text: str | None = None) -> OpenPipeline:
+    """Read a pipeline file and open its store. Arguments and errors are those of `read`."""
+    settings = read(pipeline_path, text=text)
+    return OpenPipeline(settings, open_store(settings.pipeline.store))
+
+
+@contextmanager
+def hold(pipeline_path: Path | str) -> Iterator[OpenPipeline]:
+    """Open a pipeline whose stages all use the text that its file has now.
+
+    A file that is edited during a run, and is wrong for a moment, must not stop the later stages.
 
     Raises:
         PipelineFileError: If the file is wrong.
     """
-    settings = read(pipeline_path)
-    return OpenPipeline(settings, open_store(settings.pipeline.store))
+    text = _read_text(Path(pipeline_path))
+    with hold_text(str(pipeline_path), text):
+        yield open_pipeline(pipeline_path, text)
 
 
-def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipeline:
+def read(path: Path | str, environment: Mapping[str, str] | None = None, text: str | None = None) -> Pipeline:
     """Read and validate a pipeline file.
 
     Args:
         path: The TOML file. Relative paths in it are relative to its folder.
         environment: Variables to use instead of the process's environment.
+        text: Text to use instead of the file's content.
 
     Raises:
         PipelineFileError: If the file is wrong, with one line per wrong key: its value and what is allowed.
     """
     path = Path(path)
     environment = os.environ if environment is None else environment
-    content = _read_toml(path)
+    content = _parse_toml(_read_text(path) if text is None else text, path)
     _refuse_secrets(content, path)
     variables = _apply_environment(content, environment)
     written = [feed.get("uri") if isinstance(feed, dict) else None for _, feed in _feeds(content)]
@@ -99,7 +112,7 @@ def read(path: Path | str, environment: Mapping[str, str] | None = None) -> Pipe
     return settings.model_copy(update={"pipeline": section, "feed": feeds, "monitoring": monitoring})
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_text(path: Path) -> str:
     if path.suffix.lower() in _DATA_SUFFIXES and path.is_file():
         raise PipelineFileError(
             f"{path}: is a data file, not a pipeline file. To get a pipeline file for it: gatecast init DIR"
@@ -107,7 +120,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         )
     try:
         # Editors of Windows write a byte order mark, which TOML does not allow.
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise PipelineFileError(f"{path}: no such file. `gatecast init DIR` writes a pipeline file.") from None
     except IsADirectoryError:
@@ -116,6 +129,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise PipelineFileError(f"{path}: not a TOML file: it is not in UTF-8. Save it in this encoding.") from None
     except OSError as error:
         raise PipelineFileError(f"{path}: cannot be read: {error.strerror}. Check its permissions.") from None
+
+
+def _parse_toml(text: str, path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(text)
         _refuse_depth(content, path)

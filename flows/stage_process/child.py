@@ -43,7 +43,7 @@ def _run(job: Job) -> dict[str, object]:
     started = time.monotonic()
     result = attempt(
         lambda: STAGES[job["stage"]](
-            open_pipeline(job["pipeline"]), datetime.fromisoformat(job["time"]), job["options"]
+            open_pipeline(job["pipeline"], job["text"]), datetime.fromisoformat(job["time"]), job["options"]
         )
     )
     if not isinstance(result, Failed):

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from flows import logs
 from flows.deadline import response_limit
+from flows.held_text import held_text
 from flows.stage_process import listener
 from flows.stage_process.panics import without_panics
 from flows.stage_process.table import Job
@@ -67,7 +68,10 @@ def make_job(stage: str, pipeline_path: str, time: str, limit: float | None, opt
     if limit is not None and limit <= 0:
         raise StageFailed("no time was left for it before the deadline")
     within = None if limit is None else response_limit(limit)
-    return {"stage": stage, "pipeline": pipeline_path, "time": time, "options": {"within": within} | options}
+    return {
+        "stage": stage, "pipeline": pipeline_path, "text": held_text(pipeline_path), "time": time,
+        "options": {"within": within} | options,
+    }  # fmt: skip
 
 
 def _run(stage: str, pipeline_path: str, time: str, limit: float | None, options: dict[str, Any]) -> Any:

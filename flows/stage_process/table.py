@@ -23,11 +23,13 @@ _progress: Progress = no_progress
 class Job(TypedDict):
     """One run of a stage, as its process reads it.
 
-    `pipeline` is the path of the pipeline file, `time` the as-of time, issue time or present time (ISO 8601).
+    `pipeline` is the path of the pipeline file, and `text` the file's text, None for that which it has now. `time` is
+    the as-of time, issue time or present time (ISO 8601).
     """
 
     stage: str
     pipeline: str
+    text: str | None
     time: str
     options: dict[str, Any]
 

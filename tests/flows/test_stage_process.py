@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.deadline import Deadline, response_limit
+from flows.settings.file import hold
 from flows.stage_process import runner
 
 pytestmark = pytest.mark.process
@@ -27,6 +28,15 @@ def test_the_error_of_a_stage_comes_back(pipeline: Path) -> None:
     with pytest.raises(runner.StageFailed, match=r"feed 'demand': .*load\.parquet"):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
     pipeline.write_text("nonsense")
+    with pytest.raises(runner.StageFailed, match="is not valid TOML"):
+        runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
+
+
+def test_a_stage_uses_the_text_that_is_held(pipeline: Path) -> None:
+    with hold(pipeline) as (settings, _):
+        pipeline.write_text("nonsense")
+        report = runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=30)
+        assert report["failures"] == {} and settings.name == "small"
     with pytest.raises(runner.StageFailed, match="is not valid TOML"):
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
 

@@ -93,7 +93,7 @@ def stages_in_this_process() -> Iterator[None]:
 def _run_stage(stage: str, pipeline_path: str, time: str, limit: float | None, **options: Any) -> Any:
     job = runner.make_job(stage, pipeline_path, time, limit, options)
     try:
-        result = STAGES[stage](open_pipeline(pipeline_path), datetime.fromisoformat(time), job["options"])
+        result = STAGES[stage](open_pipeline(pipeline_path, job["text"]), datetime.fromisoformat(time), job["options"])
     except (DataError, PipelineFileError, OSError) as error:
         raise runner.StageFailed(redact(str(error))) from error
     return json.loads(json.dumps(result, default=str))
