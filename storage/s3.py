@@ -19,6 +19,7 @@ from storage.schemas import DataError, Missing
 
 _METADATA_SERVICE = "169.254.169.254"  # source of an AWS machine's credentials if the environment has none
 _CONNECT_TIMEOUT = timedelta(seconds=5)
+_PAGE = 1000  # entries of a full page
 _LIST_WAITS = (0.2, 0.5, 1.0)  # seconds before each further attempt
 _NO_HEADERS = "Unable to extract metadata from headers"
 _NO_S3 = "the response is none of an S3 server; check AWS_ENDPOINT_URL and proxies"
@@ -49,21 +50,21 @@ def open_client(bucket: str, prefix: str, timeout: float, retries: int, backoff:
 def list_keys(client: Any, prefix: str | None) -> list[str]:
     """Return the keys below a prefix. An answer that is cut is requested again, as the client does not.
 
-    The client takes any page with status 200 for an empty listing, such as the login page of a proxy. So an empty
-    listing is requested twice, and a GET must show that the server is one of S3.
+    The client takes any page with status 200 for an empty one, such as the login page of a proxy. So a listing that is
+    empty, or that ends with a full page, is requested twice, and a GET must show that the server is one of S3.
 
     Raises:
         ConnectionError: The server is none of S3.
     """
     found = _list(client, prefix)
-    if found:
+    if len(found) % _PAGE:
         return found
     try:
         client.get(_NO_KEY)
     except Exception as error:
         if _error_code(error) is None:  # S3 refuses with a code.
             raise
-        return _list(client, prefix)
+        return max(found, _list(client, prefix), key=len)
     raise ConnectionError(_NO_S3)
 
 

@@ -209,6 +209,24 @@ def test_a_listing_that_is_cut_is_requested_again(web: Web, monkeypatch: pytest.
         open_store(f"s3://{BUCKET}/p").keys("a", "*")
 
 
+def test_a_listing_whose_second_page_is_of_another_server_is_requested_again(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in S3Server.credentials(web.address).items():
+        monkeypatch.setenv(name, value)
+
+    def listing(names: range, head: str) -> bytes:
+        time = "<LastModified>2026-01-01T00:00:00Z</LastModified><Size>1</Size>"
+        entries = "".join(f"<Contents><Key>p/a/{name}</Key>{time}</Contents>" for name in names)
+        return f"<ListBucketResult>{head}{entries}</ListBucketResult>".encode()
+
+    more = "<IsTruncated>true</IsTruncated><NextContinuationToken>2</NextContinuationToken>"
+    first, second = listing(range(1000), more), listing(range(1000, 1003), "")
+    web.respond(f"/{BUCKET}/p/.gatecast-no-such-object", (404, {}, b"<Error><Code>NoSuchKey</Code></Error>"))
+    web.respond(f"/{BUCKET}", first, b"<html><body>Welcome</body></html>", first, second)
+    assert len(open_store(f"s3://{BUCKET}/p").keys("a", "*")) == 1003
+
+
 @pytest.mark.process
 def test_a_folder_needs_nothing_of_s3(tmp_path: Path) -> None:
     code = "import sys; sys.modules['obstore'] = None; from storage.store import open_store; {}"
