@@ -50,8 +50,8 @@ def open_client(bucket: str, prefix: str, timeout: float, retries: int, backoff:
 def list_keys(client: Any, prefix: str | None) -> list[str]:
     """Return the keys below a prefix. An answer that is cut is requested again, as the client does not.
 
-    The client takes any page with status 200 for an empty one, such as the login page of a proxy. So a listing that is
-    empty, or that ends with a full page, is requested twice, and a GET must show that the server is one of S3.
+    The client takes any page with status 200 for an empty one, such as the login page of a proxy. So a listing is
+    requested twice if it is empty or ends with a full page. A GET must show that the server is one of S3.
 
     Raises:
         ConnectionError: The server is none of S3.

@@ -12,7 +12,7 @@ from model.spec import ModelSpec
 from model.training.devices import to_tensors
 from model.training.graph import ExportError, graph_template
 from model.training.model_file import WEIGHTS_KEY, properties, read_model
-from model.training.network import Ensemble, untrained_network
+from model.training.network import MARKET_STATISTICS, Ensemble, untrained_network
 from model.training.weights import InitializerSource, State, weight_map
 from model.windows import Windows
 
@@ -53,7 +53,7 @@ def from_onnx(content: bytes, spec: ModelSpec) -> Ensemble | None:
     if metadata.get(SPEC_KEY) != spec.to_json() or WEIGHTS_KEY not in metadata:
         return None
     initializers = {initializer.name: initializer for initializer in model.graph.initializer}
-    network = untrained_network(spec, has_volatility="volatility_roots" in metadata[WEIGHTS_KEY])
+    network = untrained_network(spec, [name for name in MARKET_STATISTICS if name not in metadata[WEIGHTS_KEY]])
     state: State = {name: entry for name, entry in network.state_dict().items() if not entry.numel()}  # not in files
     try:
         sources = weight_map(metadata[WEIGHTS_KEY], spec.members)

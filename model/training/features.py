@@ -17,6 +17,8 @@ LEVELS = 4
 #: Limit of scaled inputs. Larger values are spikes or faults, and the network receives the limit instead.
 CLIP = 10.0
 _LAG_SEGMENTS = (1, 2, 3, 7, 14)
+#: Distance from the context's mean, relative to the mean, beyond which a market's value is a spike.
+SPIKE = 0.4
 _TINY = 1e-30  # a square root has no gradient at 0
 _HALF_LIFE = 5.0  # steps after which a change of a market counts half
 
@@ -94,6 +96,16 @@ class Features:
         age = torch.arange(changes.shape[1] - 1, -1, -1, dtype=changes.dtype, device=changes.device)
         recent = torch.exp2(-age / _HALF_LIFE)
         return recent / recent.sum() + 1 / len(age)
+
+    def spike(self, base: Tensor, location: Tensor) -> Tensor:
+        """Return the part of a market's last value that is a spike, (B, H, 1), 0 within `SPIKE` of the mean.
+
+        Args:
+            base: Last value, (B, H, 1).
+            location: Mean of the context, (B, 1).
+        """
+        distance = base - location[:, None]
+        return torch.sign(distance) * nn.functional.relu(distance.abs() - SPIKE * location.abs()[:, None])
 
     def seasonal_base(self, value: Tensor, mask: Tensor, location: Tensor) -> tuple[Tensor, int]:
         """Return the seasonal naive forecast, shape (B, H, 1), and its lag in steps.

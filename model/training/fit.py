@@ -23,6 +23,7 @@ from model.training.devices import to_tensors
 from model.training.fit_progress import Advance, FitProgress, naive_loss, share_done
 from model.training.heads import pinball
 from model.training.linear_features import LinearExpert
+from model.training.market_statistics import market_statistics
 from model.training.network import (
     Ensemble,
     MarketStatistics,
@@ -38,7 +39,6 @@ from model.training.statistics import (
     covariate_statistics,
     residual_quantiles,
     series_weights,
-    volatility_roots,
 )
 from model.windows import Windows
 
@@ -96,9 +96,7 @@ def fit(
     torch.set_num_threads(options.threads)
     spec = data.source.spec
     starts = [None] * spec.members if start is None else [None if renew else start.networks[0]]
-    # Members of an earlier version have no volatility, and their graph no place for it.
-    has_volatility = start is None or start.networks[0].volatility_roots is not None
-    roots = volatility_roots(data.source) if has_volatility else None
+    market = market_statistics(data.source, None if start is None else start.networks[0].market_statistics)
     baseline = math.nan if advance is _no_progress else _baseline_loss(data, options.seed)
 
     def train_member(number: int, begun: float) -> SegmentLSTM:
@@ -109,7 +107,7 @@ def fit(
         def advance_member(share: float, update: int, loss: float) -> None:
             advance(FitProgress(number, (number + share) / len(starts), update, loss, baseline))
 
-        return _fit_member(data, own_options, starts[number], roots, lambda: elapsed() - begun, advance_member)
+        return _fit_member(data, own_options, starts[number], market, lambda: elapsed() - begun, advance_member)
 
     trained: list[SegmentLSTM] = []
     longest = 0.0
@@ -166,20 +164,20 @@ def _denormals_flushed() -> Iterator[None]:
 
 
 def _fit_member(
-    data: TrainingData, options: FitOptions, start: SegmentLSTM | None, roots: torch.Tensor | None,
+    data: TrainingData, options: FitOptions, start: SegmentLSTM | None, market: MarketStatistics,
     elapsed: Callable[[], float], advance: Callable[[float, int, float], None],
 ) -> SegmentLSTM:  # fmt: skip
     """Train one member, from the weights of `start` or from random ones.
 
-    Arguments are those of `fit`, and the result of `volatility_roots`.
+    Arguments are those of `fit`, and the result of `market_statistics`.
     """
     source, spec, device = data.source, data.source.spec, torch.device(options.device)
     torch.manual_seed(options.seed)
     random = np.random.default_rng(options.seed)
     sample = source.draw(random, min(_MAX_SAMPLE, 4 * len(source.starts)))
     network = SegmentLSTM(
-        spec, covariate_statistics(sample.windows), bin_edges(spec, sample, roots),
-        MarketStatistics(residual_quantiles(spec, sample, roots), roots),
+        spec, covariate_statistics(sample.windows), bin_edges(spec, sample, market),
+        replace(market, residual_quantiles=residual_quantiles(spec, sample, market)),
     )  # fmt: skip
     if start is not None:
         network.load_state_dict(start.state_dict())

@@ -12,7 +12,7 @@ import torch
 from model.spec import ModelSpec
 from model.training.devices import to_tensors
 from model.training.heads import pinball
-from model.training.network import SegmentLSTM
+from model.training.network import MarketStatistics, SegmentLSTM
 from model.training.options import EarlyStopping
 from model.training.samples import LabeledWindows
 from model.training.statistics import covariate_statistics, scaled_residuals
@@ -73,7 +73,8 @@ def naive_loss(spec: ModelSpec, sample: LabeledWindows, validation: LabeledWindo
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a step without any actual
-        residuals = np.nan_to_num(np.nanquantile(scaled_residuals(spec, sample), spec.levels, axis=0))  # (Q, H)
+        scaled = scaled_residuals(spec, sample, MarketStatistics())
+        residuals = np.nan_to_num(np.nanquantile(scaled, spec.levels, axis=0))  # (Q, H)
     # The head does not matter here, and a softmax head would need edges.
     network = SegmentLSTM(replace(spec, head="quantile"), covariate_statistics(sample.windows), torch.empty(0)).eval()
     actual = torch.from_numpy(validation.actual)

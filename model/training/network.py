@@ -13,6 +13,7 @@ Gers et al. (2000).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,10 @@ class CovariateStatistics:
     observed_deviation: Tensor
 
 
+#: Statistics of a market's history. A file of an earlier version may lack some.
+MARKET_STATISTICS = ("volatility_roots", "reversions")
+
+
 @dataclass(frozen=True)
 class MarketStatistics:
     """Statistics of the training data that a member of a market keeps. Other members have neither.
@@ -49,11 +54,14 @@ class MarketStatistics:
         residual_quantiles: Quantiles of the scaled residuals at each step over the training windows, (H, Q). None
             without a residual prior, see `uses_residual_prior`.
         volatility_roots: Long-run volatility of each entry of the series embedding, (series + 1,), see
-            `statistics.volatility_roots`. None also in a file of an earlier version.
+            `market_statistics.volatility_roots`. None also in a file of an earlier version.
+        reversions: Share of a spike that is gone at each step, by entry of the series embedding, (series + 1, H), see
+            `market_statistics.reversions`. None also in a file of an earlier version.
     """
 
     residual_quantiles: Tensor | None = None
     volatility_roots: Tensor | None = None
+    reversions: Tensor | None = None
 
 
 class SequenceDropout(nn.Module):
@@ -79,6 +87,7 @@ class SegmentLSTM(nn.Module):
 
     half_residual_quantiles: Tensor | None
     volatility_roots: Tensor | None
+    reversions: Tensor | None
 
     def __init__(
         self,
@@ -117,9 +126,15 @@ class SegmentLSTM(nn.Module):
         half = None if market.residual_quantiles is None else market.residual_quantiles / 2
         self.register_buffer("half_residual_quantiles", half)
         self.register_buffer("volatility_roots", market.volatility_roots)
+        self.register_buffer("reversions", market.reversions)
         for recurrent in (self.encoder, self.decoder):
             if isinstance(recurrent, nn.LSTM):
                 raise_forget_bias(recurrent)
+
+    @property
+    def market_statistics(self) -> MarketStatistics:
+        """Statistics of the history of a market that this member has."""
+        return MarketStatistics(volatility_roots=self.volatility_roots, reversions=self.reversions)
 
     def forward(
         self, target: Tensor, known_future: Tensor, observed: Tensor, calendar: Tensor, series: Tensor,
@@ -146,6 +161,9 @@ class SegmentLSTM(nn.Module):
         root = None if self.volatility_roots is None else self.volatility_roots[series][:, None]
         location, spread, scale = features.window_statistics(value, mask, root)
         base_forecast, base_lag = features.seasonal_base(value, mask, location)
+        if self.reversions is not None:
+            gone = self.reversions[series][..., None]
+            base_forecast = base_forecast - gone * features.spike(base_forecast, location)
         if linear_forecast is not None:
             base_forecast = linear_forecast[..., None]
         standardised = ((value - location) / spread * mask).clamp(-CLIP, CLIP)
@@ -338,12 +356,13 @@ def uses_residual_prior(spec: ModelSpec) -> bool:
     return spec.season == 1 and spec.head == "quantile"
 
 
-def untrained_network(spec: ModelSpec, has_volatility: bool = True) -> Ensemble:
+def untrained_network(spec: ModelSpec, absent: Collection[str] = ()) -> Ensemble:
     """Return a network of `spec` with random weights and neutral statistics.
 
     Args:
         spec: Shape and meaning of inputs and outputs.
-        has_volatility: Whether members of a market have the long-run volatility. Those of earlier versions have none.
+        absent: Statistics that members of a market do not have, as those of earlier versions: `volatility_roots` and
+            `reversions`.
     """
     known, observed = len(spec.known_future), len(spec.observed)
     edges = torch.linspace(-1, 1, BINS + 1) if spec.head == "softmax" else torch.empty(0)
@@ -352,9 +371,11 @@ def untrained_network(spec: ModelSpec, has_volatility: bool = True) -> Ensemble:
         statistics = CovariateStatistics(
             torch.zeros(known), torch.ones(known), torch.zeros(observed), torch.ones(observed)
         )
+        rows, is_market = len(spec.series) + 1, spec.season == 1
         market = MarketStatistics(
             torch.zeros(spec.horizon, len(spec.levels)) if uses_residual_prior(spec) else None,
-            torch.zeros(len(spec.series) + 1) if spec.season == 1 and has_volatility else None,
+            torch.zeros(rows) if is_market and "volatility_roots" not in absent else None,
+            torch.zeros(rows, spec.horizon) if is_market and "reversions" not in absent else None,
         )
         return SegmentLSTM(spec, statistics, edges.clone(), market)
 

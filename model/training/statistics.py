@@ -15,7 +15,6 @@ from model.training.network import CovariateStatistics, MarketStatistics, Segmen
 from model.training.samples import LabeledWindows, Sampler
 from model.windows import Windows, embedding_index
 
-_VOLATILITY_HALF_LIFE = 1000.0  # steps, four years of business days
 _TAILS = (0.002, 0.998)  # levels between which half of the softmax head's edges are evenly spaced
 
 
@@ -26,7 +25,7 @@ def series_weights(source: Sampler) -> torch.Tensor:
     The unknown entry, and a series whose MAE is unknown or 0, have weight 1.
     """
     panel, spec = source.panel, source.spec
-    scale = seasonal_scale(_known_target(source), spec.season)
+    scale = seasonal_scale(known_target(source), spec.season)
     weights = np.ones(len(spec.series) + 1, np.float32)
     has_scale = np.isfinite(scale) & (scale > 0)
     entries = embedding_index(spec, panel.series)
@@ -35,7 +34,7 @@ def series_weights(source: Sampler) -> torch.Tensor:
     return torch.from_numpy(weights)
 
 
-def _known_target(source: Sampler) -> np.ndarray:
+def known_target(source: Sampler) -> np.ndarray:
     """Return the target of all series until the last step at which a forecast may start, newest revisions, (S, N)."""
     panel = source.panel
     count = len(panel.series)
@@ -58,11 +57,11 @@ def _moments(table: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))
 
 
-def bin_edges(spec: ModelSpec, sample: LabeledWindows, roots: torch.Tensor | None) -> torch.Tensor:
+def bin_edges(spec: ModelSpec, sample: LabeledWindows, market: MarketStatistics) -> torch.Tensor:
     """Return the edges of the softmax head's bins in scales, ascending, shape (N + 1,); empty for a quantile head."""
     if spec.head != "softmax":
         return torch.empty(0)
-    residuals = scaled_residuals(spec, sample, roots).ravel()
+    residuals = scaled_residuals(spec, sample, market).ravel()
     residuals = residuals[~np.isnan(residuals)]
     # Half of the edges are quantiles of the residuals, half are evenly spaced over their range. With the former alone,
     # the bins in the tails would be wide, and the probability in them would lengthen the tails.
@@ -76,41 +75,16 @@ def bin_edges(spec: ModelSpec, sample: LabeledWindows, roots: torch.Tensor | Non
 
 
 def residual_quantiles(
-    spec: ModelSpec, sample: LabeledWindows, roots: torch.Tensor | None
+    spec: ModelSpec, sample: LabeledWindows, market: MarketStatistics
 ) -> torch.Tensor | None:  # fmt: skip
     """Return the quantiles of the scaled residuals at each step, shape (H, Q); None without a residual prior."""
     if not uses_residual_prior(spec):
         return None
-    quantiles = np.nanquantile(scaled_residuals(spec, sample, roots), spec.levels, axis=0)  # (Q, H)
+    quantiles = np.nanquantile(scaled_residuals(spec, sample, market), spec.levels, axis=0)  # (Q, H)
     return torch.from_numpy(np.nan_to_num(quantiles).T.astype(np.float32).copy())
 
 
-def volatility_roots(source: Sampler) -> torch.Tensor | None:
-    """Return the long-run volatility of each entry of the series embedding, shape (series + 1,); None for no market.
-
-    It is the weighted mean over the history of the square root of each change, relative to the level of the context
-    before it. The level is the root of the sum of the squared mean and the variance. The weight of a change halves
-    every `_VOLATILITY_HALF_LIFE` steps. It is 0 for the unknown entry, and for a series with fewer changes than a
-    context has steps.
-    """
-    panel, spec = source.panel, source.spec
-    if spec.season != 1:
-        return None
-    context, target = spec.context, _known_target(source).astype(np.float64)
-    roots = np.zeros(len(spec.series) + 1, np.float32)
-    for entry, values in zip(embedding_index(spec, panel.series), target, strict=True):
-        seen = values[~np.isnan(values)]
-        if entry == UNKNOWN or len(seen) <= 2 * context:
-            continue
-        windows = np.lib.stride_tricks.sliding_window_view(seen, context)[:-1]
-        level = np.sqrt(windows.mean(axis=1) ** 2 + windows.var(axis=1))
-        changes = np.abs(np.diff(seen)[context - 1 :])
-        weights = 0.5 ** (np.arange(len(changes))[::-1] / _VOLATILITY_HALF_LIFE)
-        roots[entry] = np.average(np.sqrt(changes / np.maximum(level, np.finfo(np.float32).tiny)), weights=weights)
-    return torch.from_numpy(roots)
-
-
-def scaled_residuals(spec: ModelSpec, sample: LabeledWindows, roots: torch.Tensor | None = None) -> np.ndarray:
+def scaled_residuals(spec: ModelSpec, sample: LabeledWindows, market: MarketStatistics) -> np.ndarray:
     """Return the actuals minus the base forecast, divided by the scale of their windows, shape (B, H).
 
     Base forecast and scale need no weights, so a network with random weights computes them.
@@ -118,11 +92,11 @@ def scaled_residuals(spec: ModelSpec, sample: LabeledWindows, roots: torch.Tenso
     Args:
         spec: Shape and meaning of inputs and outputs.
         sample: Windows with their actuals.
-        roots: Result of `volatility_roots`.
+        market: Statistics of a market that base forecast and scale need.
     """
     network = SegmentLSTM(
         replace(spec, head="quantile"), covariate_statistics(sample.windows), torch.empty(0),
-        MarketStatistics(volatility_roots=roots),
+        replace(market, residual_quantiles=None),
     ).eval()  # fmt: skip
     with torch.inference_mode():
         _, base_forecast, scale = network(**to_tensors(sample.windows))
