@@ -60,7 +60,7 @@ def _start(key: str, environment: Mapping[str, str], limit: float, meanwhile: Ca
     """Start the server process with a key, and return its port."""
     # An interrupt from the keyboard must reach this process only, whose last state the server still records.
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.embedded_server_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-P", "-m", "flows.embedded_server_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True, start_new_session=True,
         env={**environment, **_SETTINGS, "PREFECT_SERVER_API_AUTH_STRING": key},
     )  # fmt: skip

@@ -31,13 +31,18 @@ _OWN_COLUMNS = frozenset({SERIES_ID, VALID_TIME, AVAILABLE_AT, "ingested_at", _R
 
 _Warning = Literal["accept", "warn"]
 _Action = Literal["accept", "warn", "quarantine"]
+# Other checks of a covariate do not run by default.
+_COVARIATE_ACTIONS: dict[str, Action] = {
+    "gap": "warn", "stopped": "warn", "clock_change": "warn", "sentinel": "quarantine", "unit_jump": "quarantine",
+}  # fmt: skip
 
 
 class Checks(Section):
     """Action on each finding of the checks of whole series, `[feed.checks]`.
 
     `accept` skips the check, `warn` reports the finding, `quarantine` also refuses the rows. A covariate is checked
-    for gap, stopped and clock_change only, unless the file sets another check.
+    for gap, stopped and clock_change. Its rows with a sentinel or a unit_jump are refused, because a forecast would
+    use them. Other checks must be set in the file.
     """
 
     gap: _Warning = Field(default="warn", description="Periods missing between a series' first and last.")
@@ -51,7 +56,11 @@ class Checks(Section):
     unit_jump: _Action = Field(
         default="warn",
         description="A few days of values over 100 times all others of four weeks, or of a thousandth. A forecast "
-        "leaves them out.",
+        "leaves them out. Default of a covariate: quarantine.",
+    )
+    sentinel: _Action = Field(
+        default="warn",
+        description="Numbers such as -999 or 9999 that are far from all others. Default of a covariate: quarantine.",
     )
     level_jump: _Warning = Field(
         default="warn", description="A mean of 28 days that at least doubles or halves within two days."
@@ -293,12 +302,14 @@ class Feed(Section):
         return self.fixed_offset or self.time_zone
 
     def actions(self) -> dict[str, Action]:
-        """Return the action of each check. For a covariate only gap, stopped and clock_change are active by default."""
+        """Return the action of each check. Those of a covariate have other defaults."""
         actions: dict[str, Action] = self.checks.model_dump(exclude={"emptied"})
-        if self.role != "target":
-            active = {"gap", "stopped", "clock_change", *self.checks.model_fields_set}
-            actions = {check: action if check in active else "accept" for check, action in actions.items()}
-        return actions
+        if self.role == "target":
+            return actions
+        return {
+            check: action if check in self.checks.model_fields_set else _COVARIATE_ACTIONS.get(check, "accept")
+            for check, action in actions.items()
+        }
 
     def shape(self) -> FeedShape:
         """Return the columns of the feed's table and how to interpret them."""

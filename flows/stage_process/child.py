@@ -22,6 +22,7 @@ def _main() -> None:
     os.dup2(2, 1)
     os.putenv(*PASSIVE_WAIT)
     os.putenv(*SINGLE_THREAD_NUMPY)
+    os.putenv("PYTHONSAFEPATH", "1")  # as -P of this process, for those that it starts
     job: Job = json.loads(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     logs.log_to_parent(sys.stderr)

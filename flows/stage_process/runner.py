@@ -77,7 +77,8 @@ def make_job(stage: str, pipeline_path: str, time: str, limit: float | None, opt
 def _run(stage: str, pipeline_path: str, time: str, limit: float | None, options: dict[str, Any]) -> Any:
     job = make_job(stage, pipeline_path, time, limit, options)
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.stage_process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        # -P: no module of the present folder may take the place of one of this project.
+        [sys.executable, "-P", "-m", "flows.stage_process.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None

@@ -30,7 +30,7 @@ from model.checks.reasons import ReasonGroup, group_reasons
 from model.checks.refusals import refusal_reasons
 from model.checks.resampling import aggregate_periods
 from model.checks.row_places import row_place
-from model.checks.sentinels import sentinel_findings
+from model.checks.sentinels import find_sentinels, sentinel_reasons
 from model.checks.series import check_series
 from model.checks.upsampling import spread_periods
 from model.timegrid import TimeGrid
@@ -154,6 +154,8 @@ def check_rows(
         unclear = pl.Series(np.flatnonzero(np.isin(source, unclear.to_numpy())), dtype=pl.UInt32)
     rows, source_problem = _without_hidden_columns(rows)
     reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem, new_from)
+    sentinels = list(find_sentinels(columns, feed, (actions or {}).get("sentinel", "warn")))
+    reason = _first_reason(reason, sentinel_reasons(sentinels))
     later = (columns["available_at"] > as_of).fill_null(False)
     if reason is not None:
         later &= reason.is_null()
@@ -163,7 +165,7 @@ def check_rows(
     if (actions or {}).get("clock_change", "accept") != "accept":
         findings += [*times.findings, *find_unclear_publications(rows, columns["valid_time"], unclear, feed)]
     findings += [*thousands_findings(rows, columns["valid_time"], feed), *midnight_findings(rows, columns, feed)]
-    findings += [*similar_id_findings(selection.accepted, feed), *sentinel_findings(columns, feed)]
+    findings += [*similar_id_findings(selection.accepted, feed), *(found.finding for found in sentinels)]
     findings += vintage_findings(columns, reason, feed)
     early, early_findings = early_reasons(selection.accepted, feed, grid)
     findings += early_findings
@@ -173,7 +175,7 @@ def check_rows(
         # Near the largest float a ratio overflows to infinity, which the comparisons handle correctly.
         with np.errstate(over="ignore", invalid="ignore"):
             keyed = selection.accepted.select("series_id", "valid_time", "available_at", name)
-            series_findings, suspect = check_series(keyed, name, grid, season, actions or {})
+            series_findings, suspect = check_series(keyed, name, grid, season, actions or {}, as_of)
         findings += series_findings
         if suspect is not None:
             selection = selection.without(suspect)

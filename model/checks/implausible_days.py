@@ -33,7 +33,11 @@ def window_starts(days: int) -> NDArray[np.int64]:
 
 
 def judge_days(
-    peaks: NDArray[np.floating], at_start: NDArray[np.bool_], at_end: NDArray[np.bool_], is_daily: bool
+    peaks: NDArray[np.floating],
+    at_start: NDArray[np.bool_],
+    at_end: NDArray[np.bool_],
+    is_daily: bool,
+    newest_days: int = NEWEST_DAYS,
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """Return the windows with implausible days, and their verdicts.
 
@@ -42,6 +46,7 @@ def judge_days(
         at_start: Whether the first known day of a window is the first one of the series, shape (N,).
         at_end: Whether the last known day of a window is the newest one of the series, shape (N,).
         is_daily: True if a step is a day.
+        newest_days: Longest run that ends with the newest day.
 
     Returns:
         Numbers of windows, shape (M,), and HIGH, LOW or 0 for each of their days, shape (M, W).
@@ -60,9 +65,9 @@ def judge_days(
         high = peaks > cut_high[:, None]
         is_low_window = np.logical_not(high.any(axis=1, keepdims=True))
         low = (peaks < cut_low[:, None]) & is_low_window
-    high &= _is_judged(high, peaks, at_start[candidates], at_end[candidates], is_daily)[:, None]
+    high &= _is_judged(high, peaks, at_start[candidates], at_end[candidates], is_daily, newest_days)[:, None]
     # A series may begin with low values before it is in full operation.
-    low &= _is_judged(low, peaks, np.zeros(len(candidates), bool), at_end[candidates], is_daily)[:, None]
+    low &= _is_judged(low, peaks, np.zeros(len(candidates), bool), at_end[candidates], is_daily, newest_days)[:, None]
     low &= _is_unit(low, peaks)[:, None]
     found = np.flatnonzero((high | low).any(axis=1))
     verdicts = np.where(high, HIGH, np.where(low, LOW, 0)).astype(np.int8)
@@ -130,6 +135,7 @@ def _is_judged(
     at_start: NDArray[np.bool_],
     at_end: NDArray[np.bool_],
     is_daily: bool,
+    newest_days: int,
 ) -> NDArray[np.bool_]:
     """Return the windows whose runs have other days on both sides, or are new or the first of a series."""
     is_known = ~np.isnan(peaks)
@@ -143,7 +149,7 @@ def _is_judged(
     is_judged: NDArray[np.bool_] = (
         (is_other.sum(axis=1) >= fewest)
         & ((leading == 0) | (at_start & (leading <= NEWEST_DAYS)))
-        & ((trailing == 0) | (at_end & (trailing <= NEWEST_DAYS)))
+        & ((trailing == 0) | (at_end & (trailing <= newest_days)))
     )
     return is_judged
 

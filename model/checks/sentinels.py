@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import polars as pl
 
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
+from storage.schemas.records import Action
 
 _SENTINELS = frozenset(
     sign * number for number in (99.0, 99.9, 999.0, 999.9, 9999.0, 9999.9, 99999.0, 999999.0, 9999999.0)
@@ -16,13 +18,28 @@ _SENTINELS = frozenset(
 _RATIO = 2.0  # to the largest other value: a number beside others of its size is a value
 
 
-def sentinel_findings(columns: pl.DataFrame, feed: FeedShape) -> Iterator[Finding]:
-    """Yield a finding for each value column whose smallest or largest number seems to stand for missing values.
+class Sentinels(NamedTuple):
+    """Numbers of one value column that seem to stand for missing values.
+
+    Attributes:
+        finding: What was found.
+        rows: Mask of the rows that hold such a number, shape (N,).
+    """
+
+    finding: Finding
+    rows: pl.Series
+
+
+def find_sentinels(columns: pl.DataFrame, feed: FeedShape, action: Action) -> Iterator[Sentinels]:
+    """Yield the value columns whose smallest or largest number seems to stand for missing values.
 
     Args:
         columns: Columns of the feed in the types of the history.
         feed: Layout of the table.
+        action: Action of the check, for its findings. With `accept` it does not run.
     """
+    if action == "accept":
+        return
     for name in feed.values:
         column = columns[name]
         ends = {end for end in (column.min(), column.max()) if end in _SENTINELS}
@@ -42,4 +59,15 @@ def sentinel_findings(columns: pl.DataFrame, feed: FeedShape) -> Iterator[Findin
             f"{values} of {name}: {shown}, which many sources write for a missing value (the largest other is "
             f"{others:g}). Declare missing in [feed.options] if the table is text, or correct the source"
         )
-        yield Finding("sentinel", "warn", None, count, times.min(), times.max(), detail)  # type: ignore[arg-type]
+        finding = Finding("sentinel", action, None, count, times.min(), times.max(), detail)  # type: ignore[arg-type]
+        yield Sentinels(finding, found)
+
+
+def sentinel_reasons(found: list[Sentinels]) -> pl.Series | None:
+    """Return the reason why each row is quarantined, null where it is not, shape (N,); None if no row is."""
+    reasons = [
+        pl.select(pl.when(one.rows).then(pl.lit(f"sentinel: {one.finding.detail}"))).to_series()
+        for one in found
+        if one.finding.action == "quarantine"
+    ]
+    return pl.select(pl.coalesce(reasons)).to_series() if reasons else None

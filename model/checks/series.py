@@ -5,6 +5,8 @@ Most checks need no more than a block of series at a time. Those that compare se
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -27,7 +29,12 @@ _CHECKS = (
 
 
 def check_series(
-    rows: pl.DataFrame, value: str, grid: TimeGrid, season: int, actions: dict[str, Action]
+    rows: pl.DataFrame,
+    value: str,
+    grid: TimeGrid,
+    season: int,
+    actions: dict[str, Action],
+    as_of: datetime | None = None,
 ) -> tuple[list[Finding], pl.Series | None]:
     """Check one value column of accepted rows. Of several revisions only the newest counts.
 
@@ -37,6 +44,7 @@ def check_series(
         grid: Grid of the pipeline.
         season: Steps per season.
         actions: Action by check. A check with `accept` does not run.
+        as_of: Instant at which the feed is read, None after all its periods.
 
     Returns:
         The findings, and the reason why each row is quarantined (null: it is not), or None if no row is.
@@ -44,7 +52,7 @@ def check_series(
     if rows.is_empty():
         return [], None
     table = SeriesTable.of(rows, value, grid)
-    context = CheckContext.of(rows["valid_time"], grid, season)
+    context = CheckContext.of(rows["valid_time"], grid, season, as_of)
     requested = {check for check, action in actions.items() if action != "accept"}
     faults: dict[str, list[SeriesFault]] = {check: [] for check in _CHECKS if check in requested}
     summaries = []

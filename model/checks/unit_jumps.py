@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.checks.check_context import CheckContext
 from model.checks.findings import SeriesFault
-from model.checks.implausible_days import FACTOR, WINDOW, implausible_cells, judge_days, window_starts
+from model.checks.implausible_days import FACTOR, NEWEST_DAYS, WINDOW, implausible_cells, judge_days, window_starts
 from model.checks.series_summary import SeriesSummary
 from model.checks.series_table import SeriesTable
 
@@ -25,7 +25,9 @@ def find_unit_jumps(table: SeriesTable, summary: SeriesSummary, context: CheckCo
     is_first, is_last = starts == bounds[owner], ends == bounds[owner + 1]
     # A short read may begin anywhere in the history, so its first days may be the level before a change.
     at_start = is_first & (bounds[owner + 1] - bounds[owner] >= WINDOW)
-    windows, verdicts = judge_days(peaks, at_start, is_last, context.grid.steps_per_day == 1)
+    # All days ahead are of one delivery, whose unit may be wrong as a whole.
+    newest_days = NEWEST_DAYS + context.days_ahead
+    windows, verdicts = judge_days(peaks, at_start, is_last, context.grid.steps_per_day == 1, newest_days)
     rows_by_series: dict[int, list[NDArray[np.int64]]] = {}
     for window, verdict in zip(windows.tolist(), verdicts, strict=True):
         number = int(summary.day_series[starts[window]])

@@ -41,6 +41,17 @@ def test_a_stage_uses_the_text_that_is_held(pipeline: Path) -> None:
         runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=None)
 
 
+def test_the_present_folder_holds_no_module_of_a_stage(
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("flows", "storage", "model"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        (tmp_path / "other" / name / "__init__.py").write_text("raise SystemExit('of another project')")
+    monkeypatch.chdir(tmp_path / "other")
+    report = runner.run_stage("ingest", str(pipeline), "2018-09-01T04:00:00+00:00", 60, within=30)
+    assert report["failures"] == {}
+
+
 def test_a_stage_that_takes_too_long_is_stopped(pipeline: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(runner.StageFailed, match=r"stopped after 1 s, its time limit\. Raise forecast.deadline"):

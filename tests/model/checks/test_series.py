@@ -200,11 +200,21 @@ def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch, rows: int) 
     frame = frame.filter(~pl.int_range(pl.len()).is_in([500, 501, 900]))
     actions: dict[str, Action] = dict.fromkeys(WARN, "quarantine")
     expected, reasons = check_series(frame, "y", GRID, 168, actions)
-    assert {finding.check for finding in expected} == set(WARN) - {"emptied", "other_unit", "clock_change", "renamed"}
+    elsewhere = {"emptied", "other_unit", "clock_change", "renamed", "sentinel"}
+    assert {finding.check for finding in expected} == set(WARN) - elsewhere
     monkeypatch.setattr("model.checks.series_table._ROWS_PER_BLOCK", rows)
     findings, same_reasons = check_series(frame, "y", GRID, 168, actions)
     assert findings == expected
     assert reasons is not None and same_reasons is not None and same_reasons.equals(reasons)
+
+
+@pytest.mark.parametrize("days_ahead, is_found", [(7, True), (2, False)])
+def test_a_whole_delivery_of_days_ahead_may_be_in_another_unit(days_ahead: int, is_found: bool) -> None:
+    values = load(24 * 28)
+    values[-24 * 7 :] *= 1000
+    as_of = START + timedelta(days=28 - days_ahead)
+    findings, _ = check_series(hourly(START, values), "y", GRID, 168, WARN, as_of)
+    assert ("unit_jump" in {finding.check for finding in findings}) == is_found
 
 
 def test_other_unit() -> None:
