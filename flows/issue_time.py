@@ -35,6 +35,18 @@ def parse_requested(settings: Pipeline, requested: str) -> datetime:
     return time
 
 
+def _parse_issue_time(settings: Pipeline, requested: str) -> datetime:
+    """Return a requested issue time in UTC.
+
+    Raises:
+        TimeError: If it is not ISO 8601, in the future, or not a whole second, which names its files.
+    """
+    time = parse_requested(settings, requested)
+    if time.microsecond:
+        raise clock.TimeError(f"{requested!r} has a fraction of a second. Leave the fraction out.")
+    return time
+
+
 def check_requested(settings: Pipeline, requested: str | None) -> None:
     """Check a requested issue time before any work begins.
 
@@ -42,7 +54,7 @@ def check_requested(settings: Pipeline, requested: str | None) -> None:
         TimeError: If it is neither `newest` nor ISO 8601, or in the future.
     """
     if requested and requested != NEWEST:
-        parse_requested(settings, requested)
+        _parse_issue_time(settings, requested)
 
 
 def check_days(settings: Pipeline, start: str, end: str) -> None:
@@ -73,14 +85,14 @@ def choose_issue_time(settings: Pipeline, store: Store, requested: str | None, n
         now: Present instant, or the scheduled start of a run.
 
     Raises:
-        TimeError: If the requested time is not ISO 8601, or in the future.
+        TimeError: If the requested time is not ISO 8601, in the future, or not a whole second.
         DataError: If `newest` is requested and the history cannot be read.
     """
     section = settings.pipeline
     if not requested:
         return clock.last_issue_time(section.issue_at, section.timezone, now)
     if requested != NEWEST:
-        return parse_requested(settings, requested)
+        return _parse_issue_time(settings, requested)
     newest = newest_target(settings, store, now)
     if newest is None:
         logger.warning("There is no target value, so the newest issue time follows from the clock alone.")

@@ -74,3 +74,11 @@ def test_a_future_time_is_a_wrong_command_line(made: tuple[Pipeline, Store], com
     path = Path(made[0].pipeline.store).parent / "gas.toml"
     clear(gatecast(command, path, option, "2999-01-01"), 2, "2999-01-01", "present time")
     clear(gatecast(command, path, option, "yesterday"), 2, "yesterday", "ISO 8601")
+
+
+def test_an_issue_time_is_a_whole_second(made: tuple[Pipeline, Store], utc: Callable[..., datetime]) -> None:
+    """The name of a forecast file has seconds, so that a fraction would replace the file of another issue time."""
+    with pytest.raises(TimeError, match="has a fraction of a second"):
+        choose_issue_time(*made, "2018-09-01T09:00:00.5", utc(2018, 9, 5))
+    with pytest.raises(TimeError, match="has a fraction of a second"):
+        check_requested(made[0], "2018-09-01T09:00:00.5")
