@@ -52,6 +52,8 @@ class Appended(NamedTuple):
         emptied: Rows that were added without a value that the history has. None: there are none.
         newest_ingest: Newest time of an ingest in the history before, None for an empty one.
         kept: Number of rows without a value that were not added, see `append`.
+        begun: Series whose stored rows all precede their first given one, or that have none: series_id and first.
+            None for the first rows of a history.
     """
 
     rows: pl.DataFrame
@@ -60,6 +62,7 @@ class Appended(NamedTuple):
     emptied: pl.DataFrame | None = None
     newest_ingest: datetime | None = None
     kept: int = 0
+    begun: pl.DataFrame | None = None
 
 
 def append(
@@ -148,6 +151,7 @@ def _new_rows(
     # A leading colon keeps these names apart from those of value columns.
     columns = [pl.col(v).alias(f":stored:{v}") for v in values]
     newest_ingest: datetime | None = stored["ingested_at"].max()  # type: ignore[assignment]
+    begun = _begun_series(rows, stored)
     stored = stored.select(*_REVISION, *columns, pl.lit(True).alias(":stored"))
     joined = rows.join(stored, on=_REVISION, how="left", nulls_equal=True, maintain_order="left")
     new = joined.filter(pl.col(":stored").is_null() | is_changed)
@@ -163,7 +167,17 @@ def _new_rows(
         None if emptied.is_empty() else emptied,
         newest_ingest,
         count - len(new),
+        begun,
     )
+
+
+def _begun_series(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+    """Return the series of `rows` without a stored row at or after their first one: series_id and first."""
+    first = rows.group_by("series_id").agg(first=pl.col("valid_time").min())
+    newest = stored.group_by("series_id").agg(newest=pl.col("valid_time").max())
+    both = first.join(newest, on="series_id", how="left", nulls_equal=True)
+    is_begun = pl.col("newest").is_null() | (pl.col("newest") < pl.col("first"))
+    return both.filter(is_begun).select("series_id", "first").sort("series_id")
 
 
 def _without_most_emptied(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+
+import polars as pl
 
 from flows import clock
 from flows.settings.feed import Feed
@@ -17,7 +19,7 @@ from flows.stages.lateness import lateness
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
 from flows.stages.series_matching import log_matching
-from model.checks.feed_findings import emptied_finding
+from model.checks.feed_findings import cut_finding, emptied_finding
 from model.checks.feed_rows import CheckedRows
 from storage import history, history_parts, quarantine
 from storage.schemas import DataError
@@ -27,6 +29,7 @@ from storage.store import PartialStore, Store
 
 logger = logging.getLogger(__name__)
 
+_CUT = timedelta(days=1)  # A series that was not cut may begin later.
 _FEWEST_KNOWN = 24  # With fewer values read again, a revision may change most of them.
 
 
@@ -73,7 +76,13 @@ def ingest(
         error = unreadable.get(feed.name)
         return store if error is None else PartialStore(store, error.parts)
 
+    requested: dict[str, datetime] = {}
+
     def since(feed: Feed) -> datetime:
+        requested[feed.name] = start = first_requested(feed)
+        return start
+
+    def first_requested(feed: Feed) -> datetime:
         if feed.name in changed:
             if not reread:
                 raise changed[feed.name]
@@ -128,6 +137,9 @@ def ingest(
             rows = check_feed(settings, feed, as_of, feed.start, now)
             appended = append(feed, rows)
         _warn_of_replaced(settings, feed, appended)
+        cut = _cut_series(feed, appended, requested[feed.name])
+        if cut is not None:
+            rows = with_findings(rows, [cut_finding(cut, requested[feed.name])])
         if appended.emptied is not None and feed.checks.emptied != "accept":
             rows = with_findings(rows, [emptied_finding(appended.emptied)])
         quarantined = attempt(partial(quarantine.append, store, settings.name, feed.name, rows.refused, now))
@@ -193,6 +205,17 @@ def _kept_values(feed: Feed, appended: history.Appended) -> str | None:
         "empty in the source now. The history keeps them. Correct the source; or if the values are withdrawn, set "
         'emptied = "warn" in [feed.checks]'
     )
+
+
+def _cut_series(feed: Feed, appended: history.Appended, start: datetime) -> pl.DataFrame | None:
+    """Return the series whose rows begin with `start`, the first time that was requested, None if there are none.
+
+    Rows of a series may arrive after it was silent for longer than the overlap, and those before `start` are not read.
+    """
+    if appended.begun is None or start <= feed.start:
+        return None
+    cut = appended.begun.filter(pl.col("series_id").is_not_null() & pl.col("first").is_between(start, start + _CUT))
+    return None if cut.is_empty() else cut
 
 
 def _warn_of_replaced(settings: Pipeline, feed: Feed, appended: history.Appended) -> None:

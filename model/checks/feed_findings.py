@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import time
+from datetime import datetime, time
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from storage.schemas import INSTANT, distinct_ids
 
 _SAMPLE = 1000  # Rows that must look so before all rows are searched.
 _MOST_REPEATED = 0.25  # Share of the rows, and of the periods.
-_SHOWN = 3  # Groups of ids.
+_SHOWN = 3  # Ids, or groups of them.
 _FEWEST_DAYS = 3  # Fewer midnights are no evidence.
 
 
@@ -173,6 +173,23 @@ def emptied_finding(emptied: pl.DataFrame) -> Finding:
         "If that is wrong, correct the source and ingest again"
     )
     return _warning("emptied", len(emptied), emptied["valid_time"], detail)
+
+
+def cut_finding(series: pl.DataFrame, start: datetime) -> Finding:
+    """Return the finding about series that begin with the time that was requested, so that older rows may be missing.
+
+    Args:
+        series: Such series with series_id and first, at least one.
+        start: First time that was requested.
+    """
+    names = ", ".join(repr(name) for name in series["series_id"].head(_SHOWN))
+    more = f" and {len(series) - _SHOWN:,} more" if len(series) > _SHOWN else ""
+    detail = (
+        f"the rows of {names}{more} begin with the first time that was requested, {start:%Y-%m-%d %H:%M} UTC, and the "
+        "history has none close before. Earlier rows of the source were not read. If it has some, raise overlap in the "
+        "feed for one ingest"
+    )
+    return _warning("cut", len(series), series["first"], detail)
 
 
 def _warning(check: str, rows: int, times: pl.Series, detail: str) -> Finding:

@@ -46,6 +46,29 @@ def test_only_new_rows_are_requested_from_a_database(tmp_path: Path) -> None:
     assert len(history.read_as_of(store, "p", "demand", ["y"], LATE)) == 3 * (24 * 38 + 4)
 
 
+def test_rows_of_a_series_that_was_silent_for_longer_than_the_overlap_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "demand.db"
+    rows = sample(40).with_columns(pl.col("ds").dt.to_string("%Y-%m-%d %H:%M:%S"))
+    silent = (pl.col("series_id") == "LDC2") & (pl.col("ds") >= "2018-06-10")
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table demand (series_id text, ds text, y real)")
+        connection.executemany("insert into demand values (?, ?, ?)", rows.filter(~silent).rows())
+    more = 'query = "select * from demand where ds >= :since and ds < :until"\noverlap = "2d"'
+    settings = pipeline_of(tmp_path, f"sqlite:///{path}", more)
+    store = open_store(settings.pipeline.store)
+    middle = datetime(2018, 6, 20, 4, tzinfo=UTC)
+    assert "cut" not in {one["check"] for one in ingest(settings, store, middle, LATE)["feeds"]["demand"]["findings"]}
+    with sqlite3.connect(path) as connection:
+        connection.executemany("insert into demand values (?, ?, ?)", rows.filter(silent).rows())
+    findings = {one["check"]: one for one in ingest(settings, store, LATE, LATE)["feeds"]["demand"]["findings"]}
+    assert "the rows of 'LDC2' begin with the first time that was requested" in findings["cut"]["detail"]
+    complete = pipeline_of(tmp_path, f"sqlite:///{path}", more.replace("2d", "100d"))
+    report = ingest(complete, store, LATE, LATE)["feeds"]["demand"]
+    assert report["added"] > 24 * 7 and "cut" not in {one["check"] for one in report["findings"]}
+    counts = history.read_as_of(store, "p", "demand", ["y"], LATE).group_by("series_id").len()["len"]
+    assert counts.n_unique() == 1
+
+
 def test_a_row_of_the_far_future_does_not_exclude_earlier_rows_from_the_request(tmp_path: Path) -> None:
     """Ingest a known_future covariate with a mistyped year, which no availability time holds back."""
     path = tmp_path / "weather.db"
