@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import partial
 
@@ -47,6 +48,38 @@ def grid_settings(settings: Pipeline, feed: Feed) -> Grid:
     return keys
 
 
+def _read_settings(feed: Feed) -> Grid:
+    """Return the settings that decide which rows of a feed are in its history, and since when they count as known."""
+    return {
+        "feed.available_after": duration_text(feed.available_after) if feed.available_after else "0h",
+        "feed.available_at": feed.available_at,
+        "feed.values": json.dumps(sorted(feed.values)),
+    }
+
+
+def changed_availability(settings: Pipeline, store: Store, feed: Feed) -> str | None:
+    """Return how the availability of a feed's older rows differs from its settings, None if it does not.
+
+    Older rows keep the availability that they were ingested with, so a backtest may see them earlier than a night does.
+    """
+    recorded, present = history_grids.read(store, settings.name, feed.name) or {}, _read_settings(feed)
+    keys = ("feed.available_after", "feed.available_at")
+    changed = [key for key in keys if key in recorded and recorded[key] != present[key]]
+    if not changed or not history.has_rows(store, settings.name, feed.name):
+        return None
+    differences = ", ".join(f"{key} = {_text(recorded[key])} (now {_text(present[key])})" for key in changed)
+    return (
+        f"feed {feed.name!r}: older rows of its history were ingested with {differences}, and keep that availability. "
+        "A backtest may see them too early. Run `gatecast ingest FILE --reread`, or restore the setting"
+    )
+
+
+def has_new_values(settings: Pipeline, store: Store, feed: Feed) -> bool:
+    """Return whether the settings name a column of values that older rows of the feed's history do not have."""
+    recorded = (history_grids.read(store, settings.name, feed.name) or {}).get("feed.values")
+    return recorded is not None and not set(feed.values) <= set(json.loads(recorded))
+
+
 def require_same_grid(settings: Pipeline, store: Store, feeds: Iterable[Feed]) -> None:
     """Check that the histories of feeds were ingested with the present settings.
 
@@ -79,10 +112,20 @@ def _require_grid(settings: Pipeline, store: Store, feed: Feed) -> None:
         _require_recorded_grid(settings, store, feed, recorded)
 
 
-def record_grid(settings: Pipeline, store: Store, feed: Feed) -> None:
-    """Record the settings by which a feed is ingested from now on."""
-    present = grid_settings(settings, feed)
-    if history_grids.read(store, settings.name, feed.name) != present:
+def record_grid(settings: Pipeline, store: Store, feed: Feed, is_new: bool) -> None:
+    """Record the settings by which a feed is ingested from now on.
+
+    Args:
+        settings: Settings of the pipeline.
+        store: Store with the history.
+        feed: The feed.
+        is_new: Whether all rows of the history are ingested now. Otherwise the availability of older rows stays.
+    """
+    recorded = history_grids.read(store, settings.name, feed.name)
+    present = grid_settings(settings, feed) | _read_settings(feed)
+    if recorded and not is_new and history.has_rows(store, settings.name, feed.name):
+        present |= {key: recorded[key] for key in ("feed.available_after", "feed.available_at") if key in recorded}
+    if recorded != present:
         history_grids.write(store, settings.name, feed.name, present)
 
 

@@ -14,7 +14,7 @@ from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.check_problems import other_series
 from flows.stages.feed_checks import check_feed, check_feeds, feed_report, refusal_failure, with_findings
-from flows.stages.history_grid import changed_grids, record_grid
+from flows.stages.history_grid import changed_availability, changed_grids, has_new_values, record_grid
 from flows.stages.lateness import lateness
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
@@ -64,7 +64,13 @@ def ingest(
     Raises:
         DataError: No timeout is given, and no feed can be used, or no id of a covariate belongs to any series.
     """
-    changed = changed_grids(settings, store)
+    changed: dict[str, DataError] = dict(changed_grids(settings, store))
+    for feed in settings.feed:
+        difference = changed_availability(settings, store, feed)
+        if difference and reread:
+            changed.setdefault(feed.name, DataError(difference))
+        elif difference:
+            logger.warning("%s.", difference)
     damaged: dict[str, list[str]] = {}
     unreadable: dict[str, history_parts.UnreadableHistory] = {}
 
@@ -94,6 +100,8 @@ def ingest(
             newest = None
         if newest is None or history_parts.damaged_parts(store, settings.name, feed.name):
             # A damaged part may be of any time.
+            return feed.start
+        if has_new_values(settings, store, feed):
             return feed.start
         # A wrong row of the far future must not exclude all earlier rows from the request.
         return max(feed.start, min(newest, as_of) - feed.overlap)
@@ -130,7 +138,7 @@ def ingest(
         if other is not None:
             logger.warning("%s", other)
         try:
-            record_grid(settings, store, feed)
+            record_grid(settings, store, feed, feed.name in changed)
             appended = append(feed, rows)
         except history_parts.DamagedHistory:
             set_aside(feed)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from flows.settings.file import open_pipeline
-from flows.stages.history_grid import ChangedGrid, changed_grids
+from flows.stages.history_grid import ChangedGrid, changed_availability, changed_grids
 from flows.stages.panels import visible_target
 from storage import history, history_grids
 from tests.support.commands import clear, gatecast
@@ -196,3 +196,45 @@ def test_a_database_whose_data_ended_long_ago_is_checked(tmp_path: Path) -> None
     done = gatecast("check", path, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["feeds"]["demand"]["accepted"] == len(DAYS)
+
+
+def test_a_changed_availability_is_named_until_the_feed_is_read_again(tmp_path: Path) -> None:
+    """Older rows keep the availability of their ingest, so that a backtest would see them too early."""
+    path = write(tmp_path)
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    path = write(tmp_path, ("values", 'available_after = "30h"\nvalues'))
+    for _ in range(2):
+        done = gatecast("ingest", path, "--as-of", NOW.isoformat())
+        assert done.returncode == 0 and "feed.available_after = '0h' (now '30h')" in done.stderr, done.stderr
+    settings, store = open_pipeline(path)
+    early = datetime(2024, 3, 29, tzinfo=UTC)
+    assert len(history.read_as_of(store, "gas", "demand", ["gwh"], early)) == 28
+    done = gatecast("ingest", path, "--as-of", NOW.isoformat(), "--reread")
+    assert done.returncode == 0 and "available_after" not in done.stderr, done.stderr
+    assert len(history.read_as_of(store, "gas", "demand", ["gwh"], early)) == 26
+    assert changed_availability(settings, store, settings.feed[0]) is None
+
+
+def test_a_new_column_of_values_is_read_from_the_start(tmp_path: Path) -> None:
+    source = tmp_path / "demand.db"
+    with sqlite3.connect(source) as connection:
+        connection.execute("create table demand (day text, gwh real, t real)")
+        connection.executemany("insert into demand values (?, 1.0, 2.0)", [(day,) for day in DAYS])
+    uri = f'uri = "sqlite:///{source}"\nquery = "select * from demand where day >= :since and day < :until"'
+    weather = f"""
+[[feed]]
+name = "weather"
+role = "observed"
+{uri}
+valid_time = "day"
+values = ["gwh"]
+"""
+    path = write(tmp_path)
+    path.write_text(path.read_text() + weather)
+    assert gatecast("ingest", path, "--as-of", NOW.isoformat()).returncode == 0
+    path.write_text(PIPELINE + weather.replace('["gwh"]', '["gwh", "t"]'))
+    done = gatecast("ingest", path, "--as-of", NOW.isoformat())
+    assert done.returncode == 0, done.stderr
+    _, store = open_pipeline(path)
+    rows = history.read_as_of(store, "gas", "weather", ["gwh", "t"], NOW)
+    assert len(rows) == len(DAYS) and rows["t"].null_count() == 0
