@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +25,7 @@ from model.checks.feed_rows import CheckedRows, EmptyFeed, check_rows
 from model.checks.findings import Finding
 from model.checks.reasons import DUPLICATE, advice, first_text
 from model.checks.repeated_keys import RepeatedKeysError, find_dimensions, remedy
-from model.checks.units import check_expected_level, check_unit_ratio
+from model.checks.units import check_conflict, check_expected_level, check_unit_ratio
 from storage.schemas import FILE, ROW_PROBLEM, DataError
 from storage.schemas.attempts import Failed, attempt
 from storage.schemas.records import FeedReport
@@ -215,7 +216,23 @@ def _check_units(settings: Pipeline, checked: dict[str, CheckedRows]) -> dict[st
             for name in other.values if other.name in checked else ():
                 findings += check_unit_ratio(target.accepted, value, checked[other.name].accepted, name, action)
         result[feed.name] = with_findings(target, findings)
+    for feed, other, names in _feeds_with_equal_values(settings, checked):
+        rows, others = checked[feed.name].accepted, checked[other.name].accepted
+        findings = [one for own, theirs in names for one in check_conflict(rows, own, others, theirs, other.name)]
+        result[feed.name] = with_findings(result[feed.name], findings)
     return result
+
+
+def _feeds_with_equal_values(
+    settings: Pipeline, checked: dict[str, CheckedRows]
+) -> Iterator[tuple[Feed, Feed, list[tuple[str, str]]]]:
+    """Yield pairs of feeds whose values stand for the same, with the pairs of their columns."""
+    feeds = [feed for feed in settings.feed if feed.name in checked]
+    for other, feed in itertools.combinations(feeds, 2):
+        if other.role == feed.role == "target":
+            yield feed, other, [(feed.values[0], other.values[0])]
+        elif other.role == feed.role:
+            yield feed, other, [(name, name) for name in feed.values if name in other.values]
 
 
 def with_findings(checked: CheckedRows, findings: list[Finding]) -> CheckedRows:

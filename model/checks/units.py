@@ -9,6 +9,8 @@ from storage.schemas.records import Action
 
 _RATIO = 2.0  # Levels that differ by this factor are in different units.
 _COMPARED_VALUES = 1000  # newest values of each series
+_FEWEST_COMPARED = 24  # values that two feeds have
+_MOST_DIFFERENT = 0.2  # median difference of two feeds, relative to the median size. Revisions differ by less.
 
 
 def check_expected_level(rows: pl.DataFrame, value: str, expected: dict[str, float], action: Action) -> list[Finding]:
@@ -69,3 +71,37 @@ def check_unit_ratio(
         )
         for row in ratios.filter(has_enough & is_multiple).iter_rows(named=True)
     ]  # fmt: skip
+
+
+def check_conflict(rows: pl.DataFrame, value: str, others: pl.DataFrame, other: str, feed: str) -> list[Finding]:
+    """Find values that another feed has for the same series and periods, and that differ by far.
+
+    A forecast uses the revision that became known last, so it would mix the two.
+
+    Args:
+        rows: Accepted rows with the columns series_id, valid_time and `value`.
+        value: Name of the value column.
+        others: Accepted rows of the other feed.
+        other: Name of its value column.
+        feed: Name of the other feed.
+    """
+    keys = ["series_id", "valid_time"]
+    own, theirs = (
+        table.filter(pl.col(name).is_not_null()).unique(keys, keep="last").select(*keys, column=name)
+        for table, name in ((rows, value), (others, other))
+    )
+    both = own.join(theirs, on=keys, nulls_equal=True, suffix="_of_other").sort(keys)
+    if len(both) < _FEWEST_COMPARED:
+        return []
+    difference = (pl.col("column") - pl.col("column_of_other")).abs()
+    size, typical = both.select(difference.median(), pl.col("column_of_other").abs().median()).row(0)
+    if size <= _MOST_DIFFERENT * typical:
+        return []
+    example = both.filter(difference == difference.max()).row(0, named=True)
+    detail = (
+        f"{len(both):,} values of {value} are of series and periods that feed {feed!r} has too, with other values, "
+        f"such as {example['column']:.6g} and {example['column_of_other']:.6g}. Remove one of them, or give covariates "
+        "different names"
+    )
+    first, last = both.select(first=pl.col("valid_time").min(), last=pl.col("valid_time").max()).row(0)
+    return [Finding("conflict", "warn", None, len(both), first, last, detail)]

@@ -69,6 +69,24 @@ def test_rows_of_a_series_that_was_silent_for_longer_than_the_overlap_are_named(
     assert counts.n_unique() == 1
 
 
+def test_two_feeds_with_other_values_of_one_series_are_named(tmp_path: Path) -> None:
+    sample(5).write_parquet(tmp_path / "load.parquet")
+    sample(5).with_columns(pl.col("y") * 1000).write_parquet(tmp_path / "live.parquet")
+    live = """
+[[feed]]
+name = "live"
+role = "target"
+uri = "live.parquet"
+series_id = "series_id"
+valid_time = "ds"
+values = ["y"]
+"""
+    settings = pipeline_of(tmp_path, "load.parquet", live)
+    findings = ingest(settings, open_store(settings.pipeline.store), LATE, LATE)["feeds"]["live"]["findings"]
+    (conflict,) = (one for one in findings if one["check"] == "conflict")
+    assert conflict["rows"] > 300 and "feed 'demand' has too" in conflict["detail"]
+
+
 def test_a_row_of_the_far_future_does_not_exclude_earlier_rows_from_the_request(tmp_path: Path) -> None:
     """Ingest a known_future covariate with a mistyped year, which no availability time holds back."""
     path = tmp_path / "weather.db"

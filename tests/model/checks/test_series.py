@@ -13,7 +13,7 @@ from model.checks.feed_rows import check_rows
 from model.checks.feed_shape import FeedShape
 from model.checks.findings import Finding
 from model.checks.series import check_series
-from model.checks.units import check_expected_level, check_unit_ratio
+from model.checks.units import check_conflict, check_expected_level, check_unit_ratio
 from model.timegrid import TimeGrid
 from storage.schemas.records import Action
 from tests.support.made import hourly
@@ -215,6 +215,16 @@ def test_a_whole_delivery_of_days_ahead_may_be_in_another_unit(days_ahead: int, 
     as_of = START + timedelta(days=28 - days_ahead)
     findings, _ = check_series(hourly(START, values), "y", GRID, 168, WARN, as_of)
     assert ("unit_jump" in {finding.check for finding in findings}) == is_found
+
+
+def test_two_feeds_of_one_series_must_not_differ_by_far() -> None:
+    rows = hourly(START, load(24 * 10), "a")
+    revised = rows.with_columns(mw=pl.col("y") * 1.05).drop("y")
+    assert not check_conflict(rows, "y", revised, "mw", "live")
+    assert not check_conflict(rows, "y", revised.with_columns(series_id=pl.lit("b")), "mw", "live")
+    (finding,) = check_conflict(rows, "y", revised.with_columns(pl.col("mw") * 10), "mw", "live")
+    assert (finding.check, finding.rows) == ("conflict", 240)
+    assert "that feed 'live' has too, with other values, such as" in finding.detail
 
 
 def test_other_unit() -> None:
