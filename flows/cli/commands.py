@@ -320,7 +320,11 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
 @main.command()
 @options.pipeline_argument
 @click.option(
-    "--output", "path", metavar="PATH", type=click.Path(path_type=Path), help="File to write instead of the store's."
+    "--output",
+    "path",
+    metavar="PATH",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write instead of the store's.",
 )
 def report(pipeline_path: Path, path: Path | None, output: terminal.Output) -> None:
     """Write the report page: one HTML file that needs no network."""
@@ -337,7 +341,7 @@ def report(pipeline_path: Path, path: Path | None, output: terminal.Output) -> N
 @click.option("--series", "series_id", metavar="S", help="The series_id. Default: the only one there is.")
 @click.option("--issue-time", metavar="T", help=f"Issue time of the forecast. {_ISSUE_TIME}")
 @click.option(
-    "-o", "--output", "path", metavar="PATH", type=click.Path(path_type=Path),
+    "-o", "--output", "path", metavar="PATH", type=click.Path(path_type=Path, dir_okay=False),
     help="File to write instead of the store's.",
 )  # fmt: skip
 def inspect(
@@ -404,7 +408,7 @@ def models(pipeline_path: Path, rollback: str | None, output: terminal.Output) -
     from storage import registry
 
     settings, store = open_pipeline(pipeline_path)
-    if rollback:
+    if rollback is not None:
         registry.roll_back(store, settings.name, rollback, clock.now())
     champions = registry.champions(store, settings.name)
     manifests, errors = registry.read_manifests(store, settings.name)

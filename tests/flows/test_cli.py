@@ -153,6 +153,16 @@ def test_init_then_check_then_ingest(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("command", [["report", "--output"], ["inspect", "--series", "LDC1", "--output"]])
+def test_a_folder_is_no_output_file(pipeline: Path, tmp_path: Path, command: list[str]) -> None:
+    done = gatecast(command[0], pipeline, *command[1:], str(tmp_path))
+    assert done.returncode == 2 and "is a directory" in done.stderr
+
+
+def test_an_empty_version_is_no_model(pipeline: Path) -> None:
+    clear(gatecast("models", pipeline, "--rollback", ""), 1, "does not exist")
+
+
 @pytest.mark.parametrize("stage", ["check", "models"])
 def test_single_stages_import_no_prefect(trained: Path, tmp_path: Path, stage: str) -> None:
     """Without Prefect they start in about a second."""
