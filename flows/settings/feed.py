@@ -58,6 +58,11 @@ class Checks(Section):
         description="A few days of values over 100 times all others of four weeks, or of a thousandth. A forecast "
         "leaves them out. Default of a covariate: quarantine.",
     )
+    day_jump: _Warning = Field(
+        default="warn",
+        description="A day whose mean is over 5 times the largest, or below a fifth of the smallest, of the four weeks "
+        "before. Not for series with negative values.",
+    )
     sentinel: _Action = Field(
         default="warn",
         description="Numbers such as -999 or 9999 that are far from all others. Default of a covariate: quarantine.",

@@ -17,6 +17,8 @@ from model.checks.unit_jumps import find_unit_jumps
 # A level jumps if the mean of four weeks changes by _JUMP, and most of that, _ABRUPT, within two days.
 _LONG, _SHORT = 28, 2  # days
 _JUMP, _ABRUPT = 2.0, 1.6  # ratios
+_DAY_JUMP = 5.0  # ratio of the mean of a day to those of the four weeks before
+_FEWEST_DAYS = 14
 _SILENT_DAYS = 3
 _RENAMED_DAYS = 2  # between the last value of an old id and the first one of a new id
 _MOST_RENAMED = 100  # With more new series, the portfolio has grown.
@@ -37,6 +39,31 @@ def find_level_jumps(table: SeriesTable, summary: SeriesSummary, context: CheckC
         detail = f"level {ratio[day]:.3g} times that of the {_LONG} days before"
         step = int(summary.day_step[day])
         yield SeriesFault(int(number), summary.day_row[[day]], step, step, detail)
+
+
+def find_day_jumps(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
+    """Yield the series with a day far above, or far below, all days of the four weeks before it."""
+    days = pl.DataFrame({
+        "series": summary.day_series,
+        "mean": np.where(summary.day_count > 0, summary.day_total / np.maximum(summary.day_count, 1), np.nan),
+    }).with_columns(pl.col("mean").fill_nan(None))  # fmt: skip
+    before = pl.col("mean").shift(1)
+    days = days.with_columns(
+        largest=before.rolling_max(_LONG, min_samples=_FEWEST_DAYS).over("series"),
+        smallest=before.rolling_min(_LONG, min_samples=_FEWEST_DAYS).over("series"),
+    )
+    is_high = (pl.col("mean") > _DAY_JUMP * pl.col("largest")) & (pl.col("largest") > 0)
+    is_low = (_DAY_JUMP * pl.col("mean") < pl.col("smallest")) & (pl.col("mean") > 0)
+    is_jump = days.select((is_high | is_low).fill_null(False)).to_series().to_numpy()
+    is_jump &= ~np.isnan(summary.mean)[summary.day_series]
+    for number in np.unique(summary.day_series[is_jump]):
+        found = np.flatnonzero(is_jump & (summary.day_series == number))
+        mean, largest, smallest = days.select("mean", "largest", "smallest").row(int(found[-1]))
+        is_above = mean > largest
+        other, ratio = ("largest", mean / largest) if is_above else ("smallest", mean / smallest)
+        detail = f"mean of a day up to {ratio:.3g} times the {other} of the four weeks before; check its unit and sign"
+        first, last = summary.day_step[found[[0, -1]]].tolist()
+        yield SeriesFault(int(number), summary.day_row[found], first, last, detail)
 
 
 def find_stopped(table: SeriesTable, summary: SeriesSummary, context: CheckContext) -> Iterator[SeriesFault]:
@@ -95,6 +122,7 @@ def find_renamed(table: SeriesTable, summary: SeriesSummary, context: CheckConte
 #: Checks by name.
 ACROSS_SERIES: dict[str, Callable[[SeriesTable, SeriesSummary, CheckContext], Iterator[SeriesFault]]] = {
     "unit_jump": find_unit_jumps,
+    "day_jump": find_day_jumps,
     "level_jump": find_level_jumps,
     "stopped": find_stopped,
     "same_series": find_same_series,

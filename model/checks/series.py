@@ -23,8 +23,8 @@ from storage.schemas.records import Action
 
 # In the order in which findings are listed.
 _CHECKS = (
-    "gap", "flat_line", "spike", "dropout", "unit_jump", "level_jump", "repeated_block", "stopped", "same_series",
-    "renamed",
+    "gap", "flat_line", "spike", "dropout", "unit_jump", "day_jump", "level_jump", "repeated_block", "stopped",
+    "same_series", "renamed",
 )  # fmt: skip
 
 

@@ -73,6 +73,16 @@ def test_spike_is_found_and_quarantined_on_request(factor: float) -> None:
     assert check(values)[1] is None
 
 
+@pytest.mark.parametrize("factor, is_found", [(10, True), (0.1, True), (3, False), (0.3, False)])
+def test_a_day_far_from_the_weeks_before_is_found(factor: float, is_found: bool) -> None:
+    values = load()
+    values[-24:] *= factor
+    findings = check(values)[0]
+    assert ("day_jump" in findings) == is_found
+    if is_found:
+        assert findings["day_jump"].first == START + timedelta(days=89)
+
+
 def test_zero_among_large_values() -> None:
     values = load()
     values[700] = 0
@@ -193,6 +203,7 @@ def test_block_size_does_not_matter(monkeypatch: pytest.MonkeyPatch, rows: int) 
         values[rng.integers(0, len(values), 9)] = 0
         values[900:920] = values[900]
         values[1369:1393] = values[1345:1369]  # The day before again, at the clock change.
+    parts[0][24 * 60 : 24 * 61] *= 40
     parts[1][24 * 50 :] *= 3
     parts[4][300:360] *= 10_000
     parts[2], parts[3][24 * 80 :] = parts[5], np.nan
