@@ -16,6 +16,7 @@ from model.checks.number_texts import parse_numbers, unreadable_numbers, value_t
 from model.checks.text_format import TextFormat
 from model.checks.time_texts import EPOCH_MS, EPOCH_S, parse_times
 from storage.schemas import DataError
+from storage.schemas.suggestions import shown_names
 
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
 _DAY_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%b-%Y", "%d %b %Y")
@@ -108,7 +109,7 @@ def inspect_table(table: pl.DataFrame) -> FileInspection:
     found.series_id = _id_column(frame, rest, values, found)
     values = [name for name in values if name != found.series_id]
     if not values:
-        raise DataError(f"no column beside {time!r} holds numbers. The file has {', '.join(map(repr, table.columns))}.")
+        raise DataError(f"no column beside {time!r} holds numbers. The file has {shown_names(table.columns)}.")
     found.values = tuple(sorted(values, key=lambda name: not _VALUE_NAMES.search(name)))
     found.notes += _open_marks(table[found.values[0]], found.numbers)
     _set_steps(frame, found)
@@ -167,7 +168,7 @@ def _time_column(table: pl.DataFrame, names: list[str]) -> tuple[str, tuple[str,
         several = [form for form in by_regularity if _regularity(_times(cells, form)) > best - 0.1]
         return name, tuple(form for form in several if form), _times(cells, several[0])
     raise DataError(
-        f"no column holds times in a known form. The file has {', '.join(map(repr, table.columns))}. Write the "
+        f"no column holds times in a known form. The file has {shown_names(table.columns)}. Write the "
         "pipeline file by hand, with time_format in [feed.options]."
     )
 

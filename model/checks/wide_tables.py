@@ -20,6 +20,7 @@ from model.checks.time_texts import ISO, parse_times
 from model.checks.wall_clock import is_repeated
 from model.timegrid import day_starts
 from storage.schemas import FILE, ROW_PROBLEM, DataError
+from storage.schemas.suggestions import shown_names
 
 SERIES, HOURS, PERIODS = "series", "hours", "periods"
 
@@ -86,7 +87,7 @@ def _value_columns(table: pl.DataFrame, layout: WideLayout, feed: FeedShape, key
     """Return the columns of values, in the order of the table or that of the pipeline file."""
     for name in (*keys, *layout.columns, *layout.repeated_hour):
         if name not in table.columns:
-            shown = ", ".join(map(repr, table.columns))
+            shown = shown_names(table.columns)
             raise DataError(f"feed {feed.name!r}: there is no column {name!r}; the table has {shown}")
     twice = [name for name in table.columns if f"{name}{_DUPLICATE}" in table.columns]
     if twice:

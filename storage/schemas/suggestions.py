@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_MOST_SHOWN = 30  # names in a message
+_LONGEST_SHOWN = 60  # characters of a name
 _SIMILARITY = 0.6  # of difflib, between 0 and 1
 
 
@@ -23,3 +25,11 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     # A name from a file may hold a line end, and an error is one line.
     shown = f'"{name}"' if name.isprintable() else repr(name)
     return f" Did you mean {shown}?"
+
+
+def shown_names(names: Iterable[str]) -> str:
+    """Return names in quotes for a message: the first ones if there are many, and the start of each that is long."""
+    found = list(names)
+    quoted = [repr(name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "...") for name in found]
+    more = len(found) - _MOST_SHOWN
+    return ", ".join(quoted[:_MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")

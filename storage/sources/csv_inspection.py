@@ -12,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from storage.schemas import ROW_PROBLEM, DataError
+from storage.schemas.suggestions import shown_names
 from storage.sources.csv_text import CsvForm, read_csv
 
 _SEPARATORS = ";\t|,"
@@ -65,7 +66,7 @@ def inspect_csv(path: Path) -> InspectedCsv:
     form = CsvForm(separator, encoding, skipped)
     table = read_csv(content, str(path), [], form).drop(ROW_PROBLEM, strict=False)
     if table.is_empty():
-        names = ", ".join(map(repr, table.columns))
+        names = shown_names(table.columns)
         raise DataError(f"{path}: has only one line, the names of the columns ({names}), and no rows. Add the rows.")
     return InspectedCsv(form, table, ends_with_line)
 

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from storage.schemas import ROW_PROBLEM, DataError, MissingColumn
-from storage.schemas.suggestions import did_you_mean
+from storage.schemas.suggestions import did_you_mean, shown_names
 from storage.sources.csv_short_lines import SHORT, find_short_lines
 
 logger = logging.getLogger(__name__)
@@ -128,16 +128,24 @@ def select_columns(scan: pl.LazyFrame, name: str, columns: Sequence[str], form: 
         DataError: The file lacks one of the columns, or has it twice.
     """
     present = scan.collect_schema().names()
+    if form is not None:
+        _refuse_carriage_returns(name, present)
     missing = [column for column in columns if column not in present]
     if missing:
         meant = did_you_mean(missing[0], present)
         advice = (_header_advice(present, form) if form else "") or (f".{meant}" if meant else "")
-        shown = ", ".join(map(repr, present))
-        raise MissingColumn(name, missing[0], f"the file has {shown}{advice}")
+        raise MissingColumn(name, missing[0], f"the file has {shown_names(present)}{advice}")
     duplicated = [column for column in columns if f"{column}_duplicated_0" in present]  # Polars' name of the second
     if duplicated:
         raise DataError(f"{name}: there are several columns {duplicated[0]!r}; rename all but one")
     return columns or present
+
+
+def _refuse_carriage_returns(name: str, columns: Sequence[str]) -> None:
+    """Raise DataError if the first line of a file, whose cells are `columns`, holds all of its lines."""
+    # A name within quotes may hold CR LF.
+    if any("\r" in column.replace("\r\n", "") for column in columns):
+        raise DataError(f"{name}: its lines end with CR alone, as old spreadsheets write them; save it with LF or CRLF")
 
 
 def _with_last(scan: pl.LazyFrame, columns: Sequence[str]) -> list[str]:

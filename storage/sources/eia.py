@@ -14,6 +14,7 @@ import httpx
 import polars as pl
 
 from storage.schemas import DataError
+from storage.schemas.suggestions import shown_names
 from storage.sources.fetch import fetch, join_address, open_client, parse
 from storage.sources.request import SERIES_ID, VALID_TIME, Request
 
@@ -40,7 +41,7 @@ def read(request: Request) -> pl.DataFrame:
     cells = {name: [_to_text(row.get(name)) for row in rows] for name in (series, "period", data)}
     for name in cells:
         if rows and not any(name in row for row in rows):
-            present = ", ".join(map(repr, rows[0]))
+            present = shown_names(rows[0])
             raise DataError(f"{request.redacted_uri}: {options['route']} has no column {name!r}; it has {present}")
     rows = _one_row_per_key(request, rows)
     cells = {name: [_to_text(row.get(name)) for row in rows] for name in cells}

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from storage.schemas import DataError, MissingColumn
+from storage.schemas.suggestions import shown_names
 from storage.sources.limits import Limits
 from storage.sources.request import Request
 
@@ -58,7 +59,7 @@ def check_columns(columns: Sequence[str], present: Sequence[str], request: Reque
     """Raise DataError if the result of a query lacks a column."""
     missing = [column for column in columns if column not in present]
     if missing:
-        names = ", ".join(map(repr, present))
+        names = shown_names(present)
         raise MissingColumn(request.redacted_uri, missing[0], f"the query gives {names}")
     # SQLite's name of the second column of one name.
     twice = [column for column in columns if f"{column}:1" in present]

@@ -16,6 +16,7 @@ import httpx
 import polars as pl
 
 from storage.schemas import DataError, to_series_id
+from storage.schemas.suggestions import shown_names
 from storage.sources.csv_text import CsvForm, read_csv
 from storage.sources.fetch import fetch, follow, open_client, parse
 from storage.sources.request import Request
@@ -82,9 +83,7 @@ def _read_json(request: Request, body: bytes) -> pl.DataFrame:
     for name in request.columns or (records[0] if records else ()):
         cells = [_find(record, name) for record in records]
         if records and not any(name.split(".")[0] in record for record in records):
-            raise DataError(
-                f"{request.redacted_uri}: no record has {name!r}; the first has {', '.join(map(repr, records[0]))}"
-            )
+            raise DataError(f"{request.redacted_uri}: no record has {name!r}; the first has {shown_names(records[0])}")
         columns[name] = _to_ids(request, name, cells) if name == request.series_id else _to_column(name, cells)
     return pl.DataFrame(columns)
 

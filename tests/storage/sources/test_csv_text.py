@@ -46,6 +46,7 @@ def test_declared_forms(tmp_path: Path, text: str, encoding: str, form: CsvForm)
 @pytest.mark.parametrize(
     ("content", "form", "message"),
     [
+        (b"t,y\r2018-09-01,1.5\r", PLAIN_CSV, "its lines end with CR alone"),
         ("t,y\n1,Zähler\n".encode("latin-1"), CsvForm(), r"column 'y' has bytes that are not UTF-8 .* in row 1\); set"),
         ("t,y\n1,2\n".encode("utf-16"), CsvForm(), 'if it is UTF-16, set encoding = "utf-16"'),
         ("t,y\n1,2\n".encode("utf-16-le"), CsvForm(), 'if it is UTF-16, set encoding = "utf-16"'),
@@ -68,6 +69,18 @@ def test_another_form_is_one_error_that_names_the_option(content: bytes, form: C
     with pytest.raises(DataError, match=message) as raised:
         read(content, form)
     assert "truncate_ragged_lines" not in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_the_error_about_a_missing_column_names_some_of_many() -> None:
+    header = ",".join(["t", "x" * 200, *(f"c{number}" for number in range(500))])
+    with pytest.raises(
+        DataError, match=r"there is no column 'y'; the file has 't', 'x{60}\.\.\.', .*'c27' and 472 more"
+    ):
+        read(f"{header}\n".encode())
+
+
+def test_a_name_may_hold_a_line_end() -> None:
+    assert read(b't,"y","load\r\n(MW)"\r\n2018-09-01,1.5,2\r\n').rows() == [("2018-09-01", "1.5")]
 
 
 def test_a_last_line_without_a_line_end(tmp_path: Path, request_of: Callable[..., Request]) -> None:
