@@ -145,7 +145,9 @@ def build_sampler(
     if touches is not None:
         is_usable &= ~touches[starts]
     if spec.linear and nightly is not None:
-        is_usable &= np.isin(starts + panel.first, nightly)
+        at_issue = is_usable & np.isin(starts + panel.first, nightly)
+        # A short history has too few of them. Windows at other times of day are better than no model.
+        is_usable = at_issue if at_issue.sum() >= _FEWEST_WINDOWS else is_usable
     row, column = np.nonzero(is_usable)
     if len(row) < _FEWEST_WINDOWS:
         raise TooLittleHistory(

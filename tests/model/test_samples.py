@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,15 @@ def test_a_window_that_is_a_half_life_older_is_drawn_half_as_often() -> None:
 def test_an_exclusion_of_everything_is_too_little_history() -> None:
     with pytest.raises(TooLittleHistory, match="0 training windows"):
         sampler(np.ones(24 * DAYS, bool))
+
+
+@pytest.mark.parametrize("every, at_all_times", [(24, True), (12, False)])
+def test_a_short_history_has_windows_at_all_times_of_day(every: int, at_all_times: bool) -> None:
+    """A model with a linear expert learns from windows at the pipeline's issue times, if there are enough of them."""
+    values = np.arange(24 * DAYS, dtype=np.float32)[None]
+    target = Channel("target", (RevisionLayer(values, None),))
+    panel = Panel(TimeGrid("1h", "UTC", None), ("A",), 1000, target, (), ())
+    nightly = panel.first + np.arange(0, 24 * DAYS, every)
+    last = panel.first + 24 * DAYS - HORIZON
+    starts = build_sampler(replace(SPEC, linear=True), panel, last, 0, last, nightly=nightly).starts[:, 1]
+    assert (not np.isin(starts, nightly).all()) == at_all_times

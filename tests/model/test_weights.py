@@ -46,8 +46,11 @@ def random_network(spec: ModelSpec, seed: int) -> Ensemble:
         )
         edges = torch.cumsum(torch.rand(65) / 5, 0) - 6 if spec.head == "softmax" else torch.empty(0)
         prior = torch.randn(spec.horizon, len(spec.levels)).sort(dim=1).values if uses_residual_prior(spec) else None
-        roots = torch.rand(len(spec.series) + 1) if spec.season == 1 else None
-        network = SegmentLSTM(spec, statistics, edges, MarketStatistics(prior, roots))
+        rows, is_market = len(spec.series) + 1, spec.season == 1
+        market = MarketStatistics(
+            prior, torch.rand(rows) if is_market else None, torch.rand(rows, spec.horizon) if is_market else None
+        )
+        network = SegmentLSTM(spec, statistics, edges, market)
         for parameter in (network.linear_skip.weight, *network.head.out.parameters()):  # zero by default
             torch.nn.init.normal_(parameter, std=0.1)
         return network
