@@ -320,12 +320,9 @@ def backfill(pipeline_path: Path, start: str, end: str, output: terminal.Output)
 @main.command()
 @options.pipeline_argument
 @click.option(
-    "--output",
-    "path",
-    metavar="PATH",
-    type=click.Path(path_type=Path, dir_okay=False),
+    "--output", "path", metavar="PATH", type=click.Path(path_type=Path, dir_okay=False),
     help="File to write instead of the store's.",
-)
+)  # fmt: skip
 def report(pipeline_path: Path, path: Path | None, output: terminal.Output) -> None:
     """Write the report page: one HTML file that needs no network."""
     from flows.stages import report as stage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from storage.history_grids import Grid
 from storage.schemas import DataError
 from storage.schemas.attempts import Failed, attempt
 from storage.store import Store
+
+#: Settings that decide since when a row counts as known.
+_AVAILABILITY = ("feed.available_after", "feed.available_at")
 
 
 class ChangedGrid(DataError):
@@ -57,27 +61,33 @@ def _read_settings(feed: Feed) -> Grid:
     }
 
 
-def changed_availability(settings: Pipeline, store: Store, feed: Feed) -> str | None:
-    """Return how the availability of a feed's older rows differs from its settings, None if it does not.
+class OlderRows(NamedTuple):
+    """Compares the rows in a feed's history with what its present settings would have stored.
 
-    Older rows keep the availability that they were ingested with, so a backtest may see them earlier than a night does.
+    Attributes:
+        availability: How their availability differs, None if it does not.
+        lack_values: Whether the settings name a column of values that they do not have.
     """
+
+    availability: str | None
+    lack_values: bool
+
+
+def compare_older_rows(settings: Pipeline, store: Store, feed: Feed) -> OlderRows:
+    """Compare the settings by which a feed's older rows were read with the present ones."""
     recorded, present = history_grids.read(store, settings.name, feed.name) or {}, _read_settings(feed)
-    keys = ("feed.available_after", "feed.available_at")
-    changed = [key for key in keys if key in recorded and recorded[key] != present[key]]
+    values = recorded.get("feed.values")
+    lack_values = values is not None and not set(feed.values) <= set(json.loads(values))
+    changed = [key for key in _AVAILABILITY if key in recorded and recorded[key] != present[key]]
     if not changed or not history.has_rows(store, settings.name, feed.name):
-        return None
+        return OlderRows(None, lack_values)
     differences = ", ".join(f"{key} = {_text(recorded[key])} (now {_text(present[key])})" for key in changed)
-    return (
+    # A backtest may see them earlier than a night does.
+    text = (
         f"feed {feed.name!r}: older rows of its history were ingested with {differences}, and keep that availability. "
         "A backtest may see them too early. Run `gatecast ingest FILE --reread`, or restore the setting"
     )
-
-
-def has_new_values(settings: Pipeline, store: Store, feed: Feed) -> bool:
-    """Return whether the settings name a column of values that older rows of the feed's history do not have."""
-    recorded = (history_grids.read(store, settings.name, feed.name) or {}).get("feed.values")
-    return recorded is not None and not set(feed.values) <= set(json.loads(recorded))
+    return OlderRows(text, lack_values)
 
 
 def require_same_grid(settings: Pipeline, store: Store, feeds: Iterable[Feed]) -> None:
@@ -124,7 +134,7 @@ def record_grid(settings: Pipeline, store: Store, feed: Feed, is_new: bool) -> N
     recorded = history_grids.read(store, settings.name, feed.name)
     present = grid_settings(settings, feed) | _read_settings(feed)
     if recorded and not is_new and history.has_rows(store, settings.name, feed.name):
-        present |= {key: recorded[key] for key in ("feed.available_after", "feed.available_at") if key in recorded}
+        present |= {key: recorded[key] for key in _AVAILABILITY if key in recorded}
     if recorded != present:
         history_grids.write(store, settings.name, feed.name, present)
 

@@ -14,7 +14,7 @@ from flows.settings.feed import Feed
 from flows.settings.pipeline import Pipeline
 from flows.stages.check_problems import other_series
 from flows.stages.feed_checks import check_feed, check_feeds, feed_report, refusal_failure, with_findings
-from flows.stages.history_grid import changed_availability, changed_grids, has_new_values, record_grid
+from flows.stages.history_grid import changed_grids, compare_older_rows, record_grid
 from flows.stages.lateness import lateness
 from flows.stages.panels import known_series
 from flows.stages.progress import Progress, no_progress
@@ -65,10 +65,10 @@ def ingest(
         DataError: No timeout is given, and no feed can be used, or no id of a covariate belongs to any series.
     """
     changed: dict[str, DataError] = dict(changed_grids(settings, store))
-    for feed in settings.feed:
-        difference = changed_availability(settings, store, feed)
+    older = {feed.name: compare_older_rows(settings, store, feed) for feed in settings.feed}
+    for name, (difference, _) in older.items():
         if difference and reread:
-            changed.setdefault(feed.name, DataError(difference))
+            changed.setdefault(name, DataError(difference))
         elif difference:
             logger.warning("%s.", difference)
     damaged: dict[str, list[str]] = {}
@@ -98,11 +98,10 @@ def ingest(
         except history_parts.DamagedHistory:
             set_aside(feed)
             newest = None
-        if newest is None or history_parts.damaged_parts(store, settings.name, feed.name):
-            # A damaged part may be of any time.
+        if newest is None or older[feed.name].lack_values:
             return feed.start
-        if has_new_values(settings, store, feed):
-            return feed.start
+        if history_parts.damaged_parts(store, settings.name, feed.name):
+            return feed.start  # a damaged part may be of any time
         # A wrong row of the far future must not exclude all earlier rows from the request.
         return max(feed.start, min(newest, as_of) - feed.overlap)
 

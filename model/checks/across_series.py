@@ -61,7 +61,7 @@ def find_day_jumps(table: SeriesTable, summary: SeriesSummary, context: CheckCon
         mean, largest, smallest = days.select("mean", "largest", "smallest").row(int(found[-1]))
         is_above = mean > largest
         other, ratio = ("largest", mean / largest) if is_above else ("smallest", mean / smallest)
-        detail = f"mean of a day up to {ratio:.3g} times the {other} of the four weeks before; check its unit and sign"
+        detail = f"mean of a day {ratio:.3g} times the {other} of the four weeks before; check its unit and sign"
         first, last = summary.day_step[found[[0, -1]]].tolist()
         yield SeriesFault(int(number), summary.day_row[found], first, last, detail)
 

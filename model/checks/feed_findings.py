@@ -15,6 +15,7 @@ from model.checks.series_matching import similar_within
 from model.checks.wall_clock import to_wall_clock
 from model.timegrid import TimeGrid
 from storage.schemas import INSTANT, distinct_ids
+from storage.schemas.suggestions import shown_names
 
 _SAMPLE = 1000  # Rows that must look so before all rows are searched.
 _MOST_REPEATED = 0.25  # Share of the rows, and of the periods.
@@ -182,12 +183,10 @@ def cut_finding(series: pl.DataFrame, start: datetime) -> Finding:
         series: Such series with series_id and first, at least one.
         start: First time that was requested.
     """
-    names = ", ".join(repr(name) for name in series["series_id"].head(_SHOWN))
-    more = f" and {len(series) - _SHOWN:,} more" if len(series) > _SHOWN else ""
     detail = (
-        f"the rows of {names}{more} begin with the first time that was requested, {start:%Y-%m-%d %H:%M} UTC, and the "
-        "history has none close before. Earlier rows of the source were not read. If it has some, raise overlap in the "
-        "feed for one ingest"
+        f"the rows of {shown_names(series['series_id'], _SHOWN)} begin with the first time that was requested, "
+        f"{start:%Y-%m-%d %H:%M} UTC, and the history has none close before. Earlier rows of the source were not read. "
+        "If it has some, raise overlap in the feed for one ingest"
     )
     return _warning("cut", len(series), series["first"], detail)
 

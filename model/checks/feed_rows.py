@@ -138,6 +138,7 @@ def check_rows(
     Raises:
         DataError: The table is empty, or a whole column has the wrong type.
     """
+    actions = actions or {}
     if rows.is_empty():
         raise EmptyFeed(f"feed {feed.name!r}: the table has no rows; check its uri, query and start")
     times = valid_times(rows, feed, grid)
@@ -154,7 +155,7 @@ def check_rows(
         unclear = pl.Series(np.flatnonzero(np.isin(source, unclear.to_numpy())), dtype=pl.UInt32)
     rows, source_problem = _without_hidden_columns(rows)
     reason = refusal_reasons(rows, columns, feed, grid, bounds, times.problem, source_problem, new_from)
-    sentinels = list(find_sentinels(columns, feed, (actions or {}).get("sentinel", "warn")))
+    sentinels = list(find_sentinels(columns, feed, actions.get("sentinel", "warn")))
     reason = _first_reason(reason, sentinel_reasons(sentinels))
     later = (columns["available_at"] > as_of).fill_null(False)
     if reason is not None:
@@ -162,7 +163,7 @@ def check_rows(
     limits = bounds if feed.role == "target" else (None, None)
     selection = _select(columns, reason, later, feed, grid, limits)
     findings: list[Finding] = []
-    if (actions or {}).get("clock_change", "accept") != "accept":
+    if actions.get("clock_change", "accept") != "accept":
         findings += [*times.findings, *find_unclear_publications(rows, columns["valid_time"], unclear, feed)]
     findings += [*thousands_findings(rows, columns["valid_time"], feed), *midnight_findings(rows, columns, feed)]
     findings += [*similar_id_findings(selection.accepted, feed), *(found.finding for found in sentinels)]
@@ -175,7 +176,7 @@ def check_rows(
         # Near the largest float a ratio overflows to infinity, which the comparisons handle correctly.
         with np.errstate(over="ignore", invalid="ignore"):
             keyed = selection.accepted.select("series_id", "valid_time", "available_at", name)
-            series_findings, suspect = check_series(keyed, name, grid, season, actions or {}, as_of)
+            series_findings, suspect = check_series(keyed, name, grid, season, actions, as_of)
         findings += series_findings
         if suspect is not None:
             selection = selection.without(suspect)

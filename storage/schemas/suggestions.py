@@ -27,9 +27,9 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     return f" Did you mean {shown}?"
 
 
-def shown_names(names: Iterable[str]) -> str:
-    """Return names in quotes for a message: the first ones if there are many, and the start of each that is long."""
+def shown_names(names: Iterable[str], most: int = _MOST_SHOWN) -> str:
+    """Return names in quotes for a message: the first `most` of them, and the start of each that is long."""
     found = list(names)
     quoted = [repr(name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "...") for name in found]
-    more = len(found) - _MOST_SHOWN
-    return ", ".join(quoted[:_MOST_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(found) - most
+    return ", ".join(quoted[:most]) + (f" and {more:,} more" if more > 0 else "")

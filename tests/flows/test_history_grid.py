@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from flows.settings.file import open_pipeline
-from flows.stages.history_grid import ChangedGrid, changed_availability, changed_grids
+from flows.stages.history_grid import ChangedGrid, changed_grids, compare_older_rows
 from flows.stages.panels import visible_target
 from storage import history, history_grids
 from tests.support.commands import clear, gatecast
@@ -212,7 +212,7 @@ def test_a_changed_availability_is_named_until_the_feed_is_read_again(tmp_path: 
     done = gatecast("ingest", path, "--as-of", NOW.isoformat(), "--reread")
     assert done.returncode == 0 and "available_after" not in done.stderr, done.stderr
     assert len(history.read_as_of(store, "gas", "demand", ["gwh"], early)) == 26
-    assert changed_availability(settings, store, settings.feed[0]) is None
+    assert compare_older_rows(settings, store, settings.feed[0]).availability is None
 
 
 def test_a_new_column_of_values_is_read_from_the_start(tmp_path: Path) -> None:
